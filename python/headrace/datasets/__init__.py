@@ -1,0 +1,5 @@
+"""Tables of outcomes to try headrace on."""
+
+from headrace.datasets.quickstart import load_quickstart
+
+__all__ = ["load_quickstart"]

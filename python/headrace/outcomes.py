@@ -1,0 +1,765 @@
+"""The table of outcomes: on every query, what each model answered, how good that was and what it cost.
+
+`Outcomes` is the whole table, for fitting, calibration and evaluation. `Responses` is the part of it that a
+router may see at one moment: what the models that have run returned, and nothing of the others. Estimators
+get a `Responses`, never an `Outcomes`: what isn't known yet can't leak into an estimate.
+
+A missing cell is NaN in `quality` or `cost`. Nothing is filled in or clipped, or dropped without being asked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import heapq
+import operator
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.readers import Column, FloatArray, Table, listed, read_file, read_frame, write_npz
+
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+IndexArray: TypeAlias = npt.NDArray[np.intp]
+
+__all__ = ["Outcomes", "Responses"]
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Responses:
+    """What the models that have run returned, for a batch of queries. Cells of models not run are hidden.
+
+    The columns aren't copied: they are seen through read-only views. ``responses[i]`` is the list, one entry
+    per model, of None (not run) or {column: value} for query i.
+
+    Parameters
+    ----------
+    run : bool ndarray of shape (n_queries, n_models)
+        True where the model has run.
+    columns : mapping of str to ndarray of shape (n_queries, n_models) or (n_queries, n_models, d)
+        What a run returns, as numbers or objects, e.g. "response_len" or "answer".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `run` isn't boolean, a column is neither numbers nor objects, or a shape doesn't fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.outcomes import Responses
+    >>> run = np.array([[True, False], [True, True]])
+    >>> seen = Responses(run, {"tokens": np.array([[3, 40], [5, 60]])})
+    >>> seen[0]
+    [{'tokens': 3}, None]
+    >>> seen.column("tokens").tolist()
+    [[3.0, nan], [5.0, 60.0]]
+    """
+
+    run: BoolArray
+    _columns: Mapping[str, Column]
+
+    def __init__(self, run: npt.ArrayLike, columns: Mapping[str, npt.ArrayLike]) -> None:
+        mask = _bools("run", run)
+        if mask.ndim != 2:
+            raise ValueError(f"run: expected shape (n_queries, n_models), got {mask.shape}")
+        checked = _columns("columns", columns, mask.shape)
+        object.__setattr__(self, "run", _read_only(mask))
+        object.__setattr__(self, "_columns", {name: _read_only(values) for name, values in checked.items()})
+
+    def __len__(self) -> int:
+        return int(self.run.shape[0])
+
+    def __repr__(self) -> str:
+        n_queries, n_models = self.run.shape
+        size = f"{n_queries} queries x {n_models} models, {self.run.sum()} cells run"
+        return f"Responses({size}, columns: {', '.join(self.names) or 'none'})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns, in the order given."""
+        return tuple(self._columns)
+
+    def __getitem__(self, row: int) -> list[dict[str, Any] | None]:
+        index = operator.index(row)
+        return [
+            {name: _plain(values[index, model]) for name, values in self._columns.items()} if ran else None
+            for model, ran in enumerate(self.run[index])
+        ]
+
+    def __iter__(self) -> Iterator[list[dict[str, Any] | None]]:
+        return (self[row] for row in range(len(self)))
+
+    def column(self, name: str) -> Column:
+        """Copy one column, with NaN (None in a column of objects) where the model hasn't run.
+
+        Returns
+        -------
+        ndarray of shape (n_queries, n_models) or (n_queries, n_models, d)
+            Of dtype float, or object where the column holds text or other objects.
+
+        Raises
+        ------
+        ValueError
+            If there is no such column.
+
+        Examples
+        --------
+        >>> Responses([[True, False]], {"answer": [["A", "B"]]}).column("answer").tolist()
+        [['A', None]]
+        """
+        if name not in self._columns:
+            raise ValueError(f"name: no response column {name!r}; known: {listed(self.names)}")
+        values = self._columns[name]
+        objects = values.dtype == object
+        seen = values.astype(object if objects else np.float64)
+        seen[~self.run] = None if objects else np.nan
+        return seen
+
+    def take(self, rows: npt.ArrayLike) -> Responses:
+        """Take rows by index, in the order given, or by a bool mask.
+
+        Parameters
+        ----------
+        rows : array-like of int, or of bool and shape (n_queries,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `rows` holds something else, is out of range, or is a mask of another length.
+
+        Examples
+        --------
+        >>> len(Responses([[True], [False], [True]], {}).take([2, 0]))
+        2
+        """
+        index = _row_index(rows, len(self))
+        return Responses(self.run[index], {name: values[index] for name, values in self._columns.items()})
+
+    def with_run(self, run: npt.ArrayLike) -> Responses:
+        """Look at the same columns under another run mask.
+
+        Parameters
+        ----------
+        run : bool array-like of shape (n_queries, n_models) or (n_models,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `run` isn't boolean or its shape doesn't fit.
+
+        Examples
+        --------
+        >>> Responses([[True, False]], {"tokens": [[3, 40]]}).with_run([False, True])[0]
+        [None, {'tokens': 40}]
+        """
+        return Responses(_full("run", _bools("run", run), self.run.shape), self._columns)
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Outcomes:
+    """A labelled table: the quality, cost and responses of every model on every query.
+
+    Every array is a read-only copy. ``dataclasses.replace(outcomes, groups=...)`` makes a changed table.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Names of the models: unique and non-empty.
+    quality : array-like of shape (n_queries, n_models)
+        Quality of each answer: finite, or NaN = missing.
+    cost : array-like of shape (n_queries, n_models) or (n_models,)
+        Realised cost of each run: >= 0, or NaN = missing. One row holds for every query.
+    ids : sequence of str or int of length n_queries, optional
+        Default "0", "1", ... Rows with the same id are kept apart: a second "q7" becomes "q7#2".
+    queries : mapping of str to array-like of shape (n_queries,) or (n_queries, d), optional
+        What is known before any run, e.g. "text", "task", numbers or embeddings.
+    responses : mapping of str to array-like of shape (n_queries, n_models[, d]), optional
+        What is known of a model once it has run.
+    groups : sequence of str or int of length n_queries, optional
+        Rows of one group never straddle a split, e.g. one question in several wordings.
+
+    Attributes
+    ----------
+    n_duplicate_ids : int
+        How many of the ids given were renamed. A table derived from this one starts from the new ids.
+    missing : int
+        Number of cells whose quality or cost is missing.
+    mean_quality, mean_cost : ndarray of shape (n_models,)
+        Means over the queries where it isn't missing; NaN for a model without any.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument isn't as above, or the table has no rows or no models.
+
+    Examples
+    --------
+    >>> from headrace.outcomes import Outcomes
+    >>> table = Outcomes(
+    ...     models=["small", "large"],
+    ...     quality=[[0, 1], [1, 1], [0, float("nan")]],
+    ...     cost=[0.001, 0.02],
+    ...     queries={"text": ["2 + 2?", "Capital of Peru?", "Prove it."]},
+    ... )
+    >>> table
+    Outcomes(3 queries x 2 models, cost 1.0e-03..2.0e-02, quality 0.333..1.000, 1 missing cell)
+    >>> table.mean_cost.tolist()
+    [0.001, 0.02]
+    """
+
+    models: tuple[str, ...]
+    quality: FloatArray
+    cost: FloatArray
+    ids: tuple[str, ...]
+    queries: Mapping[str, Column]
+    responses: Mapping[str, Column]
+    groups: Column | None
+    n_duplicate_ids: int = field(init=False)
+
+    def __init__(
+        self,
+        *,
+        models: Sequence[str],
+        quality: npt.ArrayLike,
+        cost: npt.ArrayLike,
+        ids: Sequence[str | int] | None = None,
+        queries: Mapping[str, npt.ArrayLike] | None = None,
+        responses: Mapping[str, npt.ArrayLike] | None = None,
+        groups: Sequence[str | int] | npt.NDArray[Any] | None = None,
+    ) -> None:
+        names = _model_names(models)
+        scores = _quality(quality, len(names))
+        shape = scores.shape
+        prices = _full("cost", _numbers("cost", cost), shape).copy()
+        labels, n_renamed = _distinct(_labels("ids", range(shape[0]) if ids is None else ids, shape[0]))
+        infinite, unpayable = np.isinf(scores), np.isinf(prices) | (prices < 0)
+        _refuse_cells("quality", infinite, scores, names, labels, "a finite number, or NaN")
+        _refuse_cells("cost", unpayable, prices, names, labels, "a finite number >= 0, or NaN")
+        self._store(
+            models=names,
+            quality=scores,
+            cost=prices,
+            ids=labels,
+            queries={name: v.copy() for name, v in _columns("queries", queries or {}, shape[:1]).items()},
+            responses={name: v.copy() for name, v in _columns("responses", responses or {}, shape).items()},
+            groups=None if groups is None else np.array(_labels("groups", groups, shape[0]), dtype=object),
+            n_duplicate_ids=n_renamed,
+        )
+
+    def _store(self, **fields: Any) -> None:
+        """Set fields of a table in the making: its arrays become read-only, its mappings fixed."""
+        for name, value in fields.items():
+            if isinstance(value, Mapping):
+                value = MappingProxyType({column: _read_only(values) for column, values in value.items()})
+            elif isinstance(value, np.ndarray):
+                value = _read_only(value)
+            object.__setattr__(self, name, value)
+
+    def _changed(self, **fields: Any) -> Outcomes:
+        """Table with other fields, unchecked: they must be valid, and no caller may hold them."""
+        changed = object.__new__(type(self))
+        changed._store(**{**vars(self), **fields})
+        return changed
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: dict(v) if isinstance(v, Mapping) else v for name, v in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._store(**state)
+
+    def __len__(self) -> int:
+        return self.n_queries
+
+    def __repr__(self) -> str:
+        size = f"{self.n_queries} queries x {self.n_models} models"
+        cost, quality = _span(self.mean_cost, ".1e"), _span(self.mean_quality, ".3f")
+        missing = f", {self.missing} missing cell{'s' * (self.missing != 1)}" if self.missing else ""
+        return f"Outcomes({size}, cost {cost}, quality {quality}{missing})"
+
+    @property
+    def n_queries(self) -> int:
+        """Number of rows."""
+        return int(self.quality.shape[0])
+
+    @property
+    def n_models(self) -> int:
+        """Number of models."""
+        return int(self.quality.shape[1])
+
+    @property
+    def missing(self) -> int:
+        """Number of cells whose quality or cost is missing."""
+        return int(self._missing_cells().sum())
+
+    @property
+    def mean_quality(self) -> FloatArray:
+        """Mean quality per model where it isn't missing, shape (n_models,); NaN for a model without any."""
+        return _column_means(self.quality)
+
+    @property
+    def mean_cost(self) -> FloatArray:
+        """Mean cost per model where it isn't missing, shape (n_models,); NaN for a model without any."""
+        return _column_means(self.cost)
+
+    def select(self, models: Sequence[str]) -> Outcomes:
+        """Keep only these models, in the order given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `models` isn't a sequence of str, names one that is unknown or one twice, or is empty.
+
+        Examples
+        --------
+        >>> table = Outcomes(models=["small", "large"], quality=[[0, 1]], cost=[1, 9])
+        >>> table.select(["large"]).cost.tolist()
+        [[9.0]]
+        """
+        names = _model_names(models)
+        unknown = [name for name in names if name not in self.models]
+        if unknown:
+            close = difflib.get_close_matches(unknown[0], self.models, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            known = ", ".join(map(repr, self.models))
+            raise ValueError(f"models: unknown {listed(unknown)}{hint}; known: {known}")
+        columns = [self.models.index(name) for name in names]
+        return self._changed(
+            models=names,
+            quality=self.quality[:, columns],
+            cost=self.cost[:, columns],
+            responses={name: values[:, columns] for name, values in self.responses.items()},
+        )
+
+    def take(self, rows: npt.ArrayLike) -> Outcomes:
+        """Take rows by index, in the order given, or by a bool mask. A row taken twice gets two ids.
+
+        Parameters
+        ----------
+        rows : array-like of int, or of bool and shape (n_queries,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `rows` holds something else, is out of range, is a mask of another length, or takes no row.
+
+        Examples
+        --------
+        >>> table = Outcomes(models=["a"], quality=[[0], [1], [1]], cost=[1], ids=["p", "q", "r"])
+        >>> table.take([2, 0, 0]).ids
+        ('r', 'p', 'p#2')
+        """
+        index = _row_index(rows, self.n_queries)
+        if not len(index):
+            raise ValueError("rows: takes no row, expected at least one")
+        ids, n_renamed = _distinct(tuple(self.ids[row] for row in index))
+        return self._changed(
+            quality=self.quality[index],
+            cost=self.cost[index],
+            ids=ids,
+            queries={name: values[index] for name, values in self.queries.items()},
+            responses={name: values[index] for name, values in self.responses.items()},
+            groups=None if self.groups is None else self.groups[index],
+            n_duplicate_ids=n_renamed,
+        )
+
+    def complete(self) -> Outcomes:
+        """Keep only the queries on which no model's quality or cost is missing.
+
+        Raises
+        ------
+        ValueError
+            If there is no such query; it names the models that miss most.
+
+        Examples
+        --------
+        >>> nan = float("nan")
+        >>> len(Outcomes(models=["a", "b"], quality=[[0, nan], [1, 1]], cost=[1, 2]).complete())
+        1
+        """
+        missing = self._missing_cells()
+        whole = ~missing.any(axis=1)
+        if not whole.any():
+            counts = missing.sum(axis=0)
+            emptiest = np.argsort(-counts, kind="stable")[:3]
+            named = ", ".join(f"{self.models[j]!r} ({counts[j]} of {self.n_queries})" for j in emptiest)
+            raise ValueError(f"no query has every model's quality and cost; missing most: {named}")
+        return self.take(whole)
+
+    def split(
+        self, fraction: float, *, rng: int | np.random.Generator | None = None
+    ) -> tuple[Outcomes, Outcomes]:
+        """Split at random into two parts that share no row and no group; both keep the order of rows.
+
+        Parameters
+        ----------
+        fraction : float
+            Share of the queries in the first part, between 0 and 1; as near as whole groups allow.
+        rng : None, int or numpy.random.Generator, optional
+            Source of randomness; None means seed 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `fraction` or `rng` isn't as above, or a part would be empty.
+
+        Examples
+        --------
+        >>> table = Outcomes(models=["a"], quality=[[0], [1], [1], [0]], cost=[1])
+        >>> [len(part) for part in table.split(0.25, rng=7)]
+        [1, 3]
+        """
+        if isinstance(fraction, bool | np.bool_) or not isinstance(fraction, Real):
+            raise TypeError(f"fraction: expected a number, got {type(fraction).__name__}")
+        if not 0.0 < fraction < 1.0:
+            raise ValueError(f"fraction: expected a number between 0 and 1, got {fraction}")
+        group_of_row = self._group_of_row()
+        sizes = np.bincount(group_of_row)
+        wanted = float(fraction) * self.n_queries
+        if len(sizes) == 1 or not 0.5 <= wanted <= self.n_queries - 0.5:
+            held = f"{self.n_queries} queries" + ("" if self.groups is None else f" in {len(sizes)} groups")
+            raise ValueError(f"fraction: {fraction} of {held} leaves one part empty")
+        order = _generator(rng).permutation(len(sizes))
+        reached = np.cumsum(sizes[order])[:-1]
+        n_groups = int(np.argmin(np.abs(reached - wanted))) + 1
+        first = np.isin(group_of_row, order[:n_groups])
+        return self.take(first), self.take(~first)
+
+    def folds(self, n_folds: int, *, rng: int | np.random.Generator | None = None) -> IndexArray:
+        """Draw a fold for each row, balanced; rows of one group share a fold.
+
+        Without groups, fold sizes differ by at most one. With them, the largest group is placed first, and
+        each goes into the smallest fold so far.
+
+        Parameters
+        ----------
+        n_folds : int
+            From 2 to the number of groups (of queries, where there are no groups).
+        rng : None, int or numpy.random.Generator, optional
+            Source of randomness; None means seed 0.
+
+        Returns
+        -------
+        int ndarray of shape (n_queries,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `n_folds` or `rng` isn't as above.
+
+        Examples
+        --------
+        >>> table = Outcomes(models=["a"], quality=[[0], [1], [1], [0]], cost=[1])
+        >>> sorted(table.folds(2).tolist())
+        [0, 0, 1, 1]
+        """
+        if isinstance(n_folds, bool) or not isinstance(n_folds, int | np.integer):
+            raise TypeError(f"n_folds: expected an int, got {type(n_folds).__name__}")
+        group_of_row = self._group_of_row()
+        sizes = np.bincount(group_of_row)
+        if not 2 <= n_folds <= len(sizes):
+            unit = "queries" if self.groups is None else "groups"
+            raise ValueError(f"n_folds: expected 2 to {len(sizes)} (the number of {unit}), got {n_folds}")
+        order = _generator(rng).permutation(len(sizes))
+        order = order[np.argsort(-sizes[order], kind="stable")]
+        filled = [(0, fold) for fold in range(int(n_folds))]
+        fold_of_group = np.empty(len(sizes), dtype=np.intp)
+        for group in order:
+            n_rows, fold = filled[0]
+            fold_of_group[group] = fold
+            heapq.heapreplace(filled, (n_rows + int(sizes[group]), fold))
+        return fold_of_group[group_of_row]
+
+    def responses_for(self, run: npt.ArrayLike) -> Responses:
+        """Show what a router sees once the models in `run` have run.
+
+        Parameters
+        ----------
+        run : bool array-like of shape (n_queries, n_models) or (n_models,)
+            True where the model has run; one row holds for every query.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `run` isn't boolean or its shape doesn't fit.
+
+        Examples
+        --------
+        >>> answers = {"answer": [["yes", "no"]]}
+        >>> table = Outcomes(models=["a", "b"], quality=[[0, 1]], cost=[1, 9], responses=answers)
+        >>> table.responses_for([True, False])[0]
+        [{'answer': 'yes'}, None]
+        """
+        return Responses(_full("run", _bools("run", run), self.quality.shape), self.responses)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        layout: str | None = None,
+        cost: str | None = None,
+        verified: bool = False,
+    ) -> Outcomes:
+        """Read a table from a .parquet or .csv file in one of the layouts below, or from an .npz of `save`.
+
+        - "wide": ``query_id``, ``text``, ``task``, and per model ``<model>|quality``, ``<model>|cost`` and
+          ``<model>|<anything>``, a response column. A column without ``|`` is a query column.
+        - "routerbench": ``sample_id``, ``prompt`` (read as "text"), ``eval_name`` (read as "task"), and per
+          model ``<model>``, its quality, ``<model>|total_cost`` and ``<model>|model_response`` (the response
+          column "answer").
+
+        The realised cost is known after a run, so it is a response column too, "cost". CSV has no types:
+        there a column is numbers if all its cells read as such (a response column: the cells of all models).
+
+        Parameters
+        ----------
+        path : str or path-like
+        layout : {"wide", "routerbench"}, optional
+            Default: found by the names of the columns.
+        cost : str, optional
+            The per-model column that serves as cost, e.g. "response_len". Default: the layout's cost column,
+            which isn't kept if another one is named.
+        verified : bool, default False
+            The quality of a model that has run can be observed (tests passed, schema valid): it is a response
+            column too, "quality".
+
+        Raises
+        ------
+        FileNotFoundError, ImportError
+            If there is no such file, or pyarrow or narwhals are missing: ``pip install 'headrace[data]'``.
+        ValueError
+            If the file is damaged, fits no layout, has no rows, models or cost, or if a quality or a cost
+            isn't a number. A pickle is refused: loading one can run any code.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "table.npz"
+        >>> Outcomes(models=["a"], quality=[[1]], cost=[2], ids=["q"]).save(path)
+        >>> Outcomes.from_file(path).ids
+        ('q',)
+        """
+        return cls(**read_file(path, layout=layout, cost=cost, verified=verified))
+
+    @classmethod
+    def from_frame(
+        cls, frame: Any, *, layout: str | None = None, cost: str | None = None, verified: bool = False
+    ) -> Outcomes:
+        """Read a table from a dataframe (polars, pandas, pyarrow, ...) or a mapping of name to array-like.
+
+        Parameters
+        ----------
+        frame : dataframe that narwhals understands, or mapping of str to array-like of shape (n_queries,)
+            A column may also hold one vector per row, e.g. an embedding.
+        layout, cost, verified
+            As in `from_file`.
+
+        Raises
+        ------
+        ImportError, TypeError, ValueError
+            As in `from_file`, or if `frame` is something else. A mapping needs no further package.
+
+        Examples
+        --------
+        >>> frame = {"text": ["Hi!", "Why?"], "a|quality": [1, 0], "a|cost": [0.1, 0.2], "a|tokens": [4, 7]}
+        >>> table = Outcomes.from_frame(frame)
+        >>> sorted(table.responses), list(table.queries)
+        (['cost', 'tokens'], ['text'])
+        """
+        return cls(**read_frame(frame, layout=layout, cost=cost, verified=verified))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table to an .npz file that `from_file` reads; it appears whole or not at all.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `path` doesn't end in ".npz", or a column holds objects other than text and None.
+
+        Examples
+        --------
+        See `from_file`.
+        """
+        table: Table = {
+            "models": self.models,
+            "quality": self.quality,
+            "cost": self.cost,
+            "ids": self.ids,
+            "queries": self.queries,
+            "responses": self.responses,
+            "groups": self.groups,
+        }
+        write_npz(path, table)
+
+    def _missing_cells(self) -> BoolArray:
+        return np.isnan(self.quality) | np.isnan(self.cost)
+
+    def _group_of_row(self) -> IndexArray:
+        """Give the number of each row's group; without groups every row is its own."""
+        if self.groups is None:
+            return np.arange(self.n_queries)
+        _, group_of_row = np.unique(self.groups, return_inverse=True)
+        return group_of_row.astype(np.intp)
+
+
+def _read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view = values.view()
+    view.setflags(write=False)
+    return view
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _array(label: str, values: Any, kinds: str, wanted: str) -> npt.NDArray[Any]:
+    """Array with a dtype of one of `kinds`; text as objects, because a fixed width wastes memory."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{label}: not an array: {error}") from error
+    if array.dtype.kind in "UT":
+        array = array.astype(object)
+    if array.dtype.kind not in kinds:
+        raise TypeError(f"{label}: expected {wanted}, got dtype {array.dtype}")
+    return array
+
+
+def _bools(argument: str, values: npt.ArrayLike) -> BoolArray:
+    return _array(argument, values, "b", "a bool array")
+
+
+def _numbers(argument: str, values: npt.ArrayLike) -> FloatArray:
+    return _array(argument, values, "biuf", "numbers (NaN = missing)").astype(np.float64)
+
+
+def _full(argument: str, values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Array of `shape` out of one that has it, or that has a row of it."""
+    if values.shape not in (shape, shape[1:]):
+        wanted = f"(n_queries, n_models) = {shape} or (n_models,) = {shape[1:]}"
+        raise ValueError(f"{argument}: expected shape {wanted}, got {values.shape}")
+    return np.broadcast_to(values, shape)
+
+
+def _quality(quality: npt.ArrayLike, n_models: int) -> FloatArray:
+    scores = _numbers("quality", quality)
+    if scores.ndim != 2 or scores.shape[1] != n_models:
+        n_queries = scores.shape[0] if scores.ndim == 2 else "n_queries"
+        wanted = f"(n_queries, n_models) = ({n_queries}, {n_models})"
+        raise ValueError(f"quality: expected shape {wanted}, got {scores.shape}")
+    if not len(scores):
+        raise ValueError("quality: the table has no rows")
+    return scores
+
+
+def _columns(argument: str, columns: Mapping[str, Any], leading: tuple[int, ...]) -> dict[str, Column]:
+    """Columns as arrays whose first axes are `leading`, with at most one axis more."""
+    if not isinstance(columns, Mapping):
+        raise TypeError(f"{argument}: expected a mapping of name to array, got {type(columns).__name__}")
+    checked = {}
+    for name, values in columns.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"{argument}: expected non-empty str as names, got {name!r}")
+        label = f"{argument}: column {name!r}"
+        array = _array(label, values, "biufO", "numbers, text or objects")
+        if array.shape[: len(leading)] != leading or array.ndim > len(leading) + 1:
+            raise ValueError(f"{label}: expected shape {leading}, or one axis more, got {array.shape}")
+        checked[name] = array
+    return checked
+
+
+def _row_index(rows: npt.ArrayLike, n_rows: int) -> IndexArray:
+    index = np.asarray(rows)
+    if index.ndim != 1:
+        raise ValueError(f"rows: expected one axis, got shape {index.shape}")
+    if index.dtype == bool:
+        if len(index) != n_rows:
+            raise ValueError(f"rows: expected a mask of length {n_rows}, got {len(index)}")
+        return np.flatnonzero(index)
+    if index.dtype.kind not in "iu" and len(index):
+        raise TypeError(f"rows: expected int or bool, got dtype {index.dtype}")
+    outside = (index < -n_rows) | (index >= n_rows)
+    if outside.any():
+        raise ValueError(f"rows: {index[outside][0]} is out of range for {n_rows} rows")
+    return index.astype(np.intp)
+
+
+def _model_names(models: Sequence[str]) -> tuple[str, ...]:
+    names = None if isinstance(models, str) or not hasattr(models, "__iter__") else tuple(models)
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"models: expected a sequence of str, got {models!r}")
+    if not names:
+        raise ValueError("models: expected at least one model, got none")
+    if "" in names or len(set(names)) < len(names):
+        raise ValueError(f"models: expected unique, non-empty names, got {names}")
+    return names
+
+
+def _labels(argument: str, labels: Any, n_rows: int) -> tuple[str, ...]:
+    if isinstance(labels, str) or not hasattr(labels, "__len__"):
+        raise TypeError(f"{argument}: expected a sequence of str or int, got {type(labels).__name__}")
+    if len(labels) != n_rows:
+        raise ValueError(f"{argument}: expected length n_queries = {n_rows}, got {len(labels)}")
+    for row, label in enumerate(labels):
+        if isinstance(label, bool) or not isinstance(label, str | int | np.integer):
+            raise TypeError(f"{argument}: expected str or int, got {label!r} at row {row}")
+    return tuple(str(label) for label in labels)
+
+
+def _distinct(ids: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """Ids with the second, third, ... of a kind renamed, and how many were."""
+    taken = set(ids)
+    if len(taken) == len(ids):
+        return ids, 0
+    last_number: dict[str, int] = {}
+    distinct = []
+    for label in ids:
+        number, name = last_number.get(label, 0) + 1, label
+        if number > 1:
+            while (name := f"{label}#{number}") in taken:
+                number += 1
+        last_number[label] = number
+        distinct.append(name)
+    return tuple(distinct), len(ids) - len(last_number)
+
+
+def _refuse_cells(
+    argument: str,
+    bad: BoolArray,
+    values: FloatArray,
+    models: tuple[str, ...],
+    ids: tuple[str, ...],
+    wanted: str,
+) -> None:
+    if bad.any():
+        row, model = np.argwhere(bad)[0]
+        cell = f"model {models[model]!r} at query {ids[row]!r}"
+        raise ValueError(f"{argument}: {cell} is {values[row, model]}, expected {wanted}")
+
+
+def _generator(rng: int | np.random.Generator | None) -> np.random.Generator:
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if isinstance(rng, bool) or not isinstance(rng, int | np.integer | None):
+        raise TypeError(f"rng: expected None, an int or a numpy Generator, got {type(rng).__name__}")
+    if rng is not None and rng < 0:
+        raise ValueError(f"rng: expected a seed >= 0, got {rng}")
+    return np.random.default_rng(0 if rng is None else int(rng))
+
+
+def _column_means(values: FloatArray) -> FloatArray:
+    present = ~np.isnan(values)
+    count = present.sum(axis=0)
+    total = np.sum(values, axis=0, where=present)
+    return np.asarray(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
+
+
+def _span(means: FloatArray, spec: str) -> str:
+    known = means[~np.isnan(means)]
+    return f"{known.min():{spec}}..{known.max():{spec}}" if len(known) else "unknown"

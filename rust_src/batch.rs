@@ -1,0 +1,135 @@
+//! Many decisions at once, over threads.
+//!
+//! Every decision is the one that [`Rule::select`] makes alone, bit for bit, whatever the number of threads: each worker
+//! has a workspace of its own, and nothing is summed across queries.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use crate::belief::{Belief, Uncertainty};
+use crate::error::{Error, Result};
+use crate::model_set::ModelSet;
+use crate::rule::{Decision, Rule, Workspace};
+use crate::search::Problem;
+
+/// Queries that one task decides before the next is handed out.
+const TASK: usize = 64;
+
+/// A table of n rows of `width` numbers, or one row that serves all queries.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    values: &'a [f64],
+    width: usize,
+    shared: bool,
+}
+
+impl<'a> Rows<'a> {
+    /// One row per query.
+    pub fn each(values: &'a [f64], width: usize) -> Self {
+        Self { values, width, shared: false }
+    }
+
+    /// One row for all queries.
+    pub fn shared(values: &'a [f64]) -> Self {
+        Self { values, width: values.len(), shared: true }
+    }
+
+    fn row(&self, query: usize) -> &'a [f64] {
+        let start = if self.shared { 0 } else { query * self.width };
+        self.values.get(start..start + self.width).unwrap_or_default()
+    }
+}
+
+/// How far the estimates of a batch may still move.
+#[derive(Debug, Clone, Copy)]
+pub enum BatchUncertainty<'a> {
+    /// Not at all.
+    Certain,
+    /// k variances per query.
+    Independent(Rows<'a>),
+    /// k x k covariances per query.
+    Correlated(Rows<'a>),
+}
+
+/// The problems of many queries.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'a> {
+    /// Number of queries.
+    pub n_queries: usize,
+    /// Means, k per query.
+    pub quality: Rows<'a>,
+    /// Uncertainty.
+    pub uncertainty: BatchUncertainty<'a>,
+    /// Costs, k per query.
+    pub cost: Rows<'a>,
+    /// Models run, one set per query; empty when nothing has run anywhere.
+    pub run: &'a [ModelSet],
+    /// Models allowed, one set per query; empty when all are.
+    pub allowed: &'a [ModelSet],
+    /// Caps on the added cost, one per query; empty when there is none.
+    pub max_cost: &'a [f64],
+}
+
+impl Batch<'_> {
+    /// The problem of one query.
+    ///
+    /// # Errors
+    /// What [`Belief::new`] and [`Problem::new`] refuse.
+    pub fn problem(&self, query: usize) -> Result<Problem<'_>> {
+        let uncertainty = match self.uncertainty {
+            BatchUncertainty::Certain => Uncertainty::Certain,
+            BatchUncertainty::Independent(variance) => Uncertainty::Independent(variance.row(query)),
+            BatchUncertainty::Correlated(covariance) => Uncertainty::Correlated(covariance.row(query)),
+        };
+        let belief = Belief::new(self.quality.row(query), uncertainty)?;
+        let mut problem = Problem::new(belief, self.cost.row(query))?;
+        problem.run = self.run.get(query).copied().unwrap_or(problem.run);
+        problem.allowed = self.allowed.get(query).copied().unwrap_or(problem.allowed);
+        problem.max_cost = self.max_cost.get(query).copied().unwrap_or(problem.max_cost);
+        Ok(problem)
+    }
+}
+
+/// A mistake, and the query that it is in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchError {
+    /// Row of the batch.
+    pub query: usize,
+    /// What is wrong with it.
+    pub error: Error,
+}
+
+/// Decides every query of a batch; slot i of `out` gets what `convert` makes of the decision on query i.
+///
+/// Stops early, without an error, once `cancelled` is set.
+///
+/// # Errors
+/// The mistake in the first faulty query.
+pub fn select_batch<R: Rule, T: Send>(
+    rule: &R,
+    batch: &Batch<'_>,
+    out: &mut [T],
+    convert: impl Fn(&Decision) -> T + Sync,
+    cancelled: &AtomicBool,
+) -> std::result::Result<(), BatchError> {
+    let failures: Vec<BatchError> = out
+        .par_chunks_mut(TASK)
+        .enumerate()
+        .map_init(Workspace::default, |workspace, (task, slots)| {
+            for (at, slot) in slots.iter_mut().enumerate() {
+                if cancelled.load(Ordering::Relaxed) {
+                    return None;
+                }
+                let query = task * TASK + at;
+                match batch.problem(query).and_then(|problem| rule.select(&problem, workspace)) {
+                    Ok(decision) => *slot = convert(&decision),
+                    Err(error) => return Some(BatchError { query, error }),
+                }
+            }
+            None
+        })
+        .flatten()
+        .collect();
+    failures.into_iter().min_by_key(|failure| failure.query).map_or(Ok(()), Err)
+}

@@ -1,0 +1,141 @@
+//! What is believed of one query's models: a mean per model, and how far the estimates may still move.
+
+use crate::error::{Error, Result};
+use crate::model_set::MAX_MODELS;
+
+/// Asymmetry, and negative pivots, of a covariance up to this fraction of its largest variance count as rounding.
+pub const COVARIANCE_TOLERANCE: f64 = 1e-9;
+
+/// How far the estimates may still move: the law of (estimate once the plan has run) - (estimate now).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Uncertainty<'a> {
+    /// Not at all: the estimates are final.
+    Certain,
+    /// Independently, with these k variances.
+    Independent(&'a [f64]),
+    /// Jointly, with this k x k covariance, row by row.
+    Correlated(&'a [f64]),
+}
+
+/// Means and uncertainty of k models' qualities for one query.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Belief<'a> {
+    quality: &'a [f64],
+    uncertainty: Uncertainty<'a>,
+}
+
+impl<'a> Belief<'a> {
+    /// A belief about `quality.len()` models.
+    ///
+    /// # Errors
+    /// No models or more than [`MAX_MODELS`]; a quality, variance or covariance that is not finite; a negative variance;
+    /// a length that doesn't fit. Whether a covariance is positive semi-definite shows when it is factored.
+    pub fn new(quality: &'a [f64], uncertainty: Uncertainty<'a>) -> Result<Self> {
+        let k = quality.len();
+        if k == 0 {
+            return Err(Error::NoModels);
+        }
+        if k > MAX_MODELS {
+            return Err(Error::TooManyModels { got: k, limit: MAX_MODELS });
+        }
+        all_finite("quality", quality, 1)?;
+        match uncertainty {
+            Uncertainty::Certain => {}
+            Uncertainty::Independent(variance) => {
+                has_length("variance", variance, k)?;
+                all_finite("variance", variance, 1)?;
+                none_negative("variance", variance)?;
+            }
+            Uncertainty::Correlated(covariance) => {
+                has_length("covariance", covariance, k * k)?;
+                all_finite("covariance", covariance, k)?;
+                is_symmetric(covariance, k)?;
+            }
+        }
+        Ok(Self { quality, uncertainty })
+    }
+
+    /// Mean quality of each model.
+    pub fn quality(&self) -> &'a [f64] {
+        self.quality
+    }
+
+    /// How far the means may still move.
+    pub fn uncertainty(&self) -> Uncertainty<'a> {
+        self.uncertainty
+    }
+
+    /// Number of models.
+    pub fn n_models(&self) -> usize {
+        self.quality.len()
+    }
+}
+
+/// Checks the length of an argument.
+pub(crate) fn has_length(argument: &'static str, values: &[f64], expected: usize) -> Result<()> {
+    if values.len() == expected {
+        Ok(())
+    } else {
+        Err(Error::Length { argument, expected, got: values.len() })
+    }
+}
+
+/// Checks that no value is NaN or infinite; `width` values belong to each model.
+pub(crate) fn all_finite(argument: &'static str, values: &[f64], width: usize) -> Result<()> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(at) => Err(Error::NotFinite { argument, model: at / width, value: values[at] }),
+    }
+}
+
+/// Checks that no value is below zero.
+pub(crate) fn none_negative(argument: &'static str, values: &[f64]) -> Result<()> {
+    match values.iter().position(|&value| value < 0.0) {
+        None => Ok(()),
+        Some(model) => Err(Error::Negative { argument, model, value: values[model] }),
+    }
+}
+
+fn is_symmetric(covariance: &[f64], k: usize) -> Result<()> {
+    let largest = (0..k).map(|j| covariance[j * k + j].abs()).fold(0.0, f64::max);
+    for row in 0..k {
+        for column in 0..row {
+            let (upper, lower) = (covariance[row * k + column], covariance[column * k + row]);
+            if (upper - lower).abs() > COVARIANCE_TOLERANCE * largest {
+                return Err(Error::NotSymmetric { row, column, upper, lower });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_numbers_are_named() {
+        let quality = [0.5, 0.6];
+        assert_eq!(Belief::new(&[], Uncertainty::Certain), Err(Error::NoModels));
+        assert!(matches!(
+            Belief::new(&[0.5, f64::NAN], Uncertainty::Certain),
+            Err(Error::NotFinite { argument: "quality", model: 1, .. })
+        ));
+        assert_eq!(
+            Belief::new(&quality, Uncertainty::Independent(&[0.1])),
+            Err(Error::Length { argument: "variance", expected: 2, got: 1 })
+        );
+        assert_eq!(
+            Belief::new(&quality, Uncertainty::Independent(&[0.1, -0.1])),
+            Err(Error::Negative { argument: "variance", model: 1, value: -0.1 })
+        );
+        assert!(matches!(
+            Belief::new(&quality, Uncertainty::Correlated(&[1.0, 0.2, 0.3, 1.0])),
+            Err(Error::NotSymmetric { row: 1, column: 0, .. })
+        ));
+        assert!(matches!(
+            Belief::new(&[0.0; 129], Uncertainty::Certain),
+            Err(Error::TooManyModels { got: 129, limit: 128 })
+        ));
+    }
+}

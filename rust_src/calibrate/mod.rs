@@ -1,0 +1,5 @@
+//! From labelled queries to the budget path: what every cost weight would cost and bring, in one sweep.
+
+mod profile;
+
+pub use profile::{Piece, ProfiledRule, profile_batch};

@@ -1,0 +1,248 @@
+//! Lambda profiles: for one query and one set of models run, the next model as a step function of the rule's parameter.
+//!
+//! For a [`PlanRule`] the parameter is the cost weight lambda. As it falls from infinity to zero, the best plan moves along
+//! the upper concave hull of the points (added cost, value), so the profile has few pieces. They are found by the method
+//! of Eisner and Severance (J. ACM 23, 1976): solve at both ends of an interval; where the plans differ, solve at the
+//! lambda at which they are worth the same; a third plan that is better there splits the interval. Twice as many searches
+//! as there are pieces, each exact, so the profile is exact to the accuracy of the values.
+//!
+//! A [`ThresholdCascade`] is profiled over minus its threshold, so that a larger parameter is the cheaper choice here, too.
+//! The [`IndexRule`]'s pieces are bounded by bisection to a relative 1e-9; a model that would be next only within a stretch
+//! of lambda shorter than 5% may be missed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use crate::batch::{Batch, BatchError};
+use crate::error::Result;
+use crate::expected_max::ExpectedMax;
+use crate::rule::{IndexRule, PlanRule, Rule, Searcher, ThresholdCascade, Workspace};
+use crate::search::{Problem, Scratch, Solution};
+
+/// Breakpoints of the index rule are located to this relative accuracy.
+const BISECTION: f64 = 1e-9;
+
+/// Ratio between neighbouring cost weights at which the index rule is probed.
+const PROBE_RATIO: f64 = 1.05;
+
+/// The smallest cost weight at which the index rule is probed, relative to the largest that changes anything.
+const SMALLEST_PROBE: f64 = 1e-6;
+
+/// On parameters between `from` and `to`, run `next` (`None` = stop).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Piece {
+    /// Lower end.
+    pub from: f64,
+    /// Upper end; may be infinite.
+    pub to: f64,
+    /// The model to run, if any.
+    pub next: Option<usize>,
+}
+
+/// A rule with one parameter that trades quality for cost: the larger, the cheaper.
+pub trait ProfiledRule: Sync {
+    /// Appends the pieces on [from, to], in rising order, without gaps; neighbours differ in what they run.
+    ///
+    /// # Errors
+    /// Those of [`Rule::select`].
+    fn profile(
+        &self,
+        problem: &Problem<'_>,
+        from: f64,
+        to: f64,
+        workspace: &mut Workspace,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<()>;
+}
+
+/// Appends a piece, or lengthens the last one.
+fn push(pieces: &mut Vec<Piece>, start: usize, from: f64, to: f64, next: Option<usize>) {
+    if to <= from {
+        return;
+    }
+    if pieces.len() > start
+        && let Some(last) = pieces.last_mut()
+        && last.next == next
+    {
+        last.to = to;
+    } else {
+        pieces.push(Piece { from, to, next });
+    }
+}
+
+impl<R: PlanRule> ProfiledRule for R {
+    fn profile(
+        &self,
+        problem: &Problem<'_>,
+        from: f64,
+        to: f64,
+        workspace: &mut Workspace,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<()> {
+        let start = pieces.len();
+        let mut hull = Hull { rule: self, problem, from, to, start, pieces };
+        workspace.search(problem, self.uncertainty_scale(), &mut hull)?
+    }
+}
+
+/// A walk along the hull of one problem's plans.
+struct Hull<'a, R> {
+    rule: &'a R,
+    problem: &'a Problem<'a>,
+    from: f64,
+    to: f64,
+    start: usize,
+    pieces: &'a mut Vec<Piece>,
+}
+
+impl<R: PlanRule> Searcher for Hull<'_, R> {
+    type Output = Result<()>;
+
+    fn search<E: ExpectedMax>(&mut self, evaluator: &mut E, scratch: &mut Scratch) -> Result<()> {
+        // One grid for all cost weights: the searches below find it in place.
+        let slots = self.rule.max_depth().saturating_sub(self.problem.run.len());
+        evaluator.prepare(self.problem.run, self.problem.open()?, slots);
+        let cheap = self.rule.best(evaluator, self.problem, self.to, scratch)?;
+        let dear = self.rule.best(evaluator, self.problem, self.from, scratch)?;
+        self.split(evaluator, scratch, (self.from, dear), (self.to, cheap))
+    }
+}
+
+impl<R: PlanRule> Hull<'_, R> {
+    /// Lists the pieces between two parameters at which the best plans are known.
+    fn split<E: ExpectedMax>(
+        &mut self,
+        evaluator: &mut E,
+        scratch: &mut Scratch,
+        (from, dear): (f64, Solution),
+        (to, cheap): (f64, Solution),
+    ) -> Result<()> {
+        let saving = self.problem.added_cost(dear.plan) - self.problem.added_cost(cheap.plan);
+        let loss = dear.value - cheap.value;
+        let crossing = loss / saving;
+        let inside = saving > 0.0 && from < crossing && crossing < to;
+        if dear.plan == cheap.plan || !inside {
+            // Plans that are worth the same everywhere, or that meet at an end, to rounding.
+            let plan = if crossing >= to { dear.plan } else { cheap.plan };
+            push(self.pieces, self.start, from, to, self.rule.first(self.problem, plan));
+            return Ok(());
+        }
+        let between = self.rule.best(evaluator, self.problem, crossing, scratch)?;
+        let on_the_line = cheap.value - crossing * self.problem.added_cost(cheap.plan);
+        let better = between.tradeoff - on_the_line;
+        if better <= 2.0 * evaluator.slack() + self.problem.tie()
+            || between.plan == dear.plan
+            || between.plan == cheap.plan
+        {
+            push(self.pieces, self.start, from, crossing, self.rule.first(self.problem, dear.plan));
+            push(self.pieces, self.start, crossing, to, self.rule.first(self.problem, cheap.plan));
+            return Ok(());
+        }
+        self.split(evaluator, scratch, (from, dear), (crossing, between))?;
+        self.split(evaluator, scratch, (crossing, between), (to, cheap))
+    }
+}
+
+impl ProfiledRule for ThresholdCascade {
+    fn profile(
+        &self,
+        problem: &Problem<'_>,
+        from: f64,
+        to: f64,
+        workspace: &mut Workspace,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<()> {
+        let start = pieces.len();
+        let ahead = self.with_threshold(f64::INFINITY).select(problem, workspace)?.next;
+        let seen = self.last_run(problem)?.map(|last| problem.belief.quality()[last]);
+        // Stops when the quality seen is at least the threshold: when minus the threshold is at least minus the quality.
+        let stop_from = seen.map_or(f64::INFINITY, |seen| -seen).clamp(from, to);
+        push(pieces, start, from, stop_from, ahead);
+        push(pieces, start, stop_from, to, if seen.is_some() { None } else { ahead });
+        Ok(())
+    }
+}
+
+impl ProfiledRule for IndexRule {
+    fn profile(
+        &self,
+        problem: &Problem<'_>,
+        from: f64,
+        to: f64,
+        workspace: &mut Workspace,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<()> {
+        let start = pieces.len();
+        let next_at = |cost_weight: f64, workspace: &mut Workspace| -> Result<Option<usize>> {
+            Ok(self.with_cost_weight(cost_weight).select(problem, workspace)?.next)
+        };
+        let largest = self.largest_cost_weight(problem)?.clamp(from, to);
+        let smallest = (largest * SMALLEST_PROBE).clamp(from, to);
+        let mut at = smallest;
+        let mut next = next_at(at, workspace)?;
+        push(pieces, start, from, smallest, next);
+        while at < largest {
+            let ahead = (at * PROBE_RATIO).min(largest);
+            let next_ahead = next_at(ahead, workspace)?;
+            let mut breakpoint = ahead;
+            if next_ahead != next {
+                let (mut low, mut high) = (at, ahead);
+                while high - low > BISECTION * high {
+                    let middle = 0.5 * (low + high);
+                    if next_at(middle, workspace)? == next { low = middle } else { high = middle }
+                }
+                breakpoint = high;
+            }
+            push(pieces, start, at, breakpoint, next);
+            push(pieces, start, breakpoint, ahead, next_ahead);
+            (at, next) = (ahead, next_ahead);
+        }
+        let beyond = next_at(to, workspace)?;
+        push(pieces, start, largest.max(from), to, beyond);
+        Ok(())
+    }
+}
+
+/// Profiles of many queries, each on its own interval: `(row, piece)` in the order of the rows.
+///
+/// Stops early, with what it has, once `cancelled` is set.
+///
+/// # Errors
+/// The mistake in the first faulty row.
+pub fn profile_batch<R: ProfiledRule>(
+    rule: &R,
+    batch: &Batch<'_>,
+    from: &[f64],
+    to: &[f64],
+    cancelled: &AtomicBool,
+) -> std::result::Result<Vec<(usize, Piece)>, BatchError> {
+    /// Rows that one task profiles.
+    const TASK: usize = 16;
+    let tasks: Vec<std::result::Result<Vec<(usize, Piece)>, BatchError>> = (0..batch
+        .n_queries
+        .div_ceil(TASK))
+        .into_par_iter()
+        .map_init(Workspace::default, |workspace, task| {
+            let mut out = Vec::new();
+            let mut pieces = Vec::new();
+            for row in task * TASK..((task + 1) * TASK).min(batch.n_queries) {
+                if cancelled.load(Ordering::Relaxed) {
+                    break;
+                }
+                pieces.clear();
+                batch
+                    .problem(row)
+                    .and_then(|problem| rule.profile(&problem, from[row], to[row], workspace, &mut pieces))
+                    .map_err(|error| BatchError { query: row, error })?;
+                out.extend(pieces.iter().map(|&piece| (row, piece)));
+            }
+            Ok(out)
+        })
+        .collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task?);
+    }
+    Ok(all)
+}

@@ -1,0 +1,60 @@
+//! The value of a set when nothing is uncertain: its largest mean.
+
+use super::ExpectedMax;
+use crate::model_set::ModelSet;
+
+/// v(S) = max of the means. What a rule that ignores uncertainty uses.
+#[derive(Debug, Clone, Default)]
+pub struct CertainMax {
+    mean: Vec<f64>,
+}
+
+impl CertainMax {
+    /// Takes the means of a new belief.
+    pub fn reset(&mut self, quality: &[f64]) {
+        self.mean.clear();
+        self.mean.extend_from_slice(quality);
+    }
+}
+
+impl ExpectedMax for CertainMax {
+    fn prepare(&mut self, _run: ModelSet, _candidates: ModelSet, _max_added: usize) {}
+
+    fn n_points(&self) -> usize {
+        1
+    }
+
+    fn start(&self, state: &mut [f64]) -> f64 {
+        let lowest = self.mean.iter().copied().fold(f64::INFINITY, f64::min);
+        state[0] = lowest;
+        lowest
+    }
+
+    fn gain(&mut self, state: &[f64], model: usize) -> f64 {
+        (self.mean[model] - state[0]).max(0.0)
+    }
+
+    fn extend(&mut self, state: &[f64], model: usize, next: &mut [f64]) {
+        next[0] = state[0].max(self.mean[model]);
+    }
+
+    fn mean(&self, model: usize) -> f64 {
+        self.mean[model]
+    }
+
+    fn excess(&mut self, model: usize, level: f64) -> f64 {
+        (self.mean[model] - level).max(0.0)
+    }
+
+    fn gain_bound(&self, member: usize, model: usize) -> f64 {
+        (self.mean[model] - self.mean[member]).max(0.0)
+    }
+
+    fn slack(&self) -> f64 {
+        0.0
+    }
+
+    fn interchangeable(&self, a: usize, b: usize) -> bool {
+        self.mean[a] == self.mean[b]
+    }
+}

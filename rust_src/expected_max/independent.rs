@@ -1,0 +1,318 @@
+//! The value of a set of independent normals: one integral over a grid that all sets of a decision share.
+//!
+//! With F the CDFs, E[max] = t0 + integral over t > t0 of (1 - product of F(t)) for any t0 below every member, and the gain
+//! of model j on top of S is the integral of (product over S of F(t)) (1 - `F_j(t)`): a sum of non-negative terms, free of
+//! cancellation. A model without uncertainty is a step, and steps lie on panel edges, so they cost no accuracy.
+//!
+//! The grid: panels of 16 Gauss-Legendre nodes, so narrow that no standard deviation at work inside one is met by fewer
+//! than [`nodes_per_sd`] nodes. Where scales are alike the panels are equal; towards a model of much smaller scale they
+//! are halved. Rows of tails are computed when a model is first asked for.
+//!
+//! Complexity: O(nodes) per gain, O(nodes) normal tails per model. Typical: 32 to 64 nodes.
+
+use super::ExpectedMax;
+use crate::model_set::ModelSet;
+use crate::normal::{excess, upper_tail};
+
+/// Beyond this many standard deviations a normal counts as a step: the excess there is 4e-12 standard deviations.
+const REACH: f64 = 6.5;
+
+/// Nodes of a Gauss-Legendre panel.
+const PANEL: usize = 16;
+
+/// Positive Gauss-Legendre nodes on [-1, 1], 16 points.
+const NODES: [f64; PANEL / 2] = [
+    0.095_012_509_837_637_44,
+    0.281_603_550_779_258_9,
+    0.458_016_777_657_227_37,
+    0.617_876_244_402_643_8,
+    0.755_404_408_355_003,
+    0.865_631_202_387_831_8,
+    0.944_575_023_073_232_6,
+    0.989_400_934_991_649_9,
+];
+
+/// Their weights.
+const WEIGHTS: [f64; PANEL / 2] = [
+    0.189_450_610_455_068_5,
+    0.182_603_415_044_923_58,
+    0.169_156_519_395_002_53,
+    0.149_595_988_816_576_74,
+    0.124_628_971_255_533_88,
+    0.095_158_511_682_492_79,
+    0.062_253_523_938_647_894,
+    0.027_152_459_411_754_096,
+];
+
+/// An interval up to this many panels wide is divided evenly; a wider one is halved first, in case the small scale that
+/// asks for narrow panels is at work in one half only.
+const MOST_EVEN_PANELS: f64 = 8.0;
+
+/// A standard deviation below this fraction of its mean is not resolved by floating point and counts as zero.
+const UNRESOLVED: f64 = 1e-14;
+
+/// Bound of the error, in units of the largest standard deviation.
+const ACCURACY: f64 = 1e-7;
+
+/// How densely the product of `n` normal CDFs must be sampled for an error near 1e-8 standard deviations.
+///
+/// Measured, with 16-point panels, on the maximum of n normals at random means and scales: the maximum of more variables
+/// has sharper edges than each of them.
+const fn nodes_per_sd(n: usize) -> f64 {
+    match n {
+        0..=3 => 2.0,
+        4..=5 => 2.4,
+        6..=11 => 3.0,
+        12..=30 => 4.0,
+        _ => 5.0,
+    }
+}
+
+/// v of sets of independent normals.
+#[derive(Debug, Clone, Default)]
+pub struct IndependentMax {
+    mean: Vec<f64>,
+    sd: Vec<f64>,
+    largest_sd: f64,
+    prepared: Option<Prepared>,
+    base: f64,
+    node: Vec<f64>,
+    weight: Vec<f64>,
+    /// 1 - F, one row of `node.len()` values per model.
+    tails: Vec<f64>,
+    has_tails: ModelSet,
+    edges: Vec<f64>,
+}
+
+/// What the grid in place is good for.
+#[derive(Debug, Clone, Copy)]
+struct Prepared {
+    run: ModelSet,
+    candidates: ModelSet,
+    max_added: usize,
+}
+
+impl IndependentMax {
+    /// Takes a new belief, standard deviations multiplied by `scale`.
+    pub fn reset(&mut self, quality: &[f64], variance: &[f64], scale: f64) {
+        self.mean.clear();
+        self.mean.extend_from_slice(quality);
+        self.sd.clear();
+        self.sd.extend(quality.iter().zip(variance).map(|(mean, variance)| {
+            let sd = variance.sqrt() * scale;
+            if sd <= UNRESOLVED * mean.abs() { 0.0 } else { sd }
+        }));
+        self.largest_sd = self.sd.iter().copied().fold(0.0, f64::max);
+        self.prepared = None;
+    }
+
+    /// Fills the grid for sets between `run` and `run` + `candidates`.
+    fn lay_grid(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
+        let in_play = run.union(candidates);
+        let lower = |j: usize| self.mean[j] - REACH * self.sd[j];
+        let upper = |j: usize| self.mean[j] + REACH * self.sd[j];
+        // The members of `run` are in every set, so no set has weight below the highest of their lower ends.
+        let base = if run.is_empty() {
+            in_play.iter().map(lower).fold(f64::INFINITY, f64::min)
+        } else {
+            run.iter().map(lower).fold(f64::NEG_INFINITY, f64::max)
+        };
+        let top = in_play.iter().map(upper).fold(base, f64::max);
+        let uncertain = |j: &usize| self.sd[*j] > 0.0;
+        let most_uncertain =
+            run.iter().filter(uncertain).count() + max_added.min(candidates.iter().filter(uncertain).count());
+        let panel_in_sds = PANEL as f64 / nodes_per_sd(most_uncertain);
+
+        let mut edges = std::mem::take(&mut self.edges);
+        edges.clear();
+        edges.push(base);
+        edges.extend(
+            in_play.iter().filter(|j| !uncertain(j)).map(|j| self.mean[j]).filter(|&m| base < m && m < top),
+        );
+        edges.push(top);
+        edges.sort_unstable_by(f64::total_cmp);
+        edges.dedup();
+        self.base = base;
+        self.node.clear();
+        self.weight.clear();
+        for ends in edges.windows(2) {
+            self.lay_panels(ends[0], ends[1], in_play, panel_in_sds);
+        }
+        self.edges = edges;
+    }
+
+    /// Appends nodes for one interval in which every function is smooth.
+    fn lay_panels(&mut self, from: f64, to: f64, in_play: ModelSet, panel_in_sds: f64) {
+        let smallest_at_work = in_play
+            .iter()
+            .filter(|&j| {
+                let (mean, reach) = (self.mean[j], REACH * self.sd[j]);
+                reach > 0.0 && mean - reach < to && mean + reach > from
+            })
+            .map(|j| self.sd[j])
+            .fold(f64::INFINITY, f64::min);
+        let width = to - from;
+        let middle = from + 0.5 * width;
+        if smallest_at_work.is_infinite() || !(from < middle && middle < to) {
+            // Every factor is 0 or 1 throughout, or the interval is as narrow as floating point allows.
+            self.node.push(middle);
+            self.weight.push(width);
+            return;
+        }
+        let n_panels = (width / (panel_in_sds * smallest_at_work)).ceil().max(1.0);
+        if n_panels > MOST_EVEN_PANELS {
+            self.lay_panels(from, middle, in_play, panel_in_sds);
+            self.lay_panels(middle, to, in_play, panel_in_sds);
+            return;
+        }
+        let half = 0.5 * width / n_panels;
+        let mut centre = from + half;
+        while centre < to {
+            for (x, w) in NODES.iter().zip(&WEIGHTS) {
+                self.node.extend([centre - half * x, centre + half * x]);
+                self.weight.extend([half * w, half * w]);
+            }
+            centre += 2.0 * half;
+        }
+    }
+
+    /// The row of 1 - F of a model, computed on first use.
+    fn tails_of(&mut self, model: usize) -> &[f64] {
+        let n = self.node.len();
+        let row = model * n..(model + 1) * n;
+        if !self.has_tails.contains(model) {
+            let (mean, sd) = (self.mean[model], self.sd[model]);
+            let tails = &mut self.tails[row.clone()];
+            if sd > 0.0 {
+                let per_sd = 1.0 / sd;
+                for (tail, t) in tails.iter_mut().zip(&self.node) {
+                    *tail = upper_tail((t - mean) * per_sd);
+                }
+            } else {
+                for (tail, t) in tails.iter_mut().zip(&self.node) {
+                    *tail = if *t < mean { 1.0 } else { 0.0 };
+                }
+            }
+            self.has_tails = self.has_tails.with(model);
+        }
+        &self.tails[row]
+    }
+}
+
+impl ExpectedMax for IndependentMax {
+    fn prepare(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
+        if let Some(grid) = self.prepared
+            && grid.run == run
+            && candidates.is_subset(grid.candidates)
+            && max_added <= grid.max_added
+        {
+            return;
+        }
+        self.lay_grid(run, candidates, max_added);
+        self.tails.clear();
+        self.tails.resize(self.mean.len() * self.node.len(), 0.0);
+        self.has_tails = ModelSet::EMPTY;
+        self.prepared = Some(Prepared { run, candidates, max_added });
+    }
+
+    fn n_points(&self) -> usize {
+        self.node.len()
+    }
+
+    /// The state is the product of the members' CDFs times the weight, per node.
+    fn start(&self, state: &mut [f64]) -> f64 {
+        state.copy_from_slice(&self.weight);
+        self.base
+    }
+
+    fn gain(&mut self, state: &[f64], model: usize) -> f64 {
+        dot(state, self.tails_of(model))
+    }
+
+    fn extend(&mut self, state: &[f64], model: usize, next: &mut [f64]) {
+        for ((next, product), tail) in next.iter_mut().zip(state).zip(self.tails_of(model)) {
+            *next = product - product * tail;
+        }
+    }
+
+    fn mean(&self, model: usize) -> f64 {
+        self.mean[model]
+    }
+
+    fn excess(&mut self, model: usize, level: f64) -> f64 {
+        excess(self.mean[model], self.sd[model], level)
+    }
+
+    fn gain_bound(&self, member: usize, model: usize) -> f64 {
+        excess(self.mean[model], self.sd[model].hypot(self.sd[member]), self.mean[member])
+    }
+
+    fn slack(&self) -> f64 {
+        ACCURACY * self.largest_sd
+    }
+
+    fn interchangeable(&self, a: usize, b: usize) -> bool {
+        self.mean[a] == self.mean[b] && self.sd[a] == self.sd[b]
+    }
+}
+
+/// Inner product, summed in four interleaved parts: the order is fixed, and the parts fill vector registers.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut parts = [0.0; 4];
+    let (a_blocks, b_blocks) = (a.chunks_exact(4), b.chunks_exact(4));
+    let rest: f64 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in a_blocks.zip(b_blocks) {
+        for lane in 0..4 {
+            parts[lane] += x[lane] * y[lane];
+        }
+    }
+    (parts[0] + parts[1]) + (parts[2] + parts[3]) + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expected_max::value_of;
+
+    fn value(mean: &[f64], sd: &[f64]) -> f64 {
+        let variance: Vec<f64> = sd.iter().map(|s| s * s).collect();
+        let mut evaluator = IndependentMax::default();
+        evaluator.reset(mean, &variance, 1.0);
+        value_of(&mut evaluator, ModelSet::first(mean.len()))
+    }
+
+    #[test]
+    fn one_model_is_worth_its_mean_and_constants_their_maximum() {
+        assert!((value(&[0.3], &[0.2]) - 0.3).abs() < 1e-9);
+        assert_eq!(value(&[0.3, 0.7, 0.1], &[0.0; 3]), 0.7);
+        assert_eq!(value(&[0.3, 0.3], &[0.0; 2]), 0.3);
+    }
+
+    #[test]
+    fn a_constant_floor_gives_the_closed_form() {
+        for (mean, sd, floor) in [(0.5, 0.1, 0.4), (0.5, 1e-6, 0.5), (-3.0, 10.0, 0.25), (0.2, 0.3, 0.9)] {
+            let expected = floor + excess(mean, sd, floor);
+            assert!(
+                (value(&[mean, floor], &[sd, 0.0]) - expected).abs() < 1e-8 * sd.max(1e-6),
+                "{mean} {sd} {floor}"
+            );
+        }
+    }
+
+    #[test]
+    fn identical_normals_give_the_known_order_statistics() {
+        // Expected maxima of n standard normals (Harter 1961), to 10 digits from mpmath.
+        for (n, expected) in [(2, 0.564_189_583_547_756_3), (3, 0.846_284_375_321_634_5)] {
+            let got = value(&vec![0.0; n], &vec![1.0; n]);
+            assert!((got - expected).abs() < 1e-8, "{n}: {got}");
+        }
+    }
+
+    #[test]
+    fn values_shift_and_scale_with_the_inputs() {
+        let (mean, sd) = ([0.2, 0.5, 0.45], [0.3, 0.01, 0.2]);
+        let base = value(&mean, &sd);
+        let moved = value(&mean.map(|m| 7.0 + 3.0 * m), &sd.map(|s| 3.0 * s));
+        assert!((moved - (7.0 + 3.0 * base)).abs() < 1e-8);
+    }
+}

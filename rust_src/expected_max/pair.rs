@@ -1,0 +1,98 @@
+//! The value of a set when at most two models are in play: Clark's closed form.
+
+use super::ExpectedMax;
+use crate::belief::Uncertainty;
+use crate::model_set::ModelSet;
+use crate::normal::excess;
+
+/// v of sets drawn from at most two models, correlated or not.
+///
+/// E[max(X, Y)] = mean of X + E[(Y - X)+], and Y - X is normal (Clark 1961, eq. 2). Exact to rounding.
+#[derive(Debug, Clone, Default)]
+pub struct PairMax {
+    mean: Vec<f64>,
+    variance: Vec<f64>,
+    covariance: Vec<f64>,
+}
+
+/// The state of a set is one number: a set of one model is its index, and these stand for the other two sets.
+const NEITHER: f64 = -1.0;
+const BOTH: f64 = -2.0;
+
+impl PairMax {
+    /// Takes a new belief, standard deviations multiplied by `scale`.
+    pub fn reset(&mut self, quality: &[f64], uncertainty: Uncertainty<'_>, scale: f64) {
+        let k = quality.len();
+        let square = scale * scale;
+        self.mean.clear();
+        self.mean.extend_from_slice(quality);
+        self.variance.clear();
+        self.covariance.clear();
+        match uncertainty {
+            Uncertainty::Certain => self.variance.resize(k, 0.0),
+            Uncertainty::Independent(variance) => self.variance.extend(variance.iter().map(|v| v * square)),
+            Uncertainty::Correlated(covariance) => {
+                self.variance.extend((0..k).map(|j| covariance[j * k + j] * square));
+                self.covariance.extend(covariance.iter().map(|v| v * square));
+            }
+        }
+    }
+
+    fn gain_over(&self, member: usize, model: usize) -> f64 {
+        let covariance = self.covariance.get(member * self.mean.len() + model).copied().unwrap_or(0.0);
+        let variance = self.variance[model] + self.variance[member] - 2.0 * covariance;
+        excess(self.mean[model], variance.max(0.0).sqrt(), self.mean[member])
+    }
+}
+
+// A state holds an index below 128, written as a float by this file alone.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+impl ExpectedMax for PairMax {
+    fn prepare(&mut self, run: ModelSet, candidates: ModelSet, _max_added: usize) {
+        debug_assert!(run.union(candidates).len() <= 2, "three models in play need a quadrature");
+    }
+
+    fn n_points(&self) -> usize {
+        1
+    }
+
+    fn start(&self, state: &mut [f64]) -> f64 {
+        state[0] = NEITHER;
+        self.mean.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
+    fn gain(&mut self, state: &[f64], model: usize) -> f64 {
+        if state[0] == NEITHER {
+            let lowest = self.mean.iter().copied().fold(f64::INFINITY, f64::min);
+            self.mean[model] - lowest
+        } else if state[0] == BOTH || state[0] as usize == model {
+            0.0
+        } else {
+            self.gain_over(state[0] as usize, model)
+        }
+    }
+
+    fn extend(&mut self, state: &[f64], model: usize, next: &mut [f64]) {
+        next[0] = if state[0] == NEITHER || state[0] == model as f64 { model as f64 } else { BOTH };
+    }
+
+    fn mean(&self, model: usize) -> f64 {
+        self.mean[model]
+    }
+
+    fn excess(&mut self, model: usize, level: f64) -> f64 {
+        excess(self.mean[model], self.variance[model].sqrt(), level)
+    }
+
+    fn gain_bound(&self, member: usize, model: usize) -> f64 {
+        self.gain_over(member, model)
+    }
+
+    fn slack(&self) -> f64 {
+        0.0
+    }
+
+    fn interchangeable(&self, a: usize, b: usize) -> bool {
+        self.mean[a] == self.mean[b] && self.variance[a] == self.variance[b]
+    }
+}

@@ -1,0 +1,176 @@
+//! Numbers in: lists, tuples and arrays to slices of floats and to sets of models.
+
+use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyList, PyTuple};
+
+use super::errors::{wrong_type, wrong_value};
+use crate::error::Error;
+use crate::model_set::{MAX_MODELS, ModelSet};
+
+/// What a single decision's argument may be.
+const NUMBERS: &str = "a sequence of real numbers";
+
+fn type_name(value: &Bound<'_, PyAny>) -> String {
+    value.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string())
+}
+
+/// Reads one number.
+fn number(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    if let Ok(float) = value.cast::<PyFloat>() {
+        return Ok(float.value());
+    }
+    value.extract().map_err(|_| wrong_type(argument, NUMBERS, &format!("{} among them", type_name(value))))
+}
+
+/// Appends the numbers of a list, tuple, one-dimensional array or any other iterable to `out`.
+///
+/// Lists, tuples and float64 arrays take fast paths: no array is made of them.
+pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64>) -> PyResult<()> {
+    if let Ok(list) = values.cast::<PyList>() {
+        for value in list {
+            out.push(number(argument, &value)?);
+        }
+    } else if let Ok(tuple) = values.cast::<PyTuple>() {
+        for value in tuple {
+            out.push(number(argument, &value)?);
+        }
+    } else if let Ok(array) = values.cast::<PyArrayDyn<f64>>() {
+        one_dimensional(argument, array.shape())?;
+        let array = array
+            .try_readonly()
+            .map_err(|_| wrong_value(argument, "an array that is not in use", "one that is"))?;
+        out.extend(array.as_array().iter());
+    } else {
+        if let Ok(shape) =
+            values.getattr(intern!(values.py(), "shape")).and_then(|s| s.extract::<Vec<usize>>())
+        {
+            one_dimensional(argument, &shape)?;
+        }
+        let wrong = |_| wrong_type(argument, NUMBERS, &type_name(values));
+        if values.is_instance_of::<PyDict>() || values.is_instance_of::<pyo3::types::PyString>() {
+            return Err(wrong(PyErr::fetch(values.py())));
+        }
+        for value in values.try_iter().map_err(wrong)? {
+            out.push(number(argument, &value?)?);
+        }
+    }
+    Ok(())
+}
+
+fn one_dimensional(argument: &str, shape: &[usize]) -> PyResult<()> {
+    if shape.len() == 1 {
+        Ok(())
+    } else {
+        Err(wrong_value(argument, "shape (n_models,)", &format!("shape {}", shape_text(shape))))
+    }
+}
+
+/// A shape as Python writes it.
+pub fn shape_text(shape: &[usize]) -> String {
+    match shape {
+        [one] => format!("({one},)"),
+        _ => format!("({})", shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// A C-contiguous array of the given type, the argument itself where it is one already.
+pub fn array<'py, T: Element>(
+    argument: &str,
+    values: &Bound<'py, PyAny>,
+) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
+    static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = values.py();
+    let ready = values.cast::<PyArrayDyn<T>>().ok().filter(|array| array.is_c_contiguous()).cloned();
+    let array = if let Some(array) = ready {
+        array
+    } else {
+        let convert = || -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+            let options = PyDict::new(py);
+            options.set_item(intern!(py, "dtype"), T::get_dtype(py))?;
+            options.set_item(intern!(py, "order"), "C")?;
+            let asarray = ASARRAY.import(py, "numpy", "asarray")?;
+            Ok(asarray.call((values,), Some(&options))?.cast_into::<PyArrayDyn<T>>()?)
+        };
+        convert().map_err(|error| {
+            if error.is_instance_of::<pyo3::exceptions::PyException>(py) {
+                wrong_type(argument, "an array of real numbers", &format!("{} ({error})", type_name(values)))
+            } else {
+                error
+            }
+        })?
+    };
+    array.try_readonly().map_err(|_| wrong_value(argument, "an array that is not in use", "one that is"))
+}
+
+/// The models named by a sequence of indices or by a mask of booleans.
+pub fn read_models(argument: &'static str, models: &Bound<'_, PyAny>, n_models: usize) -> PyResult<ModelSet> {
+    const WANTED: &str = "a sequence of model indices, or one bool per model";
+    let mut set = ModelSet::EMPTY;
+    let (mut n_flags, mut at) = (0, 0);
+    let items = models.try_iter().map_err(|_| wrong_type(argument, WANTED, &type_name(models)))?;
+    for item in items {
+        let item = item?;
+        let flag = match item.cast::<PyBool>() {
+            Ok(flag) => Some(flag.is_true()),
+            // A numpy.bool is not a bool, nor an integer.
+            Err(_) if type_name(&item).starts_with("bool") => Some(item.is_truthy()?),
+            Err(_) => None,
+        };
+        if let Some(flag) = flag {
+            n_flags += 1;
+            if flag && at < MAX_MODELS {
+                set = set.with(at);
+            }
+        } else {
+            let index: i64 = item
+                .extract()
+                .map_err(|_| wrong_type(argument, WANTED, &format!("{} among them", type_name(&item))))?;
+            match usize::try_from(index) {
+                Ok(index) if index < n_models => set = set.with(index),
+                _ => return Err(Error::NoSuchModel { argument, got: index, n_models }.into()),
+            }
+        }
+        at += 1;
+    }
+    if n_flags > 0 && (n_flags != at || at != n_models) {
+        return Err(wrong_value(
+            argument,
+            &format!("{n_models} bools, or indices only"),
+            &format!("{n_flags} bools among {at}"),
+        ));
+    }
+    Ok(set)
+}
+
+/// One set of models per row of a boolean array of shape (n, k); an array of shape (k,) serves all rows.
+pub fn read_masks(
+    argument: &'static str,
+    masks: &Bound<'_, PyAny>,
+    n: usize,
+    k: usize,
+) -> PyResult<Vec<ModelSet>> {
+    let Ok(mask) = array::<bool>(argument, masks) else {
+        return Err(wrong_type(argument, "an array of bool", &type_name(masks)));
+    };
+    if let Ok(given) = masks.getattr(intern!(masks.py(), "dtype"))
+        && given.getattr(intern!(masks.py(), "kind"))?.extract::<String>()? != "b"
+    {
+        return Err(wrong_type(argument, "an array of bool", &format!("an array of {given}")));
+    }
+    let set = |flags: &[bool]| {
+        flags.iter().enumerate().filter(|(_, flag)| **flag).map(|(j, _)| j).collect::<ModelSet>()
+    };
+    let flags = mask.as_slice().map_err(|_| wrong_value(argument, "a contiguous array", "another"))?;
+    match *mask.shape() {
+        [columns] if columns == k => Ok(vec![set(flags); n]),
+        [rows, columns] if rows == n && columns == k => Ok(flags.chunks_exact(k).map(set).collect()),
+        ref shape => Err(wrong_value(
+            argument,
+            &format!("shape (n_queries, n_models) = ({n}, {k}) or ({k},)"),
+            &format!("shape {}", shape_text(shape)),
+        )),
+    }
+}

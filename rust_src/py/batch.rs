@@ -1,0 +1,212 @@
+//! Batches: arrays in, arrays out, detached from the interpreter.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use super::arrays::{array, read_masks, shape_text};
+use super::errors::{wrong_type, wrong_value};
+use crate::batch::{Batch, BatchUncertainty, Rows};
+use crate::model_set::ModelSet;
+
+/// How often a long batch looks for Ctrl-C.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Batches up to this size run on the calling thread's time without looking for Ctrl-C.
+const SMALL: usize = 16;
+
+/// The arguments of a batch, as arrays of float64.
+pub struct BatchArguments<'py> {
+    quality: PyReadonlyArrayDyn<'py, f64>,
+    cost: PyReadonlyArrayDyn<'py, f64>,
+    variance: Option<PyReadonlyArrayDyn<'py, f64>>,
+    covariance: Option<PyReadonlyArrayDyn<'py, f64>>,
+    run: Vec<ModelSet>,
+    allowed: Vec<ModelSet>,
+    max_cost: Vec<f64>,
+    n: usize,
+    k: usize,
+}
+
+/// The arguments as Python gives them; the order is that of the signature.
+pub struct Given<'a, 'py> {
+    pub quality: &'a Bound<'py, PyAny>,
+    pub cost: &'a Bound<'py, PyAny>,
+    pub variance: Option<&'a Bound<'py, PyAny>>,
+    pub covariance: Option<&'a Bound<'py, PyAny>>,
+    pub run: Option<&'a Bound<'py, PyAny>>,
+    pub allowed: Option<&'a Bound<'py, PyAny>>,
+    pub max_cost: Option<&'a Bound<'py, PyAny>>,
+}
+
+impl<'py> BatchArguments<'py> {
+    /// Reads and checks shapes; the numbers are checked row by row, as each decision is made.
+    pub fn read(given: &Given<'_, 'py>) -> PyResult<Self> {
+        let quality = array::<f64>("quality", given.quality)?;
+        let &[n, k] = quality.shape() else {
+            return Err(wrong_value(
+                "quality",
+                "shape (n_queries, n_models)",
+                &format!("shape {}", shape_text(quality.shape())),
+            ));
+        };
+        if k == 0 {
+            return Err(crate::error::Error::NoModels.into());
+        }
+        if given.variance.is_some() && given.covariance.is_some() {
+            return Err(wrong_value("covariance", "None where a variance is given", "both"));
+        }
+        let cost = shaped("cost", given.cost, &[n, k])?;
+        let variance = given.variance.map(|v| shaped("variance", v, &[n, k])).transpose()?;
+        let covariance = given.covariance.map(|v| shaped("covariance", v, &[n, k, k])).transpose()?;
+        let masks = |name, masks: Option<&Bound<'py, PyAny>>| {
+            masks.map_or(Ok(Vec::new()), |m| read_masks(name, m, n, k))
+        };
+        let max_cost = given.max_cost.map_or(Ok(Vec::new()), |caps| caps_of(caps, n))?;
+        Ok(Self {
+            run: masks("run", given.run)?,
+            allowed: masks("allowed", given.allowed)?,
+            quality,
+            cost,
+            variance,
+            covariance,
+            max_cost,
+            n,
+            k,
+        })
+    }
+
+    /// The batch that the core works on.
+    pub fn batch(&self) -> PyResult<Batch<'_>> {
+        let uncertainty = match (&self.variance, &self.covariance) {
+            (Some(variance), _) => BatchUncertainty::Independent(rows("variance", variance, self.k, 1)?),
+            (None, Some(covariance)) => {
+                BatchUncertainty::Correlated(rows("covariance", covariance, self.k * self.k, 2)?)
+            }
+            (None, None) => BatchUncertainty::Certain,
+        };
+        Ok(Batch {
+            n_queries: self.n,
+            quality: rows("quality", &self.quality, self.k, 1)?,
+            uncertainty,
+            cost: rows("cost", &self.cost, self.k, 1)?,
+            run: &self.run,
+            allowed: &self.allowed,
+            max_cost: &self.max_cost,
+        })
+    }
+}
+
+/// An array of the given shape, or of that shape without its first axis.
+fn shaped<'py>(
+    argument: &str,
+    values: &Bound<'py, PyAny>,
+    shape: &[usize],
+) -> PyResult<PyReadonlyArrayDyn<'py, f64>> {
+    let array = array::<f64>(argument, values)?;
+    if array.shape() == shape || array.shape() == &shape[1..] {
+        return Ok(array);
+    }
+    Err(wrong_value(
+        argument,
+        &format!("shape {} or {}", shape_text(shape), shape_text(&shape[1..])),
+        &format!("shape {}", shape_text(array.shape())),
+    ))
+}
+
+/// The rows of an array; one shared row where the array lacks the axis of the queries.
+fn rows<'a>(
+    argument: &str,
+    array: &'a PyReadonlyArrayDyn<'_, f64>,
+    width: usize,
+    axes: usize,
+) -> PyResult<Rows<'a>> {
+    let values = array.as_slice().map_err(|_| wrong_value(argument, "a contiguous array", "another"))?;
+    Ok(if array.ndim() == axes { Rows::shared(values) } else { Rows::each(values, width) })
+}
+
+/// One cap per query, from a number or an array of n; NaN is refused, infinity is no cap.
+fn caps_of(caps: &Bound<'_, PyAny>, n: usize) -> PyResult<Vec<f64>> {
+    let array = array::<f64>("max_cost", caps)?;
+    let values = array.as_slice().map_err(|_| wrong_value("max_cost", "a contiguous array", "another"))?;
+    if let Some(bad) = values.iter().find(|c| c.is_nan() || **c < 0.0) {
+        return Err(wrong_value("max_cost", "numbers >= 0", &bad.to_string()));
+    }
+    match *array.shape() {
+        [] => Ok(vec![values[0]; n]),
+        [length] if length == n => Ok(values.to_vec()),
+        ref shape => Err(wrong_value(
+            "max_cost",
+            &format!("a number, or shape ({n},)"),
+            &format!("shape {}", shape_text(shape)),
+        )),
+    }
+}
+
+/// Runs `work` on `threads` threads (all cores by default), detached, and raises what a signal raises meanwhile.
+///
+/// `work` gets a flag that says when to stop early; what it returns then is dropped.
+pub fn detached<T: Send>(
+    py: Python<'_>,
+    n: usize,
+    threads: Option<usize>,
+    work: impl FnOnce(&AtomicBool) -> T + Send,
+) -> PyResult<T> {
+    let cancelled = AtomicBool::new(false);
+    let pool = match threads {
+        None => None,
+        Some(0) => return Err(wrong_value("threads", "at least 1", "0")),
+        Some(n) => Some(
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(n)
+                .build()
+                .map_err(|error| PyRuntimeError::new_err(format!("threads: {error}")))?,
+        ),
+    };
+    let run = || match &pool {
+        Some(pool) => pool.install(|| work(&cancelled)),
+        None => work(&cancelled),
+    };
+    if n <= SMALL {
+        return Ok(py.detach(run));
+    }
+    let failed = || PyRuntimeError::new_err("a worker thread ended without a result");
+    std::thread::scope(|scope| {
+        let (done, wait) = mpsc::channel();
+        scope.spawn(move || done.send(run()));
+        // The receiver is only ever used by one thread at a time, but a plain reference to it is not Send.
+        let mut wait = wait;
+        loop {
+            let (received, back) = py.detach(move || (wait.recv_timeout(POLL), wait));
+            wait = back;
+            match received {
+                Ok(result) => return Ok(result),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(failed()),
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if let Err(raised) = py.check_signals() {
+                        cancelled.store(true, Ordering::Relaxed);
+                        return Err(raised);
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// Reads one float64 per query.
+pub fn per_query(argument: &str, values: &Bound<'_, PyAny>, n: usize) -> PyResult<Vec<f64>> {
+    let array = array::<f64>(argument, values)?;
+    let values = array.as_slice().map_err(|_| wrong_value(argument, "a contiguous array", "another"))?;
+    if array.shape() != [n] || values.iter().any(|v| v.is_nan()) {
+        return Err(wrong_type(
+            argument,
+            &format!("{n} numbers"),
+            &format!("shape {}", shape_text(array.shape())),
+        ));
+    }
+    Ok(values.to_vec())
+}

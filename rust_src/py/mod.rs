@@ -1,0 +1,31 @@
+//! The boundary to Python: a list of what the module holds. No mathematics here.
+
+// Docstrings are numpydoc, not rustdoc; PyO3 hands arguments over by value.
+#![allow(clippy::doc_markdown, clippy::needless_pass_by_value)]
+
+mod arrays;
+mod batch;
+mod decision;
+mod errors;
+mod rules;
+mod value;
+
+use pyo3::prelude::*;
+
+/// Compiled core of headrace: rules, decisions, and the expected maximum.
+#[pymodule]
+mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+
+    #[pymodule_export]
+    use super::decision::Decision;
+    #[pymodule_export]
+    use super::rules::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade};
+    #[pymodule_export]
+    use super::value::expected_max;
+}

@@ -1,0 +1,74 @@
+//! The cascade: a fixed order, and the best prefix of it at every step.
+
+use super::{PlanRule, check_cost_weight, check_max_depth, check_order, check_uncertainty_scale, order_for};
+use crate::error::Result;
+use crate::expected_max::ExpectedMax;
+use crate::model_set::ModelSet;
+use crate::search::{Problem, Scratch, Solution, best_prefix};
+
+/// Runs the models of a fixed order as long as some longer prefix has a better tradeoff than stopping (Theorem 2 of
+/// Dekoninck et al. 2025): unlike a threshold, it looks past the next model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cascade {
+    cost_weight: f64,
+    order: Option<Vec<usize>>,
+    max_depth: usize,
+    uncertainty_scale: f64,
+}
+
+impl Cascade {
+    /// A rule with the given lambda and order (`None` = that of the indices).
+    ///
+    /// # Errors
+    /// A setting out of its range.
+    pub fn new(
+        cost_weight: f64,
+        order: Option<Vec<usize>>,
+        max_depth: usize,
+        uncertainty_scale: f64,
+    ) -> Result<Self> {
+        check_cost_weight(cost_weight)?;
+        check_order(order.as_deref())?;
+        check_max_depth(max_depth)?;
+        check_uncertainty_scale(uncertainty_scale)?;
+        Ok(Self { cost_weight, order, max_depth, uncertainty_scale })
+    }
+
+    /// The order, if it is not that of the indices.
+    pub fn order(&self) -> Option<&[usize]> {
+        self.order.as_deref()
+    }
+}
+
+impl PlanRule for Cascade {
+    fn cost_weight(&self) -> f64 {
+        self.cost_weight
+    }
+
+    fn uncertainty_scale(&self) -> f64 {
+        self.uncertainty_scale
+    }
+
+    fn max_depth(&self) -> usize {
+        self.max_depth
+    }
+
+    fn best<E: ExpectedMax>(
+        &self,
+        evaluator: &mut E,
+        problem: &Problem<'_>,
+        cost_weight: f64,
+        scratch: &mut Scratch,
+    ) -> Result<Solution> {
+        let order = order_for(self.order(), problem)?;
+        best_prefix(evaluator, problem, order, cost_weight, self.max_depth, scratch)
+    }
+
+    fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize> {
+        let added = plan.minus(problem.run);
+        match self.order() {
+            None => added.iter().next(),
+            Some(order) => order.iter().copied().find(|&j| added.contains(j)),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Cascade routing: the best set of models at every step, in any order.
+
+use super::{PlanRule, check_cost_weight, check_max_depth, check_uncertainty_scale, setting};
+use crate::error::Result;
+use crate::expected_max::ExpectedMax;
+use crate::model_set::ModelSet;
+use crate::search::{Limits, Problem, Pruning, Scratch, Solution, branch_and_bound};
+
+/// Finds the best supermodel, runs its cheapest model first, and decides again (Theorem 3 of Dekoninck et al. 2025).
+#[derive(Debug, Clone, PartialEq)]
+pub struct CascadeRouting {
+    cost_weight: f64,
+    limits: Limits,
+    uncertainty_scale: f64,
+}
+
+impl CascadeRouting {
+    /// A rule with the given lambda.
+    ///
+    /// # Errors
+    /// A setting out of its range.
+    pub fn new(cost_weight: f64, limits: Limits, uncertainty_scale: f64) -> Result<Self> {
+        check_cost_weight(cost_weight)?;
+        check_max_depth(limits.max_depth)?;
+        check_uncertainty_scale(uncertainty_scale)?;
+        if limits.node_limit == 0 {
+            return Err(setting("node_limit", "at least 1", 0));
+        }
+        Ok(Self { cost_weight, limits, uncertainty_scale })
+    }
+
+    /// Depth and nodes.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+}
+
+impl PlanRule for CascadeRouting {
+    fn cost_weight(&self) -> f64 {
+        self.cost_weight
+    }
+
+    fn uncertainty_scale(&self) -> f64 {
+        self.uncertainty_scale
+    }
+
+    fn max_depth(&self) -> usize {
+        self.limits.max_depth
+    }
+
+    fn best<E: ExpectedMax>(
+        &self,
+        evaluator: &mut E,
+        problem: &Problem<'_>,
+        cost_weight: f64,
+        scratch: &mut Scratch,
+    ) -> Result<Solution> {
+        branch_and_bound(evaluator, problem, cost_weight, self.limits, Pruning::default(), scratch)
+    }
+
+    fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize> {
+        problem.cheapest_added(plan)
+    }
+}

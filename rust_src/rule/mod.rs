@@ -1,0 +1,260 @@
+//! Rules: from what is believed of one query to the model that runs next, or to stop.
+//!
+//! A rule is a few numbers. It keeps no state between decisions; the [`Workspace`] holds buffers only.
+
+mod cascade;
+mod cascade_routing;
+mod index;
+mod routing;
+mod threshold;
+
+pub use cascade::Cascade;
+pub use cascade_routing::CascadeRouting;
+pub use index::IndexRule;
+pub use routing::Routing;
+pub use threshold::ThresholdCascade;
+
+use crate::belief::Uncertainty;
+use crate::error::{Error, Result};
+use crate::expected_max::{CertainMax, CorrelatedMax, ExpectedMax, Factor, IndependentMax, PairMax};
+use crate::model_set::{MAX_MODELS, ModelSet};
+use crate::search::{Problem, Scratch, Solution, Status};
+
+/// Sample points per replicate in a decision on a correlated belief.
+const POINTS_PER_REPLICATE: usize = 128;
+
+/// Which model to run next, and what that is part of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Decision {
+    /// The model to run now; `None` = stop.
+    pub next: Option<usize>,
+    /// The models that will have run if nothing changes the estimates.
+    pub plan: ModelSet,
+    /// v(plan).
+    pub value: f64,
+    /// v(plan) - lambda (cost still to be added).
+    pub tradeoff: f64,
+    /// Is the plan proven to be the best?
+    pub status: Status,
+    /// No plan's tradeoff is higher by more than this.
+    pub gap: f64,
+    /// Number of sets that were valued.
+    pub n_nodes: u64,
+}
+
+impl Decision {
+    fn new(solution: Solution, next: Option<usize>) -> Self {
+        let Solution { plan, value, tradeoff, status, gap, n_nodes } = solution;
+        Self { next, plan, value, tradeoff, status, gap, n_nodes }
+    }
+
+    /// A decision that no search had to find.
+    fn plain(next: Option<usize>, plan: ModelSet, value: f64, tradeoff: f64) -> Self {
+        Self { next, plan, value, tradeoff, status: Status::Optimal, gap: 0.0, n_nodes: 1 }
+    }
+
+    /// Stops with what has run, worth its highest mean.
+    fn stop(problem: &Problem<'_>) -> Self {
+        let value = best_mean(problem, problem.run);
+        Self::plain(None, problem.run, value, value)
+    }
+}
+
+/// A map from a problem to a decision.
+pub trait Rule: Sync {
+    /// Decides.
+    ///
+    /// # Errors
+    /// Nothing has run and nothing may; a covariance that is not positive semi-definite; an order that doesn't fit.
+    fn select(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision>;
+}
+
+/// Buffers that decisions reuse. One per thread; the results don't depend on what it held before.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    certain: CertainMax,
+    pair: PairMax,
+    independent: IndependentMax,
+    correlated: CorrelatedMax,
+    scratch: Scratch,
+}
+
+impl Default for Workspace {
+    fn default() -> Self {
+        Self {
+            certain: CertainMax::default(),
+            pair: PairMax::default(),
+            independent: IndependentMax::default(),
+            correlated: CorrelatedMax::new(POINTS_PER_REPLICATE),
+            scratch: Scratch::default(),
+        }
+    }
+}
+
+/// A rule that picks, from some family of plans, the one of the best tradeoff.
+pub trait PlanRule: Sync {
+    /// Lambda.
+    fn cost_weight(&self) -> f64;
+
+    /// Factor of the standard deviations.
+    fn uncertainty_scale(&self) -> f64;
+
+    /// Most models in a plan.
+    fn max_depth(&self) -> usize;
+
+    /// The best plan for any lambda.
+    ///
+    /// # Errors
+    /// Those of [`Rule::select`].
+    fn best<E: ExpectedMax>(
+        &self,
+        evaluator: &mut E,
+        problem: &Problem<'_>,
+        cost_weight: f64,
+        scratch: &mut Scratch,
+    ) -> Result<Solution>;
+
+    /// The model of a plan that runs first; `None` when the plan adds none.
+    fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize>;
+}
+
+impl<R: PlanRule> Rule for R {
+    fn select(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
+        let mut search = BestPlan { rule: self, problem };
+        let solution = workspace.search(problem, self.uncertainty_scale(), &mut search)??;
+        Ok(Decision::new(solution, self.first(problem, solution.plan)))
+    }
+}
+
+struct BestPlan<'a, R> {
+    rule: &'a R,
+    problem: &'a Problem<'a>,
+}
+
+impl<R: PlanRule> Searcher for BestPlan<'_, R> {
+    type Output = Result<Solution>;
+
+    fn search<E: ExpectedMax>(&mut self, evaluator: &mut E, scratch: &mut Scratch) -> Self::Output {
+        self.rule.best(evaluator, self.problem, self.rule.cost_weight(), scratch)
+    }
+}
+
+/// What is done with an evaluator, whichever it is.
+pub(crate) trait Searcher {
+    /// What comes out.
+    type Output;
+
+    /// Does it.
+    fn search<E: ExpectedMax>(&mut self, evaluator: &mut E, scratch: &mut Scratch) -> Self::Output;
+}
+
+impl Workspace {
+    /// Runs a search with the evaluator that fits the belief: the cheapest that is exact.
+    pub(crate) fn search<S: Searcher>(
+        &mut self,
+        problem: &Problem<'_>,
+        uncertainty_scale: f64,
+        searcher: &mut S,
+    ) -> Result<S::Output> {
+        let belief = &problem.belief;
+        let quality = belief.quality();
+        let uncertainty = if uncertainty_scale == 0.0 { Uncertainty::Certain } else { belief.uncertainty() };
+        let few = problem.run.union(problem.open()?).len() <= 2;
+        Ok(match uncertainty {
+            Uncertainty::Certain => {
+                self.certain.reset(quality);
+                searcher.search(&mut self.certain, &mut self.scratch)
+            }
+            Uncertainty::Independent(_) if few => {
+                self.pair.reset(quality, uncertainty, uncertainty_scale);
+                searcher.search(&mut self.pair, &mut self.scratch)
+            }
+            Uncertainty::Independent(variance) => {
+                self.independent.reset(quality, variance, uncertainty_scale);
+                searcher.search(&mut self.independent, &mut self.scratch)
+            }
+            Uncertainty::Correlated(covariance) => {
+                let factor = Factor::new(covariance, quality.len())?;
+                if few {
+                    self.pair.reset(quality, uncertainty, uncertainty_scale);
+                    searcher.search(&mut self.pair, &mut self.scratch)
+                } else {
+                    self.correlated.reset(quality, factor, uncertainty_scale);
+                    searcher.search(&mut self.correlated, &mut self.scratch)
+                }
+            }
+        })
+    }
+}
+
+/// Checks a cost weight: a number >= 0; infinity means the cheapest plan.
+pub(crate) fn check_cost_weight(cost_weight: f64) -> Result<()> {
+    if cost_weight >= 0.0 {
+        Ok(())
+    } else {
+        Err(setting("cost_weight", "a number >= 0 (quality per unit of cost)", cost_weight))
+    }
+}
+
+/// Checks an uncertainty scale: a finite number >= 0.
+pub(crate) fn check_uncertainty_scale(scale: f64) -> Result<()> {
+    if scale >= 0.0 && scale.is_finite() {
+        Ok(())
+    } else {
+        Err(setting("uncertainty_scale", "a finite number >= 0", scale))
+    }
+}
+
+/// Checks a depth.
+pub(crate) fn check_max_depth(max_depth: usize) -> Result<()> {
+    if max_depth >= 1 { Ok(()) } else { Err(setting("max_depth", "at least 1", max_depth)) }
+}
+
+/// Checks an order: different models.
+pub(crate) fn check_order(order: Option<&[usize]>) -> Result<()> {
+    let Some(order) = order else { return Ok(()) };
+    let mut seen = ModelSet::EMPTY;
+    for &model in order {
+        if model >= MAX_MODELS || seen.contains(model) {
+            return Err(setting("order", "different model indices below 128", format!("{order:?}")));
+        }
+        seen = seen.with(model);
+    }
+    if order.is_empty() { Err(setting("order", "at least one model", "none")) } else { Ok(()) }
+}
+
+/// The order for a problem: as set, or that of the indices.
+pub(crate) fn order_for<'a>(order: Option<&'a [usize]>, problem: &Problem<'_>) -> Result<&'a [usize]> {
+    let n_models = problem.belief.n_models();
+    match order {
+        None => Ok(&NATURAL_ORDER[..n_models]),
+        Some(order) => match order.iter().find(|&&j| j >= n_models) {
+            None => Ok(order),
+            Some(&got) => Err(Error::NoSuchModel {
+                argument: "order",
+                got: i64::try_from(got).unwrap_or(i64::MAX),
+                n_models,
+            }),
+        },
+    }
+}
+
+/// The order of the indices.
+static NATURAL_ORDER: [usize; MAX_MODELS] = {
+    let mut order = [0; MAX_MODELS];
+    let mut at = 0;
+    while at < order.len() {
+        order[at] = at;
+        at += 1;
+    }
+    order
+};
+
+fn setting(name: &'static str, wanted: &'static str, got: impl std::fmt::Display) -> Error {
+    Error::Setting { name, wanted, got: format!("{got}") }
+}
+
+/// The highest mean in a set.
+fn best_mean(problem: &Problem<'_>, set: ModelSet) -> f64 {
+    set.iter().map(|j| problem.belief.quality()[j]).fold(f64::NEG_INFINITY, f64::max)
+}

@@ -1,0 +1,342 @@
+//! Exact search among all supersets of what has run, by depth-first branch and bound.
+//!
+//! Leans on the submodularity of v, which holds for the evaluator's numbers themselves:
+//! - *lemma* (negative marginal gain): a model that doesn't raise tau on top of S raises it on top of no superset of S, so
+//!   it leaves the candidates of the whole subtree;
+//! - *bound*: tau(S + T) <= tau(S) + the sum of the largest marginal gains at S, as many as there are slots;
+//! - *cheap bound first*: the gain over any set that has member i is at most the gain over i alone, in closed form;
+//! - *level bound* at the root: for any number m, v(S) <= m + sum over S of E[(`Q_j` - m)+]. With m the best tradeoff of a
+//!   single model, a model that can't lift any set above m leaves the search before an integral is taken;
+//! - *symmetry*: of models with the same numbers, the first is taken first.
+//!
+//! Siblings are visited by falling gain, so that the first dive is the greedy one and the first sibling that is bounded
+//! away ends its level. Typical inputs take about k nodes; the worst case is the number of sets within `max_depth`.
+
+use super::{Incumbent, Limits, Problem, Solution, tradeoff};
+use crate::error::Result;
+use crate::expected_max::ExpectedMax;
+use crate::model_set::ModelSet;
+
+/// Which of the two prunings to use. Both lose nothing; switching one off is for tests and ablations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruning {
+    /// Drop candidates of negative marginal gain.
+    pub lemma: bool,
+    /// Drop subtrees whose bound is below the best plan.
+    pub bound: bool,
+}
+
+impl Default for Pruning {
+    fn default() -> Self {
+        Self { lemma: true, bound: true }
+    }
+}
+
+/// A model that may be added to the set at hand.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    model: usize,
+    /// Gain in value.
+    gain: f64,
+    /// Gain in tradeoff.
+    net: f64,
+}
+
+/// Buffers that a search reuses: one state and one list of candidates per depth.
+#[derive(Debug, Clone, Default)]
+pub struct Scratch {
+    states: Vec<Vec<f64>>,
+    candidates: Vec<Vec<Candidate>>,
+}
+
+impl Scratch {
+    fn reach(&mut self, depth: usize, n_points: usize) {
+        while self.states.len() <= depth {
+            self.states.push(Vec::new());
+            self.candidates.push(Vec::new());
+        }
+        self.states[depth].resize(n_points, 0.0);
+    }
+
+    /// Two states of the given length.
+    pub(crate) fn two_states(&mut self, n_points: usize) -> (&mut Vec<f64>, &mut Vec<f64>) {
+        self.reach(0, n_points);
+        self.reach(1, n_points);
+        let (first, rest) = self.states.split_at_mut(1);
+        (&mut first[0], &mut rest[0])
+    }
+}
+
+/// The set at hand in the depth-first walk.
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    depth: usize,
+    set: ModelSet,
+    value: f64,
+    tradeoff: f64,
+    cost: f64,
+    /// How many models may still be added.
+    slots: usize,
+    /// The member of the highest mean, if there is a member.
+    leader: Option<usize>,
+}
+
+struct Walk<'a, E> {
+    evaluator: &'a mut E,
+    problem: &'a Problem<'a>,
+    cost_weight: f64,
+    node_limit: u64,
+    pruning: Pruning,
+    scratch: &'a mut Scratch,
+    best: Incumbent,
+    /// Highest bound among the subtrees that the node limit left unvisited.
+    open_bound: f64,
+    n_nodes: u64,
+    tie: f64,
+}
+
+/// The best plan, proven or with a gap when the node limit is reached.
+///
+/// # Errors
+/// Nothing has run and nothing may.
+pub fn branch_and_bound<E: ExpectedMax>(
+    evaluator: &mut E,
+    problem: &Problem<'_>,
+    cost_weight: f64,
+    limits: Limits,
+    pruning: Pruning,
+    scratch: &mut Scratch,
+) -> Result<Solution> {
+    let open = problem.open()?;
+    if cost_weight.is_infinite() {
+        return cheapest(evaluator, problem, open, limits, pruning, scratch);
+    }
+    let slots = limits.max_depth.saturating_sub(problem.run.len());
+    let run = problem.run;
+    let leader = highest_mean(evaluator, run);
+    let mut walk = Walk {
+        evaluator,
+        problem,
+        cost_weight,
+        node_limit: limits.node_limit,
+        pruning,
+        scratch,
+        best: Incumbent::new(problem, cost_weight, run, f64::NEG_INFINITY),
+        open_bound: f64::NEG_INFINITY,
+        n_nodes: 0,
+        tie: problem.tie(),
+    };
+    let root = Node { depth: 0, set: run, value: 0.0, tradeoff: 0.0, cost: 0.0, slots, leader };
+    if run.is_empty() {
+        walk.start_with_nothing(root, open);
+    } else {
+        walk.start_with_run(root, open);
+    }
+    Ok(walk.best.solution(walk.open_bound, walk.n_nodes))
+}
+
+/// The cheapest plan and, among those, the most valuable: the limit of a growing lambda.
+fn cheapest<E: ExpectedMax>(
+    evaluator: &mut E,
+    problem: &Problem<'_>,
+    open: ModelSet,
+    limits: Limits,
+    pruning: Pruning,
+    scratch: &mut Scratch,
+) -> Result<Solution> {
+    let must_pay = problem.run.is_empty();
+    let least =
+        if must_pay { open.iter().map(|j| problem.cost[j]).fold(f64::INFINITY, f64::min) } else { 0.0 };
+    let allowed: ModelSet = open.iter().filter(|&j| problem.cost[j] <= least).collect();
+    let max_depth = if must_pay && least > 0.0 { 1 } else { limits.max_depth };
+    let restricted = Problem { allowed, ..*problem };
+    let solution =
+        branch_and_bound(evaluator, &restricted, 0.0, Limits { max_depth, ..limits }, pruning, scratch)?;
+    let cost = problem.added_cost(solution.plan);
+    Ok(Solution { tradeoff: tradeoff(solution.value, f64::INFINITY, cost), ..solution })
+}
+
+fn highest_mean<E: ExpectedMax>(evaluator: &E, set: ModelSet) -> Option<usize> {
+    set.iter().reduce(|a, b| if evaluator.mean(b) > evaluator.mean(a) { b } else { a })
+}
+
+/// Orders candidates by falling gain; equals by index, so that symmetric models meet in order.
+fn sort(candidates: &mut [Candidate]) {
+    candidates.sort_unstable_by(|a, b| b.net.total_cmp(&a.net).then(a.model.cmp(&b.model)));
+}
+
+/// Sum of the gains of the first `n` candidates, falling and positive ones only.
+fn sum_of_gains(candidates: &[Candidate], n: usize) -> f64 {
+    candidates.iter().take(n).map(|c| c.net).take_while(|&net| net > 0.0).sum()
+}
+
+impl<E: ExpectedMax> Walk<'_, E> {
+    /// Starts with some models run: they are the first plan.
+    fn start_with_run(&mut self, mut root: Node, open: ModelSet) {
+        let run = self.problem.run;
+        let member = root.leader.unwrap_or_default();
+        let slack = self.evaluator.slack();
+        let open: ModelSet = if root.slots == 0 {
+            ModelSet::EMPTY
+        } else if self.pruning.lemma {
+            let net =
+                |j| self.evaluator.gain_bound(member, j) + slack - self.cost_weight * self.problem.cost[j];
+            open.iter().filter(|&j| net(j) > self.tie).collect()
+        } else {
+            open
+        };
+        self.evaluator.prepare(run, open, root.slots);
+        let n_points = self.evaluator.n_points();
+        let (state, next) = self.scratch.two_states(n_points);
+        root.value = self.evaluator.start(state);
+        for model in run.iter() {
+            root.value += self.evaluator.gain(state, model);
+            self.evaluator.extend(state, model, next);
+            std::mem::swap(state, next);
+        }
+        root.tradeoff = root.value;
+        self.n_nodes = 1;
+        self.best = Incumbent::new(self.problem, self.cost_weight, run, root.value);
+        self.list_candidates(0, open.iter(), None);
+        self.expand(root, 0.0);
+    }
+
+    /// Starts with nothing run: the first plan is the best single model.
+    fn start_with_nothing(&mut self, mut root: Node, open: ModelSet) {
+        let single = |walk: &Self, j: usize| walk.evaluator.mean(j) - walk.cost_weight * walk.problem.cost[j];
+        let mut models = open.iter();
+        let Some(first) = models.next() else { return };
+        self.best =
+            Incumbent::new(self.problem, self.cost_weight, ModelSet::of(first), self.evaluator.mean(first));
+        for j in models {
+            let (mean, worth) = (self.evaluator.mean(j), single(self, j));
+            self.best.offer(self.problem, ModelSet::of(j), mean, worth);
+        }
+        self.n_nodes = open.len() as u64;
+        if root.slots <= 1 {
+            return;
+        }
+        // The level bound: the root stands for a sure thing worth `level`.
+        let level = self.best.tradeoff;
+        let slack = self.evaluator.slack() * (root.slots + 1) as f64 + self.tie;
+        self.scratch.reach(0, 0);
+        let mut candidates = std::mem::take(&mut self.scratch.candidates[0]);
+        candidates.clear();
+        candidates.extend(open.iter().map(|model| {
+            let gain = self.evaluator.excess(model, level);
+            Candidate { model, gain, net: gain - self.cost_weight * self.problem.cost[model] }
+        }));
+        sort(&mut candidates);
+        if self.pruning.bound {
+            // The best partners of a model are the first of the list, itself left out.
+            let partners = sum_of_gains(&candidates, root.slots - 1);
+            candidates.retain(|c| c.net + partners >= -slack);
+        }
+        if candidates.len() <= 1 {
+            self.scratch.candidates[0] = candidates;
+            return;
+        }
+        self.evaluator.prepare(ModelSet::EMPTY, candidates.iter().map(|c| c.model).collect(), root.slots);
+        self.scratch.reach(0, self.evaluator.n_points());
+        root.value = self.evaluator.start(&mut self.scratch.states[0]);
+        // From here on all values come from the states: the incumbent's, and the gains over nothing.
+        for candidate in &mut candidates {
+            candidate.gain = self.evaluator.gain(&self.scratch.states[0], candidate.model);
+            let plan = ModelSet::of(candidate.model);
+            if plan == self.best.plan {
+                self.best = Incumbent::new(self.problem, self.cost_weight, plan, root.value + candidate.gain);
+            }
+        }
+        root.tradeoff = level;
+        self.scratch.candidates[0] = candidates;
+        self.n_nodes = 0;
+        self.expand(root, slack);
+    }
+
+    /// Lists the models that may still be added at a depth, by falling gain over the state there.
+    fn list_candidates(&mut self, depth: usize, models: impl Iterator<Item = usize>, member: Option<usize>) {
+        let slack = self.evaluator.slack();
+        let mut candidates = std::mem::take(&mut self.scratch.candidates[depth]);
+        candidates.clear();
+        for model in models {
+            let price = self.cost_weight * self.problem.cost[model];
+            let lemma = self.pruning.lemma;
+            let settled = |bound: f64| lemma && bound - price <= self.tie;
+            if member.is_some_and(|member| settled(self.evaluator.gain_bound(member, model) + slack)) {
+                continue;
+            }
+            let gain = self.evaluator.gain(&self.scratch.states[depth], model);
+            if !settled(gain) {
+                candidates.push(Candidate { model, gain, net: gain - price });
+            }
+        }
+        sort(&mut candidates);
+        self.scratch.candidates[depth] = candidates;
+    }
+
+    /// Visits the sets that extend `node` by its listed candidates; there are none where there are no slots. `slack` is
+    /// added to the bounds at this node.
+    fn expand(&mut self, node: Node, slack: f64) {
+        let candidates = std::mem::take(&mut self.scratch.candidates[node.depth]);
+        for (at, candidate) in candidates.iter().enumerate() {
+            let later = &candidates[at + 1..];
+            if at > 0 && self.stands_in_for(candidates[at - 1].model, candidate.model) {
+                continue;
+            }
+            let bound = node.tradeoff + candidate.net + sum_of_gains(later, node.slots - 1) + slack;
+            if self.pruning.bound && bound < self.best.tradeoff - self.tie {
+                break;
+            }
+            if self.n_nodes >= self.node_limit {
+                self.open_bound = self.open_bound.max(bound);
+                break;
+            }
+            let cost = node.cost + self.problem.cost[candidate.model];
+            if cost > self.problem.max_cost {
+                continue;
+            }
+            let child = self.child(&node, candidate, cost);
+            self.n_nodes += 1;
+            self.best.offer(self.problem, child.set, child.value, child.tradeoff);
+            if child.slots > 0 && !later.is_empty() {
+                self.descend(&node, candidate.model);
+                self.list_candidates(child.depth, later.iter().map(|c| c.model), child.leader);
+                self.expand(child, 0.0);
+            }
+        }
+        self.scratch.candidates[node.depth] = candidates;
+    }
+
+    fn child(&self, node: &Node, candidate: &Candidate, cost: f64) -> Node {
+        let value = node.value + candidate.gain;
+        let leader = node.leader.map_or(candidate.model, |leader| {
+            if self.evaluator.mean(candidate.model) > self.evaluator.mean(leader) {
+                candidate.model
+            } else {
+                leader
+            }
+        });
+        Node {
+            depth: node.depth + 1,
+            set: node.set.with(candidate.model),
+            value,
+            tradeoff: tradeoff(value, self.cost_weight, cost),
+            cost,
+            slots: node.slots - 1,
+            leader: Some(leader),
+        }
+    }
+
+    /// Writes the state one level deeper.
+    fn descend(&mut self, node: &Node, model: usize) {
+        self.scratch.reach(node.depth + 1, self.evaluator.n_points());
+        let (upper, lower) = self.scratch.states.split_at_mut(node.depth + 1);
+        self.evaluator.extend(&upper[node.depth], model, &mut lower[0]);
+    }
+
+    /// With the same numbers, the model visited before has already stood for this one.
+    fn stands_in_for(&self, visited: usize, model: usize) -> bool {
+        self.problem.cost[visited] == self.problem.cost[model]
+            && self.evaluator.interchangeable(visited, model)
+    }
+}

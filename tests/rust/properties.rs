@@ -1,0 +1,440 @@
+//! Properties of the search, the rules and the batch, on random problems, against oracles that are slow and plain.
+
+use std::sync::atomic::AtomicBool;
+
+use headrace::batch::{Batch, BatchUncertainty, Rows, select_batch};
+use headrace::belief::{Belief, Uncertainty};
+use headrace::expected_max::{CertainMax, CorrelatedMax, ExpectedMax, Factor, IndependentMax, PairMax};
+use headrace::model_set::ModelSet;
+use headrace::rule::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade, Workspace};
+use headrace::search::{
+    Limits, Problem, Pruning, Scratch, Solution, Status, best_prefix, branch_and_bound, exhaustive,
+};
+use proptest::prelude::*;
+
+/// Multiplies the number of random cases; 1 by default.
+fn cases(n: u32) -> ProptestConfig {
+    let times: u32 = std::env::var("HEADRACE_CASES").ok().and_then(|v| v.parse().ok()).unwrap_or(1);
+    ProptestConfig { cases: n * times, ..ProptestConfig::default() }
+}
+
+/// The numbers of one random problem.
+#[derive(Debug, Clone)]
+struct Case {
+    quality: Vec<f64>,
+    variance: Vec<f64>,
+    /// Loadings on three common factors, for covariances.
+    loadings: Vec<[f64; 3]>,
+    cost: Vec<f64>,
+    run: ModelSet,
+    allowed: ModelSet,
+    max_cost: f64,
+    cost_weight: f64,
+    max_depth: usize,
+}
+
+impl Case {
+    fn problem(&self, covariance: Option<&'static [f64]>) -> Problem<'_> {
+        let uncertainty =
+            covariance.map_or(Uncertainty::Independent(&self.variance), Uncertainty::Correlated);
+        let belief = Belief::new(&self.quality, uncertainty).unwrap();
+        let mut problem = Problem::new(belief, &self.cost).unwrap();
+        problem.run = self.run;
+        problem.allowed = self.allowed;
+        problem.max_cost = self.max_cost;
+        problem
+    }
+
+    fn covariance(&self) -> Vec<f64> {
+        let k = self.quality.len();
+        let mut covariance = vec![0.0; k * k];
+        for i in 0..k {
+            for j in 0..k {
+                let common: f64 = (0..3).map(|d| self.loadings[i][d] * self.loadings[j][d]).sum();
+                covariance[i * k + j] = common + if i == j { self.variance[i] } else { 0.0 };
+            }
+        }
+        covariance
+    }
+}
+
+/// One coordinate, either anywhere in the range or on a coarse grid, so that exact ties are common.
+fn coordinate(low: f64, high: f64) -> impl Strategy<Value = f64> {
+    prop_oneof![3 => low..high, 1 => (0..=4).prop_map(move |step| low + (high - low) * f64::from(step) / 4.0)]
+}
+
+fn case(most: usize) -> impl Strategy<Value = Case> {
+    (1..=most).prop_flat_map(|k| {
+        let spread = prop_oneof![Just(0.05), Just(0.3), Just(1.0)];
+        let cost_scale = prop_oneof![Just(0.02), Just(0.3), Just(1.0)];
+        (spread, cost_scale).prop_flat_map(move |(spread, cost_scale)| {
+            let sd = prop_oneof![1 => Just(0.0), 6 => coordinate(0.0, 0.4), 1 => 1e-6..1e-4_f64, 1 => 1.0..10.0_f64];
+            (
+                proptest::collection::vec(coordinate(0.5 - spread / 2.0, 0.5 + spread / 2.0), k),
+                proptest::collection::vec(sd, k),
+                proptest::collection::vec(proptest::array::uniform3(-0.3..0.3_f64), k),
+                proptest::collection::vec(coordinate(0.0, cost_scale), k),
+                proptest::collection::vec((0..4_u8, 0..6_u8), k),
+                prop_oneof![3 => Just(f64::INFINITY), 1 => 0.5..1.5_f64],
+                prop_oneof![4 => 0.0..1.5_f64, 1 => Just(0.0), 1 => Just(f64::INFINITY)],
+                1..=k,
+            )
+                .prop_map(move |(quality, sd, loadings, cost, flags, max_cost, cost_weight, max_depth)| {
+                    let run: ModelSet = (0..k).filter(|&j| flags[j].0 == 0).collect();
+                    let mut allowed: ModelSet = (0..k).filter(|&j| flags[j].1 != 0).collect();
+                    if run.is_empty() && allowed.is_empty() {
+                        allowed = ModelSet::first(k);
+                    }
+                    let cheapest = cost.iter().copied().fold(f64::INFINITY, f64::min);
+                    let max_cost: f64 = cheapest + max_cost * cost_scale;
+                    // Half of the models run have shown their quality; the others may still be re-estimated.
+                    let variance =
+                        (0..k).map(|j| if flags[j].0 == 0 && j % 2 == 0 { 0.0 } else { sd[j] * sd[j] }).collect();
+                    Case {
+                        quality,
+                        variance,
+                        loadings,
+                        cost,
+                        run,
+                        allowed,
+                        max_cost,
+                        cost_weight,
+                        max_depth: max_depth.max(run.len()),
+                    }
+                })
+        })
+    })
+}
+
+/// The plan's tradeoff on the oracle's own grid.
+fn retraced<E: ExpectedMax>(evaluator: &mut E, problem: &Problem<'_>, case: &Case, plan: ModelSet) -> f64 {
+    let mut state = vec![0.0; evaluator.n_points()];
+    let mut next = state.clone();
+    let mut value = evaluator.start(&mut state);
+    for model in plan.iter() {
+        value += evaluator.gain(&state, model);
+        evaluator.extend(&state, model, &mut next);
+        std::mem::swap(&mut state, &mut next);
+    }
+    let cost = problem.added_cost(plan);
+    if cost == 0.0 { value } else { value - case.cost_weight * cost }
+}
+
+/// Equal plans; or, where the integrals' own accuracy leaves the choice open, plans of equal worth.
+fn check_equal<E: ExpectedMax>(
+    fast: &Solution,
+    slow: &Solution,
+    evaluator: &mut E,
+    problem: &Problem<'_>,
+    case: &Case,
+) -> Result<(), TestCaseError> {
+    prop_assert_eq!(fast.status, Status::Optimal);
+    prop_assert_eq!(fast.gap, 0.0);
+    prop_assert!(problem.run.is_subset(fast.plan));
+    prop_assert!(fast.plan.minus(problem.run).is_subset(problem.allowed));
+    let tolerance = 1e-11 + 2.0 * evaluator.slack();
+    prop_assert!((fast.value - slow.value).abs() <= tolerance || fast.plan != slow.plan);
+    if fast.plan != slow.plan {
+        let worth = retraced(evaluator, problem, case, fast.plan);
+        prop_assert!(
+            (worth - slow.tradeoff).abs() <= tolerance || worth == slow.tradeoff,
+            "{fast:?} {slow:?} {worth}"
+        );
+    }
+    Ok(())
+}
+
+fn check_search<E: ExpectedMax + Clone>(
+    mut evaluator: E,
+    problem: &Problem<'_>,
+    case: &Case,
+) -> Result<(), TestCaseError> {
+    let limits = Limits { max_depth: case.max_depth, node_limit: u64::MAX };
+    let mut oracle = evaluator.clone();
+    let Ok(slow) = exhaustive(&mut oracle, problem, case.cost_weight, case.max_depth) else {
+        let refused = branch_and_bound(
+            &mut evaluator,
+            problem,
+            case.cost_weight,
+            limits,
+            Pruning::default(),
+            &mut Scratch::default(),
+        );
+        prop_assert!(refused.is_err());
+        return Ok(());
+    };
+    let mut visited = Vec::new();
+    for pruning in [(true, true), (true, false), (false, true), (false, false)] {
+        let pruning = Pruning { lemma: pruning.0, bound: pruning.1 };
+        let mut scratch = Scratch::default();
+        let fast = branch_and_bound(
+            &mut evaluator.clone(),
+            problem,
+            case.cost_weight,
+            limits,
+            pruning,
+            &mut scratch,
+        )
+        .unwrap();
+        check_equal(&fast, &slow, &mut oracle, problem, case)?;
+        visited.push(fast.n_nodes);
+    }
+    // Each pruning alone visits no more than neither, and both no more than each.
+    prop_assert!(visited[0] <= visited[1] + 1 && visited[0] <= visited[2] + 1, "{visited:?}");
+    prop_assert!(visited[1] <= visited[3] + 1 && visited[2] <= visited[3] + 1, "{visited:?}");
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases(2_000))]
+
+    #[test]
+    fn search_equals_enumeration_independent(case in case(10)) {
+        let problem = case.problem(None);
+        let mut evaluator = IndependentMax::default();
+        evaluator.reset(&case.quality, &case.variance, 1.0);
+        check_search(evaluator, &problem, &case)?;
+    }
+
+    #[test]
+    fn search_equals_enumeration_certain(case in case(9)) {
+        let problem = case.problem(None);
+        let mut evaluator = CertainMax::default();
+        evaluator.reset(&case.quality);
+        check_search(evaluator, &problem, &case)?;
+    }
+
+    #[test]
+    fn search_equals_enumeration_for_pairs(case in case(2)) {
+        let problem = case.problem(None);
+        let mut evaluator = PairMax::default();
+        evaluator.reset(&case.quality, problem.belief.uncertainty(), 1.0);
+        check_search(evaluator, &problem, &case)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn search_equals_enumeration_at_twelve_models(case in case(12)) {
+        let problem = case.problem(None);
+        let mut evaluator = IndependentMax::default();
+        evaluator.reset(&case.quality, &case.variance, 0.5);
+        check_search(evaluator, &problem, &case)?;
+    }
+
+    #[test]
+    fn search_equals_enumeration_correlated(case in case(8)) {
+        let covariance: &'static [f64] = Box::leak(case.covariance().into_boxed_slice());
+        let problem = case.problem(Some(covariance));
+        let mut evaluator = CorrelatedMax::new(16);
+        evaluator.reset(&case.quality, Factor::new(covariance, case.quality.len()).unwrap(), 1.0);
+        check_search(evaluator, &problem, &case)?;
+    }
+
+    #[test]
+    fn prefixes_equal_enumeration_of_prefixes(case in case(8)) {
+        let problem = case.problem(None);
+        let mut evaluator = IndependentMax::default();
+        evaluator.reset(&case.quality, &case.variance, 1.0);
+        let order: Vec<usize> = (0..case.quality.len()).rev().collect();
+        let found = best_prefix(
+            &mut evaluator.clone(), &problem, &order, case.cost_weight, case.max_depth, &mut Scratch::default(),
+        );
+        let Ok(open) = problem.open() else { prop_assert!(found.is_err()); return Ok(()) };
+        let passed = order.iter().rposition(|&j| case.run.contains(j)).map_or(0, |at| at + 1);
+        let mut plans = vec![];
+        if !case.run.is_empty() { plans.push(case.run); }
+        let mut plan = case.run;
+        for &j in order[passed..].iter().filter(|&&j| open.contains(j)) {
+            plan = plan.with(j);
+            if plan.len() > case.max_depth || problem.added_cost(plan) > case.max_cost { break; }
+            plans.push(plan);
+        }
+        if plans.is_empty() { prop_assert!(found.is_err()); return Ok(()); }
+        evaluator.prepare(case.run, open, case.quality.len());
+        let worth = |plan, evaluator: &mut IndependentMax| retraced(evaluator, &problem, &case, plan);
+        let best = plans.iter().map(|&p| worth(p, &mut evaluator)).fold(f64::NEG_INFINITY, f64::max);
+        let found = found.unwrap();
+        prop_assert!(plans.contains(&found.plan));
+        let gap = best - worth(found.plan, &mut evaluator);
+        prop_assert!(gap <= 1e-11 + 2.0 * evaluator.slack() || best == f64::NEG_INFINITY, "{found:?} {best}");
+    }
+
+    #[test]
+    fn node_limits_give_a_gap_that_holds(case in case(10), node_limit in 1_u64..40) {
+        let problem = case.problem(None);
+        let mut evaluator = IndependentMax::default();
+        evaluator.reset(&case.quality, &case.variance, 1.0);
+        let Ok(slow) = exhaustive(&mut evaluator.clone(), &problem, case.cost_weight, case.max_depth) else { return Ok(()) };
+        let limits = Limits { max_depth: case.max_depth, node_limit };
+        let found = branch_and_bound(
+            &mut evaluator, &problem, case.cost_weight, limits, Pruning::default(), &mut Scratch::default(),
+        ).unwrap();
+        let missed = slow.tradeoff - found.tradeoff;
+        if case.cost_weight.is_finite() {
+            prop_assert!(missed <= found.gap + 1e-11 + 2.0 * evaluator.slack(), "{found:?} {slow:?}");
+        }
+        prop_assert_eq!(found.gap > 0.0, found.status == Status::Bounded);
+    }
+
+    #[test]
+    fn values_are_monotone_submodular_and_within_bounds(case in case(8)) {
+        let k = case.quality.len();
+        let mut evaluator = IndependentMax::default();
+        evaluator.reset(&case.quality, &case.variance, 1.0);
+        let all = ModelSet::first(k);
+        evaluator.prepare(ModelSet::EMPTY, all, k);
+        let value = |evaluator: &mut IndependentMax, set: ModelSet| {
+            let mut state = vec![0.0; evaluator.n_points()];
+            let mut next = state.clone();
+            let mut value = evaluator.start(&mut state);
+            for j in set.iter() {
+                value += evaluator.gain(&state, j);
+                evaluator.extend(&state, j, &mut next);
+                std::mem::swap(&mut state, &mut next);
+            }
+            value
+        };
+        let rounding = 1e-11;
+        for bits in 1..1_u128 << k {
+            let set = ModelSet::from_bits(bits);
+            let v = value(&mut evaluator, set);
+            let highest = set.iter().map(|j| case.quality[j]).fold(f64::NEG_INFINITY, f64::max);
+            prop_assert!(v >= highest - evaluator.slack() - rounding);
+            let above: f64 = set.iter().map(|j| headrace::normal::excess(case.quality[j], case.variance[j].sqrt(), highest)).sum();
+            prop_assert!(v <= highest + above + evaluator.slack() + rounding);
+            for j in all.minus(set).iter() {
+                let gain = value(&mut evaluator, set.with(j)) - v;
+                prop_assert!(gain >= -rounding);
+                let i = set.iter().next().unwrap_or(0);
+                prop_assert!(gain <= evaluator.gain_bound(i, j) + evaluator.slack() + rounding);
+                for m in all.minus(set.with(j)).iter() {
+                    let later = value(&mut evaluator, set.with(m).with(j)) - value(&mut evaluator, set.with(m));
+                    prop_assert!(later <= gain + rounding);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn batches_equal_loops_of_singles(cases in proptest::collection::vec(case(4), 1..90), k in 1_usize..5) {
+        let fit: Vec<&Case> = cases.iter().filter(|c| c.quality.len() == k).collect();
+        let flat = |f: fn(&Case) -> &Vec<f64>| fit.iter().flat_map(|c| f(c).clone()).collect::<Vec<f64>>();
+        let (quality, variance, cost) = (flat(|c| &c.quality), flat(|c| &c.variance), flat(|c| &c.cost));
+        let run: Vec<ModelSet> = fit.iter().map(|c| c.run).collect();
+        let allowed: Vec<ModelSet> = fit.iter().map(|c| c.allowed.union(ModelSet::first(k).minus(c.run))).collect();
+        let batch = Batch {
+            n_queries: fit.len(),
+            quality: Rows::each(&quality, k),
+            uncertainty: BatchUncertainty::Independent(Rows::each(&variance, k)),
+            cost: Rows::each(&cost, k),
+            run: &run,
+            allowed: &allowed,
+            max_cost: &[],
+        };
+        let limits = Limits { max_depth: 3, node_limit: 1000 };
+        check_batch(&CascadeRouting::new(0.3, limits, 0.7).unwrap(), &batch)?;
+        check_batch(&Cascade::new(0.3, None, 4, 1.0).unwrap(), &batch)?;
+        check_batch(&Routing::new(0.3).unwrap(), &batch)?;
+        check_batch(&ThresholdCascade::new(vec![0.5], None).unwrap(), &batch)?;
+        check_batch(&IndexRule::new(0.3, 1.0).unwrap(), &batch)?;
+    }
+}
+
+fn check_batch<R: Rule>(rule: &R, batch: &Batch<'_>) -> Result<(), TestCaseError> {
+    let mut workspace = Workspace::default();
+    let singles: Vec<String> = (0..batch.n_queries)
+        .map(|query| format!("{:?}", rule.select(&batch.problem(query).unwrap(), &mut workspace).unwrap()))
+        .collect();
+    for n_threads in [1, 2, 4] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        let mut out = vec![String::new(); batch.n_queries];
+        // Debug output of floats is exact, so equal text is equal bits.
+        pool.install(|| select_batch(rule, batch, &mut out, |d| format!("{d:?}"), &AtomicBool::new(false)))
+            .unwrap();
+        prop_assert_eq!(&out, &singles);
+    }
+    Ok(())
+}
+
+/// Weitzman's rule against dynamic programming over all adaptive policies, on a discretised problem.
+#[test]
+fn index_rule_decides_as_dynamic_programming_does() {
+    // Three boxes; the state is (which are open, best seen); the prize of box j is one of n equally likely normal quantiles.
+    const N: usize = 400;
+    let (mean, sd, cost) = ([0.4, 0.5, 0.55], [0.3, 0.1, 0.02], [0.03, 0.02, 0.01]);
+    let prize =
+        |j: usize, at: usize| mean[j] + sd[j] * headrace::normal::quantile((at as f64 + 0.5) / N as f64);
+    let levels: Vec<f64> = (0..=300).map(|i| -0.5 + f64::from(i) * 0.007).collect();
+    let index_of = |seen: f64| ((seen + 0.5) / 0.007).round().clamp(0.0, 300.0) as usize;
+    let mut worth = vec![vec![0.0; levels.len()]; 8];
+    worth[7] = levels.clone();
+    let gain_of = |worth: &Vec<Vec<f64>>, opened: usize, j: usize, seen: f64| {
+        let later: f64 = (0..N).map(|at| worth[opened | 1 << j][index_of(seen.max(prize(j, at)))]).sum();
+        later / N as f64 - cost[j]
+    };
+    for opened in (0..7_usize).rev() {
+        for (at, &seen) in levels.iter().enumerate() {
+            let best = (0..3).filter(|j| opened >> j & 1 == 0).map(|j| gain_of(&worth, opened, j, seen));
+            worth[opened][at] = best.fold(seen, f64::max);
+        }
+    }
+    // Compare where the best action is clear beyond the discretisation.
+    let rule = IndexRule::new(1.0, 1.0).unwrap();
+    let mut compared = 0;
+    for opened in 1..7_usize {
+        for &seen in &levels {
+            let gains: Vec<(f64, Option<usize>)> = (0..3)
+                .filter(|j| opened >> j & 1 == 0)
+                .map(|j| (gain_of(&worth, opened, j, seen), Some(j)))
+                .chain([(seen, None)])
+                .collect();
+            let best =
+                gains.iter().copied().fold((f64::NEG_INFINITY, None), |a, b| if b.0 > a.0 { b } else { a });
+            if gains.iter().filter(|g| g.0 > best.0 - 0.004).count() > 1 {
+                continue;
+            }
+            let quality: Vec<f64> =
+                (0..3).map(|j| if opened >> j & 1 == 1 { seen } else { mean[j] }).collect();
+            let variance: Vec<f64> =
+                (0..3).map(|j| if opened >> j & 1 == 1 { 0.0 } else { sd[j] * sd[j] }).collect();
+            let belief = Belief::new(&quality, Uncertainty::Independent(&variance)).unwrap();
+            let mut problem = Problem::new(belief, &cost).unwrap();
+            problem.run = (0..3).filter(|j| opened >> j & 1 == 1).collect();
+            let decision = rule.select(&problem, &mut Workspace::default()).unwrap();
+            assert_eq!(decision.next, best.1, "opened {opened:b} seen {seen}: {gains:?}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 800, "{compared}");
+}
+
+/// The search's own statistics on the paper's inputs: few nodes, where enumeration needs 2^k.
+#[test]
+fn typical_inputs_take_about_k_nodes() {
+    let mut seed = 7_u64;
+    let mut uniform = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    for k in [5, 11, 20, 50, 100] {
+        let mut total = 0;
+        for _ in 0..50 {
+            let quality: Vec<f64> = (0..k).map(|_| uniform()).collect();
+            let cost: Vec<f64> = (0..k).map(|_| uniform()).collect();
+            let variance = vec![0.01; k];
+            let problem =
+                Problem::new(Belief::new(&quality, Uncertainty::Independent(&variance)).unwrap(), &cost)
+                    .unwrap();
+            let limits = Limits { max_depth: k, node_limit: u64::MAX };
+            let rule = CascadeRouting::new(uniform(), limits, 1.0).unwrap();
+            let decision = rule.select(&problem, &mut Workspace::default()).unwrap();
+            assert_eq!(decision.status, Status::Optimal);
+            total += decision.n_nodes;
+        }
+        println!("{k} models: {} nodes on average", total / 50);
+        assert!(total / 50 <= 30 * k as u64, "{k}: {total}");
+    }
+}

@@ -1,24 +1,25 @@
 """Write the reference values that ``tests/rust/golden.rs`` compares the core with.
 
-All of them are computed with mpmath, far beyond double precision, from formulas that the core does not use:
+They are computed with mpmath to 40 digits (but for the third kind), from formulas that the core does not use:
 
 * Independent normals: E[max] = b - integral from a to b of the product of the CDFs, with all mass between a and b
   (to 1e-32). A model without uncertainty only raises a to its mean, exactly.
 * Two correlated normals: Clark's closed form, of the covariance's doubles as they stand.
 * More correlated normals, of covariance diag(own_sd^2) + loading loading': given the common factor z they are
-  independent of means mean + loading z, so E[max] is the average of the first integral over z.
+  independent of means mean + loading z, so E[max] is the average of the first integral over z. This double integral
+  is taken in double precision, to 1e-13.
 * Functions of the normal distribution: closed forms; their inverses by root finding.
 
 Integrals are sums over panels of 16 Gauss-Legendre nodes. Each panel is halved until the halves agree with the whole
 to the tolerance, and the halves are taken. Inputs are drawn from `SEED` and written as the shortest decimals that
-read back as the same doubles; the result is the same file on every machine. It needs mpmath and rustfmt, and takes
-some minutes of both cores::
+read back as the same doubles. Needs mpmath and rustfmt, and a few minutes::
 
     python scripts/make_golden.py
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import statistics
@@ -28,16 +29,17 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from mpmath import mp, mpf
 
 SEED = 20260117
 TARGET = Path(__file__).parents[1] / "tests/rust/golden_values.rs"
 
-# Working digits, and the tolerance of one panel in units of the largest standard deviation. The double integral of the
-# correlated cases takes fewer: its values are good to 1e-13.
-DIGITS, TOLERANCE = 34, mpf("1e-22")
-FACTOR_DIGITS, FACTOR_TOLERANCE = 20, mpf("1e-15")
+mp.dps = 40
+# Of one panel, in units of the largest standard deviation: of the single integral, and of those inside the double one.
+TOLERANCE = mpf("1e-22")
+INNER_TOLERANCE = 1e-14
 
 # No normal has more than 2e-33 of its mass beyond so many standard deviations.
 REACH = 12
@@ -50,9 +52,7 @@ PROBABILITIES = (
     *(1e-300, 1e-100, 1e-20, 1e-9, 1e-4, 0.02, 0.02425, 0.03, 0.1, 0.25, 0.4),
     *(0.4999, 0.499999999, 0.5, 0.500001, 0.6, 0.9, 0.999, 1 - 2.0**-30, 1 - 2.0**-53),
 )
-EXCESS_POINTS = (
-    *(-40.0, -10.0, -5.0, -1.0, -1e-3, 0.0, 1e-3, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0, 37.0),
-)
+EXCESS_POINTS = (*(-40.0, -10.0, -5.0, -1.0, -1e-3, 0.0, 1e-3, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0, 37.0),)
 EXCESS_TARGETS = (
     *(1e-290, 1e-200, 1e-100, 1e-30, 1e-16, 1e-8, 1e-4, 0.01, 0.1, 0.3, 0.3989),
     *(0.399, 0.4, 0.41, 0.6, 1.0, 3.0, 8.0, 39.0, 41.0, 1e9),
@@ -91,6 +91,9 @@ pub struct FactorCase {
 """
 
 
+Number = TypeVar("Number", mpf, float)
+
+
 @dataclass(frozen=True)
 class Independent:
     """Independent normals."""
@@ -123,26 +126,31 @@ class Factor:
 
 
 @cache
-def gauss_legendre(digits: int) -> list[tuple[mpf, mpf]]:
-    """Nodes and weights on [-1, 1]."""
-    with mp.workdps(digits + 10):
-        rule = []
-        for i in range(N_NODES):
-            x = mp.findroot(lambda x: mp.legendre(N_NODES, x), mp.cos(mp.pi * (i + 0.75) / (N_NODES + 0.5)))
-            slope = N_NODES * (x * mp.legendre(N_NODES, x) - mp.legendre(N_NODES - 1, x)) / (x * x - 1)
-            rule.append((x, 2 / ((1 - x * x) * slope * slope)))
-        return rule
+def gauss_legendre(number: type) -> list[tuple[Number, Number]]:
+    """Nodes and weights on [-1, 1], by Newton's method on the Legendre polynomial."""
+    rule = []
+    for i in range(N_NODES):
+        x = mp.cos(mp.pi * (i + 0.75) / (N_NODES + 0.5))
+        for _ in range(7):
+            before, at = mpf(1), x
+            for n in range(2, N_NODES + 1):
+                before, at = at, ((2 * n - 1) * x * at - (n - 1) * before) / n
+            slope = N_NODES * (x * at - before) / (x * x - 1)
+            x -= at / slope
+        rule.append((x, 2 / ((1 - x * x) * slope * slope)))
+    assert abs(sum(w for _, w in rule) - 2) < mpf("1e-36")
+    return [(number(x), number(w)) for x, w in rule]
 
 
-def panel(f: Callable[[mpf], mpf], a: mpf, b: mpf) -> mpf:
+def panel(f: Callable[[Number], Number], a: Number, b: Number) -> Number:
     centre, half = (a + b) / 2, (b - a) / 2
-    return half * mp.fsum(w * f(centre + half * x) for x, w in gauss_legendre(mp.dps))
+    return half * sum(w * f(centre + half * x) for x, w in gauss_legendre(type(half)))
 
 
-def integrate(f: Callable[[mpf], mpf], edges: Sequence[mpf], tolerance: mpf) -> mpf:
+def integrate(f: Callable[[Number], Number], edges: Sequence[Number], tolerance: Number) -> Number:
     """Sum over the panels between the edges, each halved until the halves agree with the whole."""
-    total = mpf(0)
-    todo = [(a, b, panel(f, a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+    total = 0
+    todo = [(a, b, panel(f, a, b)) for a, b in itertools.pairwise(edges)]
     while todo:
         a, b, whole = todo.pop()
         middle = (a + b) / 2
@@ -157,11 +165,11 @@ def integrate(f: Callable[[mpf], mpf], edges: Sequence[mpf], tolerance: mpf) -> 
 # Expected maxima
 
 
-def cdf(z: mpf) -> mpf:
-    return mp.erfc(-z / mp.sqrt(2)) / 2
+def cdf(z: Number) -> Number:
+    return math.erfc(-z / math.sqrt(2)) / 2 if isinstance(z, float) else mp.erfc(-z / mp.sqrt(2)) / 2
 
 
-def split(mean: Sequence[mpf], sd: Sequence[mpf], start: mpf, end: mpf) -> list[mpf]:
+def split(mean: Sequence[Number], sd: Sequence[Number], start: Number, end: Number) -> list[Number]:
     """Edges from `SPLITS`, but none closer to the last than a quarter of the smallest standard deviation at work."""
     points = sorted(m + c * s for m, s in zip(mean, sd, strict=True) for c in SPLITS)
     edges = [start]
@@ -172,15 +180,15 @@ def split(mean: Sequence[mpf], sd: Sequence[mpf], start: mpf, end: mpf) -> list[
     return [*edges, end]
 
 
-def independent_max(mean: Sequence[mpf], sd: Sequence[mpf], tolerance: mpf) -> mpf:
+def independent_max(mean: Sequence[Number], sd: Sequence[Number], tolerance: Number) -> Number:
     start = max(m - REACH * s for m, s in zip(mean, sd, strict=True))
     rest = [(m, s) for m, s in zip(mean, sd, strict=True) if s > 0 and m + REACH * s > start]
     if not rest:
         return start
     end = max(m + REACH * s for m, s in rest)
 
-    def product(t: mpf) -> mpf:
-        result = mpf(1)
+    def product(t: Number) -> Number:
+        result = 1
         for m, s in rest:
             if t < m + REACH * s:
                 result *= cdf((t - m) / s)
@@ -191,12 +199,10 @@ def independent_max(mean: Sequence[mpf], sd: Sequence[mpf], tolerance: mpf) -> m
 
 
 def value_of_independent(case: Independent) -> float:
-    mp.dps = DIGITS
     return float(independent_max([mpf(m) for m in case.mean], [mpf(s) for s in case.sd], TOLERANCE))
 
 
 def value_of_pair(case: Pair) -> float:
-    mp.dps = DIGITS
     a, b = (mpf(m) for m in case.mean)
     v, c, _, w = (mpf(x) for x in case.covariance)
     theta = mp.sqrt(v + w - 2 * c)
@@ -207,24 +213,20 @@ def value_of_pair(case: Pair) -> float:
 
 
 def value_of_factor(case: Factor) -> float:
-    mp.dps = FACTOR_DIGITS
-    mean, own, loading = ([mpf(x) for x in xs] for xs in (case.mean, case.own_sd, case.loading))
-    k, reach = len(mean), 9
+    mean, own, loading, reach = case.mean, case.own_sd, case.loading, 9.0
 
-    def weighted(z: mpf) -> mpf:
-        return mp.npdf(z) * independent_max([m + b * z for m, b in zip(mean, loading, strict=True)], own, FACTOR_TOLERANCE)
+    def weighted(z: float) -> float:
+        shifted = [m + b * z for m, b in zip(mean, loading, strict=True)]
+        return math.exp(-z * z / 2) / math.sqrt(2 * math.pi) * independent_max(shifted, own, INNER_TOLERANCE)
 
-    # The average bends where two models' means cross; sharply, where both follow the factor alone.
-    edges = {mpf(z) for z in (-reach, -6, -4, -2, 0, 2, 4, 6, reach)}
-    for i in range(k):
-        for j in range(i):
-            if loading[i] != loading[j]:
-                slope = abs(loading[i] - loading[j])
-                crossing = (mean[i] - mean[j]) / (loading[j] - loading[i])
-                width = mp.hypot(own[i], own[j]) / slope
-                edges |= {crossing + c * width for c in (-3, 0, 3)}
-    inside = sorted(z for z in edges if abs(z) <= reach)
-    return float(integrate(weighted, inside, mpf("1e-14")))
+    # The inner value bends where two models' means cross: sharply, where both follow the factor alone.
+    edges = {-reach, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, reach}
+    for i, j in itertools.combinations(range(len(mean)), 2):
+        if loading[i] != loading[j]:
+            crossing = (mean[i] - mean[j]) / (loading[j] - loading[i])
+            width = math.hypot(own[i], own[j]) / abs(loading[i] - loading[j])
+            edges |= {crossing + c * width for c in (-3, 0, 3)}
+    return integrate(weighted, sorted(z for z in edges if abs(z) <= reach), 1e-14)
 
 
 # The normal distribution
@@ -251,8 +253,9 @@ def inverse_unit_excess(target: float) -> mpf:
     return mp.findroot(lambda z: mp.log(unit_excess(z)) - mp.log(target), start)
 
 
-def table(f: Callable[[mpf], mpf], points: Iterable[float], convert: Callable[[float], object] = mpf) -> list[tuple[float, float]]:
-    mp.dps = DIGITS + 10
+def table(
+    f: Callable[[mpf], mpf], points: Iterable[float], convert: Callable[[float], object] = mpf
+) -> list[tuple[float, float]]:
     return [(x, float(f(convert(x)))) for x in points]
 
 
@@ -388,7 +391,12 @@ def main() -> None:
         of_independent = pool.map(value_of_independent, independent)
         of_pairs = pool.map(value_of_pair, pairs)
         parts = [
-            rust_const("INDEPENDENT", "Any mixture of scales.", "IndependentCase", map(rust_independent, independent, of_independent)),
+            rust_const(
+                "INDEPENDENT",
+                "Any mixture of scales.",
+                "IndependentCase",
+                map(rust_independent, independent, of_independent),
+            ),
             rust_const("PAIRS", "Clark's closed form.", "PairCase", map(rust_pair, pairs, of_pairs)),
             rust_const("FACTORS", "Good to 1e-13.", "FactorCase", map(rust_factor, factors, of_factors)),
         ]

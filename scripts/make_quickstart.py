@@ -322,9 +322,7 @@ def recorded_costs(models: list[str]) -> Floats:
     """Return the costs of the present table."""
     with np.load(TARGET, allow_pickle=False) as table:
         if table["models"].tolist() != models:
-            raise SystemExit(
-                f"{TARGET} holds models {table['models'].tolist()}, not {models}: measure the costs anew"
-            )
+            raise SystemExit(f"{TARGET} holds models {table['models'].tolist()}, not {models}: measure the costs anew")
         return np.asarray(table["cost"])
 
 
@@ -338,16 +336,12 @@ def save(table: dict[str, NDArray[np.generic]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the quickstart table.")
-    parser.add_argument(
-        "--keep-costs", action="store_true", help="keep the recorded costs: the same file again"
-    )
+    parser.add_argument("--keep-costs", action="store_true", help="keep the recorded costs: the same file again")
     # One thread: costs are those of one core, and the order of every sum is fixed.
     with threadpool_limits(1):
         table = build(parser.parse_args().keep_costs)
     save(table)
-    for name, cost, accuracy in zip(
-        table["models"], table["cost"], table["quality"].mean(axis=0), strict=True
-    ):
+    for name, cost, accuracy in zip(table["models"], table["cost"], table["quality"].mean(axis=0), strict=True):
         print(f"{name:10} accuracy {accuracy:.4f}  cost {cost:8.1f} us")
     print(f"{TARGET.name}: {len(table['image'])} queries, {TARGET.stat().st_size / 1000:.0f} kB")
 

@@ -11,154 +11,33 @@ from __future__ import annotations
 
 import difflib
 import heapq
-import operator
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.readers import Column, FloatArray, Table, listed, read_file, read_frame, write_npz
+from headrace.arrays import (
+    BoolArray,
+    Column,
+    FloatArray,
+    IndexArray,
+    broadcast_rows,
+    checked_bools,
+    checked_columns,
+    checked_numbers,
+    listed,
+    read_only_view,
+    row_index,
+)
+from headrace.readers import Table, read_file, read_frame, write_npz
+from headrace.responses import Responses
 
-BoolArray: TypeAlias = npt.NDArray[np.bool_]
-IndexArray: TypeAlias = npt.NDArray[np.intp]
-
-__all__ = ["Outcomes", "Responses"]
-
-
-@dataclass(frozen=True, eq=False, init=False, repr=False)
-class Responses:
-    """What the models that have run returned, for a batch of queries. Cells of models not run are hidden.
-
-    The columns aren't copied: they are seen through read-only views. ``responses[i]`` is the list, one entry
-    per model, of None (not run) or {column: value} for query i.
-
-    Parameters
-    ----------
-    run : bool ndarray of shape (n_queries, n_models)
-        True where the model has run.
-    columns : mapping of str to ndarray of shape (n_queries, n_models) or (n_queries, n_models, d)
-        What a run returns, as numbers or objects, e.g. "response_len" or "answer".
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `run` isn't boolean, a column is neither numbers nor objects, or a shape doesn't fit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from headrace.outcomes import Responses
-    >>> run = np.array([[True, False], [True, True]])
-    >>> seen = Responses(run, {"tokens": np.array([[3, 40], [5, 60]])})
-    >>> seen[0]
-    [{'tokens': 3}, None]
-    >>> seen.column("tokens").tolist()
-    [[3.0, nan], [5.0, 60.0]]
-    """
-
-    run: BoolArray
-    _columns: Mapping[str, Column]
-
-    def __init__(self, run: npt.ArrayLike, columns: Mapping[str, npt.ArrayLike]) -> None:
-        mask = _bools("run", run)
-        if mask.ndim != 2:
-            raise ValueError(f"run: expected shape (n_queries, n_models), got {mask.shape}")
-        checked = _columns("columns", columns, mask.shape)
-        object.__setattr__(self, "run", _read_only(mask))
-        object.__setattr__(self, "_columns", {name: _read_only(values) for name, values in checked.items()})
-
-    def __len__(self) -> int:
-        return int(self.run.shape[0])
-
-    def __repr__(self) -> str:
-        n_queries, n_models = self.run.shape
-        size = f"{n_queries} queries x {n_models} models, {self.run.sum()} cells run"
-        return f"Responses({size}, columns: {', '.join(self.names) or 'none'})"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the columns, in the order given."""
-        return tuple(self._columns)
-
-    def __getitem__(self, row: int) -> list[dict[str, Any] | None]:
-        index = operator.index(row)
-        return [
-            {name: _plain(values[index, model]) for name, values in self._columns.items()} if ran else None
-            for model, ran in enumerate(self.run[index])
-        ]
-
-    def __iter__(self) -> Iterator[list[dict[str, Any] | None]]:
-        return (self[row] for row in range(len(self)))
-
-    def column(self, name: str) -> Column:
-        """Copy one column, with NaN (None in a column of objects) where the model hasn't run.
-
-        Returns
-        -------
-        ndarray of shape (n_queries, n_models) or (n_queries, n_models, d)
-            Of dtype float, or object where the column holds text or other objects.
-
-        Raises
-        ------
-        ValueError
-            If there is no such column.
-
-        Examples
-        --------
-        >>> Responses([[True, False]], {"answer": [["A", "B"]]}).column("answer").tolist()
-        [['A', None]]
-        """
-        if name not in self._columns:
-            raise ValueError(f"name: no response column {name!r}; known: {listed(self.names)}")
-        values = self._columns[name]
-        objects = values.dtype == object
-        seen = values.astype(object if objects else np.float64)
-        seen[~self.run] = None if objects else np.nan
-        return seen
-
-    def take(self, rows: npt.ArrayLike) -> Responses:
-        """Take rows by index, in the order given, or by a bool mask.
-
-        Parameters
-        ----------
-        rows : array-like of int, or of bool and shape (n_queries,)
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `rows` holds something else, is out of range, or is a mask of another length.
-
-        Examples
-        --------
-        >>> len(Responses([[True], [False], [True]], {}).take([2, 0]))
-        2
-        """
-        index = _row_index(rows, len(self))
-        return Responses(self.run[index], {name: values[index] for name, values in self._columns.items()})
-
-    def with_run(self, run: npt.ArrayLike) -> Responses:
-        """Look at the same columns under another run mask.
-
-        Parameters
-        ----------
-        run : bool array-like of shape (n_queries, n_models) or (n_models,)
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `run` isn't boolean or its shape doesn't fit.
-
-        Examples
-        --------
-        >>> Responses([[True, False]], {"tokens": [[3, 40]]}).with_run([False, True])[0]
-        [None, {'tokens': 40}]
-        """
-        return Responses(_full("run", _bools("run", run), self.run.shape), self._columns)
+__all__ = ["Outcomes"]
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -236,7 +115,7 @@ class Outcomes:
         names = _model_names(models)
         scores = _quality(quality, len(names))
         shape = scores.shape
-        prices = _full("cost", _numbers("cost", cost), shape).copy()
+        prices = broadcast_rows("cost", checked_numbers("cost", cost), shape).copy()
         labels, n_renamed = _distinct(_labels("ids", range(shape[0]) if ids is None else ids, shape[0]))
         infinite, unpayable = np.isinf(scores), np.isinf(prices) | (prices < 0)
         _refuse_cells("quality", infinite, scores, names, labels, "a finite number, or NaN")
@@ -246,8 +125,8 @@ class Outcomes:
             quality=scores,
             cost=prices,
             ids=labels,
-            queries={name: v.copy() for name, v in _columns("queries", queries or {}, shape[:1]).items()},
-            responses={name: v.copy() for name, v in _columns("responses", responses or {}, shape).items()},
+            queries={name: v.copy() for name, v in checked_columns("queries", queries or {}, shape[:1]).items()},
+            responses={name: v.copy() for name, v in checked_columns("responses", responses or {}, shape).items()},
             groups=None if groups is None else np.array(_labels("groups", groups, shape[0]), dtype=object),
             n_duplicate_ids=n_renamed,
         )
@@ -256,9 +135,9 @@ class Outcomes:
         """Set fields of a table in the making: its arrays become read-only, its mappings fixed."""
         for name, value in fields.items():
             if isinstance(value, Mapping):
-                value = MappingProxyType({column: _read_only(values) for column, values in value.items()})
+                value = MappingProxyType({column: read_only_view(values) for column, values in value.items()})
             elif isinstance(value, np.ndarray):
-                value = _read_only(value)
+                value = read_only_view(value)
             object.__setattr__(self, name, value)
 
     def _changed(self, **fields: Any) -> Outcomes:
@@ -354,7 +233,7 @@ class Outcomes:
         >>> table.take([2, 0, 0]).ids
         ('r', 'p', 'p#2')
         """
-        index = _row_index(rows, self.n_queries)
+        index = row_index(rows, self.n_queries)
         if not len(index):
             raise ValueError("rows: takes no row, expected at least one")
         ids, n_renamed = _distinct(tuple(self.ids[row] for row in index))
@@ -391,9 +270,7 @@ class Outcomes:
             raise ValueError(f"no query has every model's quality and cost; missing most: {named}")
         return self.take(whole)
 
-    def split(
-        self, fraction: float, *, rng: int | np.random.Generator | None = None
-    ) -> tuple[Outcomes, Outcomes]:
+    def split(self, fraction: float, *, rng: int | np.random.Generator | None = None) -> tuple[Outcomes, Outcomes]:
         """Split at random into two parts that share no row and no group; both keep the order of rows.
 
         Parameters
@@ -495,7 +372,7 @@ class Outcomes:
         >>> table.responses_for([True, False])[0]
         [{'answer': 'yes'}, None]
         """
-        return Responses(_full("run", _bools("run", run), self.quality.shape), self.responses)
+        return Responses(broadcast_rows("run", checked_bools("run", run), self.quality.shape), self.responses)
 
     @classmethod
     def from_file(
@@ -608,47 +485,8 @@ class Outcomes:
         return group_of_row.astype(np.intp)
 
 
-def _read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    view = values.view()
-    view.setflags(write=False)
-    return view
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _array(label: str, values: Any, kinds: str, wanted: str) -> npt.NDArray[Any]:
-    """Array with a dtype of one of `kinds`; text as objects, because a fixed width wastes memory."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{label}: not an array: {error}") from error
-    if array.dtype.kind in "UT":
-        array = array.astype(object)
-    if array.dtype.kind not in kinds:
-        raise TypeError(f"{label}: expected {wanted}, got dtype {array.dtype}")
-    return array
-
-
-def _bools(argument: str, values: npt.ArrayLike) -> BoolArray:
-    return _array(argument, values, "b", "a bool array")
-
-
-def _numbers(argument: str, values: npt.ArrayLike) -> FloatArray:
-    return _array(argument, values, "biuf", "numbers (NaN = missing)").astype(np.float64)
-
-
-def _full(argument: str, values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Array of `shape` out of one that has it, or that has a row of it."""
-    if values.shape not in (shape, shape[1:]):
-        wanted = f"(n_queries, n_models) = {shape} or (n_models,) = {shape[1:]}"
-        raise ValueError(f"{argument}: expected shape {wanted}, got {values.shape}")
-    return np.broadcast_to(values, shape)
-
-
 def _quality(quality: npt.ArrayLike, n_models: int) -> FloatArray:
-    scores = _numbers("quality", quality)
+    scores = checked_numbers("quality", quality)
     if scores.ndim != 2 or scores.shape[1] != n_models:
         n_queries = scores.shape[0] if scores.ndim == 2 else "n_queries"
         wanted = f"(n_queries, n_models) = ({n_queries}, {n_models})"
@@ -656,38 +494,6 @@ def _quality(quality: npt.ArrayLike, n_models: int) -> FloatArray:
     if not len(scores):
         raise ValueError("quality: the table has no rows")
     return scores
-
-
-def _columns(argument: str, columns: Mapping[str, Any], leading: tuple[int, ...]) -> dict[str, Column]:
-    """Columns as arrays whose first axes are `leading`, with at most one axis more."""
-    if not isinstance(columns, Mapping):
-        raise TypeError(f"{argument}: expected a mapping of name to array, got {type(columns).__name__}")
-    checked = {}
-    for name, values in columns.items():
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"{argument}: expected non-empty str as names, got {name!r}")
-        label = f"{argument}: column {name!r}"
-        array = _array(label, values, "biufO", "numbers, text or objects")
-        if array.shape[: len(leading)] != leading or array.ndim > len(leading) + 1:
-            raise ValueError(f"{label}: expected shape {leading}, or one axis more, got {array.shape}")
-        checked[name] = array
-    return checked
-
-
-def _row_index(rows: npt.ArrayLike, n_rows: int) -> IndexArray:
-    index = np.asarray(rows)
-    if index.ndim != 1:
-        raise ValueError(f"rows: expected one axis, got shape {index.shape}")
-    if index.dtype == bool:
-        if len(index) != n_rows:
-            raise ValueError(f"rows: expected a mask of length {n_rows}, got {len(index)}")
-        return np.flatnonzero(index)
-    if index.dtype.kind not in "iu" and len(index):
-        raise TypeError(f"rows: expected int or bool, got dtype {index.dtype}")
-    outside = (index < -n_rows) | (index >= n_rows)
-    if outside.any():
-        raise ValueError(f"rows: {index[outside][0]} is out of range for {n_rows} rows")
-    return index.astype(np.intp)
 
 
 def _model_names(models: Sequence[str]) -> tuple[str, ...]:

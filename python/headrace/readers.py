@@ -21,13 +21,12 @@ from decimal import Decimal
 from itertools import pairwise
 from numbers import Real
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
-Column: TypeAlias = npt.NDArray[Any]
+from headrace.arrays import Column, FloatArray, listed
 
 LAYOUTS = ("wide", "routerbench")
 NEEDED = "'wide' needs '<model>|quality', 'routerbench' needs '<model>' with '<model>|total_cost'"
@@ -40,7 +39,6 @@ TRUTH = {"true": 1.0, "false": 0.0}
 PICKLES = (".pkl", ".pickle")
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".zip")
 MAX_CSV_BLOCK = 2**30  # bytes; one Arrow string array holds less than 2 GiB
-MAX_LISTED = 12  # names in a message: a wide table has hundreds
 NPZ_FORMAT = "headrace.outcomes"
 NPZ_VERSION = 1
 NPZ_DAMAGE = (
@@ -161,9 +159,7 @@ def _frame_columns(frame: Any, source: str) -> dict[str, Column]:
             wanted = "an eager dataframe (collect a lazy one first) or a mapping of column name to array"
             raise TypeError(f"{source}: expected {wanted}, got {type(frame).__name__}") from error
         _require_text_names(eager.columns, source)
-        columns = {
-            name: _series_column(narwhals, f"{source}: {name!r}", eager[name]) for name in eager.columns
-        }
+        columns = {name: _series_column(narwhals, f"{source}: {name!r}", eager[name]) for name in eager.columns}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{source}: columns differ in length: {lengths}")
@@ -543,10 +539,3 @@ def _unpacked(key: str, arrays: Mapping[str, Column]) -> Column:
     data, bounds = text.tobytes(), [0, *ends.ravel().tolist()]
     cells = [data[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(bounds)]
     return _blanked(_boxed(cells), missing.ravel()).reshape(ends.shape)
-
-
-def listed(names: Iterable[object]) -> str:
-    """Names for a message; of many, the first ones and how many there are."""
-    shown = [repr(name) for name in names]
-    more = f", ... ({len(shown)} in all)" if len(shown) > MAX_LISTED else ""
-    return ", ".join(shown[:MAX_LISTED]) + more if shown else "none"

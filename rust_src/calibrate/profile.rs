@@ -7,8 +7,7 @@
 //! as there are pieces, each exact, so the profile is exact to the accuracy of the values.
 //!
 //! A [`ThresholdCascade`] is profiled over minus its threshold, so that a larger parameter is the cheaper choice here, too.
-//! The [`IndexRule`]'s pieces are bounded by bisection to a relative 1e-9; a model that would be next only within a stretch
-//! of lambda shorter than 5% may be missed.
+//! The [`IndexRule`](crate::rule::IndexRule) has a profile of its own kind, in `index_profile.rs`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,17 +16,8 @@ use rayon::prelude::*;
 use crate::batch::{Batch, BatchError};
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
-use crate::rule::{IndexRule, PlanRule, Rule, Searcher, ThresholdCascade, Workspace};
+use crate::rule::{PlanRule, Rule, Searcher, ThresholdCascade, Workspace};
 use crate::search::{Problem, Scratch, Solution};
-
-/// Breakpoints of the index rule are located to this relative accuracy.
-const BISECTION: f64 = 1e-9;
-
-/// Ratio between neighbouring cost weights at which the index rule is probed.
-const PROBE_RATIO: f64 = 1.05;
-
-/// The smallest cost weight at which the index rule is probed, relative to the largest that changes anything.
-const SMALLEST_PROBE: f64 = 1e-6;
 
 /// On parameters between `from` and `to`, run `next` (`None` = stop).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,7 +47,7 @@ pub trait ProfiledRule: Sync {
 }
 
 /// Appends a piece, or lengthens the last one.
-fn push(pieces: &mut Vec<Piece>, start: usize, from: f64, to: f64, next: Option<usize>) {
+pub(super) fn push(pieces: &mut Vec<Piece>, start: usize, from: f64, to: f64, next: Option<usize>) {
     if to <= from {
         return;
     }
@@ -160,46 +150,6 @@ impl ProfiledRule for ThresholdCascade {
         let stop_from = seen.map_or(f64::INFINITY, |seen| -seen).clamp(from, to);
         push(pieces, start, from, stop_from, ahead);
         push(pieces, start, stop_from, to, if seen.is_some() { None } else { ahead });
-        Ok(())
-    }
-}
-
-impl ProfiledRule for IndexRule {
-    fn profile(
-        &self,
-        problem: &Problem<'_>,
-        from: f64,
-        to: f64,
-        workspace: &mut Workspace,
-        pieces: &mut Vec<Piece>,
-    ) -> Result<()> {
-        let start = pieces.len();
-        let next_at = |cost_weight: f64, workspace: &mut Workspace| -> Result<Option<usize>> {
-            Ok(self.with_cost_weight(cost_weight).select(problem, workspace)?.next)
-        };
-        let largest = self.largest_cost_weight(problem)?.clamp(from, to);
-        let smallest = (largest * SMALLEST_PROBE).clamp(from, to);
-        let mut at = smallest;
-        let mut next = next_at(at, workspace)?;
-        push(pieces, start, from, smallest, next);
-        while at < largest {
-            let ahead = (at * PROBE_RATIO).min(largest);
-            let next_ahead = next_at(ahead, workspace)?;
-            let mut breakpoint = ahead;
-            if next_ahead != next {
-                let (mut low, mut high) = (at, ahead);
-                while high - low > BISECTION * high {
-                    let middle = 0.5 * (low + high);
-                    if next_at(middle, workspace)? == next { low = middle } else { high = middle }
-                }
-                breakpoint = high;
-            }
-            push(pieces, start, at, breakpoint, next);
-            push(pieces, start, breakpoint, ahead, next_ahead);
-            (at, next) = (ahead, next_ahead);
-        }
-        let beyond = next_at(to, workspace)?;
-        push(pieces, start, largest.max(from), to, beyond);
         Ok(())
     }
 }

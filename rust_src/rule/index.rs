@@ -1,6 +1,6 @@
 //! The index rule: one number per model, the models in the order of that number.
 
-use super::{Decision, Rule, Workspace, best_mean, check_cost_weight, check_uncertainty_scale};
+use super::{Decision, Rule, Workspace, best_seen, check_cost_weight, check_uncertainty_scale};
 use crate::belief::Uncertainty;
 use crate::error::Result;
 use crate::normal::{excess, inverse_unit_excess};
@@ -30,29 +30,6 @@ impl IndexRule {
         Ok(Self { cost_weight, uncertainty_scale })
     }
 
-    /// The same rule with another lambda.
-    pub(crate) fn with_cost_weight(&self, cost_weight: f64) -> Self {
-        Self { cost_weight, ..*self }
-    }
-
-    /// The lambda above which nothing changes: with something run, no model is worth running; with nothing run, the next
-    /// model is the cheapest.
-    pub(crate) fn largest_cost_weight(&self, problem: &Problem<'_>) -> Result<f64> {
-        let open = problem.open()?;
-        let seen = best_mean(problem, problem.run);
-        let quality = problem.belief.quality();
-        if seen.is_finite() {
-            let worth = |j: usize| excess(quality[j], self.sd(problem, j), seen) / problem.cost[j];
-            return Ok(open.iter().map(worth).filter(|w| w.is_finite()).fold(0.0, f64::max));
-        }
-        // Reservation values differ by at most this much, so the cheapest model leads once its saving is worth as much.
-        let reach = |j: usize| quality[j].abs() + 8.0 * self.sd(problem, j);
-        let most = 2.0 * open.iter().map(reach).fold(0.0, f64::max);
-        let cheapest = open.iter().map(|j| problem.cost[j]).fold(f64::INFINITY, f64::min);
-        let savings = open.iter().map(|j| problem.cost[j] - cheapest).filter(|&saving| saving > 0.0);
-        Ok(savings.map(|saving| most / saving).fold(0.0, f64::max))
-    }
-
     /// Lambda.
     pub fn cost_weight(&self) -> f64 {
         self.cost_weight
@@ -63,7 +40,7 @@ impl IndexRule {
         self.uncertainty_scale
     }
 
-    fn sd(&self, problem: &Problem<'_>, model: usize) -> f64 {
+    pub(crate) fn sd(&self, problem: &Problem<'_>, model: usize) -> f64 {
         let variance = match problem.belief.uncertainty() {
             Uncertainty::Certain => 0.0,
             Uncertainty::Independent(variance) => variance[model],
@@ -75,9 +52,9 @@ impl IndexRule {
     }
 
     /// The r that solves E[(Q - r)+] = lambda cost; infinite for a free model, minus infinity at an infinite price.
-    fn reservation(&self, problem: &Problem<'_>, model: usize) -> f64 {
+    pub(crate) fn reservation(&self, problem: &Problem<'_>, model: usize, cost_weight: f64) -> f64 {
         let cost = problem.cost[model];
-        let price = if cost == 0.0 { 0.0 } else { self.cost_weight * cost };
+        let price = if cost == 0.0 { 0.0 } else { cost_weight * cost };
         let (mean, sd) = (problem.belief.quality()[model], self.sd(problem, model));
         if sd == 0.0 || price.is_infinite() {
             mean - price
@@ -94,7 +71,7 @@ impl Rule for IndexRule {
         let open = problem.open()?;
         let cost = problem.cost;
         // Highest reservation first; among equals the cheaper, then the one of the higher mean, then the first.
-        let best = open.iter().map(|j| (self.reservation(problem, j), j)).reduce(|a, b| {
+        let best = open.iter().map(|j| (self.reservation(problem, j, self.cost_weight), j)).reduce(|a, b| {
             let mean = |j: usize| problem.belief.quality()[j];
             let order =
                 a.0.total_cmp(&b.0)
@@ -102,7 +79,7 @@ impl Rule for IndexRule {
                     .then(mean(a.1).total_cmp(&mean(b.1)));
             if order.is_lt() { b } else { a }
         });
-        let seen = best_mean(problem, problem.run);
+        let seen = best_seen(problem);
         Ok(match best {
             Some((reservation, model)) if problem.run.is_empty() || reservation > seen => {
                 let mean = problem.belief.quality()[model];

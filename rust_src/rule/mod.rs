@@ -55,7 +55,7 @@ impl Decision {
 
     /// Stops with what has run, worth its highest mean.
     fn stop(problem: &Problem<'_>) -> Self {
-        let value = best_mean(problem, problem.run);
+        let value = best_seen(problem);
         Self::plain(None, problem.run, value, value)
     }
 }
@@ -254,7 +254,7 @@ fn setting(name: &'static str, wanted: &'static str, got: impl std::fmt::Display
     Error::Setting { name, wanted, got: format!("{got}") }
 }
 
-/// The highest mean in a set.
-fn best_mean(problem: &Problem<'_>, set: ModelSet) -> f64 {
-    set.iter().map(|j| problem.belief.quality()[j]).fold(f64::NEG_INFINITY, f64::max)
+/// The highest mean among the models run; minus infinity when none has.
+pub(crate) fn best_seen(problem: &Problem<'_>) -> f64 {
+    problem.run.iter().map(|j| problem.belief.quality()[j]).fold(f64::NEG_INFINITY, f64::max)
 }

@@ -22,7 +22,8 @@ from hypothesis import given
 
 import headrace.outcomes
 import headrace.readers
-from headrace.outcomes import Outcomes, Responses
+from headrace.outcomes import Outcomes
+from headrace.responses import Responses
 
 NAN = float("nan")
 
@@ -192,9 +193,7 @@ def test_responses_refuse_what_is_unknown() -> None:
         responses.column("token")
     with pytest.raises(IndexError):
         responses[1]
-    with pytest.raises(
-        ValueError, match=r"run: expected shape .* = \(1, 2\) or \(n_models,\) = \(2,\), got \(1,\)"
-    ):
+    with pytest.raises(ValueError, match=r"run: expected shape .* = \(1, 2\) or \(n_models,\) = \(2,\), got \(1,\)"):
         responses.with_run([True])
     with pytest.raises(TypeError, match="run: expected a bool array"):
         responses.with_run([1, 0])
@@ -303,9 +302,7 @@ def test_outcomes_replace_a_field() -> None:
         ([1, "1", 2], ("1", "1#2", "2"), 1),
     ],
 )
-def test_duplicate_ids_are_kept_apart(
-    ids: list[str | int], distinct: tuple[str, ...], n_duplicates: int
-) -> None:
+def test_duplicate_ids_are_kept_apart(ids: list[str | int], distinct: tuple[str, ...], n_duplicates: int) -> None:
     table = plain(len(ids), ids=ids)
     assert table.ids == distinct
     assert table.n_duplicate_ids == n_duplicates
@@ -329,8 +326,7 @@ def test_means_of_a_model_without_data_are_nan() -> None:
 
 def test_repr() -> None:
     assert (
-        repr(small())
-        == "Outcomes(4 queries x 3 models, cost 1.0e+00..3.0e+00, quality 0.375..0.750, 2 missing cells)"
+        repr(small()) == "Outcomes(4 queries x 3 models, cost 1.0e+00..3.0e+00, quality 0.375..0.750, 2 missing cells)"
     )
     assert repr(plain(2)) == "Outcomes(2 queries x 1 models, cost 1.0e+00..1.0e+00, quality 0.000..0.000)"
     empty = Outcomes(models=["a"], quality=[[NAN]], cost=[NAN])
@@ -476,9 +472,7 @@ def test_responses_for() -> None:
     mask[2, 1] = True
     assert table.responses_for(mask)[2] == [None, {"tokens": 7, "answer": "B"}, None]
     assert table.responses_for(mask)[1] == [None, None, None]
-    with pytest.raises(
-        ValueError, match=r"run: expected shape .* = \(4, 3\) or \(n_models,\) = \(3,\), got \(4,\)"
-    ):
+    with pytest.raises(ValueError, match=r"run: expected shape .* = \(4, 3\) or \(n_models,\) = \(3,\), got \(4,\)"):
         table.responses_for([True] * 4)
     with pytest.raises(TypeError, match="run: expected a bool array, got dtype int"):
         table.responses_for([0, 1, 0])
@@ -584,9 +578,7 @@ def test_folds_refuse(n_folds: int, error: type[Exception], message: str) -> Non
 def test_splits_and_folds_partition_the_rows(data: st.DataObject, n: int, seed: int, grouped: bool) -> None:
     groups = None
     if grouped:
-        groups = data.draw(
-            st.lists(st.integers(0, 6), min_size=n, max_size=n).filter(lambda g: len(set(g)) > 1)
-        )
+        groups = data.draw(st.lists(st.integers(0, 6), min_size=n, max_size=n).filter(lambda g: len(set(g)) > 1))
     table = plain(n, groups=groups)
     units = list(range(n)) if groups is None else groups
 
@@ -630,9 +622,7 @@ def test_wide_mapping() -> None:
 def test_verified_quality_can_be_observed() -> None:
     table = Outcomes.from_frame(WIDE, verified=True)
     np.testing.assert_array_equal(table.responses["quality"], table.quality)
-    assert table.responses_for([False, True]).column("quality")[0].tolist() == pytest.approx(
-        [NAN, 1], nan_ok=True
-    )
+    assert table.responses_for([False, True]).column("quality")[0].tolist() == pytest.approx([NAN, 1], nan_ok=True)
 
 
 def test_wide_needs_little() -> None:
@@ -925,12 +915,8 @@ def test_csv_round_trip(tmp_path: Path, frame: dict[str, list[Any]]) -> None:
     np.testing.assert_array_equal(read.quality, expected.quality)
     np.testing.assert_array_equal(read.cost, expected.cost)
     assert (read.models, read.ids) == (expected.models, expected.ids)
-    assert {n: c.tolist() for n, c in read.queries.items()} == {
-        n: c.tolist() for n, c in expected.queries.items()
-    }
-    assert {n: c.tolist() for n, c in read.responses.items()} == {
-        n: c.tolist() for n, c in expected.responses.items()
-    }
+    assert {n: c.tolist() for n, c in read.queries.items()} == {n: c.tolist() for n, c in expected.queries.items()}
+    assert {n: c.tolist() for n, c in read.responses.items()} == {n: c.tolist() for n, c in expected.responses.items()}
 
 
 def test_csv_columns_are_numbers_only_if_all_cells_are(tmp_path: Path) -> None:
@@ -1036,9 +1022,7 @@ def test_save_refuses_and_leaves_the_old_file(tmp_path: Path) -> None:
     before = path.read_bytes()
     objects = np.empty((4, 3), dtype=object)
     objects[:] = {"a": 1}
-    with pytest.raises(
-        TypeError, match="responses: column 'calls': expected text or None in order to save, got dict"
-    ):
+    with pytest.raises(TypeError, match="responses: column 'calls': expected text or None in order to save, got dict"):
         small(responses={"calls": objects}).save(path)
     with pytest.raises(FileNotFoundError):
         small().save(tmp_path / "nowhere" / "table.npz")
@@ -1046,9 +1030,7 @@ def test_save_refuses_and_leaves_the_old_file(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [path]
 
 
-def test_save_that_fails_half_way_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_save_that_fails_half_way_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "table.npz"
     small().save(path)
     before = path.read_bytes()
@@ -1079,9 +1061,7 @@ def test_missing_files(tmp_path: Path, name: str) -> None:
 def test_other_suffixes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.txt"
     path.write_text("x")
-    with pytest.raises(
-        ValueError, match=r"expected a file that ends in \.parquet, \.csv or \.npz, got '\.txt'"
-    ):
+    with pytest.raises(ValueError, match=r"expected a file that ends in \.parquet, \.csv or \.npz, got '\.txt'"):
         Outcomes.from_file(path)
 
 
@@ -1204,9 +1184,7 @@ def test_missing_pyarrow_is_explained(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_missing_narwhals_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "narwhals", None)
-    with pytest.raises(
-        ImportError, match=r"reading a dataframe needs narwhals: pip install 'headrace\[data\]'"
-    ):
+    with pytest.raises(ImportError, match=r"reading a dataframe needs narwhals: pip install 'headrace\[data\]'"):
         Outcomes.from_frame(object())
     assert len(Outcomes.from_frame(WIDE)) == 3
 

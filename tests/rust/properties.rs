@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use headrace::batch::{Batch, BatchUncertainty, Rows, select_batch};
 use headrace::belief::{Belief, Uncertainty};
+use headrace::calibrate::ProfiledRule;
 use headrace::expected_max::{CertainMax, CorrelatedMax, ExpectedMax, Factor, IndependentMax, PairMax};
 use headrace::model_set::ModelSet;
 use headrace::rule::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade, Workspace};
@@ -341,6 +342,75 @@ proptest! {
         check_batch(&ThresholdCascade::new(vec![0.5], None).unwrap(), &batch)?;
         check_batch(&IndexRule::new(0.3, 1.0).unwrap(), &batch)?;
     }
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn profiles_say_what_select_does(case in case(6), at in proptest::collection::vec(0.0..1.0_f64, 12)) {
+        let problem = case.problem(None);
+        if problem.open().is_err() { return Ok(()); }
+        let limits = Limits { max_depth: case.max_depth, node_limit: u64::MAX };
+        let largest = 60.0;
+        let weights: Vec<f64> = at.iter().map(|u| largest * u.powi(6)).chain([0.0, f64::INFINITY]).collect();
+        check_profile(&problem, |w| CascadeRouting::new(w, limits, 0.7).unwrap(), &weights, 0.0)?;
+        check_profile(&problem, |w| Cascade::new(w, None, case.max_depth, 1.0).unwrap(), &weights, 0.0)?;
+        check_profile(&problem, |w| Routing::new(w).unwrap(), &weights, 0.0)?;
+        let thresholds: Vec<f64> = at.iter().map(|u| -u).collect();
+        check_profile(&problem, |t| ThresholdCascade::new(vec![-t], None).unwrap(), &thresholds, f64::NEG_INFINITY)?;
+        // At lambda = 0 every uncertain model has an infinite index, and the order is that of the ties.
+        let positive: Vec<f64> = weights.into_iter().filter(|&w| w > 1e-6).collect();
+        check_profile(&problem, |w| IndexRule::new(w, 1.0).unwrap(), &positive, 0.0)?;
+        // A profile of a part is the part of the profile.
+        let (low, high) = (positive[0].min(0.5), positive[0].min(0.5) + 0.5);
+        check_part(&problem, &CascadeRouting::new(0.0, limits, 0.7).unwrap(), low, high)?;
+        check_part(&problem, &IndexRule::new(0.0, 0.7).unwrap(), low, high)?;
+    }
+}
+
+fn check_profile<R: Rule + ProfiledRule>(
+    problem: &Problem<'_>,
+    rule: impl Fn(f64) -> R,
+    parameters: &[f64],
+    start: f64,
+) -> Result<(), TestCaseError> {
+    let mut pieces = Vec::new();
+    let mut workspace = Workspace::default();
+    rule(1.0).profile(problem, start, f64::INFINITY, &mut workspace, &mut pieces).unwrap();
+    prop_assert_eq!(pieces[0].from, start);
+    prop_assert_eq!(pieces[pieces.len() - 1].to, f64::INFINITY);
+    prop_assert!(
+        pieces.windows(2).all(|p| p[0].to == p[1].from && p[0].next != p[1].next && p[0].from < p[0].to)
+    );
+    for &parameter in parameters {
+        let found = rule(parameter).select(problem, &mut workspace).unwrap().next;
+        // Next to a breakpoint, the accuracy of the values decides.
+        let near = 1e-5 * (1.0 + parameter.abs());
+        let possible = pieces.iter().filter(|p| p.from - near <= parameter && parameter <= p.to + near);
+        prop_assert!(possible.clone().any(|p| p.next == found), "{parameter}: {found:?} not in {pieces:?}");
+    }
+    Ok(())
+}
+
+fn check_part<R: ProfiledRule>(
+    problem: &Problem<'_>,
+    rule: &R,
+    low: f64,
+    high: f64,
+) -> Result<(), TestCaseError> {
+    let mut workspace = Workspace::default();
+    let (mut whole, mut part) = (Vec::new(), Vec::new());
+    rule.profile(problem, 0.0, f64::INFINITY, &mut workspace, &mut whole).unwrap();
+    rule.profile(problem, low, high, &mut workspace, &mut part).unwrap();
+    prop_assert_eq!((part[0].from, part[part.len() - 1].to), (low, high));
+    for piece in part.iter().filter(|p| p.to - p.from > 1e-4) {
+        let middle = 0.5 * (piece.from + piece.to);
+        let same = whole.iter().find(|p| p.from <= middle && middle < p.to).unwrap();
+        let near_edge = (same.from - middle).abs().min((same.to - middle).abs()) < 1e-5;
+        prop_assert!(same.next == piece.next || near_edge, "{part:?} {whole:?}");
+    }
+    Ok(())
 }
 
 fn check_batch<R: Rule>(rule: &R, batch: &Batch<'_>) -> Result<(), TestCaseError> {

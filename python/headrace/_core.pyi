@@ -1,0 +1,166 @@
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeAlias, final, overload
+
+import numpy as np
+import numpy.typing as npt
+
+__version__: str
+
+Numbers: TypeAlias = Iterable[float] | npt.NDArray[Any]
+Models: TypeAlias = Iterable[int] | Iterable[bool] | npt.NDArray[Any]
+
+@final
+class Decision:
+    def __new__(
+        cls,
+        next: int | None,
+        plan: Sequence[int],
+        value: float,
+        tradeoff: float,
+        *,
+        status: Literal["optimal", "bounded"] = "optimal",
+        gap: float = 0.0,
+        n_nodes: int = 1,
+    ) -> Decision: ...
+    @property
+    def next(self) -> int | None: ...
+    @property
+    def plan(self) -> tuple[int, ...]: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def tradeoff(self) -> float: ...
+    @property
+    def status(self) -> Literal["optimal", "bounded"]: ...
+    @property
+    def gap(self) -> float: ...
+    @property
+    def n_nodes(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]: ...
+
+class Rule:
+    def select(
+        self,
+        quality: Numbers,
+        cost: Numbers,
+        *,
+        variance: Numbers | None = None,
+        covariance: npt.ArrayLike | None = None,
+        run: Models | None = None,
+        allowed: Models | None = None,
+        max_cost: float | None = None,
+    ) -> Decision: ...
+    def select_batch(
+        self,
+        quality: npt.ArrayLike,
+        cost: npt.ArrayLike,
+        *,
+        variance: npt.ArrayLike | None = None,
+        covariance: npt.ArrayLike | None = None,
+        run: npt.ArrayLike | None = None,
+        allowed: npt.ArrayLike | None = None,
+        max_cost: npt.ArrayLike | None = None,
+        threads: int | None = None,
+    ) -> npt.NDArray[np.int32]: ...
+    def profile_batch(
+        self,
+        quality: npt.ArrayLike,
+        cost: npt.ArrayLike,
+        *,
+        lower: npt.ArrayLike,
+        upper: npt.ArrayLike,
+        variance: npt.ArrayLike | None = None,
+        covariance: npt.ArrayLike | None = None,
+        run: npt.ArrayLike | None = None,
+        allowed: npt.ArrayLike | None = None,
+        max_cost: npt.ArrayLike | None = None,
+        threads: int | None = None,
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int32]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]: ...
+
+@final
+class Routing(Rule):
+    def __new__(cls, cost_weight: float) -> Routing: ...
+    @property
+    def cost_weight(self) -> float: ...
+
+@final
+class ThresholdCascade(Rule):
+    def __new__(
+        cls, thresholds: float | Iterable[float], *, order: Sequence[int] | None = None
+    ) -> ThresholdCascade: ...
+    @property
+    def thresholds(self) -> tuple[float, ...]: ...
+    @property
+    def order(self) -> tuple[int, ...] | None: ...
+
+@final
+class Cascade(Rule):
+    def __new__(
+        cls,
+        cost_weight: float,
+        *,
+        order: Sequence[int] | None = None,
+        max_depth: int = 128,
+        uncertainty_scale: float = 1.0,
+    ) -> Cascade: ...
+    @property
+    def cost_weight(self) -> float: ...
+    @property
+    def order(self) -> tuple[int, ...] | None: ...
+    @property
+    def max_depth(self) -> int: ...
+    @property
+    def uncertainty_scale(self) -> float: ...
+
+@final
+class CascadeRouting(Rule):
+    def __new__(
+        cls,
+        cost_weight: float,
+        *,
+        max_depth: int = 5,
+        uncertainty_scale: float = 1.0,
+        node_limit: int = 100_000,
+    ) -> CascadeRouting: ...
+    @property
+    def cost_weight(self) -> float: ...
+    @property
+    def max_depth(self) -> int: ...
+    @property
+    def uncertainty_scale(self) -> float: ...
+    @property
+    def node_limit(self) -> int: ...
+
+@final
+class IndexRule(Rule):
+    def __new__(cls, cost_weight: float, *, uncertainty_scale: float = 1.0) -> IndexRule: ...
+    @property
+    def cost_weight(self) -> float: ...
+    @property
+    def uncertainty_scale(self) -> float: ...
+
+@overload
+def expected_max(
+    quality: Numbers,
+    *,
+    variance: Numbers | None = None,
+    covariance: npt.ArrayLike | None = None,
+    uncertainty_scale: float = 1.0,
+    with_error: Literal[False] = False,
+) -> float: ...
+@overload
+def expected_max(
+    quality: Numbers,
+    *,
+    variance: Numbers | None = None,
+    covariance: npt.ArrayLike | None = None,
+    uncertainty_scale: float = 1.0,
+    with_error: Literal[True],
+) -> tuple[float, float]: ...

@@ -1,0 +1,100 @@
+"""Arrays that have been checked: what a caller passes, as an array of the right kind, or a clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+IndexArray: TypeAlias = npt.NDArray[np.intp]
+Column: TypeAlias = npt.NDArray[Any]
+
+#: Most names that a message lists.
+MAX_LISTED = 12  # names in a message: a wide table has hundreds
+
+
+def read_only_view(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Look at an array without the right to write to it."""
+    view = values.view()
+    view.setflags(write=False)
+    return view
+
+
+def plain_value(value: Any) -> Any:
+    """Turn a NumPy scalar into the Python object it stands for."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def checked_array(label: str, values: Any, kinds: str, wanted: str) -> npt.NDArray[Any]:
+    """Array with a dtype of one of `kinds`; text as objects, because a fixed width wastes memory."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{label}: not an array: {error}") from error
+    if array.dtype.kind in "UT":
+        array = array.astype(object)
+    if array.dtype.kind not in kinds:
+        raise TypeError(f"{label}: expected {wanted}, got dtype {array.dtype}")
+    return array
+
+
+def checked_bools(argument: str, values: npt.ArrayLike) -> BoolArray:
+    """Array of bool; nothing else is taken for one."""
+    return checked_array(argument, values, "b", "a bool array")
+
+
+def checked_numbers(argument: str, values: npt.ArrayLike) -> FloatArray:
+    """Array of float64; NaN may be among them."""
+    return checked_array(argument, values, "biuf", "numbers (NaN = missing)").astype(np.float64)
+
+
+def broadcast_rows(argument: str, values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Array of `shape` out of one that has it, or that has a row of it."""
+    if values.shape not in (shape, shape[1:]):
+        wanted = f"(n_queries, n_models) = {shape} or (n_models,) = {shape[1:]}"
+        raise ValueError(f"{argument}: expected shape {wanted}, got {values.shape}")
+    return np.broadcast_to(values, shape)
+
+
+def checked_columns(argument: str, columns: Mapping[str, Any], leading: tuple[int, ...]) -> dict[str, Column]:
+    """Columns as arrays whose first axes are `leading`, with at most one axis more."""
+    if not isinstance(columns, Mapping):
+        raise TypeError(f"{argument}: expected a mapping of name to array, got {type(columns).__name__}")
+    checked = {}
+    for name, values in columns.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"{argument}: expected non-empty str as names, got {name!r}")
+        label = f"{argument}: column {name!r}"
+        array = checked_array(label, values, "biufO", "numbers, text or objects")
+        if array.shape[: len(leading)] != leading or array.ndim > len(leading) + 1:
+            raise ValueError(f"{label}: expected shape {leading}, or one axis more, got {array.shape}")
+        checked[name] = array
+    return checked
+
+
+def row_index(rows: npt.ArrayLike, n_rows: int) -> IndexArray:
+    """Give the indices of rows, from indices or a mask of bool."""
+    index = np.asarray(rows)
+    if index.ndim != 1:
+        raise ValueError(f"rows: expected one axis, got shape {index.shape}")
+    if index.dtype == bool:
+        if len(index) != n_rows:
+            raise ValueError(f"rows: expected a mask of length {n_rows}, got {len(index)}")
+        return np.flatnonzero(index)
+    if index.dtype.kind not in "iu" and len(index):
+        raise TypeError(f"rows: expected int or bool, got dtype {index.dtype}")
+    outside = (index < -n_rows) | (index >= n_rows)
+    if outside.any():
+        raise ValueError(f"rows: {index[outside][0]} is out of range for {n_rows} rows")
+    return index.astype(np.intp)
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names for a message; of many, the first ones and how many there are."""
+    shown = [repr(name) for name in names]
+    more = f", ... ({len(shown)} in all)" if len(shown) > MAX_LISTED else ""
+    return ", ".join(shown[:MAX_LISTED]) + more if shown else "none"

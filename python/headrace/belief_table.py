@@ -1,0 +1,135 @@
+"""Belief tables: what estimators believe of labelled queries, under every run set that is reached."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from headrace.arrays import BoolArray, FloatArray, IndexArray
+from headrace.belief import Belief
+from headrace.estimators import CostEstimator, QualityEstimator
+from headrace.outcomes import Outcomes
+
+__all__ = ["BeliefTable"]
+
+#: Estimates of run sets beyond this many bytes are forgotten, the longest unused first.
+CACHE_BYTES = 256 * 2**20
+
+
+class Part(NamedTuple):
+    """Rows of a table, and estimators that have not seen their labels."""
+
+    rows: IndexArray
+    quality: QualityEstimator
+    cost: CostEstimator
+
+
+class BeliefTable:
+    """What estimators believe of a table of labelled queries; computed on demand, one call per run set, and cached.
+
+    The estimators of a row have never seen that row's labels: see `cross_fit`, or `held_out` for estimators that were
+    fitted on other data.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+    parts : sequence of (rows, quality estimator, cost estimator)
+        Rows, and the fitted estimators that serve them; every row is in one part.
+    """
+
+    def __init__(self, outcomes: Outcomes, parts: Sequence[tuple[IndexArray, QualityEstimator, CostEstimator]]) -> None:
+        self.outcomes = outcomes
+        self._parts = [Part(*part) for part in parts]
+        self._cache: OrderedDict[bytes, tuple[Belief, FloatArray]] = OrderedDict()
+
+    @classmethod
+    def held_out(cls, outcomes: Outcomes, quality: QualityEstimator, cost: CostEstimator) -> Self:
+        """Make the table of estimators that were fitted on other data."""
+        return cls(outcomes, [(np.arange(outcomes.n_queries), quality, cost)])
+
+    @classmethod
+    def cross_fit(
+        cls, outcomes: Outcomes, quality: QualityEstimator, cost: CostEstimator, *, n_folds: int, seed: int
+    ) -> Self:
+        """Make the table of estimators that are fitted, for each fold of the rows, on the other folds.
+
+        Parameters
+        ----------
+        outcomes : Outcomes
+            Complete table.
+        quality, cost : estimator
+            Unfitted; copies of them are fitted.
+        n_folds : int
+            Number of folds; at most one per query (or per group).
+        seed : int
+            Seed of the folds.
+        """
+        fold_of_row = outcomes.folds(n_folds, rng=seed)
+        parts = []
+        for fold in range(n_folds):
+            others = outcomes.take(fold_of_row != fold)
+            fitted = fit_estimators(others, quality, cost)
+            parts.append((np.flatnonzero(fold_of_row == fold), *fitted))
+        return cls(outcomes, parts)
+
+    def __call__(self, rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
+        """Give what is believed of some rows once the models of a mask have run: a belief and costs."""
+        key = run.tobytes()
+        if key not in self._cache:
+            self._cache[key] = self._estimate(run)
+            self._forget()
+        self._cache.move_to_end(key)
+        belief, cost = self._cache[key]
+        return belief.take(rows), cost[rows]
+
+    def _estimate(self, run: BoolArray) -> tuple[Belief, FloatArray]:
+        n, k = self.outcomes.n_queries, self.outcomes.n_models
+        quality, cost = np.empty((n, k)), np.empty((n, k))
+        spread: FloatArray | None = None
+        joint = False
+        for rows, quality_estimator, cost_estimator in self._parts:
+            queries = {name: column[rows] for name, column in self.outcomes.queries.items()}
+            responses = self.outcomes.responses_for(run).take(rows)
+            belief = quality_estimator.predict(queries, responses)
+            quality[rows] = _checked("quality", belief.quality, len(rows), k)
+            cost[rows] = _checked("cost", cost_estimator.predict(queries, responses), len(rows), k)
+            values = belief.covariance if belief.variance is None else belief.variance
+            if values is not None:
+                joint = belief.variance is None
+                if spread is None:
+                    spread = np.zeros((n, k, k) if joint else (n, k))
+                spread[rows] = values
+        if spread is None:
+            return Belief(quality), cost
+        return (Belief(quality, covariance=spread) if joint else Belief(quality, variance=spread)), cost
+
+    def _forget(self) -> None:
+        def size(entry: tuple[Belief, FloatArray]) -> int:
+            return sum(a.nbytes for a in (*entry[0], entry[1]) if a is not None)
+
+        total = sum(size(entry) for entry in self._cache.values())
+        while total > CACHE_BYTES and len(self._cache) > 1:
+            _, oldest = self._cache.popitem(last=False)
+            total -= size(oldest)
+
+
+def fit_estimators(
+    outcomes: Outcomes, quality: QualityEstimator, cost: CostEstimator
+) -> tuple[QualityEstimator, CostEstimator]:
+    """Fit copies of two estimators on a complete table."""
+    everything = outcomes.responses_for(np.ones(outcomes.n_models, dtype=np.bool_))
+    return (
+        copy.deepcopy(quality).fit(outcomes.queries, everything, outcomes.quality),
+        copy.deepcopy(cost).fit(outcomes.queries, everything, outcomes.cost),
+    )
+
+
+def _checked(name: str, values: FloatArray, n: int, k: int) -> FloatArray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != (n, k):
+        raise ValueError(f"{name}: expected the estimator to give shape ({n}, {k}), got {values.shape}")
+    return values

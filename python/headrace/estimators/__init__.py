@@ -1,0 +1,19 @@
+"""Estimators: from queries, and the responses seen so far, to beliefs and costs.
+
+Any object with the methods of a protocol will do; there is no base class. Third parties register theirs through
+the entry-point groups ``headrace.quality_estimators`` and ``headrace.cost_estimators``.
+"""
+
+from headrace.estimators.constant import ConstantCost, ConstantQuality
+from headrace.estimators.linear import LinearCost, LinearQuality
+from headrace.estimators.protocol import CostEstimator, QualityEstimator, Queries
+
+__all__ = [
+    "ConstantCost",
+    "ConstantQuality",
+    "CostEstimator",
+    "LinearCost",
+    "LinearQuality",
+    "QualityEstimator",
+    "Queries",
+]

@@ -1,0 +1,214 @@
+"""Linear estimators: one ridge regression per run set, for all models at once, fitted when first asked for.
+
+After R has run, the features are those of the query and of the responses of R; the targets are the qualities (or
+costs) of all models. So the ex-ante signal is kept after a run, and a run says something about the other models, too.
+The penalty of each target minimises the exact leave-one-out error. The update still to come is the difference between
+the leave-one-out estimates after all models have run and those after R: out of sample, so that it isn't overstated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from headrace.arrays import BoolArray, FloatArray
+from headrace.belief import Belief
+from headrace.estimators.features import QueryFeatures, ResponseFeatures
+from headrace.estimators.protocol import Queries
+from headrace.responses import Responses
+
+__all__ = ["LinearCost", "LinearQuality"]
+
+#: Ridge penalties tried, in units of the number of rows (features have unit variance).
+PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+
+#: A feature whose standard deviation is below this fraction of its size is constant.
+CONSTANT = 1e-9
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """A fitted regression: estimates = features @ weights + intercept."""
+
+    weights: FloatArray
+    intercept: FloatArray
+    #: Leave-one-out estimates of the fitting rows, shape (n_queries, n_targets).
+    left_out: FloatArray
+
+    def predict(self, features: FloatArray) -> FloatArray:
+        """Estimate from centred features; a missing one (NaN) counts as average."""
+        return np.asarray(np.nan_to_num(features, nan=0.0) @ self.weights + self.intercept)
+
+
+def fit_ridge(features: FloatArray, targets: FloatArray) -> Ridge:
+    """Fit a ridge regression per target, each with the penalty of the smallest leave-one-out error.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, n_features)
+        Centred: a missing value (NaN) counts as zero.
+    targets : ndarray of shape (n, n_targets)
+
+    Returns
+    -------
+    Ridge
+
+    Notes
+    -----
+    With X = U S V' of the standardised features, the estimates at penalty p are mean + U D U' y, D = s^2 / (s^2 + n p).
+    Leaving row i out changes its residual to (y_i - estimate_i) / (1 - h_i), h_i = 1/n + sum of u_i^2 D (Allen 1974).
+    """
+    n = len(features)
+    known = np.nan_to_num(features, nan=0.0)
+    means = known.mean(axis=0)
+    centred = known - means
+    sds = np.sqrt(np.mean(centred**2, axis=0))
+    used = sds > CONSTANT * (np.abs(means) + 1.0)
+    standardised = centred[:, used] / sds[used]
+    target_means = targets.mean(axis=0)
+    residuals = targets - target_means
+
+    # The eigenvectors of the small Gram matrix: cheaper than a singular value decomposition of the tall one.
+    squares, right = np.linalg.eigh(standardised.T @ standardised)
+    kept = squares > CONSTANT * max(float(squares.max(initial=0.0)), 1.0)
+    squares, right = squares[kept], right[:, kept]
+    left = standardised @ (right / np.sqrt(squares))
+    along = left.T @ residuals
+
+    best_error = np.full(targets.shape[1], np.inf)
+    weights = np.zeros((features.shape[1], targets.shape[1]))
+    left_out = np.tile(target_means, (n, 1))
+    for penalty in PENALTIES:
+        shrink = squares / (squares + n * penalty)
+        fitted = left @ (shrink[:, None] * along)
+        leverage = np.minimum(1.0 / n + (left**2) @ shrink, 1.0 - 1.0 / (n + 1.0))
+        errors = (residuals - fitted) / (1.0 - leverage[:, None])
+        mean_square = np.mean(errors**2, axis=0)
+        better = mean_square < best_error
+        best_error = np.where(better, mean_square, best_error)
+        left_out[:, better] = (targets - errors)[:, better]
+        direction = right @ ((shrink / np.sqrt(squares))[:, None] * along)
+        weights[np.ix_(used, better)] = direction[:, better] / sds[used, None]
+    return Ridge(weights, target_means - means @ weights, left_out)
+
+
+class _RunSetRegressions:
+    """Ridge regressions on the features of queries and responses, one per run set, kept once fitted."""
+
+    def __init__(self, queries: Queries, responses: Responses, targets: FloatArray) -> None:
+        self.targets = np.asarray(targets, dtype=np.float64)
+        if len(self.targets) < 2:
+            raise ValueError(f"targets: expected at least 2 labelled queries to learn from, got {len(self.targets)}")
+        self._responses = responses
+        self._query_features = QueryFeatures().fit(queries)
+        self._response_features = ResponseFeatures().fit(responses)
+        self._encoded = self._query_features.transform(queries, len(responses))
+        self._fitted: dict[bytes, tuple[Ridge, FloatArray]] = {}
+
+    def after(self, run: BoolArray) -> Ridge:
+        """Give the regression for a run set."""
+        return self._regression(run)[0]
+
+    def predict(self, queries: Queries, responses: Responses) -> tuple[FloatArray, BoolArray]:
+        """Give estimates, and the run set that they are for."""
+        run = _common_run(responses)
+        ridge, centre = self._regression(run)
+        encoded_queries = self._query_features.transform(queries, len(responses))
+        return ridge.predict(self._encode(encoded_queries, responses, run) - centre), run
+
+    def _encode(self, encoded_queries: FloatArray, responses: Responses, run: BoolArray) -> FloatArray:
+        return np.hstack([encoded_queries, self._response_features.transform(responses, run)])
+
+    def _regression(self, run: BoolArray) -> tuple[Ridge, FloatArray]:
+        key = run.tobytes()
+        if key not in self._fitted:
+            features = self._encode(self._encoded, self._responses, run)
+            known = ~np.isnan(features)
+            centre = np.where(known, features, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+            self._fitted[key] = fit_ridge(features - centre, self.targets), centre
+        return self._fitted[key]
+
+
+def _common_run(responses: Responses) -> BoolArray:
+    if len(responses) and (responses.run != responses.run[0]).any():
+        raise ValueError("responses: expected the same models to have run in all queries of a call")
+    return responses.run[0] if len(responses) else np.zeros(responses.run.shape[1], dtype=np.bool_)
+
+
+class LinearQuality:
+    """Quality by ridge regressions on features of the query and of the responses seen, one per run set.
+
+    Estimates are kept within the range of the targets. Regressions are fitted when a run set is first met.
+
+    Parameters
+    ----------
+    joint : bool, default False
+        Give the covariance of the updates still to come instead of their variances. Decisions take longer.
+
+    Examples
+    --------
+    >>> import headrace as hr
+    >>> from headrace.estimators import LinearQuality
+    >>> table = hr.datasets.load_quickstart()
+    >>> estimator = LinearQuality().fit(table.queries, table.responses_for([True] * 5), table.quality)
+    >>> before = estimator.predict(table.queries, table.responses_for([False] * 5))
+    >>> before.quality.shape, before.variance.shape
+    ((3600, 5), (5,))
+    """
+
+    def __init__(self, *, joint: bool = False) -> None:
+        self.joint = joint
+
+    def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
+        """Keep the labelled queries; regressions are fitted when asked for."""
+        self._regressions = _RunSetRegressions(queries, responses, targets)
+        self._range = self._regressions.targets.min(), self._regressions.targets.max()
+        self._updates: dict[bytes, FloatArray] = {}
+        return self
+
+    def predict(self, queries: Queries, responses: Responses) -> Belief:
+        """Estimate for queries in all of which the same models have run."""
+        estimates, run = self._regressions.predict(queries, responses)
+        quality = np.clip(estimates, *self._range)
+        update = self._update(run)
+        return Belief(quality, covariance=update) if self.joint else Belief(quality, variance=update)
+
+    def _update(self, run: BoolArray) -> FloatArray:
+        """Covariance, or variances, of (estimate after all models) - (estimate after `run`)."""
+        key = run.tobytes()
+        if key not in self._updates:
+            final = np.clip(self._regressions.after(np.ones_like(run)).left_out, *self._range)
+            update = final - np.clip(self._regressions.after(run).left_out, *self._range)
+            self._updates[key] = update.T @ update / len(update) if self.joint else np.mean(update**2, axis=0)
+        return self._updates[key]
+
+
+class LinearCost:
+    """Cost by ridge regressions on features of the query and of the responses seen, one per run set.
+
+    Estimates are kept within the range of each model's costs.
+
+    Examples
+    --------
+    >>> import headrace as hr
+    >>> from headrace.estimators import LinearCost
+    >>> table = hr.datasets.load_quickstart()
+    >>> estimator = LinearCost().fit(table.queries, table.responses_for([True] * 5), table.cost)
+    >>> cost = estimator.predict(table.queries, table.responses_for([False] * 5))
+    >>> bool((abs(cost - table.cost) < 1e-9 * table.cost).all())
+    True
+    """
+
+    def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
+        """Keep the labelled queries; regressions are fitted when asked for."""
+        self._regressions = _RunSetRegressions(queries, responses, targets)
+        costs = self._regressions.targets
+        self._range = costs.min(axis=0), costs.max(axis=0)
+        return self
+
+    def predict(self, queries: Queries, responses: Responses) -> FloatArray:
+        """Estimate for queries in all of which the same models have run."""
+        estimates, _ = self._regressions.predict(queries, responses)
+        return np.asarray(np.clip(estimates, *self._range))

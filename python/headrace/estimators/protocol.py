@@ -1,0 +1,60 @@
+"""What the router asks of an estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, Self, TypeAlias, runtime_checkable
+
+from headrace.arrays import Column, FloatArray
+from headrace.belief import Belief
+from headrace.responses import Responses
+
+#: Columns that are known before any model runs, by name: arrays whose first axis is that of the queries.
+Queries: TypeAlias = Mapping[str, Column]
+
+
+@runtime_checkable
+class QualityEstimator(Protocol):
+    """Estimates the quality of every model's answer."""
+
+    def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
+        """Learn from labelled queries.
+
+        Parameters
+        ----------
+        queries : mapping of str to ndarray of shape (n_queries, ...)
+        responses : Responses
+            Of all models: every one has run.
+        targets : ndarray of shape (n_queries, n_models)
+            Realised qualities.
+        """
+        ...
+
+    def predict(self, queries: Queries, responses: Responses) -> Belief:
+        """Estimate, from the queries and from what the models that have run returned.
+
+        Parameters
+        ----------
+        queries : mapping of str to ndarray of shape (m, ...)
+        responses : Responses
+            Of m queries, after the same models have run in all of them. ``responses.run`` may be all False.
+
+        Returns
+        -------
+        Belief
+            Of m queries.
+        """
+        ...
+
+
+@runtime_checkable
+class CostEstimator(Protocol):
+    """Estimates the cost of running every model now."""
+
+    def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
+        """Learn from labelled queries; `targets` are realised costs. Otherwise as `QualityEstimator.fit`."""
+        ...
+
+    def predict(self, queries: Queries, responses: Responses) -> FloatArray:
+        """Give costs of shape (m, n_models), >= 0. Otherwise as `QualityEstimator.predict`."""
+        ...

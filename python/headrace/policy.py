@@ -1,0 +1,161 @@
+"""A policy: a few numbers that say which rule decides which query. JSON in, JSON out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from headrace.rules import Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade
+
+__all__ = ["RULES", "Policy", "share_of"]
+
+#: Names of the rules, as users write them.
+RULES = {
+    "routing": Routing,
+    "threshold-cascade": ThresholdCascade,
+    "cascade": Cascade,
+    "cascade-routing": CascadeRouting,
+    "index": IndexRule,
+}
+
+
+def share_of(seed: int, query_id: str) -> float:
+    """Map a query to a number in [0, 1), the same on every machine and in every process.
+
+    Parameters
+    ----------
+    seed : int
+        Another seed gives an independent number.
+    query_id : str
+        Id of the query.
+
+    Returns
+    -------
+    float
+        The first 53 bits of BLAKE2b of ``"seed:id"``, as a fraction.
+
+    Examples
+    --------
+    >>> from headrace.policy import share_of
+    >>> share_of(0, "q-17") == share_of(0, "q-17"), 0.0 <= share_of(1, "q-17") < 1.0
+    (True, True)
+    """
+    digest = hashlib.blake2b(f"{seed}:{query_id}".encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) / 2.0**53
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Two rules that differ in their parameter only, mixed per query by a hash of its id.
+
+    Parameters
+    ----------
+    models : tuple of str
+        Names of the models, in the order of the rule's indices.
+    rule : str
+        A key of `RULES`.
+    settings : dict
+        The rule's other settings, e.g. ``{"max_depth": 5, "uncertainty_scale": 0.5}``.
+    parameters : tuple of float
+        Parameter of the cheaper rule and of the dearer one: the cost weight; for a threshold cascade, minus the
+        threshold.
+    share : float
+        Share of the queries that the cheaper rule decides.
+    seed : int
+        Seed of the hash.
+
+    Raises
+    ------
+    ValueError
+        An unknown rule, or settings that it refuses.
+
+    Examples
+    --------
+    >>> from headrace.policy import Policy
+    >>> policy = Policy(("small", "large"), "cascade-routing", {"max_depth": 2}, (200.0, 50.0), 0.25)
+    >>> policy.rule_for("q-17").cost_weight in (200.0, 50.0)
+    True
+    >>> Policy.from_json(policy.to_json()) == policy
+    True
+    """
+
+    models: tuple[str, ...]
+    rule: str
+    settings: dict[str, Any]
+    parameters: tuple[float, float]
+    share: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ValueError(f"rule: expected one of {', '.join(RULES)}; got {self.rule!r}")
+        if not 0.0 <= self.share <= 1.0:
+            raise ValueError(f"share: expected a number from 0 to 1, got {self.share}")
+        rules = tuple(make_rule(self.rule, parameter, self.settings) for parameter in self.parameters)
+        object.__setattr__(self, "_rules", rules)
+
+    def rule_for(self, query_id: str) -> Rule:
+        """Give the rule that decides a query: the same one for every step, process and machine."""
+        cheap, dear = self.rules
+        if cheap is dear or self.share == 1.0:
+            return cheap
+        return cheap if share_of(self.seed, query_id) < self.share else dear
+
+    @property
+    def rules(self) -> tuple[Rule, Rule]:
+        """The cheaper rule and the dearer one."""
+        rules: tuple[Rule, Rule] = self._rules  # type: ignore[attr-defined]  # set after the fields are frozen
+        return rules
+
+    def to_json(self) -> str:
+        """Write the policy as JSON; infinity is written as the string "inf"."""
+        fields = asdict(self) | {"format": "headrace-policy-1"}
+        fields["parameters"] = [number if math.isfinite(number) else str(number) for number in self.parameters]
+        return json.dumps(fields, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Policy:
+        """Read a policy from JSON.
+
+        Raises
+        ------
+        ValueError
+            The text is not that of a policy.
+        """
+        try:
+            fields = json.loads(text)
+            if fields.pop("format") != "headrace-policy-1":
+                raise ValueError("another format")
+            fields["models"] = tuple(fields["models"])
+            fields["parameters"] = tuple(float(number) for number in fields["parameters"])
+            return cls(**fields)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"text: expected a headrace policy as JSON, got something else ({error})") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the policy to a file: to a temporary name first, then renamed."""
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        try:
+            temporary.write_text(self.to_json() + "\n", encoding="utf-8")
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Policy:
+        """Read a policy from a file; the errors are those of `from_json`."""
+        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+
+
+def make_rule(name: str, parameter: float, settings: dict[str, Any]) -> Rule:
+    """Make a rule of a kind of `RULES` at one value of its parameter."""
+    if name == "threshold-cascade":
+        return ThresholdCascade(-parameter, **settings)
+    return RULES[name](parameter, **settings)

@@ -1,0 +1,358 @@
+"""The router: estimators, a rule, and the budget path that calibrates it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from headrace.belief_table import BeliefTable, fit_estimators
+from headrace.calibration import BudgetPath, PathPoint, Stops, budget_path, walk
+from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator
+from headrace.outcomes import Outcomes
+from headrace.policy import RULES, Policy, make_rule
+from headrace.session import Session
+
+__all__ = ["UNCERTAINTY_SCALES", "Calibration", "Router", "calibrate"]
+
+#: Factors of the standard deviations among which the fit chooses.
+UNCERTAINTY_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.3)
+
+#: Fewest labelled queries for a fit: below, no cross-fitting is possible.
+FEWEST_QUERIES = 4
+
+
+class Calibration(NamedTuple):
+    """A rule's budget path at the uncertainty scale of the largest area under it.
+
+    Attributes
+    ----------
+    path : BudgetPath
+    stops : Stops
+        What the path sums.
+    settings : dict
+        The rule's settings, the scale among them where the rule has one.
+    areas : dict of float to float
+        Area under the path at each scale tried.
+    """
+
+    path: BudgetPath
+    stops: Stops
+    settings: dict[str, Any]
+    areas: dict[float, float]
+
+
+def calibrate(
+    rule: str,
+    table: BeliefTable,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    uncertainty_scale: float | None = None,
+    answer: str = "best",
+    progress: Callable[[float], None] | None = None,
+) -> Calibration:
+    """Walk a labelled table with a rule, and choose its uncertainty scale.
+
+    Parameters
+    ----------
+    rule : str
+        A key of `headrace.policy.RULES`.
+    table : BeliefTable
+        Beliefs by estimators that have not seen the labels.
+    settings : mapping, optional
+        Settings of the rule apart from its parameter and its scale.
+    uncertainty_scale : float, optional
+        Fixes the scale. By default it is the one of `UNCERTAINTY_SCALES` whose path has the largest area (mean quality
+        over the range of costs of the single models).
+    answer : {"best", "last"}
+        Which answer is returned.
+    progress : callable, optional
+        Called with the share done.
+
+    Returns
+    -------
+    Calibration
+
+    Notes
+    -----
+    The area of one scale's path is a mean over queries whose labels neither the estimators nor the path's own parameter
+    have been fitted to, so the areas of the few scales can be compared on the calibration data itself.
+    """
+    outcomes = table.outcomes
+    settings = dict(settings or {})
+    scaled = rule in ("cascade", "cascade-routing", "index")
+    scales: Sequence[float | None] = [None]
+    if scaled:
+        scales = UNCERTAINTY_SCALES if uncertainty_scale is None else [uncertainty_scale]
+    lowest, highest = float(outcomes.mean_cost.min()), float(outcomes.mean_cost.max())
+    floor = float(outcomes.mean_quality.min())
+    best: Calibration | None = None
+    areas: dict[float, float] = {}
+    for done, scale in enumerate(scales):
+        chosen = settings if scale is None else settings | {"uncertainty_scale": scale}
+        stops = walk(make_rule(rule, 0.0, chosen), outcomes, table, answer=answer)
+        path = budget_path(stops, outcomes.n_queries)
+        area = path.area(lowest, highest, floor) if highest > lowest else float(path.quality.max())
+        if scale is not None:
+            areas[scale] = area
+        if best is None or area > max(a for s, a in areas.items() if s != scale):
+            best = Calibration(path, stops, chosen, areas)
+        if progress is not None:
+            progress((done + 1) / len(scales))
+    assert best is not None  # there is at least one scale
+    return best
+
+
+class Router:
+    """Decides, per query, which model to run next or to stop, at an expected cost that you set.
+
+    Parameters
+    ----------
+    models : sequence of str, optional
+        Models to choose among, by name; all of the table by default.
+    quality : QualityEstimator, optional
+        Unfitted; `LinearQuality` by default.
+    cost : CostEstimator, optional
+        Unfitted; `LinearCost` by default.
+    rule : {"cascade-routing", "cascade", "index", "routing", "threshold-cascade"}
+        The rule; see `headrace.rules`.
+    max_depth : int, default 5
+        Most models to run for one query (cascade routing and cascade).
+    order : sequence of str, optional
+        Order of the models in the two cascades; by rising mean cost by default.
+    uncertainty_scale : float, optional
+        Factor of the standard deviations; chosen in the fit by default.
+    answer : {"best", "last"}
+        Answer of the model with the highest estimate among those run, or of the last one run.
+    mix : {"per-query", "deterministic"}
+        Mix two rules per query, so that the budget is used up on average, or use the cheaper rule alone, so that it is
+        kept on the calibration data.
+    n_folds : int, default 5
+        Folds of the cross-fitting that keeps the labels that calibrate apart from those that fit the estimators.
+    seed : int, default 0
+        Seed of the folds and of the mixing.
+
+    Attributes
+    ----------
+    models_ : tuple of str
+        The models.
+    path_ : BudgetPath
+        What every cost weight would have cost and brought on the calibration data.
+    uncertainty_scale_ : float or None
+        The scale used; None for a rule without one.
+    policy_ : Policy
+        The two rules and their mixture. Only after a budget or a target was given.
+    point_ : PathPoint
+        Mean cost, quality and number of runs that the policy had on the calibration data.
+    n_dropped_ : int
+        Queries of the fit that were left out because a quality or a cost was missing.
+
+    Examples
+    --------
+    >>> import headrace as hr
+    >>> table = hr.datasets.load_quickstart()
+    >>> fitting, fresh = table.split(0.5)
+    >>> router = hr.Router(rule="cascade-routing").fit(fitting, budget=100.0)
+    >>> session = router.start({name: column[0] for name, column in fresh.queries.items()}, id=fresh.ids[0])
+    >>> while (model := session.next()) is not None:
+    ...     j = fresh.models.index(model)
+    ...     session.observe(model, {name: column[0, j] for name, column in fresh.responses.items()})
+    >>> session.answer["answer"] in "0123456789"
+    True
+    """
+
+    models_: tuple[str, ...]
+    path_: BudgetPath
+    uncertainty_scale_: float | None
+    policy_: Policy
+    point_: PathPoint
+    n_dropped_: int
+
+    def __init__(
+        self,
+        models: Sequence[str] | None = None,
+        *,
+        quality: QualityEstimator | None = None,
+        cost: CostEstimator | None = None,
+        rule: str = "cascade-routing",
+        max_depth: int = 5,
+        order: Sequence[str] | None = None,
+        uncertainty_scale: float | None = None,
+        answer: str = "best",
+        mix: str = "per-query",
+        n_folds: int = 5,
+        seed: int = 0,
+    ) -> None:
+        self.models = models
+        self.quality = quality
+        self.cost = cost
+        self.rule = rule
+        self.max_depth = max_depth
+        self.order = order
+        self.uncertainty_scale = uncertainty_scale
+        self.answer = answer
+        self.mix = mix
+        self.n_folds = n_folds
+        self.seed = seed
+
+    def fit(
+        self,
+        outcomes: Outcomes,
+        *,
+        budget: float | None = None,
+        quality_target: float | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Self:
+        """Fit the estimators and calibrate the rule on labelled queries.
+
+        Parameters
+        ----------
+        outcomes : Outcomes
+            Labelled queries. Rows with a missing quality or cost are left out; `n_dropped_` counts them.
+        budget : float, optional
+            Mean cost per query that may be spent, in the unit of the table's costs.
+        quality_target : float, optional
+            Mean quality to be reached at the least cost. Give this or a budget, or neither: then `path_` is there, and
+            `with_budget` gives a router that can decide.
+        progress : callable, optional
+            Called with the share done.
+
+        Returns
+        -------
+        Router
+            This one.
+
+        Raises
+        ------
+        ValueError
+            Unknown models or rule; too few queries; a budget below the cheapest feasible cost or a target above the
+            best quality (the message states the bound).
+        """
+        self._check_settings()
+        if budget is not None and quality_target is not None:
+            raise ValueError("budget, quality_target: expected at most one of them")
+        if self.models is not None:
+            outcomes = outcomes.select(self.models)
+        complete = outcomes.complete() if outcomes.missing else outcomes
+        if complete.n_queries < FEWEST_QUERIES:
+            raise ValueError(f"outcomes: expected at least {FEWEST_QUERIES} complete queries, got {complete.n_queries}")
+        quality, cost = self.quality or LinearQuality(), self.cost or LinearCost()
+        n_folds = min(self.n_folds, complete.n_queries // 2)
+        table = BeliefTable.cross_fit(complete, quality, cost, n_folds=n_folds, seed=self.seed)
+        calibration = calibrate(
+            self.rule,
+            table,
+            settings=rule_settings(self.rule, complete, max_depth=self.max_depth, order=self.order),
+            uncertainty_scale=self.uncertainty_scale,
+            answer=self.answer,
+            progress=progress,
+        )
+        self.models_ = complete.models
+        self.n_dropped_ = outcomes.n_queries - complete.n_queries
+        self.quality_, self.cost_ = fit_estimators(complete, quality, cost)
+        self.path_ = calibration.path
+        self.uncertainty_scale_ = calibration.settings.get("uncertainty_scale")
+        self._settings = calibration.settings
+        # What a session needs to know of responses: the columns, and the shape of one cell.
+        self._response_columns = {name: (values.dtype, values.shape[2:]) for name, values in complete.responses.items()}
+        self.__dict__.pop("policy_", None)
+        if budget is not None or quality_target is not None:
+            self._set_point(self.path_.at(budget=budget, quality=quality_target))
+        return self
+
+    def with_budget(self, budget: float) -> Router:
+        """Give a copy for another budget, without a fit; errors as in `fit`."""
+        return self._at(budget=budget)
+
+    def with_quality_target(self, quality_target: float) -> Router:
+        """Give a copy for another quality target, without a fit; errors as in `fit`."""
+        return self._at(quality=quality_target)
+
+    def start(
+        self,
+        query: Mapping[str, Any] | str,
+        *,
+        id: str | None = None,  # the word that users say
+        allowed: Sequence[str] | None = None,
+        max_cost: float | None = None,
+    ) -> Session:
+        """Start the walk over one query.
+
+        Parameters
+        ----------
+        query : mapping of str to value, or str
+            The query's columns, as in the table of the fit; a str stands for ``{"text": ...}``.
+        id : str, optional
+            Which of the policy's two rules decides depends on it: the same id gets the same treatment everywhere. By
+            default the query's own columns serve as its id.
+        allowed : sequence of str, optional
+            Models that may run; all by default.
+        max_cost : float, optional
+            Cap on the cost of all runs together.
+
+        Returns
+        -------
+        Session
+
+        Raises
+        ------
+        ValueError
+            No budget was given yet; an unknown model.
+        """
+        if not hasattr(self, "policy_"):
+            raise ValueError("start: no budget yet; fit with budget=... or quality_target=..., or use with_budget(...)")
+        columns = {"text": query} if isinstance(query, str) else dict(query)
+        return Session(
+            self.policy_,
+            self.quality_,
+            self.cost_,
+            columns,
+            id=id if id is not None else json.dumps(columns, sort_keys=True, default=repr),
+            response_columns=self._response_columns,
+            answer=self.answer,
+            allowed=allowed,
+            max_cost=max_cost,
+        )
+
+    def _at(self, **wanted: float) -> Router:
+        if not hasattr(self, "path_"):
+            raise ValueError("with_budget: the router is not fitted; call fit first")
+        router = copy.copy(self)
+        router._set_point(self.path_.at(**wanted))
+        return router
+
+    def _set_point(self, point: PathPoint) -> None:
+        if self.mix == "deterministic":
+            cheap = point.parameters[0]
+            point = self.path_.realised(cheap)
+        self.point_ = point
+        self.policy_ = Policy(self.models_, self.rule, self._settings, point.parameters, point.share, self.seed)
+
+    def _check_settings(self) -> None:
+        choices = {"rule": tuple(RULES), "answer": ("best", "last"), "mix": ("per-query", "deterministic")}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: expected one of {', '.join(known)}; got {getattr(self, name)!r}")
+        if not isinstance(self.n_folds, int) or self.n_folds < 2:
+            raise ValueError(f"n_folds: expected an int >= 2, got {self.n_folds!r}")
+
+
+def rule_settings(
+    rule: str, outcomes: Outcomes, *, max_depth: int = 5, order: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Give the settings that a rule takes: depth, and for cascades the order (by rising mean cost by default)."""
+    settings: dict[str, Any] = {}
+    if rule in ("cascade", "cascade-routing"):
+        settings["max_depth"] = max_depth
+    if rule in ("cascade", "threshold-cascade"):
+        if order is None:
+            settings["order"] = tuple(np.argsort(outcomes.mean_cost, kind="stable").tolist())
+        else:
+            unknown = [name for name in order if name not in outcomes.models]
+            if unknown:
+                raise ValueError(f"order: unknown model {unknown[0]!r}; known: {', '.join(outcomes.models)}")
+            settings["order"] = tuple(outcomes.models.index(name) for name in order)
+    return settings

@@ -1,0 +1,214 @@
+//! The profile of the index rule.
+//!
+//! The rule runs the model of the highest reservation value r(lambda), and r falls as lambda grows. Seen from the level r,
+//! model j is worth running up to `lambda_j`(r) = E[(`Q_j` - r)+] / `cost_j`, and the model of the highest `lambda_j`(r)
+//! is the one that is next at that lambda: no inverse has to be found. So the pieces are found by a walk over levels, from
+//! the quality seen (where everything stops) upwards, in steps of a fraction of the smallest standard deviation; where the
+//! leader changes, the level is found by bisection.
+//!
+//! Accuracy: breakpoints to a relative 1e-9 of the level. A model that leads only between two steps may be missed.
+
+use super::profile::{Piece, ProfiledRule, push};
+use crate::error::Result;
+use crate::normal::excess;
+use crate::rule::{IndexRule, Workspace, best_seen};
+use crate::search::Problem;
+
+/// Steps per standard deviation.
+const STEPS_PER_SD: f64 = 4.0;
+
+/// Most steps of one walk: beyond, steps are wider.
+const MOST_STEPS: f64 = 256.0;
+
+/// Beyond this many standard deviations above its mean, no model has anything to add.
+const REACH: f64 = 7.0;
+
+/// Relative width at which bisection ends.
+const BISECTION: f64 = 1e-9;
+
+/// A model that may run.
+#[derive(Debug, Clone, Copy)]
+struct Prospect {
+    model: usize,
+    mean: f64,
+    sd: f64,
+    cost: f64,
+}
+
+impl Prospect {
+    /// The lambda up to which the model is worth running where `level` is sure.
+    fn worth(&self, level: f64) -> f64 {
+        if self.cost > 0.0 {
+            excess(self.mean, self.sd, level) / self.cost
+        } else if self.sd > 0.0 || self.mean > level {
+            f64::INFINITY
+        } else {
+            0.0
+        }
+    }
+
+    /// Of two rated models the better. Ties as in the rule: the cheaper, then the higher mean, then the first.
+    fn preferred<'a>(a: (f64, &'a Self), b: (f64, &'a Self)) -> (f64, &'a Self) {
+        let order =
+            a.0.total_cmp(&b.0).then(b.1.cost.total_cmp(&a.1.cost)).then(a.1.mean.total_cmp(&b.1.mean));
+        if order.is_lt() { b } else { a }
+    }
+}
+
+/// The models that may run in one problem, seen from a level.
+struct Levels {
+    prospects: Vec<Prospect>,
+}
+
+impl Levels {
+    /// The model that is next where the reservation values peak at `level`, and the lambda at which they do.
+    fn leader(&self, level: f64) -> (usize, f64) {
+        let ranked = self.prospects.iter().map(|prospect| (prospect.worth(level), prospect));
+        let leader = ranked.reduce(|a, b| {
+            // Ties as in the rule: the cheaper, then the higher mean, then the first.
+            let order =
+                a.0.total_cmp(&b.0).then(b.1.cost.total_cmp(&a.1.cost)).then(a.1.mean.total_cmp(&b.1.mean));
+            if order.is_lt() { b } else { a }
+        });
+        leader.map_or((0, 0.0), |(lambda, prospect)| (prospect.model, lambda))
+    }
+
+    /// Below this level every excess is linear in the level.
+    fn linear_below(&self) -> f64 {
+        self.prospects.iter().map(|p| p.mean - REACH * p.sd).fold(f64::INFINITY, f64::min)
+    }
+
+    /// Above this level no model has anything to add.
+    fn top(&self) -> f64 {
+        self.prospects.iter().map(|p| p.mean + REACH * p.sd).fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// Below this level the cheapest model leads.
+    fn bottom(&self) -> f64 {
+        let linear_below = self.linear_below();
+        let cheapest = self.prospects.iter().reduce(|a, b| if b.cost < a.cost { b } else { a });
+        let Some(least) = cheapest else { return linear_below };
+        let dearer = self.prospects.iter().filter(|p| p.cost > least.cost);
+        let crossings = dearer.map(|p| (p.cost * least.mean - least.cost * p.mean) / (p.cost - least.cost));
+        crossings.fold(linear_below, f64::min) - 1.0
+    }
+
+    /// Levels between `bottom` and `top`, so close that the leader changes at most once between neighbours.
+    fn steps(&self, bottom: f64, top: f64) -> Vec<f64> {
+        let smallest_sd =
+            self.prospects.iter().map(|p| p.sd).filter(|&sd| sd > 0.0).fold(f64::INFINITY, f64::min);
+        let fine_from = self.linear_below().clamp(bottom, top);
+        let step = (smallest_sd / STEPS_PER_SD).max((top - fine_from) / MOST_STEPS);
+        let mut levels = Vec::new();
+        // The excess of a model without uncertainty has a kink at its mean.
+        levels.extend(self.prospects.iter().map(|p| p.mean).filter(|&mean| bottom < mean && mean < top));
+        let mut level = fine_from + step;
+        while level < top {
+            levels.push(level);
+            level += step;
+        }
+        levels.sort_unstable_by(f64::total_cmp);
+        levels
+    }
+
+    /// Appends `(lambda, leader above it in level)` for every change of leader between two levels, by rising level.
+    fn changes(&self, (low, below): (f64, usize), (high, above): (f64, usize), out: &mut Vec<(f64, usize)>) {
+        if below == above {
+            return;
+        }
+        let middle = 0.5 * (low + high);
+        if high - low <= BISECTION * (1.0 + high.abs()) || !(low < middle && middle < high) {
+            out.push((self.leader(high).1, above));
+            return;
+        }
+        let (leader, _) = self.leader(middle);
+        self.changes((low, below), (middle, leader), out);
+        self.changes((middle, leader), (high, above), out);
+    }
+}
+
+impl IndexRule {
+    /// The highest reservation value at a cost weight, kept between two levels, and the model that has it.
+    fn leader_at(
+        &self,
+        problem: &Problem<'_>,
+        levels: &Levels,
+        cost_weight: f64,
+        low: f64,
+        high: f64,
+    ) -> (f64, usize) {
+        let ranked = levels.prospects.iter().map(|p| (self.reservation(problem, p.model, cost_weight), p));
+        let leader = ranked.reduce(Prospect::preferred);
+        leader.map_or((low, 0), |(reservation, p)| (reservation.clamp(low, high), p.model))
+    }
+
+    /// The changes of leader between two cost weights, as `(lambda, leader below it)`, by falling lambda; the first entry
+    /// is the leader at `to`.
+    fn changes(
+        &self,
+        problem: &Problem<'_>,
+        levels: &Levels,
+        from: f64,
+        to: f64,
+        stop: f64,
+    ) -> Vec<(f64, usize)> {
+        let lowest = if problem.run.is_empty() { levels.bottom() } else { best_seen(problem) };
+        let top = levels.top().max(lowest);
+        let (low, last) = if to >= stop || to.is_infinite() {
+            (lowest, levels.leader(lowest).0)
+        } else {
+            self.leader_at(problem, levels, to, lowest, top)
+        };
+        let (high, first) = if from > 0.0 {
+            self.leader_at(problem, levels, from, low, top)
+        } else {
+            (top, levels.leader(top).0)
+        };
+        let mut changes = vec![(to, last)];
+        let mut at = (low, last);
+        for level in levels.steps(low, high) {
+            let ahead = (level, levels.leader(level).0);
+            levels.changes(at, ahead, &mut changes);
+            at = ahead;
+        }
+        levels.changes(at, (high, first), &mut changes);
+        changes
+    }
+}
+
+impl ProfiledRule for IndexRule {
+    fn profile(
+        &self,
+        problem: &Problem<'_>,
+        from: f64,
+        to: f64,
+        _workspace: &mut Workspace,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<()> {
+        let start = pieces.len();
+        let quality = problem.belief.quality();
+        let prospect = |model| Prospect {
+            model,
+            mean: quality[model],
+            sd: self.sd(problem, model),
+            cost: problem.cost[model],
+        };
+        let levels = Levels { prospects: problem.open()?.iter().map(prospect).collect() };
+        // Above this lambda everything stops; with nothing run, something always runs.
+        let stop = match (problem.run.is_empty(), levels.prospects.is_empty()) {
+            (_, true) => 0.0,
+            (true, false) => f64::INFINITY,
+            (false, false) => levels.leader(best_seen(problem)).1,
+        };
+        let go_to = stop.clamp(from, to);
+        if go_to > from {
+            let changes = self.changes(problem, &levels, from, go_to, stop);
+            for (nth, &(upper, next)) in changes.iter().enumerate().rev() {
+                let lower = changes.get(nth + 1).map_or(from, |change| change.0);
+                push(pieces, start, lower.clamp(from, go_to), upper.clamp(from, go_to), Some(next));
+            }
+        }
+        push(pieces, start, go_to, to, None);
+        Ok(())
+    }
+}

@@ -267,7 +267,7 @@ def uniform(rng: random.Random, low: float, high: float, n: int) -> list[float]:
 
 
 def scales(rng: random.Random, n: int) -> list[float]:
-    """Standard deviations from 1e-6 to 10, even in the logarithm, three digits each; both ends are there."""
+    """Draw standard deviations from 1e-6 to 10, even in the logarithm, of three digits; both ends are there."""
     inner = [float(f"{10 ** rng.uniform(-6, 1):.2e}") for _ in range(n)]
     return [1e-6, 10.0, *inner][:n]
 
@@ -277,7 +277,7 @@ def independent_cases() -> list[Independent]:
     cases = []
 
     def add(name: str, mean: list[float], sd: list[float]) -> None:
-        cases.append(Independent(f"{name}, {len(mean)} models", mean, sd))
+        cases.append(Independent(f"{name}, k = {len(mean)}", mean, sd))
 
     for k in (1, 2, 3, 5, 8, 11, 20, 50, 100):
         add("means in [0, 1] with sd 0.1", uniform(rng, 0, 1, k), [0.1] * k)
@@ -292,6 +292,8 @@ def independent_cases() -> list[Independent]:
         add("means far apart", [5.0 * j for j in range(k)], uniform(rng, 0.1, 1, k))
     for k in (2, 3, 5, 6, 11, 12, 30, 31, 100, 128):
         add("identical", [0.5] * k, [0.1] * k)
+    for k in (3, 5, 11, 30):
+        add("means within two sds", uniform(rng, 0, 2, k), [1.0] * k)
     for k in (2, 3, 8, 20):
         add("sd 1e-6 next to sd 10, one mean", [0.5] * k, [(1e-6, 10.0)[j % 2] for j in range(k)])
     for k in (3, 8, 20):
@@ -330,7 +332,7 @@ def factor_cases() -> list[Factor]:
     cases = []
 
     def add(name: str, mean: list[float], own_sd: list[float], loading: list[float]) -> None:
-        cases.append(Factor(f"{name}, {len(mean)} models", mean, own_sd, loading))
+        cases.append(Factor(f"{name}, k = {len(mean)}", mean, own_sd, loading))
 
     for k in (3, 4, 5, 6):
         add("random", uniform(rng, 0, 1, k), uniform(rng, 0.05, 0.3, k), uniform(rng, -0.3, 0.3, k))

@@ -3,11 +3,24 @@ from typing import Any, Literal, TypeAlias, final, overload
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
+
+__all__ = [
+    "Cascade",
+    "CascadeRouting",
+    "Decision",
+    "IndexRule",
+    "Routing",
+    "Rule",
+    "ThresholdCascade",
+    "__version__",
+    "expected_max",
+]
 
 __version__: str
 
-Numbers: TypeAlias = Iterable[float] | npt.NDArray[Any]
-Models: TypeAlias = Iterable[int] | Iterable[bool] | npt.NDArray[Any]
+_Numbers: TypeAlias = Iterable[float] | npt.NDArray[Any]
+_Models: TypeAlias = Iterable[int] | Iterable[bool] | npt.NDArray[Any]
 
 @final
 class Decision:
@@ -41,16 +54,17 @@ class Decision:
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]: ...
 
+@disjoint_base
 class Rule:
     def select(
         self,
-        quality: Numbers,
-        cost: Numbers,
+        quality: _Numbers,
+        cost: _Numbers,
         *,
-        variance: Numbers | None = None,
+        variance: _Numbers | None = None,
         covariance: npt.ArrayLike | None = None,
-        run: Models | None = None,
-        allowed: Models | None = None,
+        run: _Models | None = None,
+        allowed: _Models | None = None,
         max_cost: float | None = None,
     ) -> Decision: ...
     def select_batch(
@@ -148,18 +162,18 @@ class IndexRule(Rule):
 
 @overload
 def expected_max(
-    quality: Numbers,
+    quality: _Numbers,
     *,
-    variance: Numbers | None = None,
+    variance: _Numbers | None = None,
     covariance: npt.ArrayLike | None = None,
     uncertainty_scale: float = 1.0,
     with_error: Literal[False] = False,
 ) -> float: ...
 @overload
 def expected_max(
-    quality: Numbers,
+    quality: _Numbers,
     *,
-    variance: Numbers | None = None,
+    variance: _Numbers | None = None,
     covariance: npt.ArrayLike | None = None,
     uncertainty_scale: float = 1.0,
     with_error: Literal[True],

@@ -225,11 +225,12 @@ class _Walkers(NamedTuple):
     last: IntArray
 
     def take(self, index: npt.NDArray[np.int64] | BoolArray) -> _Walkers:
-        return _Walkers(*(column[index] for column in self))
+        return _Walkers(self.row[index], self.run[index], self.lower[index], self.upper[index], self.last[index])
 
     @staticmethod
     def join(parts: list[_Walkers]) -> _Walkers:
-        return _Walkers(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        row, run, lower, upper, last = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return _Walkers(row, run, lower, upper, last)
 
 
 class Stops(NamedTuple):

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from headrace.rules import Cascade, CascadeRouting, IndexRule, Routing, Rule, Th
 __all__ = ["RULES", "Policy", "share_of"]
 
 #: Names of the rules, as users write them.
-RULES = {
+RULES: dict[str, Callable[..., Rule]] = {
     "routing": Routing,
     "threshold-cascade": ThresholdCascade,
     "cascade": Cascade,

@@ -54,12 +54,7 @@ class Session:
         self._quality_estimator, self._cost_estimator = quality, cost
         self._queries = {name: _one_row(value) for name, value in query.items()}
         self._columns = {
-            name: np.full(
-                (1, len(self._models), *shape),
-                None if dtype == object else np.nan,
-                object if dtype == object else float,
-            )
-            for name, (dtype, shape) in response_columns.items()
+            name: _missing((1, len(self._models), *shape), dtype) for name, (dtype, shape) in response_columns.items()
         }
         self._run: BoolArray = np.zeros(len(self._models), dtype=np.bool_)
         self._order: list[int] = []

@@ -19,12 +19,6 @@ use crate::error::Result;
 use crate::rule::{self, PlanRule, Rule as _, Workspace};
 use crate::search::{Limits, Problem};
 
-/// Nodes after which a search stops with a proven gap, unless told otherwise: some tenths of a second.
-const NODE_LIMIT: u64 = 100_000;
-
-/// Most models in a plan, unless told otherwise.
-const MAX_DEPTH: usize = 5;
-
 thread_local! {
     /// Buffers of this thread's single decisions.
     static BUFFERS: RefCell<(Workspace, BeliefArguments)> = RefCell::default();
@@ -559,7 +553,7 @@ pub struct CascadeRouting;
 #[pymethods]
 impl CascadeRouting {
     #[new]
-    #[pyo3(signature = (cost_weight, *, max_depth = MAX_DEPTH, uncertainty_scale = 1.0, node_limit = NODE_LIMIT))]
+    #[pyo3(signature = (cost_weight, *, max_depth = 5, uncertainty_scale = 1.0, node_limit = 100_000))]
     fn new(
         cost_weight: f64,
         max_depth: usize,

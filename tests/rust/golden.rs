@@ -1,15 +1,15 @@
-//! Accuracy against reference values that `scripts/make_golden.py` computes with mpmath, and coverage of the reported
-//! errors on random problems. Run with `--nocapture` to see the worst errors.
+//! Accuracy against reference values that `scripts/make_golden.py` computes with mpmath, and coverage of the
+//! reported errors on random problems. Run with `--nocapture` to see the worst errors.
 
 use headrace::belief::{Belief, Uncertainty};
 use headrace::expected_max::{
     CorrelatedMax, Estimate, ExpectedMax, Factor, IndependentMax, expected_max, value_of,
 };
 use headrace::model_set::ModelSet;
-use headrace::normal::{inverse_unit_excess, quantile, unit_excess, upper_tail};
+use headrace::normal::{density, inverse_unit_excess, quantile, unit_excess, upper_tail};
 
-// Written by Python, which doesn't group digits.
-#[allow(clippy::unreadable_literal)]
+// Written by Python, which doesn't group digits; and random inputs happen to resemble constants.
+#[allow(clippy::approx_constant, clippy::unreadable_literal)]
 mod golden_values;
 use golden_values::{
     FACTORS, FactorCase, INDEPENDENT, INVERSE_UNIT_EXCESS, IndependentCase, PAIRS, QUANTILE, UNIT_EXCESS,
@@ -22,7 +22,8 @@ const ACCURACY: f64 = 1e-7;
 /// The same bound in absolute terms, for standard deviations up to 10.
 const ABSOLUTE_ACCURACY: f64 = 1e-6;
 
-/// Rounding in units of the largest quality at work: some tens of units in the last place, over sums of up to 1e4 terms.
+/// Rounding, in units of the largest mean plus the largest standard deviation: 45 units in the last place, for sums
+/// of up to some thousand terms.
 const ROUNDING: f64 = 1e-14;
 
 /// Accuracy asked of [`conditional_max`], against the golden values.
@@ -59,19 +60,19 @@ fn value_after(evaluator: &mut IndependentMax, run: ModelSet, all: ModelSet) -> 
     value
 }
 
-/// What numerical error a case may show, and what of it is rounding.
-fn tolerance(case: &IndependentCase) -> (f64, f64) {
+/// The rounding that a case may show, and all of the error that it may.
+fn tolerances(case: &IndependentCase) -> (f64, f64) {
     let sd = largest(case.sd);
     let rounding = ROUNDING * (largest(case.mean) + sd);
     let quadrature = if sd <= 10.0 { (ACCURACY * sd).min(ABSOLUTE_ACCURACY) } else { ACCURACY * sd };
-    (quadrature + rounding, rounding)
+    (rounding, rounding + quadrature)
 }
 
 #[test]
 fn independent_values_keep_the_documented_bound() {
     let mut worst = (0.0, "");
     for case in INDEPENDENT {
-        let (allowed, _) = tolerance(case);
+        let (rounding, allowed) = tolerances(case);
         let all = ModelSet::first(case.mean.len());
         let mut evaluator = IndependentMax::default();
         evaluator.reset(case.mean, &squares(case.sd), 1.0);
@@ -80,8 +81,8 @@ fn independent_values_keep_the_documented_bound() {
             let got = value_after(&mut evaluator, ModelSet::first(n_run), all);
             let error = (got - case.value).abs();
             assert!(error <= allowed, "{case:?}, {n_run} run: {got} is off by {error:e}");
-            let in_sds = error / largest(case.sd);
-            if in_sds > worst.0 && allowed < 2.0 * ACCURACY * largest(case.sd) {
+            let in_sds = (error - rounding) / largest(case.sd);
+            if in_sds > worst.0 {
                 worst = (in_sds, case.name);
             }
         }
@@ -92,27 +93,35 @@ fn independent_values_keep_the_documented_bound() {
 #[test]
 fn independent_estimates_cover_their_error() {
     for case in INDEPENDENT {
-        let (_, rounding) = tolerance(case);
-        let variance = squares(case.sd);
-        let belief = Belief::new(case.mean, Uncertainty::Independent(&variance)).unwrap();
-        let Estimate { value, error } = expected_max(&belief, 1.0).unwrap();
-        assert!((value - case.value).abs() <= error + rounding, "{case:?}: {value} +- {error:e}");
-        assert!(error <= ACCURACY * largest(case.sd) * (1.0 + ROUNDING), "{case:?}: {error:e}");
+        let (rounding, _) = tolerances(case);
+        // Powers of two scale without rounding.
+        for scale in [1.0, 4.0] {
+            let variance: Vec<f64> = squares(case.sd).iter().map(|v| v / (scale * scale)).collect();
+            let belief = Belief::new(case.mean, Uncertainty::Independent(&variance)).unwrap();
+            let Estimate { value, error } = expected_max(&belief, scale).unwrap();
+            assert!((value - case.value).abs() <= error + rounding, "{case:?}: {value} +- {error:e}");
+            assert!(error <= ACCURACY * largest(case.sd) * (1.0 + ROUNDING), "{case:?}: {error:e}");
+        }
     }
 }
 
 #[test]
 fn pairs_are_exact() {
-    let mut worst = 0.0_f64;
+    let mut worst = (0.0, "");
     for case in PAIRS {
-        let belief = Belief::new(&case.mean, Uncertainty::Correlated(&case.covariance)).unwrap();
-        let Estimate { value, error } = expected_max(&belief, 1.0).unwrap();
-        let relative = (value / case.value - 1.0).abs();
-        assert!(relative <= 1e-12, "{case:?}: {value} is off by {relative:e} of it");
-        assert_eq!(error, 0.0);
-        worst = worst.max(relative);
+        for scale in [1.0, 4.0] {
+            let covariance = case.covariance.map(|c| c / (scale * scale));
+            let belief = Belief::new(&case.mean, Uncertainty::Correlated(&covariance)).unwrap();
+            let Estimate { value, error } = expected_max(&belief, scale).unwrap();
+            let relative = (value / case.value - 1.0).abs();
+            assert!(relative <= 1e-12, "{case:?}: {value} is off by {relative:e} of it");
+            assert_eq!(error, 0.0);
+            if relative > worst.0 {
+                worst = (relative, case.name);
+            }
+        }
     }
-    println!("{} pairs, worst relative error {worst:.1e}", PAIRS.len());
+    println!("{} pairs, worst relative error {:.1e}: {}", PAIRS.len(), worst.0, worst.1);
 }
 
 /// Models that share one factor z: model j is Normal(mean + loading z, `own_sd`^2) given z, independently.
@@ -144,10 +153,13 @@ impl OneFactor<'_> {
         expected_max(&belief, 1.0).unwrap()
     }
 
-    fn estimate_with(&self, evaluator: &mut CorrelatedMax) -> Estimate {
-        let k = self.mean.len();
-        evaluator.reset(self.mean, Factor::new(&self.covariance(), k).unwrap(), 1.0);
-        evaluator.estimate(ModelSet::first(k))
+    fn estimate_with(&self, evaluator: &mut CorrelatedMax, set: ModelSet) -> Estimate {
+        evaluator.reset(self.mean, Factor::new(&self.covariance(), self.mean.len()).unwrap(), 1.0);
+        evaluator.estimate(set)
+    }
+
+    fn all(&self) -> ModelSet {
+        ModelSet::first(self.mean.len())
     }
 }
 
@@ -159,39 +171,39 @@ const GAUSS_LEGENDRE: [(f64, f64); 4] = [
     (0.960_289_856_497_536_3, 0.101_228_536_290_376_26),
 ];
 
-/// Ends and spacing of the panels over the factor. Beyond 7.5 lies 6e-14 of its mass.
+/// Where the integral over the factor ends, with 6e-14 of its mass beyond.
 const FACTOR_REACH: f64 = 7.5;
-const PANELS_PER_UNIT: i32 = 4;
 
-/// The expected maximum by conditional independence: an integral over the factor of the independent models' value.
-fn conditional_max(models: &OneFactor<'_>) -> f64 {
+/// Panels on each side of zero: a quarter wide, where the sharpest bend of the cases here is 0.08 wide.
+const N_PANELS: i32 = 30;
+
+/// Edges of the panels.
+fn panel_edges(models: &OneFactor<'_>) -> Vec<f64> {
     let k = models.mean.len();
-    let reach = (FACTOR_REACH * f64::from(PANELS_PER_UNIT)).round();
-    let mut edges: Vec<f64> = Vec::new();
-    let mut step = -reach;
-    while step <= reach {
-        edges.push(step / f64::from(PANELS_PER_UNIT));
-        step += 1.0;
-    }
-    // Two models that follow the factor alone are lines in it; the value has an edge where they cross.
+    let mut edges: Vec<f64> =
+        (-N_PANELS..=N_PANELS).map(|at| FACTOR_REACH * f64::from(at) / f64::from(N_PANELS)).collect();
+    // Two models that follow the factor alone are lines in it; the value has a kink where they cross.
     for (i, j) in (0..k).flat_map(|i| (0..i).map(move |j| (i, j))) {
-        let slope = models.loading[i] - models.loading[j];
-        let crossing = (models.mean[j] - models.mean[i]) / slope;
+        let crossing = (models.mean[j] - models.mean[i]) / (models.loading[i] - models.loading[j]);
         if models.own_sd[i] == 0.0 && models.own_sd[j] == 0.0 && crossing.abs() < FACTOR_REACH {
             edges.push(crossing);
         }
     }
     edges.sort_unstable_by(f64::total_cmp);
+    edges
+}
 
+/// The expected maximum by conditional independence: an integral over the factor of the independent models' value.
+fn conditional_max(models: &OneFactor<'_>, set: ModelSet) -> f64 {
     let variance = squares(models.own_sd);
     let mut evaluator = IndependentMax::default();
     let mut weighted = |z: f64| {
         let mean: Vec<f64> = models.mean.iter().zip(models.loading).map(|(m, b)| m + b * z).collect();
         evaluator.reset(&mean, &variance, 1.0);
-        headrace::normal::density(z) * value_of(&mut evaluator, ModelSet::first(k))
+        density(z) * value_of(&mut evaluator, set)
     };
     let mut total = 0.0;
-    for ends in edges.windows(2) {
+    for ends in panel_edges(models).windows(2) {
         let (centre, half) = (0.5 * (ends[0] + ends[1]), 0.5 * (ends[1] - ends[0]));
         for (x, w) in GAUSS_LEGENDRE {
             total += half * w * (weighted(centre - half * x) + weighted(centre + half * x));
@@ -201,21 +213,24 @@ fn conditional_max(models: &OneFactor<'_>) -> f64 {
 }
 
 #[test]
-fn correlated_values_and_the_oracle_agree_with_the_golden_ones() {
+fn correlated_estimates_cover_the_golden_values_and_the_oracle_equals_them() {
     let (mut oracle_error, mut covered) = (0.0_f64, [0, 0]);
     let mut decision = CorrelatedMax::new(DECISION_POINTS);
     for case in FACTORS {
         let models = OneFactor::from(case);
-        let error = (conditional_max(&models) - case.value).abs();
+        let error = (conditional_max(&models, models.all()) - case.value).abs();
         assert!(error <= ORACLE_ACCURACY, "{case:?}: the oracle is off by {error:e}");
         oracle_error = oracle_error.max(error);
-        for (at, estimate) in [models.estimate(), models.estimate_with(&mut decision)].iter().enumerate() {
+        let estimates = [models.estimate(), models.estimate_with(&mut decision, models.all())];
+        for (covered, estimate) in covered.iter_mut().zip(estimates) {
             let off = (estimate.value - case.value).abs();
             println!("{}: off by {off:.1e}, reported {:.1e}", case.name, estimate.error);
-            covered[at] += usize::from(off <= estimate.error);
+            *covered += usize::from(off <= estimate.error);
         }
     }
     println!("{} cases, oracle off by {oracle_error:.1e} at most, covered {covered:?}", FACTORS.len());
+    // At 99% confidence, two misses among so few are a matter of one in a hundred.
+    assert!(covered.iter().all(|&n| n + 1 >= FACTORS.len()), "{covered:?} of {}", FACTORS.len());
 }
 
 /// Knuth's linear congruential generator, its upper 53 bits.
@@ -234,12 +249,37 @@ impl Uniforms {
     }
 }
 
+/// True and reported errors, case by case.
+#[derive(Default)]
+struct Coverage {
+    off: Vec<f64>,
+    reported: Vec<f64>,
+}
+
+impl Coverage {
+    fn add(&mut self, estimate: Estimate, truth: f64) {
+        self.off.push((estimate.value - truth).abs());
+        self.reported.push(estimate.error);
+    }
+
+    /// At least 95% covered, where 99% are claimed, and errors reported at most `widest` times too wide.
+    fn check(&self, what: &str, widest: f64) {
+        let covered = self.off.iter().zip(&self.reported).filter(|(off, reported)| off <= reported).count();
+        let share = covered as f64 / self.off.len() as f64;
+        let (off, reported) = (median(self.off.clone()), median(self.reported.clone()));
+        println!("{what}: {:.2}% covered, median error {off:.1e}, reported {reported:.1e}", 100.0 * share);
+        assert!(share >= 0.95, "{what}: {share}");
+        assert!(reported <= widest * off, "{what}: {reported:e} reported for {off:e}");
+    }
+}
+
 #[test]
 fn reported_errors_of_random_covariances_cover_the_truth() {
     const N_CASES: usize = 600;
     let mut uniforms = Uniforms(11);
-    let mut decision = CorrelatedMax::new(DECISION_POINTS);
-    let (mut true_errors, mut reported, mut covered) = ([vec![], vec![]], [vec![], vec![]], [0, 0]);
+    let mut evaluator = CorrelatedMax::new(DECISION_POINTS);
+    let (mut full, mut decision, mut subset) =
+        (Coverage::default(), Coverage::default(), Coverage::default());
     for at in 0..N_CASES {
         let k = 3 + at % 6;
         let mut draw = |f: fn(&mut Uniforms) -> f64| (0..k).map(|_| f(&mut uniforms)).collect::<Vec<f64>>();
@@ -247,36 +287,50 @@ fn reported_errors_of_random_covariances_cover_the_truth() {
         let own_sd = draw(|u| u.zero_or_between(0.2, 0.05, 0.3));
         let loading = draw(|u| u.zero_or_between(0.1, -0.3, 0.3));
         let models = OneFactor { mean: &mean, own_sd: &own_sd, loading: &loading };
-        let truth = conditional_max(&models);
-        for (at, estimate) in [models.estimate(), models.estimate_with(&mut decision)].iter().enumerate() {
-            let off = (estimate.value - truth).abs();
-            covered[at] += usize::from(off <= estimate.error);
-            true_errors[at].push(off);
-            reported[at].push(estimate.error);
-        }
+        let truth = conditional_max(&models, models.all());
+        full.add(models.estimate(), truth);
+        decision.add(models.estimate_with(&mut evaluator, models.all()), truth);
+        let two = ModelSet::of(0).with(k - 1);
+        subset.add(models.estimate_with(&mut evaluator, two), conditional_max(&models, two));
     }
-    for (at, points) in ["expected_max", "a decision"].iter().enumerate() {
-        let (off, error) = (median(true_errors[at].clone()), median(reported[at].clone()));
-        let share = covered[at] as f64 / N_CASES as f64;
-        println!("{points}: {:.1}% covered, median error {off:.1e}, reported {error:.1e}", 100.0 * share);
-        assert!(share >= 0.95, "{points}: {share}");
-        assert!(error <= 10.0 * off, "{points}: {error:e} reported for {off:e}");
-    }
+    full.check("expected_max", 10.0);
+    decision.check("a decision, all models", 10.0);
+    // Centring over all replicates cancels what is linear in the value, but not in the spread of the replicates; the
+    // maximum of two is the nearest to linear.
+    subset.check("a decision, two of them", 15.0);
 }
 
 fn check_table(name: &str, table: &[(f64, f64)], f: fn(f64) -> f64, allowed: impl Fn(f64, f64) -> f64) {
+    let mut worst = (0.0, 0.0);
     for &(x, expected) in table {
         let got = f(x);
         let error = (got - expected).abs();
-        println!("{name}({x:e}): off by {error:.1e}, {:.1e} of it", error / expected.abs());
         assert!(error <= allowed(x, expected), "{name}({x:e}) = {got:e}, not {expected:e}");
+        let share = error / allowed(x, expected);
+        if share > worst.0 {
+            worst = (share, x);
+        }
     }
+    println!("{name}: at most {:.2} of the tolerance, at {:e}", worst.0, worst.1);
+}
+
+/// Relative error of a tail or a density: a rounding of z moves its logarithm by z^2 times as much.
+fn tail_error(z: f64) -> f64 {
+    f64::EPSILON * (4.0 + z * z)
+}
+
+/// Relative error of the excess, for z > 0 a difference of two terms that are z^2 times as large.
+fn excess_error(z: f64) -> f64 {
+    if z > 0.0 { tail_error(z) * (1.0 + z * z) } else { 4.0 * f64::EPSILON }
 }
 
 #[test]
-fn normal_functions() {
-    check_table("upper_tail", UPPER_TAIL, upper_tail, |_, y| 1e-10 * y);
-    check_table("quantile", QUANTILE, quantile, |_, y| 1e-6 * y.abs());
-    check_table("unit_excess", UNIT_EXCESS, unit_excess, |_, y| 1e-4 * y);
-    check_table("inverse_unit_excess", INVERSE_UNIT_EXCESS, inverse_unit_excess, |_, y| 1e-6 * y.abs());
+fn normal_functions_keep_their_tolerances() {
+    check_table("upper_tail", UPPER_TAIL, upper_tail, |z, tail| tail_error(z.max(0.0)) * tail);
+    check_table("quantile", QUANTILE, quantile, |_, z| 4.0 * f64::EPSILON * z.abs().max(1.0));
+    check_table("unit_excess", UNIT_EXCESS, unit_excess, |z, excess| excess_error(z) * excess);
+    // The root moves by the relative error times the excess over its slope, which is below 1 / z in the right tail.
+    check_table("inverse_unit_excess", INVERSE_UNIT_EXCESS, inverse_unit_excess, |_, z| {
+        excess_error(z) * if z > 1.0 { 1.0 / z } else { z.abs().max(1.0) }
+    });
 }

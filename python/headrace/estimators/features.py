@@ -103,8 +103,8 @@ class ResponseFeatures:
             shape = [ranked[..., -1], ranked[..., -1] - ranked[..., -2], entropy]
             return [*shape, _agreements(likeliest)]
         if kind == "text":
-            there = np.not_equal(seen, None) & np.not_equal(seen, "")
-            return [there.astype(np.float64), _agreements(seen)]
+            absent = (seen == np.array(None, dtype=object)) | (seen == "")
+            return [1.0 - absent.astype(np.float64), _agreements(seen)]
         numbers = np.asarray(seen, dtype=np.float64).reshape(n, -1)
         return [_scaled(numbers, kind == "large")]
 

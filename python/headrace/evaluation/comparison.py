@@ -1,13 +1,14 @@
 """Fit on one part of a table, test on the other, and compare rules over a range of budgets.
 
-Every method is calibrated for the same budgets on the fitting part, by cross-fitted estimates; realised cost and quality
-are those of the test part. A budget below a method's cheapest policy gets that policy. The area under the realised curve
-(mean quality over the range of costs from the cheapest to the dearest single model) sums a method up; its interval, and
-those of differences, come from a paired bootstrap over the test queries.
+Every method is calibrated for the same budgets on the fitting part, by cross-fitted estimates; realised cost and
+quality are those of the test part. A budget below a method's cheapest policy gets that policy. The area under the
+realised curve (mean quality over the range of costs from the cheapest to the dearest single model) sums a method up;
+its interval, and those of differences, come from a paired bootstrap over the test queries.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -192,7 +193,7 @@ def compare(
 
 
 def single_model_hull(cost: FloatArray, quality: FloatArray) -> IndexArray:
-    """Indices of the single models on the upper concave hull, by rising cost: what random mixing reaches.
+    """Give the single models on the upper concave hull, by rising cost: what random mixing reaches.
 
     Examples
     --------
@@ -217,9 +218,7 @@ def single_model_hull(cost: FloatArray, quality: FloatArray) -> IndexArray:
 def budget_grid(hull_costs: FloatArray, *, highest: float) -> FloatArray:
     """Budgets from the cheapest to the dearest model: evenly spaced between neighbours on the hull."""
     corners = hull_costs if hull_costs[-1] >= highest else np.append(hull_costs, highest)
-    segments = [
-        np.linspace(a, b, BUDGETS_PER_SEGMENT, endpoint=False) for a, b in zip(corners, corners[1:], strict=False)
-    ]
+    segments = [np.linspace(a, b, BUDGETS_PER_SEGMENT, endpoint=False) for a, b in itertools.pairwise(corners)]
     return np.concatenate([*segments, corners[-1:]])
 
 

@@ -70,7 +70,7 @@ def test_empty_call(benchmark: Any, k: int) -> None:
     benchmark(call)
 
 
-@pytest.mark.parametrize("k", (2, 5, 8))
+@pytest.mark.parametrize("k", [2, 5, 8])
 def test_numpy(benchmark: Any, k: int) -> None:
     cases = problems(k)
     for quality, cost, variance, weight in cases:
@@ -80,7 +80,7 @@ def test_numpy(benchmark: Any, k: int) -> None:
     benchmark(lambda: numpy_decision(*next(prepared)))
 
 
-@pytest.mark.parametrize("k", (5, 11))
+@pytest.mark.parametrize("k", [5, 11])
 def test_select_batch(benchmark: Any, k: int) -> None:
     rng = np.random.default_rng(k)
     quality, cost = rng.random((10_000, k)), rng.random((10_000, k))

@@ -1,10 +1,11 @@
 //! Numbers in: lists, tuples and arrays to slices of floats and to sets of models.
 
 use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyList, PyTuple};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyList, PyString, PyTuple};
 
 use super::errors::{wrong_type, wrong_value};
 use crate::error::Error;
@@ -49,15 +50,23 @@ pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64
         {
             one_dimensional(argument, &shape)?;
         }
-        let wrong = |_| wrong_type(argument, NUMBERS, &type_name(values));
-        if values.is_instance_of::<PyDict>() || values.is_instance_of::<pyo3::types::PyString>() {
-            return Err(wrong(PyErr::fetch(values.py())));
+        let wrong = || wrong_type(argument, NUMBERS, &type_name(values));
+        if not_numbers(values) {
+            return Err(wrong());
         }
-        for value in values.try_iter().map_err(wrong)? {
+        for value in values.try_iter().map_err(|_| wrong())? {
             out.push(number(argument, &value?)?);
         }
     }
     Ok(())
+}
+
+/// Iterables whose items are not what the caller means.
+fn not_numbers(values: &Bound<'_, PyAny>) -> bool {
+    values.is_instance_of::<PyDict>()
+        || values.is_instance_of::<PyString>()
+        || values.is_instance_of::<PyBytes>()
+        || values.is_instance_of::<PyByteArray>()
 }
 
 fn one_dimensional(argument: &str, shape: &[usize]) -> PyResult<()> {
@@ -76,10 +85,20 @@ pub fn shape_text(shape: &[usize]) -> String {
     }
 }
 
+/// Which arrays may be converted.
+#[derive(Debug, Clone, Copy)]
+pub enum Kinds {
+    /// Real numbers of any kind.
+    Numbers,
+    /// Booleans only: 0 and 1 could be meant as indices.
+    Bools,
+}
+
 /// A C-contiguous array of the given type, the argument itself where it is one already.
 pub fn array<'py, T: Element>(
     argument: &str,
     values: &Bound<'py, PyAny>,
+    kinds: Kinds,
 ) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
     static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = values.py();
@@ -87,20 +106,35 @@ pub fn array<'py, T: Element>(
     let array = if let Some(array) = ready {
         array
     } else {
-        let convert = || -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+        let asarray = ASARRAY.import(py, "numpy", "asarray")?;
+        let (known, wanted) = match kinds {
+            Kinds::Numbers => ("biuf", "an array of real numbers"),
+            Kinds::Bools => ("b", "an array of bool"),
+        };
+        let refused = |got: String| wrong_type(argument, wanted, &got);
+        let convert = || -> PyResult<(String, Bound<'py, PyAny>)> {
+            let plain = asarray.call1((values,))?;
+            let kind: String =
+                plain.getattr(intern!(py, "dtype"))?.getattr(intern!(py, "kind"))?.extract()?;
             let options = PyDict::new(py);
             options.set_item(intern!(py, "dtype"), T::get_dtype(py))?;
             options.set_item(intern!(py, "order"), "C")?;
-            let asarray = ASARRAY.import(py, "numpy", "asarray")?;
-            Ok(asarray.call((values,), Some(&options))?.cast_into::<PyArrayDyn<T>>()?)
+            // Text, objects and complex numbers would be converted silently, or with a warning.
+            let converted =
+                if known.contains(&kind) { asarray.call((&plain,), Some(&options))? } else { plain };
+            Ok((kind, converted))
         };
-        convert().map_err(|error| {
-            if error.is_instance_of::<pyo3::exceptions::PyException>(py) {
-                wrong_type(argument, "an array of real numbers", &format!("{} ({error})", type_name(values)))
+        let (kind, converted) = convert().map_err(|error| {
+            if error.is_instance_of::<PyException>(py) {
+                refused(format!("{} ({error})", type_name(values)))
             } else {
                 error
             }
-        })?
+        })?;
+        if !known.contains(&kind) {
+            return Err(refused(format!("{} of dtype {}", type_name(values), converted.getattr("dtype")?)));
+        }
+        converted.cast_into::<PyArrayDyn<T>>()?
     };
     array.try_readonly().map_err(|_| wrong_value(argument, "an array that is not in use", "one that is"))
 }
@@ -152,14 +186,7 @@ pub fn read_masks(
     n: usize,
     k: usize,
 ) -> PyResult<Vec<ModelSet>> {
-    let Ok(mask) = array::<bool>(argument, masks) else {
-        return Err(wrong_type(argument, "an array of bool", &type_name(masks)));
-    };
-    if let Ok(given) = masks.getattr(intern!(masks.py(), "dtype"))
-        && given.getattr(intern!(masks.py(), "kind"))?.extract::<String>()? != "b"
-    {
-        return Err(wrong_type(argument, "an array of bool", &format!("an array of {given}")));
-    }
+    let mask = array::<bool>(argument, masks, Kinds::Bools)?;
     let set = |flags: &[bool]| {
         flags.iter().enumerate().filter(|(_, flag)| **flag).map(|(j, _)| j).collect::<ModelSet>()
     };

@@ -8,13 +8,16 @@ use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use super::arrays::{array, read_masks, shape_text};
+use super::arrays::{Kinds, array, read_masks, shape_text};
 use super::errors::{wrong_type, wrong_value};
 use crate::batch::{Batch, BatchUncertainty, Rows};
 use crate::model_set::ModelSet;
 
 /// How often a long batch looks for Ctrl-C.
 const POLL: Duration = Duration::from_millis(50);
+
+/// Most threads that a call may ask for: far beyond what helps, and short of what breaks.
+const MOST_THREADS: i64 = 1024;
 
 /// Batches up to this size run on the calling thread's time without looking for Ctrl-C.
 const SMALL: usize = 16;
@@ -46,7 +49,7 @@ pub struct Given<'a, 'py> {
 impl<'py> BatchArguments<'py> {
     /// Reads and checks shapes; the numbers are checked row by row, as each decision is made.
     pub fn read(given: &Given<'_, 'py>) -> PyResult<Self> {
-        let quality = array::<f64>("quality", given.quality)?;
+        let quality = array::<f64>("quality", given.quality, Kinds::Numbers)?;
         let &[n, k] = quality.shape() else {
             return Err(wrong_value(
                 "quality",
@@ -107,7 +110,7 @@ fn shaped<'py>(
     values: &Bound<'py, PyAny>,
     shape: &[usize],
 ) -> PyResult<PyReadonlyArrayDyn<'py, f64>> {
-    let array = array::<f64>(argument, values)?;
+    let array = array::<f64>(argument, values, Kinds::Numbers)?;
     if array.shape() == shape || array.shape() == &shape[1..] {
         return Ok(array);
     }
@@ -131,7 +134,7 @@ fn rows<'a>(
 
 /// One cap per query, from a number or an array of n; NaN is refused, infinity is no cap.
 fn caps_of(caps: &Bound<'_, PyAny>, n: usize) -> PyResult<Vec<f64>> {
-    let array = array::<f64>("max_cost", caps)?;
+    let array = array::<f64>("max_cost", caps, Kinds::Numbers)?;
     let values = array.as_slice().map_err(|_| wrong_value("max_cost", "a contiguous array", "another"))?;
     if let Some(bad) = values.iter().find(|c| c.is_nan() || **c < 0.0) {
         return Err(wrong_value("max_cost", "numbers >= 0", &bad.to_string()));
@@ -153,16 +156,18 @@ fn caps_of(caps: &Bound<'_, PyAny>, n: usize) -> PyResult<Vec<f64>> {
 pub fn detached<T: Send>(
     py: Python<'_>,
     n: usize,
-    threads: Option<usize>,
+    threads: Option<i64>,
     work: impl FnOnce(&AtomicBool) -> T + Send,
 ) -> PyResult<T> {
     let cancelled = AtomicBool::new(false);
     let pool = match threads {
         None => None,
-        Some(0) => return Err(wrong_value("threads", "at least 1", "0")),
+        Some(n) if !(1..=MOST_THREADS).contains(&n) => {
+            return Err(wrong_value("threads", &format!("1 to {MOST_THREADS}"), &n.to_string()));
+        }
         Some(n) => Some(
             rayon::ThreadPoolBuilder::new()
-                .num_threads(n)
+                .num_threads(usize::try_from(n).unwrap_or(1))
                 .build()
                 .map_err(|error| PyRuntimeError::new_err(format!("threads: {error}")))?,
         ),
@@ -199,7 +204,7 @@ pub fn detached<T: Send>(
 
 /// Reads one float64 per query.
 pub fn per_query(argument: &str, values: &Bound<'_, PyAny>, n: usize) -> PyResult<Vec<f64>> {
-    let array = array::<f64>(argument, values)?;
+    let array = array::<f64>(argument, values, Kinds::Numbers)?;
     let values = array.as_slice().map_err(|_| wrong_value(argument, "a contiguous array", "another"))?;
     if array.shape() != [n] || values.iter().any(|v| v.is_nan()) {
         return Err(wrong_type(

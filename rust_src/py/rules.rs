@@ -8,7 +8,7 @@ use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::arrays::{array, read_models, read_numbers, shape_text};
+use super::arrays::{Kinds, array, read_models, read_numbers, shape_text};
 use super::batch::{BatchArguments, Given, detached, per_query};
 use super::decision::Decision;
 use super::errors::wrong_value;
@@ -60,7 +60,7 @@ impl BeliefArguments {
                 Spread::Variance
             }
             (None, Some(covariance)) => {
-                let matrix = array::<f64>("covariance", covariance)?;
+                let matrix = array::<f64>("covariance", covariance, Kinds::Numbers)?;
                 if numpy::PyUntypedArrayMethods::shape(&*matrix) != [k, k] {
                     let got = shape_text(numpy::PyUntypedArrayMethods::shape(&*matrix));
                     return Err(wrong_value(
@@ -245,7 +245,7 @@ impl Rule {
         run: Option<&Bound<'py, PyAny>>,
         allowed: Option<&Bound<'py, PyAny>>,
         max_cost: Option<&Bound<'py, PyAny>>,
-        threads: Option<usize>,
+        threads: Option<i64>,
     ) -> PyResult<Bound<'py, PyArray1<i32>>> {
         let given = Given { quality, cost, variance, covariance, run, allowed, max_cost };
         let arguments = BatchArguments::read(&given)?;
@@ -298,7 +298,7 @@ impl Rule {
         run: Option<&Bound<'py, PyAny>>,
         allowed: Option<&Bound<'py, PyAny>>,
         max_cost: Option<&Bound<'py, PyAny>>,
-        threads: Option<usize>,
+        threads: Option<i64>,
     ) -> PyResult<(
         Bound<'py, PyArray1<i64>>,
         Bound<'py, PyArray1<f64>>,

@@ -22,8 +22,8 @@ const ACCURACY: f64 = 1e-7;
 /// The same bound in absolute terms, for standard deviations up to 10.
 const ABSOLUTE_ACCURACY: f64 = 1e-6;
 
-/// Rounding, in units of the largest mean plus the largest standard deviation: 45 units in the last place, for sums
-/// of up to some thousand terms.
+/// Rounding, in units of the largest mean plus the largest standard deviation: 45 units in the last place, for
+/// sums of up to some thousand terms.
 const ROUNDING: f64 = 1e-14;
 
 /// Accuracy asked of [`conditional_max`], against the golden values.
@@ -193,7 +193,7 @@ fn panel_edges(models: &OneFactor<'_>) -> Vec<f64> {
     edges
 }
 
-/// The expected maximum by conditional independence: an integral over the factor of the independent models' value.
+/// The expected maximum by conditional independence: the independent models' value, averaged over the factor.
 fn conditional_max(models: &OneFactor<'_>, set: ModelSet) -> f64 {
     let variance = squares(models.own_sd);
     let mut evaluator = IndependentMax::default();
@@ -295,8 +295,8 @@ fn reported_errors_of_random_covariances_cover_the_truth() {
     }
     full.check("expected_max", 10.0);
     decision.check("a decision, all models", 10.0);
-    // Centring over all replicates cancels what is linear in the value, but not in the spread of the replicates; the
-    // maximum of two is the nearest to linear.
+    // Centring over all replicates cancels what is linear in the value, but not in the spread of the replicates;
+    // the maximum of two is the nearest to linear.
     subset.check("a decision, two of them", 15.0);
 }
 
@@ -329,7 +329,7 @@ fn normal_functions_keep_their_tolerances() {
     check_table("upper_tail", UPPER_TAIL, upper_tail, |z, tail| tail_error(z.max(0.0)) * tail);
     check_table("quantile", QUANTILE, quantile, |_, z| 4.0 * f64::EPSILON * z.abs().max(1.0));
     check_table("unit_excess", UNIT_EXCESS, unit_excess, |z, excess| excess_error(z) * excess);
-    // The root moves by the relative error times the excess over its slope, which is below 1 / z in the right tail.
+    // The root moves by the relative error times the excess over its slope: below 1 / z in the right tail.
     check_table("inverse_unit_excess", INVERSE_UNIT_EXCESS, inverse_unit_excess, |_, z| {
         excess_error(z) * if z > 1.0 { 1.0 / z } else { z.abs().max(1.0) }
     });

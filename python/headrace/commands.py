@@ -149,15 +149,20 @@ def _compared(fitting: hr.Outcomes, test: hr.Outcomes, *, max_depth: int, seed: 
 def show(comparison: Comparison, unit: str) -> None:
     """Print the tables and the verdict."""
     console = Console()
-    exponent = 3 * int(np.floor(np.log10(max(float(comparison.single_cost.max()), 1e-300)) / 3.0))
+    costs = comparison.single_cost[comparison.single_cost > 0.0]
+    exponent = 3 * int(np.floor(np.log10(costs).mean() / 3.0))
     unit = " ".join(filter(None, [f"1e{exponent}" if exponent else "", unit]))
-    scale = 10.0**-exponent
+
+    def scaled(cost: float) -> str:
+        cost *= 10.0**-exponent
+        return f"{cost:.0f}" if cost >= 1000.0 else f"{cost:.3g}"
+
     singles = Table(title=f"Single models, {comparison.n_test} test queries", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     singles.add_column("model")
     singles.add_column("mean cost" + (f" ({unit})" if unit else ""), justify="right")
     singles.add_column("quality (%)", justify="right")
     for name, cost, quality in zip(comparison.models, comparison.single_cost, comparison.single_quality, strict=True):
-        singles.add_row(name, f"{scale * cost:.3g}", f"{100 * quality:.1f}")
+        singles.add_row(name, scaled(cost), f"{100 * quality:.1f}")
     console.print(singles)
 
     shown = shown_budgets(comparison)
@@ -165,11 +170,11 @@ def show(comparison: Comparison, unit: str) -> None:
     rules.add_column("method", no_wrap=True)
     rules.add_column("area", justify="right", no_wrap=True)
     for at in shown:
-        rules.add_column(f"@{scale * comparison.budgets[at]:.3g}", justify="right", no_wrap=True)
+        rules.add_column(f"@{scaled(comparison.budgets[at])}", justify="right", no_wrap=True)
     rules.add_column("over", justify="right")
     for method in comparison.methods:
         cells = [
-            f"{100 * method.quality[at]:.1f} ({scale * method.cost[at]:.3g})" + ("" if method.feasible[at] else "*")
+            f"{100 * method.quality[at]:.1f} ({scaled(method.cost[at])})" + ("" if method.feasible[at] else "*")
             for at in shown
         ]
         low, high = method.interval

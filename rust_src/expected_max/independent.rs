@@ -51,6 +51,9 @@ const MOST_EVEN_PANELS: f64 = 8.0;
 /// A standard deviation below this fraction of its mean is not resolved by floating point and counts as zero.
 const UNRESOLVED: f64 = 1e-14;
 
+/// So does one below this fraction of the largest: it matters less than the accuracy, and panels need not follow it.
+const NEGLIGIBLE: f64 = 1e-10;
+
 /// Bound of the error, in units of the largest standard deviation.
 const ACCURACY: f64 = 1e-7;
 
@@ -98,11 +101,13 @@ impl IndependentMax {
         self.mean.clear();
         self.mean.extend_from_slice(quality);
         self.sd.clear();
-        self.sd.extend(quality.iter().zip(variance).map(|(mean, variance)| {
-            let sd = variance.sqrt() * scale;
-            if sd <= UNRESOLVED * mean.abs() { 0.0 } else { sd }
-        }));
+        self.sd.extend(variance.iter().map(|variance| variance.sqrt() * scale));
         self.largest_sd = self.sd.iter().copied().fold(0.0, f64::max);
+        for (sd, mean) in self.sd.iter_mut().zip(quality) {
+            if *sd <= (UNRESOLVED * mean.abs()).max(NEGLIGIBLE * self.largest_sd) {
+                *sd = 0.0;
+            }
+        }
         self.prepared = None;
     }
 

@@ -55,10 +55,19 @@ pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64
             return Err(wrong());
         }
         for value in values.try_iter().map_err(|_| wrong())? {
+            not_endless(argument, out.len())?;
             out.push(number(argument, &value?)?);
         }
     }
     Ok(())
+}
+
+/// An iterator may have no end; nothing that is read has more items than there may be models.
+fn not_endless(argument: &str, n_read: usize) -> PyResult<()> {
+    if n_read < MAX_MODELS {
+        return Ok(());
+    }
+    Err(wrong_value(argument, &format!("at most {MAX_MODELS} items"), "more"))
 }
 
 /// Iterables whose items are not what the caller means.
@@ -146,6 +155,7 @@ pub fn read_models(argument: &'static str, models: &Bound<'_, PyAny>, n_models: 
     let (mut n_flags, mut at) = (0, 0);
     let items = models.try_iter().map_err(|_| wrong_type(argument, WANTED, &type_name(models)))?;
     for item in items {
+        not_endless(argument, at)?;
         let item = item?;
         let flag = match item.cast::<PyBool>() {
             Ok(flag) => Some(flag.is_true()),

@@ -81,9 +81,7 @@ SELECT: list[tuple[dict[str, Any], Refused]] = [
     ),
     (
         {"covariance": [[1.0, 2.0], [2.0, 1.0]]},
-        value_error(
-            "covariance: expected a positive semi-definite matrix, got pivot -3e0 at model 1 (tolerance 1e-9)"
-        ),
+        value_error("covariance: expected a positive semi-definite matrix, got pivot -3e0 at model 1 (tolerance 1e-9)"),
     ),
     (
         {"covariance": [[1.0, 0.0], [0.0, -0.5]]},
@@ -341,21 +339,21 @@ def test_a_batch_names_the_first_of_several_rows(threads: int | None) -> None:
     quality = np.full((500, 2), 0.5)
     quality[[499, 300, 130]] = math.nan
     for rule in RULES.values():
-        with pytest.raises(ValueError, match="^row 130: quality: expected finite numbers, got NaN for model 0$"):
+        with pytest.raises(ValueError, match=r"^row 130: quality: expected finite numbers, got NaN for model 0$"):
             rule.select_batch(quality, COST, threads=threads)
 
 
 def test_a_batch_of_too_many_models_is_refused() -> None:
     for rule in RULES.values():
-        with pytest.raises(ValueError, match="^row 0: quality: expected at most 128 models, got 129$"):
+        with pytest.raises(ValueError, match=r"^row 0: quality: expected at most 128 models, got 129$"):
             rule.select_batch(np.zeros((2, 129)), np.zeros(129))
 
 
 def test_an_order_that_does_not_fit_names_the_model() -> None:
     for rule in (hr.Cascade(0.5, order=[0, 2]), hr.ThresholdCascade(0.5, order=[0, 2])):
-        with pytest.raises(IndexError, match="^order: expected model indices below 2, got 2$"):
+        with pytest.raises(IndexError, match=r"^order: expected model indices below 2, got 2$"):
             rule.select(QUALITY, COST)
-        with pytest.raises(IndexError, match="^row 0: order: expected model indices below 2, got 2$"):
+        with pytest.raises(IndexError, match=r"^row 0: order: expected model indices below 2, got 2$"):
             rule.select_batch(**batch())
 
 
@@ -440,7 +438,10 @@ OUT_OF_RANGE: list[tuple[str, dict[str, Any], str]] = [
     ("ThresholdCascade", {"thresholds": [0.5, math.nan]}, f"{STEPS} [0.5, NaN]"),
     *((kind, {"order": [1, 0, 1]}, f"{ORDER} [1, 0, 1]") for kind in ("Cascade", "ThresholdCascade")),
     *((kind, {"order": [0, 128]}, f"{ORDER} [0, 128]") for kind in ("Cascade", "ThresholdCascade")),
-    *((kind, {"order": []}, "order: expected at least one model, got none") for kind in ("Cascade", "ThresholdCascade")),
+    *(
+        (kind, {"order": []}, "order: expected at least one model, got none")
+        for kind in ("Cascade", "ThresholdCascade")
+    ),
 ]
 LEAST = {kind: {"cost_weight": 1.0} for kind in RULES} | {"ThresholdCascade": {"thresholds": 0.5}}
 
@@ -470,7 +471,7 @@ def test_counts_out_of_range_name_the_setting(kind: str, settings: dict[str, Any
 
 @pytest.mark.xfail(strict=True, raises=OverflowError, reason="an OverflowError is no ValueError")
 def test_a_negative_number_of_threads_is_refused() -> None:
-    with pytest.raises(ValueError, match="^threads: expected at least 1, got -1"):
+    with pytest.raises(ValueError, match=r"^threads: expected at least 1, got -1"):
         RULES["Routing"].select_batch([QUALITY], COST, threads=-1)
 
 
@@ -530,9 +531,9 @@ def test_complex_numbers_are_refused() -> None:
     numbers = np.array([0.5 + 0j, 0.6 + 1j])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(TypeError, match="^quality: "):
+        with pytest.raises(TypeError, match=r"^quality: "):
             RULES["Routing"].select(numbers, COST)
-        with pytest.raises(TypeError, match="^quality: "):
+        with pytest.raises(TypeError, match=r"^quality: "):
             RULES["Routing"].select_batch(numbers[None], COST)
 
 
@@ -551,13 +552,13 @@ def test_text_and_dates_are_refused_by_batches(argument: str, form: Any) -> None
 
 @pytest.mark.xfail(strict=True, reason="NumPy's conversion reads text as numbers")
 def test_a_covariance_of_text_is_refused() -> None:
-    with pytest.raises(TypeError, match="^covariance: "):
+    with pytest.raises(TypeError, match=r"^covariance: "):
         RULES["CascadeRouting"].select(QUALITY, COST, covariance=TEXT)
 
 
 @pytest.mark.xfail(strict=True, reason="bytes are read as a sequence of integers")
 def test_bytes_are_refused() -> None:
-    with pytest.raises(TypeError, match="^quality: "):
+    with pytest.raises(TypeError, match=r"^quality: "):
         RULES["Routing"].select(b"ab", COST)
 
 

@@ -403,7 +403,15 @@ def test_select_takes_numbers_of_any_size(problem: tuple[dict[str, Any], float, 
             assert rule.select_batch(**batch).tolist() == [-1 if decision.next is None else decision.next]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+UNSAFE = pytest.mark.xfail(
+    run=False, reason="falling ends panic, and IndexRule doesn't end where variances are near rounding"
+)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=UNSAFE if kind in {"IndexRule", "ThresholdCascade"} else ()) for kind in KINDS],
+)
 @given(problem=problems(), ends=st.lists(cost_weights, min_size=2, max_size=2), scale=magnitude)
 @examples
 def test_profiles_take_numbers_of_any_size(
@@ -411,7 +419,7 @@ def test_profiles_take_numbers_of_any_size(
 ) -> None:
     arguments, cost_weight, seed = problem
     batch = {name: np.array(value)[None] for name, value in arguments.items()}
-    lower, upper = sorted(ends)
+    lower, upper = ends
     for rule in extreme_rules(cost_weight, scale, seed):
         if type(rule).__name__ == kind:
             profile = outcome(rule.profile_batch, **batch, lower=[lower], upper=[upper])
@@ -450,3 +458,30 @@ def comes_back(call: str) -> None:
     code = textwrap.dedent(GUARD).replace("CALL", call)
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10, check=False)
     assert run.stdout.endswith("came back\n"), run.stderr[-2000:]
+
+
+@pytest.mark.xfail(run=False, reason="the walk over levels steps by less than floating point resolves")
+@pytest.mark.parametrize("variance", [1e-32, 1e-33])
+def test_a_profile_at_variances_near_rounding_comes_back(variance: float) -> None:
+    model = f"[[1.0, 1.0]], [0.1, 0.2], variance=[{variance}, {variance}]"
+    comes_back(f"hr.IndexRule(1.0).profile_batch({model}, lower=[0.0], upper=[math.inf])")
+
+
+@pytest.mark.xfail(run=False, reason="iterators are read to their end before their number is checked")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "itertools.repeat(0.5), [0.1]",
+        "[0.5], itertools.repeat(0.1)",
+        "[0.5], [0.1], variance=itertools.count()",
+        "[0.5], [0.1], run=itertools.repeat(0)",
+        "[0.5], [0.1], allowed=itertools.repeat(True)",
+    ],
+)
+def test_endless_iterators_are_refused(arguments: str) -> None:
+    comes_back(f"hr.CascadeRouting(0.5).select({arguments})")
+
+
+@pytest.mark.xfail(run=False, reason="as many threads are started as the number says")
+def test_a_number_of_threads_beyond_reason_comes_back() -> None:
+    comes_back("hr.Routing(0.5).select_batch([[0.5]], [0.1], threads=10**6)")

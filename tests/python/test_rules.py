@@ -135,7 +135,7 @@ def test_a_rule_is_immutable(rule: hr.Rule) -> None:
 def test_equal_settings_make_equal_rules_of_one_hash(rule: hr.Rule) -> None:
     twin = eval(repr(rule), vars(hr))
     assert twin == rule
-    assert not twin != rule
+    assert (twin != rule) is False
     assert hash(twin) == hash(rule)
     assert {rule: "a"}[twin] == "a"
 
@@ -446,8 +446,7 @@ def test_indices_and_masks_say_the_same(kind: str, models: set[int]) -> None:
     rule = MAKERS[kind](0.1 if kind != "ThresholdCascade" else -0.5)
     for argument in ("run", "allowed"):
         decisions = [
-            rule.select(quality, cost, variance=variance, **{argument: form})
-            for form in masks(models, N_MODELS)
+            rule.select(quality, cost, variance=variance, **{argument: form}) for form in masks(models, N_MODELS)
         ]
         assert len(set(decisions)) == 1
         assert all(decision == decisions[0] for decision in decisions)

@@ -22,8 +22,8 @@ const ACCURACY: f64 = 1e-7;
 /// The same bound in absolute terms, for standard deviations up to 10.
 const ABSOLUTE_ACCURACY: f64 = 1e-6;
 
-/// Rounding, in units of the largest mean plus the largest standard deviation: 45 units in the last place, for
-/// sums of up to some thousand terms.
+/// Rounding, in units of the largest mean plus the largest standard deviation: 45 units in the last place, of sums
+/// over some thousand terms.
 const ROUNDING: f64 = 1e-14;
 
 /// Accuracy asked of [`conditional_max`], against the golden values.
@@ -295,7 +295,7 @@ fn reported_errors_of_random_covariances_cover_the_truth() {
     }
     full.check("expected_max", 10.0);
     decision.check("a decision, all models", 10.0);
-    // Centring over all replicates cancels what is linear in the value, but not in the spread of the replicates;
+    // Centring over all replicates cancels what is linear in the value but not in the replicates' spread, and
     // the maximum of two is the nearest to linear.
     subset.check("a decision, two of them", 15.0);
 }

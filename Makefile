@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-rust test-python lint bench wheel docs clean
+.PHONY: help build demo test test-rust test-python lint bench bench-calibration wheel docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ lint: build .venv/group-lint .venv/group-test ## check format, lints, types and 
 bench: build .venv/group-bench .venv/group-test ## time single decisions against a plain NumPy version and an empty call
 	cargo bench --locked
 	$(BIN)/python -m pytest benches/python --benchmark-only --benchmark-columns=min,median,ops
+
+bench-calibration: build ## time whole budget paths on simulated queries
+	$(BIN)/python benches/python/calibration.py
 
 wheel: .venv/made ## build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist

@@ -98,3 +98,14 @@ def listed(names: Iterable[object]) -> str:
     shown = [repr(name) for name in names]
     more = f", ... ({len(shown)} in all)" if len(shown) > MAX_LISTED else ""
     return ", ".join(shown[:MAX_LISTED]) + more if shown else "none"
+
+
+def checked_rng(rng: int | np.random.Generator | None) -> np.random.Generator:
+    """Source of randomness from a seed, a generator, or None for seed 0."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if isinstance(rng, bool) or not isinstance(rng, int | np.integer | None):
+        raise TypeError(f"rng: expected None, an int or a numpy Generator, got {type(rng).__name__}")
+    if rng is not None and rng < 0:
+        raise ValueError(f"rng: expected a seed >= 0, got {rng}")
+    return np.random.default_rng(0 if rng is None else int(rng))

@@ -45,6 +45,7 @@ class BeliefTable:
         self.outcomes = outcomes
         self._parts = [Part(*part) for part in parts]
         self._cache: OrderedDict[bytes, tuple[Belief, FloatArray]] = OrderedDict()
+        self._cached_bytes = 0
 
     @classmethod
     def held_out(cls, outcomes: Outcomes, quality: QualityEstimator, cost: CostEstimator) -> Self:
@@ -80,8 +81,11 @@ class BeliefTable:
         """Give what is believed of some rows once the models of a mask have run: a belief and costs."""
         key = run.tobytes()
         if key not in self._cache:
-            self._cache[key] = self._estimate(run)
-            self._forget()
+            entry = self._estimate(run)
+            self._cache[key] = entry
+            self._cached_bytes += _bytes(entry)
+            while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+                self._cached_bytes -= _bytes(self._cache.popitem(last=False)[1])
         self._cache.move_to_end(key)
         belief, cost = self._cache[key]
         return belief.take(rows), cost[rows]
@@ -107,14 +111,9 @@ class BeliefTable:
             return Belief(quality), cost
         return (Belief(quality, covariance=spread) if joint else Belief(quality, variance=spread)), cost
 
-    def _forget(self) -> None:
-        def size(entry: tuple[Belief, FloatArray]) -> int:
-            return sum(a.nbytes for a in (*entry[0], entry[1]) if a is not None)
 
-        total = sum(size(entry) for entry in self._cache.values())
-        while total > CACHE_BYTES and len(self._cache) > 1:
-            _, oldest = self._cache.popitem(last=False)
-            total -= size(oldest)
+def _bytes(entry: tuple[Belief, FloatArray]) -> int:
+    return sum(array.nbytes for array in (*entry[0], entry[1]) if array is not None)
 
 
 def fit_estimators(

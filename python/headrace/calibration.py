@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -150,6 +150,38 @@ class BudgetPath:
         """Give the area under quality as a function of cost; see `curve_area`."""
         order = np.lexsort((self.quality, self.cost))
         return curve_area(self.cost[order], self.quality[order], lowest, highest, floor)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw quality against cost, on a logarithmic axis of costs.
+
+        Parameters
+        ----------
+        axes : matplotlib axes, optional
+            Where to draw; a new figure's by default.
+
+        Returns
+        -------
+        matplotlib axes
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed; the message says how to get it.
+        """
+        if axes is None:
+            try:
+                from matplotlib.figure import Figure
+            except ImportError as error:
+                raise ImportError("drawing needs matplotlib: pip install 'headrace[report]'") from error
+            axes = Figure(figsize=(7.0, 4.5), layout="constrained").add_subplot()
+        order = np.lexsort((self.quality, self.cost))
+        axes.plot(self.cost[order], self.quality[order], linewidth=1.5)
+        axes.set_xscale("log")
+        axes.set_xlabel("mean cost per query")
+        axes.set_ylabel("mean quality")
+        axes.set_title(f"Budget path, {self.n_queries} queries")
+        axes.grid(alpha=0.25)
+        return axes
 
     def to_frame(self) -> dict[str, FloatArray]:
         """Give the columns of the path, ready for any data frame."""

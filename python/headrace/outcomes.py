@@ -30,6 +30,7 @@ from headrace.arrays import (
     checked_bools,
     checked_columns,
     checked_numbers,
+    checked_rng,
     listed,
     read_only_view,
     row_index,
@@ -301,7 +302,7 @@ class Outcomes:
         if len(sizes) == 1 or not 0.5 <= wanted <= self.n_queries - 0.5:
             held = f"{self.n_queries} queries" + ("" if self.groups is None else f" in {len(sizes)} groups")
             raise ValueError(f"fraction: {fraction} of {held} leaves one part empty")
-        order = _generator(rng).permutation(len(sizes))
+        order = checked_rng(rng).permutation(len(sizes))
         reached = np.cumsum(sizes[order])[:-1]
         n_groups = int(np.argmin(np.abs(reached - wanted))) + 1
         first = np.isin(group_of_row, order[:n_groups])
@@ -342,7 +343,7 @@ class Outcomes:
         if not 2 <= n_folds <= len(sizes):
             unit = "queries" if self.groups is None else "groups"
             raise ValueError(f"n_folds: expected 2 to {len(sizes)} (the number of {unit}), got {n_folds}")
-        order = _generator(rng).permutation(len(sizes))
+        order = checked_rng(rng).permutation(len(sizes))
         order = order[np.argsort(-sizes[order], kind="stable")]
         filled = [(0, fold) for fold in range(int(n_folds))]
         fold_of_group = np.empty(len(sizes), dtype=np.intp)
@@ -547,16 +548,6 @@ def _refuse_cells(
         row, model = np.argwhere(bad)[0]
         cell = f"model {models[model]!r} at query {ids[row]!r}"
         raise ValueError(f"{argument}: {cell} is {values[row, model]}, expected {wanted}")
-
-
-def _generator(rng: int | np.random.Generator | None) -> np.random.Generator:
-    if isinstance(rng, np.random.Generator):
-        return rng
-    if isinstance(rng, bool) or not isinstance(rng, int | np.integer | None):
-        raise TypeError(f"rng: expected None, an int or a numpy Generator, got {type(rng).__name__}")
-    if rng is not None and rng < 0:
-        raise ValueError(f"rng: expected a seed >= 0, got {rng}")
-    return np.random.default_rng(0 if rng is None else int(rng))
 
 
 def _column_means(values: FloatArray) -> FloatArray:

@@ -467,7 +467,6 @@ def test_a_profile_at_variances_near_rounding_comes_back(variance: float) -> Non
     comes_back(f"hr.IndexRule(1.0).profile_batch({model}, lower=[0.0], upper=[math.inf])")
 
 
-@pytest.mark.xfail(run=False, reason="iterators are read to their end before their number is checked")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -482,6 +481,5 @@ def test_endless_iterators_are_refused(arguments: str) -> None:
     comes_back(f"hr.CascadeRouting(0.5).select({arguments})")
 
 
-@pytest.mark.xfail(run=False, reason="as many threads are started as the number says")
 def test_a_number_of_threads_beyond_reason_comes_back() -> None:
     comes_back("hr.Routing(0.5).select_batch([[0.5]], [0.1], threads=10**6)")

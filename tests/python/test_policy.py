@@ -204,7 +204,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
     POLICIES[0].save(path)
     with monkeypatch.context() as patched:
         patched.setattr(Path, name, failing)
-        with pytest.raises(OSError, match="No space left|Permission denied"):
+        with pytest.raises(OSError, match=r"No space left|Permission denied"):
             POLICIES[1].save(path)
     assert list(tmp_path.iterdir()) == [path]
     assert Policy.load(path) == POLICIES[0]
@@ -288,7 +288,7 @@ def test_a_pickle_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         path.write_bytes(pickle.dumps(POLICIES[0], protocol))
-        with pytest.raises(ValueError, match="expected a headrace policy|codec can't decode"):
+        with pytest.raises(ValueError, match=r"expected a headrace policy|codec can't decode"):
             Policy.load(path)
 
 

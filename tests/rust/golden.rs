@@ -22,8 +22,8 @@ const ACCURACY: f64 = 1e-7;
 /// The same bound in absolute terms, for standard deviations up to 10.
 const ABSOLUTE_ACCURACY: f64 = 1e-6;
 
-/// Rounding, in units of the largest mean plus the largest standard deviation: 45 units in the last place, of sums
-/// over some thousand terms.
+/// Rounding, in units of the largest mean plus the largest standard deviation: 45 units in the last place, for
+/// sums over some thousand nodes.
 const ROUNDING: f64 = 1e-14;
 
 /// Accuracy asked of [`conditional_max`], against the golden values.

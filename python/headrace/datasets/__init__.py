@@ -1,5 +1,6 @@
-"""Tables of outcomes to try headrace on."""
+"""Data that need no download: the bundled quickstart table, and simulated queries."""
 
 from headrace.datasets.quickstart import load_quickstart
+from headrace.datasets.simulated import NOISE_LEVELS, NoisyOracle, simulate
 
-__all__ = ["load_quickstart"]
+__all__ = ["NOISE_LEVELS", "NoisyOracle", "load_quickstart", "simulate"]

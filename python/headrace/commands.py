@@ -34,14 +34,19 @@ MOST_MODELS = 5
 SHOWN_BUDGETS = (0.25, 0.5, 0.75)
 
 
-@app.callback()
-def about(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
-) -> None:
-    """Decide, per query, which model to run next or to stop."""
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(hr.__version__)
         raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Decide, per query, which model to run next or to stop."""
 
 
 @app.command(

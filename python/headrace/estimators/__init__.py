@@ -1,7 +1,6 @@
 """Estimators: from queries, and the responses seen so far, to beliefs and costs.
 
-Any object with the methods of a protocol will do; there is no base class. Third parties register theirs through
-the entry-point groups ``headrace.quality_estimators`` and ``headrace.cost_estimators``.
+Any object with the methods of a protocol will do; there is no base class.
 """
 
 from headrace.estimators.constant import ConstantCost, ConstantQuality

@@ -4,10 +4,13 @@
 //! has a workspace of its own, and nothing is summed across queries.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::belief::{Belief, Uncertainty};
+use crate::calibrate::{Piece, ProfiledRule};
 use crate::error::{Error, Result};
 use crate::model_set::ModelSet;
 use crate::rule::{Decision, Rule, Workspace};
@@ -132,4 +135,88 @@ pub fn select_batch<R: Rule, T: Send>(
         .flatten()
         .collect();
     failures.into_iter().min_by_key(|failure| failure.query).map_or(Ok(()), Err)
+}
+
+/// Profiles of many queries, each on its own interval: `(row, piece)` in the order of the rows.
+///
+/// Stops early, with what it has, once `cancelled` is set.
+///
+/// # Errors
+/// The mistake in the first faulty row.
+pub fn profile_batch<R: ProfiledRule>(
+    rule: &R,
+    batch: &Batch<'_>,
+    from: &[f64],
+    to: &[f64],
+    cancelled: &AtomicBool,
+) -> std::result::Result<Vec<(usize, Piece)>, BatchError> {
+    /// Rows that one task profiles.
+    const TASK: usize = 16;
+    let tasks: Vec<std::result::Result<Vec<(usize, Piece)>, BatchError>> = (0..batch
+        .n_queries
+        .div_ceil(TASK))
+        .into_par_iter()
+        .map_init(Workspace::default, |workspace, task| {
+            let mut out = Vec::new();
+            let mut pieces = Vec::new();
+            for row in task * TASK..((task + 1) * TASK).min(batch.n_queries) {
+                if cancelled.load(Ordering::Relaxed) {
+                    break;
+                }
+                pieces.clear();
+                batch
+                    .problem(row)
+                    .and_then(|problem| rule.profile(&problem, from[row], to[row], workspace, &mut pieces))
+                    .map_err(|error| BatchError { query: row, error })?;
+                out.extend(pieces.iter().map(|&piece| (row, piece)));
+            }
+            Ok(out)
+        })
+        .collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task?);
+    }
+    Ok(all)
+}
+
+/// Threads to run a batch on.
+#[derive(Debug, Clone)]
+pub struct Pool(Arc<ThreadPool>);
+
+impl Pool {
+    /// A pool of `n_threads` threads of its own; 0 = as many as there are cores.
+    ///
+    /// # Errors
+    /// The system gives no such threads.
+    pub fn of(n_threads: usize) -> std::result::Result<Self, ThreadPoolBuildError> {
+        Ok(Self(Arc::new(ThreadPoolBuilder::new().num_threads(n_threads).build()?)))
+    }
+
+    /// The pool that calls share by default: one per process, as many threads as there are cores.
+    ///
+    /// A forked child has none of its parent's threads, so it gets a pool of its own; its copy of the parent's is never
+    /// touched again.
+    ///
+    /// # Errors
+    /// The system gives no such threads.
+    pub fn of_all_cores() -> std::result::Result<Self, ThreadPoolBuildError> {
+        static SHARED: Mutex<Option<(u32, Pool)>> = Mutex::new(None);
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((owner, pool)) = &*shared
+            && *owner == std::process::id()
+        {
+            return Ok(pool.clone());
+        }
+        let pool = Self::of(0)?;
+        if let Some(inherited) = shared.replace((std::process::id(), pool.clone())) {
+            std::mem::forget(inherited);
+        }
+        Ok(pool)
+    }
+
+    /// Runs `work`, and what it does in parallel, on these threads.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.0.install(work)
+    }
 }

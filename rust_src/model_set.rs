@@ -76,7 +76,7 @@ impl ModelSet {
     }
 
     /// Members in increasing order.
-    pub fn iter(self) -> impl Iterator<Item = usize> {
+    pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             let model = rest.trailing_zeros() as usize;

@@ -35,7 +35,7 @@ def main() -> None:
         for noise in ("low", "high"):
             outcomes = simulate(n_queries, n_models, noise=noise, rng=1)
             estimators = fit_estimators(simulate(500, n_models, noise=noise, rng=2), NoisyOracle(), ConstantCost())
-            table = BeliefTable.held_out(outcomes, *estimators)
+            table = BeliefTable.served(outcomes, [estimators])
             settings = {"max_depth": 5} if rule in ("cascade", "cascade-routing") else {}
             started = time.perf_counter()
             path = budget_path(walk(make_rule(rule, 0.0, settings), outcomes, table), n_queries)

@@ -13,6 +13,7 @@ from headrace.arrays import BoolArray, FloatArray, IndexArray
 from headrace.belief import Belief
 from headrace.estimators import CostEstimator, QualityEstimator
 from headrace.outcomes import Outcomes
+from headrace.policy import fold_of
 
 __all__ = ["BeliefTable"]
 
@@ -31,8 +32,7 @@ class Part(NamedTuple):
 class BeliefTable:
     """What estimators believe of a table of labelled queries; computed on demand, one call per run set, and cached.
 
-    The estimators of a row have never seen that row's labels: see `cross_fit`, or `held_out` for estimators that were
-    fitted on other data.
+    The estimators of a row have never seen that row's labels: see `cross_fit`, and `served` for other queries.
 
     Parameters
     ----------
@@ -48,9 +48,21 @@ class BeliefTable:
         self._cached_bytes = 0
 
     @classmethod
-    def held_out(cls, outcomes: Outcomes, quality: QualityEstimator, cost: CostEstimator) -> Self:
-        """Make the table of estimators that were fitted on other data."""
-        return cls(outcomes, [(np.arange(outcomes.n_queries), quality, cost)])
+    def served(
+        cls, outcomes: Outcomes, estimators: Sequence[tuple[QualityEstimator, CostEstimator]], *, seed: int = 0
+    ) -> Self:
+        """Make the table of estimators fitted on other data, each serving the queries that `fold_of` gives it.
+
+        Parameters
+        ----------
+        outcomes : Outcomes
+        estimators : sequence of (quality estimator, cost estimator)
+            Fitted; the `estimators` of a cross-fitted table, or one pair that serves all queries.
+        seed : int
+            Seed of the hash.
+        """
+        fold_of_row = np.array([fold_of(seed, query_id, len(estimators)) for query_id in outcomes.ids])
+        return cls(outcomes, [(np.flatnonzero(fold_of_row == fold), *pair) for fold, pair in enumerate(estimators)])
 
     @classmethod
     def cross_fit(
@@ -77,6 +89,11 @@ class BeliefTable:
             parts.append((np.flatnonzero(fold_of_row == fold), *fitted))
         return cls(outcomes, parts)
 
+    @property
+    def estimators(self) -> tuple[tuple[QualityEstimator, CostEstimator], ...]:
+        """The fitted estimators, a pair for each part."""
+        return tuple((part.quality, part.cost) for part in self._parts)
+
     def __call__(self, rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
         """Give what is believed of some rows once the models of a mask have run: a belief and costs."""
         key = run.tobytes()
@@ -96,6 +113,8 @@ class BeliefTable:
         spread: FloatArray | None = None
         joint = False
         for rows, quality_estimator, cost_estimator in self._parts:
+            if not len(rows):
+                continue
             queries = {name: column[rows] for name, column in self.outcomes.queries.items()}
             responses = self.outcomes.responses_for(run).take(rows)
             belief = quality_estimator.predict(queries, responses)

@@ -130,14 +130,16 @@ class BudgetPath:
         if budget is not None:
             least = float(self.cost.min())
             if not budget >= least * (1.0 - ROUNDING):
-                wanted = f"at least {least:.6g}, the mean cost per query of the cheapest feasible policy"
+                wanted = f"at least {_shown(least, up=True)}, the mean cost per query of the cheapest feasible policy"
                 raise ValueError(f"budget: expected {wanted}; got {budget}")
             within = int(np.argmax(self.cost <= max(budget, least)))
             return self._mix(within, within - 1, self.cost, budget)
         best = float(self.quality.max())
         target = float(quality)  # type: ignore[arg-type]  # one of the two is given
         if not target <= best + ROUNDING:
-            raise ValueError(f"quality: expected at most {best:.6g}, the best that this rule reaches; got {quality}")
+            raise ValueError(
+                f"quality: expected at most {_shown(best, up=False)}, the best that this rule reaches; got {quality}"
+            )
         good = len(self.quality) - 1 - int(np.argmax(self.quality[::-1] >= min(target, best)))
         return self._mix(good + 1, good, self.quality, target)
 
@@ -241,10 +243,20 @@ def curve_area(cost: FloatArray, quality: FloatArray, lowest: float, highest: fl
         raise ValueError(f"highest: expected more than lowest = {lowest}, got {highest}")
     cost = np.concatenate([[min(lowest, float(cost[0]))], cost, [max(highest, float(cost[-1]))]])
     quality = np.concatenate([[floor], quality, [quality[-1]]])
-    inside = cost[(cost > lowest) & (cost < highest)]
-    grid = np.concatenate([[lowest], inside, [highest]])
-    heights = np.interp(grid, cost, quality)
-    return float(np.sum(np.diff(grid) * (heights[1:] + heights[:-1])) / 2.0 / (highest - lowest))
+    # Piece by piece, the parts outside of the range cut off; a step has no width, so it adds nothing.
+    width = np.diff(cost)
+    from_cost, to_cost = np.clip(cost[:-1], lowest, highest), np.clip(cost[1:], lowest, highest)
+    slope = np.divide(np.diff(quality), width, out=np.zeros_like(width), where=width > 0.0)
+    middle = quality[:-1] + slope * (0.5 * (from_cost + to_cost) - cost[:-1])
+    return float(np.sum((to_cost - from_cost) * middle) / (highest - lowest))
+
+
+def _shown(bound: float, *, up: bool) -> str:
+    """Write a bound with six digits, rounded to the side on which it holds."""
+    for shown in (f"{bound:.6g}", f"{bound + (1 if up else -1) * 5e-6 * abs(bound):.6g}"):
+        if (float(shown) >= bound) if up else (float(shown) <= bound):
+            return shown
+    return repr(bound)
 
 
 class _Walkers(NamedTuple):

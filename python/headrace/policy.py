@@ -14,7 +14,7 @@ from typing import Any
 
 from headrace.rules import Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade
 
-__all__ = ["RULES", "Policy", "share_of"]
+__all__ = ["RULES", "Policy", "fold_of", "share_of"]
 
 #: Names of the rules, as users write them.
 RULES: dict[str, Callable[..., Rule]] = {
@@ -49,6 +49,18 @@ def share_of(seed: int, query_id: str) -> float:
     """
     digest = hashlib.blake2b(f"{seed}:{query_id}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2.0**53
+
+
+def fold_of(seed: int, query_id: str, n_folds: int) -> int:
+    """Map a query to one of the folds' estimators, evenly and the same everywhere.
+
+    Examples
+    --------
+    >>> from headrace.policy import fold_of
+    >>> sorted({fold_of(0, f"q-{i}", 3) for i in range(50)})
+    [0, 1, 2]
+    """
+    return int(share_of(seed, f"fold of {query_id}") * n_folds)
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,11 @@ class Policy:
             raise ValueError(f"rule: expected one of {', '.join(RULES)}; got {self.rule!r}")
         if not 0.0 <= self.share <= 1.0:
             raise ValueError(f"share: expected a number from 0 to 1, got {self.share}")
+        if len(self.parameters) != 2:
+            raise ValueError(f"parameters: expected two, of the cheaper rule and of the dearer, got {self.parameters}")
+        # JSON knows lists only; a tuple compares and hashes.
+        settings = {name: tuple(value) if isinstance(value, list) else value for name, value in self.settings.items()}
+        object.__setattr__(self, "settings", settings)
         rules = tuple(make_rule(self.rule, parameter, self.settings) for parameter in self.parameters)
         object.__setattr__(self, "_rules", rules)
 
@@ -136,7 +153,7 @@ class Policy:
             fields["models"] = tuple(fields["models"])
             fields["parameters"] = tuple(float(number) for number in fields["parameters"])
             return cls(**fields)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"text: expected a headrace policy as JSON, got something else ({error})") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -157,6 +174,7 @@ class Policy:
 
 def make_rule(name: str, parameter: float, settings: dict[str, Any]) -> Rule:
     """Make a rule of a kind of `RULES` at one value of its parameter."""
-    if name == "threshold-cascade":
-        return ThresholdCascade(-parameter, **settings)
-    return RULES[name](parameter, **settings)
+    try:
+        return RULES[name](-parameter if name == "threshold-cascade" else parameter, **settings)
+    except TypeError as error:
+        raise ValueError(f"settings: {name} does not take {settings} ({error})") from error

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from headrace.belief_table import BeliefTable, fit_estimators
+from headrace.belief_table import BeliefTable
 from headrace.calibration import BudgetPath, PathPoint, Stops, budget_path, walk
 from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator
 from headrace.outcomes import Outcomes
-from headrace.policy import RULES, Policy, make_rule
+from headrace.policy import RULES, Policy, fold_of, make_rule
 from headrace.session import Session
 
 __all__ = ["UNCERTAINTY_SCALES", "Calibration", "Router", "calibrate"]
@@ -128,8 +129,8 @@ class Router:
     answer : {"best", "last"}
         Answer of the model with the highest estimate among those run, or of the last one run.
     mix : {"per-query", "deterministic"}
-        Mix two rules per query, so that the budget is used up on average, or use the cheaper rule alone, so that it is
-        kept on the calibration data.
+        Mix two rules per query, so that the budget is used up on average, or use one of them alone: the cheaper for a
+        budget, the dearer for a quality target, so that either is kept on the calibration data.
     n_folds : int, default 5
         Folds of the cross-fitting that keeps the labels that calibrate apart from those that fit the estimators.
     seed : int, default 0
@@ -147,6 +148,9 @@ class Router:
         The two rules and their mixture. Only after a budget or a target was given.
     point_ : PathPoint
         Mean cost, quality and number of runs that the policy had on the calibration data.
+    estimators_ : tuple of (QualityEstimator, CostEstimator)
+        Fitted estimators, a pair for each fold. A query is served by one of them, by a hash of its id: what the folds
+        were calibrated with is what runs (docs/decisions/0004-fold-estimators-serve.md).
     n_dropped_ : int
         Queries of the fit that were left out because a quality or a cost was missing.
 
@@ -169,6 +173,7 @@ class Router:
     uncertainty_scale_: float | None
     policy_: Policy
     point_: PathPoint
+    estimators_: tuple[tuple[QualityEstimator, CostEstimator], ...]
     n_dropped_: int
 
     def __init__(
@@ -252,7 +257,7 @@ class Router:
         )
         self.models_ = complete.models
         self.n_dropped_ = outcomes.n_queries - complete.n_queries
-        self.quality_, self.cost_ = fit_estimators(complete, quality, cost)
+        self.estimators_ = table.estimators
         self.path_ = calibration.path
         self.uncertainty_scale_ = calibration.settings.get("uncertainty_scale")
         self._settings = calibration.settings
@@ -260,7 +265,7 @@ class Router:
         self._response_columns = {name: (values.dtype, values.shape[2:]) for name, values in complete.responses.items()}
         self.__dict__.pop("policy_", None)
         if budget is not None or quality_target is not None:
-            self._set_point(self.path_.at(budget=budget, quality=quality_target))
+            self._set_point(budget=budget, quality=quality_target)
         return self
 
     def with_budget(self, budget: float) -> Router:
@@ -286,8 +291,8 @@ class Router:
         query : mapping of str to value, or str
             The query's columns, as in the table of the fit; a str stands for ``{"text": ...}``.
         id : str, optional
-            Which of the policy's two rules decides depends on it: the same id gets the same treatment everywhere. By
-            default the query's own columns serve as its id.
+            Which of the policy's two rules and which fold's estimators decide depends on it: the same id gets the same
+            treatment everywhere. By default a hash of the query's columns.
         allowed : sequence of str, optional
             Models that may run; all by default.
         max_cost : float, optional
@@ -305,12 +310,14 @@ class Router:
         if not hasattr(self, "policy_"):
             raise ValueError("start: no budget yet; fit with budget=... or quality_target=..., or use with_budget(...)")
         columns = {"text": query} if isinstance(query, str) else dict(query)
+        query_id = _content_id(columns) if id is None else str(id)
+        quality, cost = self.estimators_[fold_of(self.seed, query_id, len(self.estimators_))]
         return Session(
             self.policy_,
-            self.quality_,
-            self.cost_,
+            quality,
+            cost,
             columns,
-            id=id if id is not None else json.dumps(columns, sort_keys=True, default=repr),
+            id=query_id,
             response_columns=self._response_columns,
             answer=self.answer,
             allowed=allowed,
@@ -321,13 +328,14 @@ class Router:
         if not hasattr(self, "path_"):
             raise ValueError("with_budget: the router is not fitted; call fit first")
         router = copy.copy(self)
-        router._set_point(self.path_.at(**wanted))
+        router._set_point(**wanted)
         return router
 
-    def _set_point(self, point: PathPoint) -> None:
+    def _set_point(self, *, budget: float | None = None, quality: float | None = None) -> None:
+        point = self.path_.at(budget=budget, quality=quality)
         if self.mix == "deterministic":
-            cheap = point.parameters[0]
-            point = self.path_.realised(cheap)
+            cheap, dear = point.parameters
+            point = self.path_.realised(cheap if quality is None else dear)
         self.point_ = point
         self.policy_ = Policy(self.models_, self.rule, self._settings, point.parameters, point.share, self.seed)
 
@@ -336,8 +344,18 @@ class Router:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}; got {getattr(self, name)!r}")
+        for name in ("quality", "cost"):
+            estimator = getattr(self, name)
+            if estimator is not None and not isinstance(estimator, QualityEstimator):
+                raise TypeError(f"{name}: expected an estimator with fit and predict, got {estimator!r}")
         if not isinstance(self.n_folds, int) or self.n_folds < 2:
             raise ValueError(f"n_folds: expected an int >= 2, got {self.n_folds!r}")
+
+
+def _content_id(columns: Mapping[str, Any]) -> str:
+    """Give a query without an id one: a hash of its columns, which doesn't show them."""
+    text = json.dumps(columns, sort_keys=True, default=repr)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def rule_settings(

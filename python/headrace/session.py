@@ -118,9 +118,7 @@ class Session:
             cost = float(recorded) if recorded is not None else float(self._beliefs()[1][0, j])
         if not 0.0 <= cost < np.inf:
             raise ValueError(f"cost: expected a finite number >= 0, got {cost}")
-        for name, value in columns.items():
-            if name in self._columns:
-                self._columns[name][0, j] = value
+        self._columns = self._with_response(j, columns)
         self.cost += float(cost)
         self._run[j] = True
         self._order.append(j)
@@ -191,7 +189,8 @@ class Session:
             "next": None if decision is None or decision.next is None else self._models[decision.next],
             "plan": [self._models[j] for j in sorted(plan)],
             "value": None if decision is None else decision.value,
-            "tradeoff": None if decision is None else decision.tradeoff,
+            # At an infinite cost weight the tradeoff is minus infinity, which JSON doesn't know.
+            "tradeoff": None if decision is None or np.isinf(decision.tradeoff) else decision.tradeoff,
             "status": None if decision is None else decision.status,
             "models": models,
         }
@@ -202,6 +201,17 @@ class Session:
             cost = self._cost_estimator.predict(self._queries, responses)
             self._believed = self._quality_estimator.predict(self._queries, responses), cost
         return self._believed
+
+    def _with_response(self, j: int, response: Mapping[str, Any]) -> dict[str, Column]:
+        """Copy the columns with one model's response in: a value that doesn't fit leaves no trace."""
+        columns = {name: column.copy() for name, column in self._columns.items()}
+        for name in columns.keys() & response.keys():
+            try:
+                columns[name][0, j] = response[name]
+            except (TypeError, ValueError) as error:
+                wanted = f"a value of shape {columns[name].shape[2:]}" if columns[name].ndim > 2 else "a number"
+                raise ValueError(f"response: column {name!r} expects {wanted}, got {response[name]!r}") from error
+        return columns
 
     def _index(self, argument: str, name: str) -> int:
         try:

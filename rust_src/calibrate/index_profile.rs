@@ -10,50 +10,17 @@
 
 use super::profile::{Piece, ProfiledRule, push};
 use crate::error::Result;
-use crate::normal::excess;
-use crate::rule::{IndexRule, Workspace, best_seen};
+use crate::rule::{IndexRule, Prospect, Workspace, best_seen};
 use crate::search::Problem;
 
 /// Steps per standard deviation.
 const STEPS_PER_SD: f64 = 4.0;
 
 /// Most steps of one walk: beyond, steps are wider.
-const MOST_STEPS: f64 = 256.0;
-
-/// Beyond this many standard deviations above its mean, no model has anything to add.
-const REACH: f64 = 7.0;
+const MOST_STEPS: u32 = 256;
 
 /// Relative width at which bisection ends.
 const BISECTION: f64 = 1e-9;
-
-/// A model that may run.
-#[derive(Debug, Clone, Copy)]
-struct Prospect {
-    model: usize,
-    mean: f64,
-    sd: f64,
-    cost: f64,
-}
-
-impl Prospect {
-    /// The lambda up to which the model is worth running where `level` is sure.
-    fn worth(&self, level: f64) -> f64 {
-        if self.cost > 0.0 {
-            excess(self.mean, self.sd, level) / self.cost
-        } else if self.sd > 0.0 || self.mean > level {
-            f64::INFINITY
-        } else {
-            0.0
-        }
-    }
-
-    /// Of two rated models the better. Ties as in the rule: the cheaper, then the higher mean, then the first.
-    fn preferred<'a>(a: (f64, &'a Self), b: (f64, &'a Self)) -> (f64, &'a Self) {
-        let order =
-            a.0.total_cmp(&b.0).then(b.1.cost.total_cmp(&a.1.cost)).then(a.1.mean.total_cmp(&b.1.mean));
-        if order.is_lt() { b } else { a }
-    }
-}
 
 /// The models that may run in one problem, seen from a level.
 struct Levels {
@@ -63,7 +30,7 @@ struct Levels {
 impl Levels {
     /// The model that is next where the reservation values peak at `level`, and the lambda at which they do.
     fn leader(&self, level: f64) -> (usize, f64) {
-        let ranked = self.prospects.iter().map(|prospect| (prospect.worth(level), prospect));
+        let ranked = self.prospects.iter().map(|p| (p.worth(level), *p));
         let leader = ranked.reduce(|a, b| {
             // Ties as in the rule: the cheaper, then the higher mean, then the first.
             let order =
@@ -75,12 +42,12 @@ impl Levels {
 
     /// Below this level every excess is linear in the level.
     fn linear_below(&self) -> f64 {
-        self.prospects.iter().map(|p| p.mean - REACH * p.sd).fold(f64::INFINITY, f64::min)
+        self.prospects.iter().map(|p| p.mean - Prospect::REACH * p.sd).fold(f64::INFINITY, f64::min)
     }
 
     /// Above this level no model has anything to add.
     fn top(&self) -> f64 {
-        self.prospects.iter().map(|p| p.mean + REACH * p.sd).fold(f64::NEG_INFINITY, f64::max)
+        Prospect::top(self.prospects.iter().copied())
     }
 
     /// Below this level the cheapest model leads.
@@ -98,17 +65,22 @@ impl Levels {
         let smallest_sd =
             self.prospects.iter().map(|p| p.sd).filter(|&sd| sd > 0.0).fold(f64::INFINITY, f64::min);
         let fine_from = self.linear_below().clamp(bottom, top);
-        let step = (smallest_sd / STEPS_PER_SD).max((top - fine_from) / MOST_STEPS);
+        let step = (smallest_sd / STEPS_PER_SD).max((top - fine_from) / f64::from(MOST_STEPS));
         let mut levels = Vec::new();
         // The excess of a model without uncertainty has a kink at its mean.
         levels.extend(self.prospects.iter().map(|p| p.mean).filter(|&mean| bottom < mean && mean < top));
-        let mut level = fine_from + step;
-        while level < top {
-            levels.push(level);
-            level += step;
-        }
+        // Counted, not summed: steps may be narrower than what floating point resolves at this level.
+        let in_reach = (1..=MOST_STEPS).map(|nth| fine_from + f64::from(nth) * step);
+        levels.extend(in_reach.take_while(|&level| level < top));
         levels.sort_unstable_by(f64::total_cmp);
         levels
+    }
+
+    /// The highest reservation value at a cost weight, kept between two levels, and the model that has it.
+    fn leader_at(&self, cost_weight: f64, low: f64, high: f64) -> (f64, usize) {
+        let ranked = self.prospects.iter().map(|p| (p.reservation(cost_weight), *p));
+        let leader = ranked.reduce(Prospect::preferred);
+        leader.map_or((low, 0), |(reservation, p)| (reservation.clamp(low, high), p.model))
     }
 
     /// Appends `(lambda, leader above it in level)` for every change of leader between two levels, by rising level.
@@ -125,53 +97,27 @@ impl Levels {
         self.changes((low, below), (middle, leader), out);
         self.changes((middle, leader), (high, above), out);
     }
-}
-
-impl IndexRule {
-    /// The highest reservation value at a cost weight, kept between two levels, and the model that has it.
-    fn leader_at(
-        &self,
-        problem: &Problem<'_>,
-        levels: &Levels,
-        cost_weight: f64,
-        low: f64,
-        high: f64,
-    ) -> (f64, usize) {
-        let ranked = levels.prospects.iter().map(|p| (self.reservation(problem, p.model, cost_weight), p));
-        let leader = ranked.reduce(Prospect::preferred);
-        leader.map_or((low, 0), |(reservation, p)| (reservation.clamp(low, high), p.model))
-    }
 
     /// The changes of leader between two cost weights, as `(lambda, leader below it)`, by falling lambda; the first entry
     /// is the leader at `to`.
-    fn changes(
-        &self,
-        problem: &Problem<'_>,
-        levels: &Levels,
-        from: f64,
-        to: f64,
-        stop: f64,
-    ) -> Vec<(f64, usize)> {
-        let lowest = if problem.run.is_empty() { levels.bottom() } else { best_seen(problem) };
-        let top = levels.top().max(lowest);
+    fn leaders(&self, problem: &Problem<'_>, from: f64, to: f64, stop: f64) -> Vec<(f64, usize)> {
+        let lowest = if problem.run.is_empty() { self.bottom() } else { best_seen(problem) };
+        let top = self.top().max(lowest);
         let (low, last) = if to >= stop || to.is_infinite() {
-            (lowest, levels.leader(lowest).0)
+            (lowest, self.leader(lowest).0)
         } else {
-            self.leader_at(problem, levels, to, lowest, top)
+            self.leader_at(to, lowest, top)
         };
-        let (high, first) = if from > 0.0 {
-            self.leader_at(problem, levels, from, low, top)
-        } else {
-            (top, levels.leader(top).0)
-        };
+        let (high, first) =
+            if from > 0.0 { self.leader_at(from, low, top) } else { (top, self.leader(top).0) };
         let mut changes = vec![(to, last)];
         let mut at = (low, last);
-        for level in levels.steps(low, high) {
-            let ahead = (level, levels.leader(level).0);
-            levels.changes(at, ahead, &mut changes);
+        for level in self.steps(low, high) {
+            let ahead = (level, self.leader(level).0);
+            self.changes(at, ahead, &mut changes);
             at = ahead;
         }
-        levels.changes(at, (high, first), &mut changes);
+        self.changes(at, (high, first), &mut changes);
         changes
     }
 }
@@ -186,14 +132,7 @@ impl ProfiledRule for IndexRule {
         pieces: &mut Vec<Piece>,
     ) -> Result<()> {
         let start = pieces.len();
-        let quality = problem.belief.quality();
-        let prospect = |model| Prospect {
-            model,
-            mean: quality[model],
-            sd: self.sd(problem, model),
-            cost: problem.cost[model],
-        };
-        let levels = Levels { prospects: problem.open()?.iter().map(prospect).collect() };
+        let levels = Levels { prospects: self.prospects(problem)? };
         // Above this lambda everything stops; with nothing run, something always runs.
         let stop = match (problem.run.is_empty(), levels.prospects.is_empty()) {
             (_, true) => 0.0,
@@ -202,7 +141,7 @@ impl ProfiledRule for IndexRule {
         };
         let go_to = stop.clamp(from, to);
         if go_to > from {
-            let changes = self.changes(problem, &levels, from, go_to, stop);
+            let changes = levels.leaders(problem, from, go_to, stop);
             for (nth, &(upper, next)) in changes.iter().enumerate().rev() {
                 let lower = changes.get(nth + 1).map_or(from, |change| change.0);
                 push(pieces, start, lower.clamp(from, go_to), upper.clamp(from, go_to), Some(next));

@@ -3,4 +3,4 @@
 mod index_profile;
 mod profile;
 
-pub use profile::{Piece, ProfiledRule, profile_batch};
+pub use profile::{Piece, ProfiledRule};

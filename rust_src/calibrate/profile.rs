@@ -9,11 +9,6 @@
 //! A [`ThresholdCascade`] is profiled over minus its threshold, so that a larger parameter is the cheaper choice here, too.
 //! The [`IndexRule`](crate::rule::IndexRule) has a profile of its own kind, in `index_profile.rs`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use rayon::prelude::*;
-
-use crate::batch::{Batch, BatchError};
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
 use crate::rule::{PlanRule, Rule, Searcher, ThresholdCascade, Workspace};
@@ -152,47 +147,4 @@ impl ProfiledRule for ThresholdCascade {
         push(pieces, start, stop_from, to, if seen.is_some() { None } else { ahead });
         Ok(())
     }
-}
-
-/// Profiles of many queries, each on its own interval: `(row, piece)` in the order of the rows.
-///
-/// Stops early, with what it has, once `cancelled` is set.
-///
-/// # Errors
-/// The mistake in the first faulty row.
-pub fn profile_batch<R: ProfiledRule>(
-    rule: &R,
-    batch: &Batch<'_>,
-    from: &[f64],
-    to: &[f64],
-    cancelled: &AtomicBool,
-) -> std::result::Result<Vec<(usize, Piece)>, BatchError> {
-    /// Rows that one task profiles.
-    const TASK: usize = 16;
-    let tasks: Vec<std::result::Result<Vec<(usize, Piece)>, BatchError>> = (0..batch
-        .n_queries
-        .div_ceil(TASK))
-        .into_par_iter()
-        .map_init(Workspace::default, |workspace, task| {
-            let mut out = Vec::new();
-            let mut pieces = Vec::new();
-            for row in task * TASK..((task + 1) * TASK).min(batch.n_queries) {
-                if cancelled.load(Ordering::Relaxed) {
-                    break;
-                }
-                pieces.clear();
-                batch
-                    .problem(row)
-                    .and_then(|problem| rule.profile(&problem, from[row], to[row], workspace, &mut pieces))
-                    .map_err(|error| BatchError { query: row, error })?;
-                out.extend(pieces.iter().map(|&piece| (row, piece)));
-            }
-            Ok(out)
-        })
-        .collect();
-    let mut all = Vec::new();
-    for task in tasks {
-        all.extend(task?);
-    }
-    Ok(all)
 }

@@ -18,12 +18,58 @@ fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string())
 }
 
+/// The refusal that stands for an error met while an argument was read; a signal or an exit stays what it is.
+fn instead(py: Python<'_>, error: PyErr, refusal: impl FnOnce() -> PyErr) -> PyErr {
+    if error.is_instance_of::<PyException>(py) { refusal() } else { error }
+}
+
 /// Reads one number.
 fn number(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     if let Ok(float) = value.cast::<PyFloat>() {
         return Ok(float.value());
     }
-    value.extract().map_err(|_| wrong_type(argument, NUMBERS, &format!("{} among them", type_name(value))))
+    let refusal = || wrong_type(argument, NUMBERS, &format!("{} among them", type_name(value)));
+    // NumPy's complex numbers would lose their imaginary part with a warning only.
+    if value.get_type().name().is_ok_and(|name| name.to_string().starts_with("complex")) {
+        return Err(refusal());
+    }
+    value.extract().map_err(|error| instead(value.py(), error, refusal))
+}
+
+/// Reads a whole number; one beyond the range counts as the end of the range.
+pub fn whole(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    let py = value.py();
+    let refusal = || wrong_type("argument", "a whole number", &type_name(value));
+    let index = value.call_method0(intern!(py, "__index__")).map_err(|error| instead(py, error, refusal))?;
+    match index.extract() {
+        Ok(number) => Ok(number),
+        Err(_) if index.lt(0)? => Ok(i64::MIN),
+        Err(_) => Ok(i64::MAX),
+    }
+}
+
+/// Checks that a whole number is at least `least`.
+pub fn at_least(argument: &str, least: i64, number: i64) -> PyResult<usize> {
+    match usize::try_from(number) {
+        Ok(count) if number >= least => Ok(count),
+        _ => Err(wrong_value(argument, &format!("at least {least}"), &number.to_string())),
+    }
+}
+
+/// Reads an order of models: their indices.
+pub fn read_order(order: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<usize>>> {
+    let Some(order) = order else { return Ok(None) };
+    let wanted = "a sequence of different model indices";
+    let refusal = || wrong_type("order", wanted, &type_name(order));
+    if not_numbers(order) {
+        return Err(refusal());
+    }
+    let mut models = Vec::new();
+    for model in order.try_iter().map_err(|error| instead(order.py(), error, refusal))? {
+        not_endless("order", models.len())?;
+        models.push(at_least("order", 0, whole(&model?)?)?);
+    }
+    Ok(Some(models))
 }
 
 /// Appends the numbers of a list, tuple, one-dimensional array or any other iterable to `out`.
@@ -54,7 +100,7 @@ pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64
         if not_numbers(values) {
             return Err(wrong());
         }
-        for value in values.try_iter().map_err(|_| wrong())? {
+        for value in values.try_iter().map_err(|error| instead(values.py(), error, wrong))? {
             not_endless(argument, out.len())?;
             out.push(number(argument, &value?)?);
         }
@@ -134,11 +180,8 @@ pub fn array<'py, T: Element>(
             Ok((kind, converted))
         };
         let (kind, converted) = convert().map_err(|error| {
-            if error.is_instance_of::<PyException>(py) {
-                refused(format!("{} ({error})", type_name(values)))
-            } else {
-                error
-            }
+            let got = format!("{} ({error})", type_name(values));
+            instead(py, error, || refused(got))
         })?;
         if !known.contains(&kind) {
             return Err(refused(format!("{} of dtype {}", type_name(values), converted.getattr("dtype")?)));
@@ -153,7 +196,9 @@ pub fn read_models(argument: &'static str, models: &Bound<'_, PyAny>, n_models: 
     const WANTED: &str = "a sequence of model indices, or one bool per model";
     let mut set = ModelSet::EMPTY;
     let (mut n_flags, mut at) = (0, 0);
-    let items = models.try_iter().map_err(|_| wrong_type(argument, WANTED, &type_name(models)))?;
+    let items = models
+        .try_iter()
+        .map_err(|error| instead(models.py(), error, || wrong_type(argument, WANTED, &type_name(models))))?;
     for item in items {
         not_endless(argument, at)?;
         let item = item?;
@@ -169,9 +214,8 @@ pub fn read_models(argument: &'static str, models: &Bound<'_, PyAny>, n_models: 
                 set = set.with(at);
             }
         } else {
-            let index: i64 = item
-                .extract()
-                .map_err(|_| wrong_type(argument, WANTED, &format!("{} among them", type_name(&item))))?;
+            let refusal = || wrong_type(argument, WANTED, &format!("{} among them", type_name(&item)));
+            let index: i64 = item.extract().map_err(|error| instead(item.py(), error, refusal))?;
             match usize::try_from(index) {
                 Ok(index) if index < n_models => set = set.with(index),
                 _ => return Err(Error::NoSuchModel { argument, got: index, n_models }.into()),

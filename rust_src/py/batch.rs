@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use super::arrays::{Kinds, array, read_masks, shape_text};
 use super::errors::{wrong_type, wrong_value};
-use crate::batch::{Batch, BatchUncertainty, Rows};
+use crate::batch::{Batch, BatchUncertainty, Pool, Rows};
 use crate::model_set::ModelSet;
 
 /// How often a long batch looks for Ctrl-C.
@@ -161,21 +161,14 @@ pub fn detached<T: Send>(
 ) -> PyResult<T> {
     let cancelled = AtomicBool::new(false);
     let pool = match threads {
-        None => None,
+        None => Pool::of_all_cores(),
         Some(n) if !(1..=MOST_THREADS).contains(&n) => {
             return Err(wrong_value("threads", &format!("1 to {MOST_THREADS}"), &n.to_string()));
         }
-        Some(n) => Some(
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(usize::try_from(n).unwrap_or(1))
-                .build()
-                .map_err(|error| PyRuntimeError::new_err(format!("threads: {error}")))?,
-        ),
+        Some(n) => Pool::of(usize::try_from(n).unwrap_or(1)),
     };
-    let run = || match &pool {
-        Some(pool) => pool.install(|| work(&cancelled)),
-        None => work(&cancelled),
-    };
+    let pool = pool.map_err(|error| PyRuntimeError::new_err(format!("threads: {error}")))?;
+    let run = || pool.run(|| work(&cancelled));
     if n <= SMALL {
         return Ok(py.detach(run));
     }

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyFloat, PyTuple};
 
 use super::errors::wrong_value;
 use crate::model_set::{MAX_MODELS, ModelSet};
@@ -115,11 +115,14 @@ impl Decision {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let next = self.0.next.map_or_else(|| "None".to_owned(), |j| j.to_string());
         let plan = self.plan(py)?.repr()?;
+        let rule::Decision { value, tradeoff, gap, n_nodes, .. } = self.0;
+        let number = |x: f64| PyFloat::new(py, x).repr();
         Ok(format!(
-            "Decision(next={next}, plan={plan}, value={:.6}, tradeoff={:.6}, status='{}')",
-            self.0.value,
-            self.0.tradeoff,
-            self.status()
+            "Decision(next={next}, plan={plan}, value={}, tradeoff={}, status='{}', gap={}, n_nodes={n_nodes})",
+            number(value)?,
+            number(tradeoff)?,
+            self.status(),
+            number(gap)?
         ))
     }
 

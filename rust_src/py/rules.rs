@@ -8,13 +8,13 @@ use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::arrays::{Kinds, array, read_models, read_numbers, shape_text};
+use super::arrays::{Kinds, array, at_least, read_models, read_numbers, read_order, shape_text, whole};
 use super::batch::{BatchArguments, Given, detached, per_query};
 use super::decision::Decision;
 use super::errors::wrong_value;
-use crate::batch::select_batch;
+use crate::batch::{profile_batch, select_batch};
 use crate::belief::{Belief, Uncertainty};
-use crate::calibrate::{Piece, profile_batch};
+use crate::calibrate::Piece;
 use crate::error::Result;
 use crate::rule::{self, PlanRule, Rule as _, Workspace};
 use crate::search::{Limits, Problem};
@@ -315,6 +315,11 @@ impl Rule {
         {
             return Err(wrong_value("lower", "cost weights >= 0", &bad.to_string()));
         }
+        let falling = lower.iter().zip(&upper).position(|(low, high)| low > high);
+        if let Some(row) = falling {
+            let wanted = format!("at least lower = {} in row {row}", lower[row]);
+            return Err(wrong_value("upper", &wanted, &upper[row].to_string()));
+        }
         let work = |cancelled: &AtomicBool| with_rule!(&self.0, rule => profile_batch(rule, &batch, &lower, &upper, cancelled));
         let pieces = detached(py, batch.n_queries, threads, work)??;
         let next = |piece: &Piece| piece.next.and_then(|j| i32::try_from(j).ok()).unwrap_or(-1);
@@ -442,13 +447,16 @@ pub struct ThresholdCascade;
 impl ThresholdCascade {
     #[new]
     #[pyo3(signature = (thresholds, *, order = None))]
-    fn new(thresholds: &Bound<'_, PyAny>, order: Option<Vec<usize>>) -> PyResult<PyClassInitializer<Self>> {
+    fn new(
+        thresholds: &Bound<'_, PyAny>,
+        order: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
         let mut values = Vec::new();
         match thresholds.extract::<f64>() {
             Ok(shared) => values.push(shared),
             Err(_) => read_numbers("thresholds", thresholds, &mut values)?,
         }
-        let rule = rule::ThresholdCascade::new(values, order)?;
+        let rule = rule::ThresholdCascade::new(values, read_order(order)?)?;
         Ok(PyClassInitializer::from(Rule(AnyRule::ThresholdCascade(rule))).add_subclass(Self))
     }
 
@@ -495,11 +503,12 @@ impl Cascade {
     #[pyo3(signature = (cost_weight, *, order = None, max_depth = 128, uncertainty_scale = 1.0))]
     fn new(
         cost_weight: f64,
-        order: Option<Vec<usize>>,
-        max_depth: usize,
+        order: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = whole)] max_depth: i64,
         uncertainty_scale: f64,
     ) -> PyResult<PyClassInitializer<Self>> {
-        let rule = rule::Cascade::new(cost_weight, order, max_depth, uncertainty_scale)?;
+        let max_depth = at_least("max_depth", 1, max_depth)?;
+        let rule = rule::Cascade::new(cost_weight, read_order(order)?, max_depth, uncertainty_scale)?;
         Ok(PyClassInitializer::from(Rule(AnyRule::Cascade(rule))).add_subclass(Self))
     }
 
@@ -556,10 +565,12 @@ impl CascadeRouting {
     #[pyo3(signature = (cost_weight, *, max_depth = 5, uncertainty_scale = 1.0, node_limit = 100_000))]
     fn new(
         cost_weight: f64,
-        max_depth: usize,
+        #[pyo3(from_py_with = whole)] max_depth: i64,
         uncertainty_scale: f64,
-        node_limit: u64,
+        #[pyo3(from_py_with = whole)] node_limit: i64,
     ) -> PyResult<PyClassInitializer<Self>> {
+        let max_depth = at_least("max_depth", 1, max_depth)?;
+        let node_limit = at_least("node_limit", 1, node_limit)? as u64;
         let rule =
             rule::CascadeRouting::new(cost_weight, Limits { max_depth, node_limit }, uncertainty_scale)?;
         Ok(PyClassInitializer::from(Rule(AnyRule::CascadeRouting(rule))).add_subclass(Self))

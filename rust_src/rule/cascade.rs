@@ -31,7 +31,12 @@ impl Cascade {
         check_order(order.as_deref())?;
         check_max_depth(max_depth)?;
         check_uncertainty_scale(uncertainty_scale)?;
-        Ok(Self { cost_weight, order, max_depth, uncertainty_scale })
+        Ok(Self {
+            cost_weight: cost_weight + 0.0,
+            order,
+            max_depth,
+            uncertainty_scale: uncertainty_scale + 0.0,
+        })
     }
 
     /// The order, if it is not that of the indices.

@@ -26,7 +26,7 @@ impl CascadeRouting {
         if limits.node_limit == 0 {
             return Err(setting("node_limit", "at least 1", 0));
         }
-        Ok(Self { cost_weight, limits, uncertainty_scale })
+        Ok(Self { cost_weight: cost_weight + 0.0, limits, uncertainty_scale: uncertainty_scale + 0.0 })
     }
 
     /// Depth and nodes.

@@ -27,7 +27,7 @@ impl IndexRule {
     pub fn new(cost_weight: f64, uncertainty_scale: f64) -> Result<Self> {
         check_cost_weight(cost_weight)?;
         check_uncertainty_scale(uncertainty_scale)?;
-        Ok(Self { cost_weight, uncertainty_scale })
+        Ok(Self { cost_weight: cost_weight + 0.0, uncertainty_scale: uncertainty_scale + 0.0 })
     }
 
     /// Lambda.
@@ -40,7 +40,8 @@ impl IndexRule {
         self.uncertainty_scale
     }
 
-    pub(crate) fn sd(&self, problem: &Problem<'_>, model: usize) -> f64 {
+    /// What the rule looks at in a model.
+    fn prospect(&self, problem: &Problem<'_>, model: usize) -> Prospect {
         let variance = match problem.belief.uncertainty() {
             Uncertainty::Certain => 0.0,
             Uncertainty::Independent(variance) => variance[model],
@@ -48,48 +49,86 @@ impl IndexRule {
                 covariance[model * problem.belief.n_models() + model].max(0.0)
             }
         };
-        variance.sqrt() * self.uncertainty_scale
+        Prospect {
+            model,
+            mean: problem.belief.quality()[model],
+            sd: variance.sqrt() * self.uncertainty_scale,
+            cost: problem.cost[model],
+        }
     }
 
+    /// The models that may run.
+    pub(crate) fn prospects(&self, problem: &Problem<'_>) -> Result<Vec<Prospect>> {
+        Ok(problem.open()?.iter().map(|model| self.prospect(problem, model)).collect())
+    }
+}
+
+/// A model that may run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prospect {
+    pub model: usize,
+    pub mean: f64,
+    pub sd: f64,
+    pub cost: f64,
+}
+
+impl Prospect {
+    /// Beyond this many standard deviations above its mean, a model has nothing to add.
+    pub const REACH: f64 = 7.0;
+
     /// The r that solves E[(Q - r)+] = lambda cost; infinite for a free model, minus infinity at an infinite price.
-    pub(crate) fn reservation(&self, problem: &Problem<'_>, model: usize, cost_weight: f64) -> f64 {
-        let cost = problem.cost[model];
-        let price = if cost == 0.0 { 0.0 } else { cost_weight * cost };
-        let (mean, sd) = (problem.belief.quality()[model], self.sd(problem, model));
-        if sd == 0.0 || price.is_infinite() {
-            mean - price
+    pub fn reservation(&self, cost_weight: f64) -> f64 {
+        let price = if self.cost == 0.0 { 0.0 } else { cost_weight * self.cost };
+        if self.sd == 0.0 || price.is_infinite() {
+            self.mean - price
         } else if price == 0.0 {
             f64::INFINITY
         } else {
-            mean + sd * inverse_unit_excess(price / sd)
+            self.mean + self.sd * inverse_unit_excess(price / self.sd)
         }
+    }
+
+    /// The lambda up to which the model is worth running where `level` is sure.
+    pub fn worth(&self, level: f64) -> f64 {
+        if self.cost > 0.0 {
+            excess(self.mean, self.sd, level) / self.cost
+        } else if self.sd > 0.0 || self.mean > level {
+            f64::INFINITY
+        } else {
+            0.0
+        }
+    }
+
+    /// The level above which no model has anything to add.
+    pub fn top(prospects: impl Iterator<Item = Self>) -> f64 {
+        prospects.map(|p| p.mean + Self::REACH * p.sd).fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// Of two rated models the better. Ties: the cheaper, then the higher mean, then the first.
+    pub fn preferred(a: (f64, Self), b: (f64, Self)) -> (f64, Self) {
+        let order =
+            a.0.total_cmp(&b.0).then(b.1.cost.total_cmp(&a.1.cost)).then(a.1.mean.total_cmp(&b.1.mean));
+        if order.is_lt() { b } else { a }
     }
 }
 
 impl Rule for IndexRule {
     fn select(&self, problem: &Problem<'_>, _workspace: &mut Workspace) -> Result<Decision> {
-        let open = problem.open()?;
-        let cost = problem.cost;
-        // Highest reservation first; among equals the cheaper, then the one of the higher mean, then the first.
-        let best = open.iter().map(|j| (self.reservation(problem, j, self.cost_weight), j)).reduce(|a, b| {
-            let mean = |j: usize| problem.belief.quality()[j];
-            let order =
-                a.0.total_cmp(&b.0)
-                    .then(cost[b.1].total_cmp(&cost[a.1]))
-                    .then(mean(a.1).total_cmp(&mean(b.1)));
-            if order.is_lt() { b } else { a }
-        });
+        let prospects = problem.open()?.iter().map(|model| self.prospect(problem, model));
+        let rated = prospects.clone().map(|p| (p.reservation(self.cost_weight), p));
+        let mut best = rated.reduce(Prospect::preferred);
+        if self.cost_weight == 0.0 && best.is_some_and(|(reservation, _)| reservation.is_infinite()) {
+            // All uncertain models are worth any price that is small enough; the order is the limit of falling prices.
+            let top = Prospect::top(prospects.clone());
+            let uncertain = prospects.filter(|p| p.sd > 0.0).map(|p| (p.worth(top), p));
+            best = uncertain.reduce(Prospect::preferred).map(|(_, p)| (f64::INFINITY, p));
+        }
         let seen = best_seen(problem);
         Ok(match best {
-            Some((reservation, model)) if problem.run.is_empty() || reservation > seen => {
-                let mean = problem.belief.quality()[model];
-                let value = if problem.run.is_empty() {
-                    mean
-                } else {
-                    seen + excess(mean, self.sd(problem, model), seen)
-                };
-                let worth = tradeoff(value, self.cost_weight, cost[model]);
-                Decision::plain(Some(model), problem.run.with(model), value, worth)
+            Some((reservation, p)) if problem.run.is_empty() || reservation > seen => {
+                let value = if problem.run.is_empty() { p.mean } else { seen + excess(p.mean, p.sd, seen) };
+                let worth = tradeoff(value, self.cost_weight, p.cost);
+                Decision::plain(Some(p.model), problem.run.with(p.model), value, worth)
             }
             _ => Decision::stop(problem),
         })

@@ -11,6 +11,7 @@ mod threshold;
 pub use cascade::Cascade;
 pub use cascade_routing::CascadeRouting;
 pub use index::IndexRule;
+pub(crate) use index::Prospect;
 pub use routing::Routing;
 pub use threshold::ThresholdCascade;
 
@@ -187,7 +188,7 @@ impl Workspace {
     }
 }
 
-/// Checks a cost weight: a number >= 0; infinity means the cheapest plan.
+/// Checks a cost weight, whose zero is kept without a sign (x + 0.0 does that): a number >= 0; infinity means the cheapest plan.
 pub(crate) fn check_cost_weight(cost_weight: f64) -> Result<()> {
     if cost_weight >= 0.0 {
         Ok(())

@@ -19,7 +19,7 @@ impl Routing {
     /// A cost weight below zero or NaN.
     pub fn new(cost_weight: f64) -> Result<Self> {
         check_cost_weight(cost_weight)?;
-        Ok(Self { cost_weight })
+        Ok(Self { cost_weight: cost_weight + 0.0 })
     }
 }
 

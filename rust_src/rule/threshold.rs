@@ -27,7 +27,8 @@ impl ThresholdCascade {
             ));
         }
         check_order(order.as_deref())?;
-        Ok(Self { thresholds, order })
+        // Without the sign of a zero.
+        Ok(Self { thresholds: thresholds.into_iter().map(|t| t + 0.0).collect(), order })
     }
 
     /// The same order with one threshold for every step.

@@ -68,6 +68,19 @@ def test_defect_3_a_useless_model_leaves_all_supersets(uncertainty: str, run: li
     assert decision.n_nodes <= 3 * n_models
 
 
+@pytest.mark.parametrize("run", [[], [0]])
+def test_defect_3_free_models_that_add_nothing_leave_all_supersets(run: list[int]) -> None:
+    """A bound on what is still to be gained doesn't cut them: neither do they lower the tradeoff."""
+    n_models = 30
+    quality = 0.01 * np.arange(n_models)
+    cost, variance = np.zeros(n_models), np.zeros(n_models)
+    useful = [0, 7, 19]
+    quality[useful], cost[useful], variance[useful] = 0.9, 0.01, 0.0001
+    decision = hr.CascadeRouting(0.1, max_depth=n_models).select(quality, cost, variance=variance, run=run)
+    assert (decision.status, decision.plan) == ("optimal", tuple(useful))
+    assert decision.n_nodes <= 3 * n_models
+
+
 def test_defect_3_nodes_grow_with_the_models_not_with_their_subsets() -> None:
     """The inputs of the published runtime script: quality and cost uniform, variance 0.01, nothing run."""
     for n_models, limit in ((11, 60), (30, 120), (100, 300)):

@@ -1,4 +1,4 @@
-"""The router and its sessions: budgets on fresh queries, honest calibration, caps, errors, and the reference's defects."""
+"""The router and its sessions: budgets on fresh queries, honest calibration, caps, and the defects of the reference."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pickle
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,11 +21,14 @@ import headrace as hr
 from headrace.belief_table import BeliefTable
 from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, LinearQuality
 from headrace.policy import RULES, Policy
-from headrace.router import UNCERTAINTY_SCALES, calibrate
+from headrace.router import UNCERTAINTY_SCALES, calibrate, rule_settings
 
 Floats = npt.NDArray[np.float64]
 
 MODELS = ("small", "medium", "large")
+
+# Like those of the tables, so that no estimate is far from what was learned.
+QUESTION = "Confidential question 77?"
 
 # A budget is met on average: so far from it a right implementation is once in 16,000 times.
 STD_ERRORS = 4.0
@@ -89,6 +92,16 @@ def group_std_error(values: Floats, groups: npt.NDArray[Any]) -> float:
     return float(np.sqrt((sums**2).sum()) / len(values))
 
 
+def half_mixed(router: hr.Router) -> hr.Router:
+    """Set a budget in the middle between two points of the path."""
+    cost = router.path_.cost
+    middles = (cost[1:] + cost[:-1]) / 2
+    for budget in middles[len(middles) // 2 :].tolist():
+        if 0.3 < router.path_.at(budget=budget).share < 0.7:
+            return router.with_budget(budget)
+    pytest.fail("nowhere on the path is there a choice")
+
+
 class Given:
     """A third party's estimator without any base class: its estimates are columns of the query, and need no fit."""
 
@@ -132,7 +145,7 @@ def given_table(seed: int = 0, n: int = 60) -> hr.Outcomes:
         quality=rng.uniform(size=(n, 3)),
         cost=cost,
         queries={
-            "before": rng.uniform(0.3, 0.7, (n, 3)) + [0.0, 0.1, 0.2],
+            "before": rng.uniform([0.3, 0.4, 0.5], [0.7, 0.8, 0.9], (n, 3)),
             "after": rng.uniform(0.2, 1.0, (n, 3)),
             "spread": rng.uniform(0.5, 2.0, n),
             "price": cost * rng.uniform(0.8, 1.2, (n, 3)),
@@ -228,11 +241,8 @@ def test_an_estimator_without_a_base_class_works_with_any_uncertainty(form: str)
 
 def test_each_query_is_decided_by_one_of_two_rules() -> None:
     table = given_table(2, 400)
-    router = hr.Router("small medium large".split(), quality=Given(), cost=GivenCost()).fit(table)
-    budget = float(np.quantile(router.path_.cost, 0.5)) + 1e-3
-    mixed = router.with_budget(budget)
-    assert 0.0 < mixed.point_.share < 1.0
-    assert mixed.point_.cost == pytest.approx(budget, abs=1e-12)
+    router = hr.Router(list(MODELS), quality=Given(), cost=GivenCost()).fit(table)
+    mixed = half_mixed(router)
     assert mixed.policy_.parameters == mixed.point_.parameters
     assert mixed.policy_.share == mixed.point_.share
     for row in range(0, 400, 8):
@@ -284,25 +294,17 @@ def test_calibration_never_sees_its_own_labels(rule: str) -> None:
     assert router.path_.quality.max() < 0.5 + STD_ERRORS * 0.5 / math.sqrt(len(table))
     # What decides later has seen them all.
     knowing = BeliefTable.held_out(table, router.quality_, router.cost_)
-    assert (
-        calibrate(
-            rule, knowing, settings=router.policy_.settings if hasattr(router, "policy_") else None
-        ).path.quality.max()
-        > 0.7
-    )
+    settings = rule_settings(rule, table)
+    assert calibrate(rule, knowing, settings=settings).path.quality.max() > 0.7
 
 
 def test_costs_are_estimated_without_their_labels() -> None:
     rng = np.random.default_rng(4)
-    table = (
-        coins(cost=rng.uniform(1.0, 9.0, (400, 3)))
-        if False
-        else hr.Outcomes(
-            models=MODELS,
-            quality=np.full((400, 3), 0.5),
-            cost=rng.uniform(1.0, 9.0, (400, 3)),
-            queries={"key": np.arange(400.0)},
-        )
+    table = hr.Outcomes(
+        models=MODELS,
+        quality=np.full((400, 3), 0.5),
+        cost=rng.uniform(1.0, 9.0, (400, 3)),
+        queries={"key": np.arange(400.0)},
     )
     router = hr.Router(rule="routing", quality=ConstantQuality(), cost=CostMemory()).fit(table)
     # The cheapest of three known costs would be 3 on average.
@@ -373,7 +375,7 @@ def test_another_fit_forgets_the_budget(table: hr.Outcomes) -> None:
     router = hr.Router(rule="routing").fit(table, budget=5.0)
     router.fit(table)
     with pytest.raises(ValueError, match="start: no budget yet"):
-        router.start("A question?")
+        router.start(QUESTION)
 
 
 def test_progress_reaches_one(table: hr.Outcomes) -> None:
@@ -466,8 +468,7 @@ def test_a_pickled_router_decides_the_same(router: hr.Router, table: hr.Outcomes
 
 
 def test_another_process_decides_the_same(router: hr.Router, tmp_path: Path) -> None:
-    mixed = router.with_budget(router.point_.cost + 1e-3)
-    assert 0.0 < mixed.point_.share < 1.0
+    mixed = half_mixed(router)
     queries = [{"hint": 0.1 * number, "text": f"Fresh {number}?"} for number in range(40)]
     (tmp_path / "router.pickle").write_bytes(pickle.dumps((mixed, queries)))
     program = (
@@ -495,7 +496,7 @@ def test_another_process_decides_the_same(router: hr.Router, tmp_path: Path) -> 
 
 
 def test_the_same_id_gets_the_same_decision(router: hr.Router, table: hr.Outcomes) -> None:
-    mixed = router.with_budget(router.point_.cost + 1e-3)
+    mixed = half_mixed(router)
     rules = {
         number: {mixed.start(query_of(table, row), id=f"id {number}").explain()["rule"] for row in range(3)}
         for number in range(40)
@@ -505,7 +506,7 @@ def test_the_same_id_gets_the_same_decision(router: hr.Router, table: hr.Outcome
 
 
 def test_without_an_id_the_query_is_its_own(router: hr.Router) -> None:
-    mixed = router.with_budget(router.point_.cost + 1e-3)
+    mixed = half_mixed(router)
     rules = set()
     for number in range(40):
         query = {"hint": 0.1 * number, "text": f"Fresh {number}?"}
@@ -513,14 +514,14 @@ def test_without_an_id_the_query_is_its_own(router: hr.Router) -> None:
         assert mixed.start(query).id == mixed.start(turned).id
         rules.add(mixed.start(query).explain()["rule"])
     assert len(rules) == 2
-    assert mixed.start("A question?").id == mixed.start({"text": "A question?"}).id
+    assert mixed.start(QUESTION).id == mixed.start({"text": QUESTION}).id
 
 
 # Sessions
 
 
 def test_a_session_by_hand(router: hr.Router) -> None:
-    session = router.start({"hint": 0.3, "text": "A question?"}, id="q-17")
+    session = router.start({"hint": 0.3, "text": QUESTION}, id="q-17")
     assert (session.id, session.cost, session.run, session.decision) == ("q-17", 0.0, (), None)
     first = session.next()
     assert first in MODELS
@@ -538,11 +539,11 @@ def test_a_session_by_hand(router: hr.Router) -> None:
 
 def test_the_last_answer_is_returned_if_it_is_asked_for(table: hr.Outcomes) -> None:
     router = hr.Router(answer="last").fit(table, budget=4.0)
-    session = router.start("A question?")
+    session = router.start(QUESTION)
     session.observe("large", {"answer": "right", "confidence": 9.0})
     session.observe("small", {"answer": "wrong", "confidence": -9.0})
     assert session.model == "small"
-    best = hr.Router().fit(table, budget=4.0).start("A question?")
+    best = hr.Router().fit(table, budget=4.0).start(QUESTION)
     best.observe("large", {"answer": "right", "confidence": 9.0})
     best.observe("small", {"answer": "wrong", "confidence": -9.0})
     assert best.model == "large"
@@ -552,7 +553,7 @@ def test_a_response_may_carry_its_cost() -> None:
     rng = np.random.default_rng(10)
     cost = rng.uniform(1.0, 2.0, (50, 3))
     table = some_table(10, 50, cost=cost, responses={"cost": cost})
-    session = hr.Router().fit(table, budget=1.6).start("A question?")
+    session = hr.Router().fit(table, budget=1.6).start(QUESTION)
     session.observe("small", {"cost": 1.25})
     assert session.cost == 1.25
     session.observe("large", {"cost": 1.5}, cost=1.75)
@@ -560,7 +561,7 @@ def test_a_response_may_carry_its_cost() -> None:
 
 
 def test_anything_but_a_mapping_is_the_answer(router: hr.Router) -> None:
-    session, other = router.start("A question?"), router.start("A question?")
+    session, other = router.start(QUESTION), router.start(QUESTION)
     session.observe("small", "right")
     other.observe("small", {"answer": "right"})
     assert (session.answer, other.answer) == ("right", {"answer": "right"})
@@ -568,7 +569,7 @@ def test_anything_but_a_mapping_is_the_answer(router: hr.Router) -> None:
 
 
 def test_what_was_observed_moves_the_estimates(router: hr.Router) -> None:
-    sure, unsure = (router.start({"hint": 0.0, "text": "A question?"}, id="q") for _ in range(2))
+    sure, unsure = (router.start({"hint": 0.0, "text": QUESTION}, id="q") for _ in range(2))
     sure.observe("small", {"confidence": 3.0})
     unsure.observe("small", {"confidence": -3.0})
     estimates = [[model["quality"] for model in session.explain()["models"]] for session in (sure, unsure)]
@@ -600,7 +601,7 @@ def test_an_observation_after_the_stop_is_taken_in(router: hr.Router, table: hr.
 
 
 def test_a_model_is_observed_once(router: hr.Router) -> None:
-    session = router.start("A question?")
+    session = router.start(QUESTION)
     session.observe("small", "right")
     with pytest.raises(ValueError, match="model: 'small' has been observed before in this session"):
         session.observe("small", "wrong")
@@ -622,7 +623,7 @@ def test_a_model_is_observed_once(router: hr.Router) -> None:
 def test_an_observation_that_is_refused_leaves_no_trace(
     model: Any, response: Any, cost: float | None, message: str, router: hr.Router
 ) -> None:
-    session = router.start("A question?", id="q")
+    session = router.start(QUESTION, id="q")
     before = session.explain()
     with pytest.raises(ValueError, match=message):
         session.observe(model, response, cost=cost)
@@ -632,16 +633,13 @@ def test_an_observation_that_is_refused_leaves_no_trace(
 
 @pytest.mark.xfail(strict=True, reason="the columns before the one that fails stay")
 def test_a_value_that_is_refused_leaves_no_trace(router: hr.Router) -> None:
-    session, other = (router.start("A question?", id="q") for _ in range(2))
+    session, other = (router.start(QUESTION, id="q") for _ in range(2))
+    for each in (session, other):
+        each.observe("small", {"answer": "right"})
     with pytest.raises(ValueError, match="abc"):
-        session.observe("small", {"confidence": 5.0, "answer": "right"} | {"confidence": "abc"})
-    session.observe("small", {"answer": "right"})
-    other.observe("small", {"answer": "right"})
-    assert session.explain() == other.explain()
-    with pytest.raises(ValueError, match="confidence"):
         session.observe("large", {"answer": "right", "confidence": "abc"})
-    session.observe("large", {"confidence": 0.5})
-    other.observe("large", {"confidence": 0.5})
+    for each in (session, other):
+        each.observe("large", {"confidence": 0.5})
     assert session.explain() == other.explain()
 
 
@@ -662,7 +660,7 @@ def test_an_explanation_is_ready_for_json_and_holds_no_text(router: hr.Router, t
 
 
 def test_an_explanation_says_what_was_believed_and_decided(router: hr.Router) -> None:
-    session = router.start("A question?", id="q-17", allowed=["small", "large"])
+    session = router.start(QUESTION, id="q-17", allowed=["small", "large"])
     session.observe("small", {"confidence": -0.2}, cost=1.5)
     following = session.next()
     explained = session.explain()
@@ -689,7 +687,7 @@ def test_an_explanation_without_an_id_holds_no_text(router: hr.Router) -> None:
 
 @pytest.mark.xfail(strict=True, reason="a tradeoff of minus infinity is not JSON")
 def test_an_explanation_of_the_cheapest_policy_is_ready_for_json(router: hr.Router) -> None:
-    session = router.with_budget(float(router.path_.cost.min())).start("A question?")
+    session = router.with_budget(float(router.path_.cost.min())).start(QUESTION)
     session.next()
     json.dumps(session.explain(), allow_nan=False)
 
@@ -737,13 +735,13 @@ def test_a_cap_that_is_overspent_stops() -> None:
 def test_a_cap_below_every_model_is_an_error(router: hr.Router) -> None:
     for cap in (0.0, 0.999):
         with pytest.raises(ValueError, match="max_cost: expected at least 1"):
-            router.start("A question?", max_cost=cap).next()
+            router.start(QUESTION, max_cost=cap).next()
     with pytest.raises(ValueError, match="max_cost: expected at least 3"):
-        router.start("A question?", max_cost=2.0, allowed=["medium", "large"]).next()
-    assert router.start("A question?", max_cost=math.inf).next() is not None
+        router.start(QUESTION, max_cost=2.0, allowed=["medium", "large"]).next()
+    assert router.start(QUESTION, max_cost=math.inf).next() is not None
     for refused in (-1.0, math.nan):
         with pytest.raises(ValueError, match=f"max_cost: expected a number >= 0, got {refused}"):
-            router.start("A question?", max_cost=refused)
+            router.start(QUESTION, max_cost=refused)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -759,8 +757,8 @@ def test_only_allowed_models_are_run(rule: str, table: hr.Outcomes) -> None:
 
 def test_no_allowed_model_is_an_error(router: hr.Router) -> None:
     with pytest.raises(ValueError, match="allowed: expected at least one model, as none has run yet"):
-        router.start("A question?", allowed=[]).next()
-    session = router.start("A question?", allowed=[])
+        router.start(QUESTION, allowed=[]).next()
+    session = router.start(QUESTION, allowed=[])
     session.observe("small", "right")
     assert session.next() is None
 
@@ -785,7 +783,7 @@ def test_a_failed_fit_leaves_no_policy(table: hr.Outcomes) -> None:
     with pytest.raises(ValueError, match="budget"):
         router.fit(table, budget=0.5)
     with pytest.raises(ValueError, match="start: no budget yet"):
-        router.start("A question?")
+        router.start(QUESTION)
 
 
 @pytest.mark.parametrize(
@@ -821,7 +819,7 @@ def test_settings_that_make_no_sense_are_refused(
         hr.Router(**settings).fit(table, budget=4.0)
 
 
-@pytest.mark.xfail(strict=True, reason="reaches the first attribute that isn't there", raises=AttributeError)
+@pytest.mark.xfail(strict=True, reason="the error does not name the argument")
 @pytest.mark.parametrize("settings", [{"quality": 3}, {"cost": "linear"}, {"quality": LinearQuality}])
 def test_what_is_no_estimator_is_refused(settings: dict[str, Any], table: hr.Outcomes) -> None:
     with pytest.raises(TypeError, match=next(iter(settings))):
@@ -834,22 +832,19 @@ def test_a_budget_and_a_target_are_too_much(table: hr.Outcomes) -> None:
 
 
 def test_a_router_without_a_fit_or_a_budget_says_so(table: hr.Outcomes) -> None:
-    unfitted: list[Callable[[], Any]] = [
-        lambda: hr.Router().with_budget(1.0),
-        lambda: hr.Router().with_quality_target(1.0),
-    ]
+    unfitted = [lambda: hr.Router().with_budget(1.0), lambda: hr.Router().with_quality_target(1.0)]
     for ask in unfitted:
         with pytest.raises(ValueError, match="the router is not fitted; call fit first"):
             ask()
     for router in (hr.Router(), hr.Router(rule="routing").fit(table)):
         with pytest.raises(ValueError, match=r"start: no budget yet; fit with budget=\.\.\. or quality_target"):
-            router.start("A question?")
+            router.start(QUESTION)
 
 
 def test_unknown_allowed_models_are_refused(router: hr.Router) -> None:
     for allowed in (["small", "huge"], ["huge"], "small"):
         with pytest.raises(ValueError, match=r"allowed: unknown model '(huge|s)'; known: 'small', 'medium', 'large'"):
-            router.start("A question?", allowed=allowed)
+            router.start(QUESTION, allowed=allowed)
 
 
 def test_a_table_without_rows_is_refused() -> None:
@@ -906,7 +901,7 @@ def test_an_estimator_that_gives_nonsense_is_refused(table: hr.Outcomes) -> None
             return np.full((len(responses), 3), self.value)
 
     for value in (math.nan, -1.0):
-        with pytest.raises(ValueError, match=r"cost: expected finite numbers"):
+        with pytest.raises(ValueError, match=r"cost: expected (finite )?numbers"):
             hr.Router(cost=Nonsense(value)).fit(table)
 
 
@@ -919,11 +914,11 @@ def test_the_estimators_that_were_passed_stay_unfitted(table: hr.Outcomes) -> No
     np.testing.assert_array_equal(router.quality_.mean_, table.mean_quality)
 
 
-# Defects of the reference implementation, by their numbers in docs/decisions or the issue that lists them
+# Defects of the reference implementation of cascade routing, by their numbers in the list of them
 
 
 def test_defect_2_the_signal_before_a_run_is_kept_after_it(router: hr.Router) -> None:
-    easy, hard = (router.start({"hint": hint, "text": "A question?"}, id="q") for hint in (-2.0, 2.0))
+    easy, hard = (router.start({"hint": hint, "text": QUESTION}, id="q") for hint in (-2.0, 2.0))
     for session in (easy, hard):
         session.observe("small", {"answer": "right", "confidence": 0.0})
     estimates = [{model["model"]: model["quality"] for model in s.explain()["models"]} for s in (easy, hard)]
@@ -931,21 +926,59 @@ def test_defect_2_the_signal_before_a_run_is_kept_after_it(router: hr.Router) ->
         assert estimates[0][name] > estimates[1][name] + 0.02
 
 
-def test_defect_5_the_mixture_is_not_inverted_and_works_on_fresh_queries() -> None:
-    # Queries that all look alike: single models are all there is, and one of three in four is a mixture.
-    quality = np.tile([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]], (10, 1))
-    alike = hr.Outcomes(models=["cheap", "dear"], quality=quality, cost=[1.0, 5.0])
-    for rule in ("routing", "cascade-routing", "index"):
-        router = hr.Router(rule=rule, quality=ConstantQuality(), cost=ConstantCost(), n_folds=2, uncertainty_scale=None)
-        router.fit(alike, budget=2.0)
-        cheap, dear = (rule_.select([0.5, 0.75], [1.0, 5.0]).next for rule_ in router.policy_.rules)
-        assert (cheap, dear) == (0, 1)
-        assert router.policy_.share == pytest.approx(0.75)
-        ran = [router.start({}, id=f"fresh {number}").next() for number in range(1000)]
-        share = ran.count("cheap") / 1000
-        assert abs(share - 0.75) < STD_ERRORS * math.sqrt(0.75 * 0.25 / 1000)
-        mean_cost = 1.0 * share + 5.0 * (1.0 - share)
-        assert abs(mean_cost - 2.0) < STD_ERRORS * 4.0 * math.sqrt(0.75 * 0.25 / 1000)
+class Alike:
+    """An estimator for which all queries look alike, and that needs no fit."""
+
+    def fit(self, queries: Mapping[str, Any], responses: hr.Responses, targets: Floats) -> Self:
+        return self
+
+    def predict(self, queries: Mapping[str, Any], responses: hr.Responses) -> hr.Belief:
+        return hr.Belief(np.tile([0.5, 0.75], (len(responses), 1)))
+
+
+def two_models(seed: int = 16, n: int = 400) -> hr.Outcomes:
+    rng = np.random.default_rng(seed)
+    return hr.Outcomes(models=["cheap", "dear"], quality=rng.random((n, 2)) < [0.5, 0.75], cost=[1.0, 5.0])
+
+
+def assert_budgets_are_met_by_a_mixture(router: hr.Router) -> None:
+    for budget in (1.5, 2.0, 3.5, 4.5):
+        chosen = router.with_budget(budget)
+        n_cheap = sum(chosen.start({}, id=f"fresh {number}").next() == "cheap" for number in range(1000))
+        share = (5.0 - budget) / 4.0
+        assert abs(n_cheap - 1000 * share) < STD_ERRORS * math.sqrt(1000 * share * (1.0 - share)), budget
+
+
+@pytest.mark.parametrize("rule", ["routing", "cascade-routing", "index"])
+def test_defect_5_the_mixture_is_not_inverted_and_works_on_fresh_queries(rule: str) -> None:
+    router = hr.Router(rule=rule, quality=Alike(), cost=ConstantCost()).fit(two_models(), budget=2.0)
+    cheap, dear = (each.select([0.5, 0.75], [1.0, 5.0]).next for each in router.policy_.rules)
+    assert (cheap, dear) == (0, 1)
+    # 3/4 * 1 + 1/4 * 5 = 2.
+    assert router.policy_.share == pytest.approx(0.75)
+    assert_budgets_are_met_by_a_mixture(router)
+
+
+@pytest.mark.xfail(strict=True, reason="each fold has crossings of its own, the fitted estimators have others")
+@pytest.mark.parametrize("rule", ["routing", "cascade-routing"])
+def test_defect_5_ties_that_cross_fitting_breaks_meet_the_budget_too(rule: str) -> None:
+    router = hr.Router(rule=rule, quality=ConstantQuality(), cost=ConstantCost()).fit(two_models())
+    assert_budgets_are_met_by_a_mixture(router)
+
+
+@pytest.mark.xfail(strict=True, reason="each fold has crossings of its own, the fitted estimators have others")
+def test_a_few_kinds_of_queries_meet_the_budget() -> None:
+    rng = np.random.default_rng(17)
+    kind = rng.choice(["prose", "code"], 800)
+    chances = np.where((kind == "prose")[:, None], [0.5, 0.75], [0.3, 0.9])
+    table = hr.Outcomes(
+        models=["cheap", "dear"], quality=rng.random((800, 2)) < chances, cost=[1.0, 5.0], queries={"kind": kind}
+    )
+    fitting, fresh = table.take(np.arange(400)), table.take(np.arange(400, 800))
+    router = hr.Router(rule="routing").fit(fitting)
+    for budget in (2.0, 2.5, 3.5, 4.5):
+        cost = costs_of(played(router.with_budget(budget), fresh))
+        assert abs(cost.mean() - budget) < STD_ERRORS * 2.0 * math.sqrt(1 / 400 + 1 / 400), budget
 
 
 def test_defect_6_an_infeasible_budget_is_an_error_and_a_slack_one_costs_nothing(table: hr.Outcomes) -> None:
@@ -986,7 +1019,7 @@ def test_defect_7_duplicates_are_kept_apart() -> None:
 
 
 def test_defect_7_an_answer_before_any_run_is_a_clear_error(router: hr.Router) -> None:
-    session = router.start("A question?")
+    session = router.start(QUESTION)
     for ask in (lambda: session.answer, lambda: session.model):
         with pytest.raises(ValueError, match=r"answer: no model has run yet; run the one that next\(\) names"):
             ask()

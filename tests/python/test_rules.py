@@ -382,6 +382,10 @@ def test_among_equal_tradeoffs_the_cheaper_wins() -> None:
     for rule in (hr.Routing(1.0), hr.CascadeRouting(1.0), hr.IndexRule(1.0)):
         assert rule.select([0.5, 0.75], [0.25, 0.5]).plan == (0,)
         assert rule.select([0.75, 0.5], [0.5, 0.25]).plan == (1,)
+    # Alike but for a cost that has no weight.
+    alike: dict[str, Any] = {"quality": [0.5] * 4, "cost": [0.5, 0.375, 0.25, 0.125], "variance": [0.25] * 4}
+    assert hr.CascadeRouting(0.0, max_depth=2).select(**alike).plan == (2, 3)
+    assert hr.CascadeRouting(0.0, max_depth=3).select(**alike, run=[1]).plan == (1, 2, 3)
     # Going on is worth exactly as much as stopping.
     for rule in (hr.Cascade(1.0), hr.CascadeRouting(1.0), hr.IndexRule(1.0)):
         assert rule.select([0.5, 0.75], [0.25, 0.25], run=[0]).next is None

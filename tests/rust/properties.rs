@@ -430,6 +430,8 @@ fn check_batch<R: Rule>(rule: &R, batch: &Batch<'_>) -> Result<(), TestCaseError
 }
 
 /// Weitzman's rule against dynamic programming over all adaptive policies, on a discretised problem.
+// The level's number lies between 0 and 300.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 #[test]
 fn index_rule_decides_as_dynamic_programming_does() {
     // Three boxes; the state is (which are open, best seen); the prize of box j is one of n equally likely normal quantiles.

@@ -48,12 +48,14 @@ class QueryFeatures:
             values = queries.get(name, np.full(n_queries, None, dtype=object))
             text = ["" if value is None else str(value) for value in values]
             if categories:
-                columns.append(np.array([[value == category for category in categories] for value in text], float))
+                indicators = [[value == category for category in categories] for value in text]
+                columns.append(np.array(indicators, dtype=np.float64).reshape(n_queries, len(categories)))
             else:
-                columns.append(np.log1p(np.array([[len(value), value.count("\n")] for value in text], float)))
+                sizes = [[len(value), value.count("\n")] for value in text]
+                columns.append(np.log1p(np.array(sizes, dtype=np.float64).reshape(n_queries, 2)))
         for name, logarithmic in self._logarithmic.items():
             numbers = np.asarray(queries.get(name, np.full(n_queries, np.nan)), dtype=np.float64)
-            columns.append(_scaled(numbers.reshape(n_queries, -1), logarithmic))
+            columns.append(_scaled(_flat(numbers), logarithmic))
         return np.hstack([np.empty((n_queries, 0)), *columns])
 
 
@@ -105,8 +107,12 @@ class ResponseFeatures:
         if kind == "text":
             absent = (seen == np.array(None, dtype=object)) | (seen == "")
             return [1.0 - absent.astype(np.float64), _agreements(seen)]
-        numbers = np.asarray(seen, dtype=np.float64).reshape(n, -1)
-        return [_scaled(numbers, kind == "large")]
+        return [_scaled(_flat(np.asarray(seen, dtype=np.float64)), kind == "large")]
+
+
+def _flat(values: FloatArray) -> FloatArray:
+    """Make one row per query, also where there is no query."""
+    return values.reshape(len(values), int(np.prod(values.shape[1:])))
 
 
 def _agreements(values: Column) -> FloatArray:

@@ -24,6 +24,9 @@ __all__ = ["LinearCost", "LinearQuality"]
 #: Ridge penalties tried, in units of the number of rows (features have unit variance).
 PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0])
 
+#: A row whose leverage is closer to 1 than this is fitted exactly, to rounding.
+LEAST_FREEDOM = 1e-10
+
 #: A feature whose standard deviation is below this fraction of its size is constant.
 CONSTANT = 1e-9
 
@@ -83,8 +86,8 @@ def fit_ridge(features: FloatArray, targets: FloatArray) -> Ridge:
     for penalty in PENALTIES:
         shrink = squares / (squares + n * penalty)
         fitted = left @ (shrink[:, None] * along)
-        leverage = np.minimum(1.0 / n + (left**2) @ shrink, 1.0 - 1.0 / (n + 1.0))
-        errors = (residuals - fitted) / (1.0 - leverage[:, None])
+        leverage = 1.0 / n + (left**2) @ shrink
+        errors = (residuals - fitted) / np.maximum(1.0 - leverage, LEAST_FREEDOM)[:, None]
         mean_square = np.mean(errors**2, axis=0)
         better = mean_square < best_error
         best_error = np.where(better, mean_square, best_error)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from headrace.arrays import FloatArray, IndexArray
-from headrace.belief_table import BeliefTable, fit_estimators
+from headrace.belief_table import BeliefTable
 from headrace.calibration import curve_area, walk
 from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator
 from headrace.outcomes import Outcomes
@@ -179,7 +179,7 @@ def compare(
     budgets = budget_grid(fitting.mean_cost[hull], highest=float(fitting.mean_cost.max()))
     n_folds = min(n_folds, fitting.n_queries // 2)
     table = BeliefTable.cross_fit(fitting, quality, cost, n_folds=n_folds, seed=seed)
-    held_out = BeliefTable.held_out(test, *fit_estimators(fitting, quality, cost))
+    held_out = BeliefTable.served(test, table.estimators, seed=seed)
     realised = [_interpolated(fitting, test, hull, budgets)]
     for method in methods:
         tell = None if progress is None else lambda share, method=method: progress(method, 0.5 * share)

@@ -1,7 +1,7 @@
 //! The normal distribution: density, tails, quantile, and the expected excess over a level.
 //!
-//! Accuracy: tails to a few units in the last place (they are `erfc` of the libm crate); the quantile to 1e-15 relative
-//! after one Halley step. Both are checked against mpmath in `tests/rust/golden.rs`.
+//! Accuracy: tails to 4 + z^2 units in the last place (they are `erfc` of the libm crate); the quantile to 1e-15 absolute, and
+//! relative beyond 1, after one Halley step. Both are checked against mpmath in `tests/rust/golden.rs`.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
@@ -41,7 +41,7 @@ pub fn unit_excess(z: f64) -> f64 {
 /// `ln unit_excess` is concave and decreasing, so that Newton's iterates, after the first, come down to the root from
 /// the right without overshooting.
 pub fn inverse_unit_excess(target: f64) -> f64 {
-    /// Beyond this the excess underflows.
+    /// Results end here: the excess is 1.5e-301, and not much later it underflows.
     const LARGEST: f64 = 37.0;
     if target > 40.0 {
         // unit_excess(z) - (-z) is below 1e-300 there.
@@ -61,7 +61,7 @@ pub fn inverse_unit_excess(target: f64) -> f64 {
     z
 }
 
-/// The z at which P(Z <= z) = `probability`, for a probability strictly between 0 and 1.
+/// The z at which P(Z <= z) = `probability`, for a probability from 1e-300 to 1 - 1e-16.
 ///
 /// Acklam's rational approximation (relative error 1.2e-9), then one step of Halley's method.
 pub fn quantile(probability: f64) -> f64 {

@@ -294,7 +294,7 @@ def independent_cases() -> list[Independent]:
         add("identical", [0.5] * k, [0.1] * k)
     for k in (3, 5, 11, 30):
         add("means within two sds", uniform(rng, 0, 2, k), [1.0] * k)
-    for k, sd in ((3, 0.5418), (5, 0.6501), (8, 0.8126), (30, 0.8126)):
+    for k, sd in ((3, 0.5418), (5, 0.6501), (8, 0.8126), (11, 0.8126), (30, 0.8126), (128, 0.8126)):
         # The sd at which the core's panels, whole in number, come out as wide as it allows; nearly its worst case.
         for mean in (0.0, 0.1):
             add(f"one of sd 1 at {mean} among sds of {sd}", [mean] + [0.0] * (k - 1), [1.0] + [sd] * (k - 1))

@@ -12,6 +12,9 @@ use crate::model_set::ModelSet;
 /// 99% two-sided quantile of Student's t with 7 degrees of freedom, for the mean of eight replicates.
 const STUDENT_7: f64 = 3.499;
 
+/// The fraction of a model's variance that counts as rounding of the factorisation.
+const EXPLAINED: f64 = 1e-13;
+
 /// A factor L of a covariance L L', row by row, with as many columns as the covariance has rank.
 #[derive(Debug, Clone, Default)]
 pub struct Factor {
@@ -37,13 +40,14 @@ impl Factor {
             if let Some(&j) = left.iter().find(|&&j| rest[j * k + j] < -tolerance) {
                 return Err(not_semidefinite(j, rest[j * k + j]));
             }
-            let at = (0..left.len()).fold(0, |best, i| {
-                let (a, b) = (left[best], left[i]);
-                if rest[b * k + b] > rest[a * k + a] { i } else { best }
+            // A model whose variance is explained, to rounding of its own size, has no part in the rest.
+            let open = (0..left.len()).filter(|&i| {
+                let own = left[i] * k + left[i];
+                rest[own] > EXPLAINED * covariance[own]
             });
-            let pivot = left[at];
-            let diagonal = rest[pivot * k + pivot];
-            if diagonal <= tolerance {
+            let highest = open
+                .reduce(|a, b| if rest[left[b] * k + left[b]] > rest[left[a] * k + left[a]] { b } else { a });
+            let Some(at) = highest else {
                 // No variance is left, so no covariance may be: |c_ij| <= sqrt(c_ii c_jj).
                 for &i in &left {
                     if let Some(&j) =
@@ -53,9 +57,9 @@ impl Factor {
                     }
                 }
                 break;
-            }
-            left.swap_remove(at);
-            let root = diagonal.sqrt();
+            };
+            let pivot = left.swap_remove(at);
+            let root = rest[pivot * k + pivot].sqrt();
             rows[pivot * k + rank] = root;
             for &i in &left {
                 rows[i * k + rank] = rest[i * k + pivot] / root;

@@ -95,32 +95,31 @@ const POINTS_PER_REPLICATE: usize = 1024;
 /// ```
 pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estimate> {
     let k = belief.n_models();
-    let all = ModelSet::first(k);
     let (quality, uncertainty) = (belief.quality(), belief.uncertainty());
-    match uncertainty {
-        Uncertainty::Correlated(covariance) => {
-            let factor = Factor::new(covariance, k)?;
-            if k <= 2 {
-                let mut pair = PairMax::default();
-                pair.reset(quality, uncertainty, uncertainty_scale);
-                return Ok(Estimate { value: value_of(&mut pair, all), error: 0.0 });
-            }
-            let mut evaluator = CorrelatedMax::new(POINTS_PER_REPLICATE);
-            evaluator.reset(quality, factor, uncertainty_scale);
-            Ok(evaluator.estimate(all))
+    let factor = match uncertainty {
+        Uncertainty::Correlated(covariance) => Factor::new(covariance, k)?,
+        _ => Factor::default(),
+    };
+    if k <= 2 {
+        let mut pair = PairMax::default();
+        pair.reset(quality, uncertainty, uncertainty_scale);
+        return Ok(Estimate { value: pair.value(), error: 0.0 });
+    }
+    Ok(match uncertainty {
+        Uncertainty::Certain => {
+            Estimate { value: quality.iter().copied().fold(f64::NEG_INFINITY, f64::max), error: 0.0 }
         }
-        Uncertainty::Independent(variance) if k > 2 => {
+        Uncertainty::Independent(variance) => {
             let mut evaluator = IndependentMax::default();
             evaluator.reset(quality, variance, uncertainty_scale);
-            Ok(Estimate { value: value_of(&mut evaluator, all), error: evaluator.slack() })
+            Estimate { value: value_of(&mut evaluator, ModelSet::first(k)), error: evaluator.slack() }
         }
-        _ if k <= 2 => {
-            let mut pair = PairMax::default();
-            pair.reset(quality, uncertainty, uncertainty_scale);
-            Ok(Estimate { value: value_of(&mut pair, all), error: 0.0 })
+        Uncertainty::Correlated(_) => {
+            let mut evaluator = CorrelatedMax::new(POINTS_PER_REPLICATE);
+            evaluator.reset(quality, factor, uncertainty_scale);
+            evaluator.estimate(ModelSet::first(k))
         }
-        _ => Ok(Estimate { value: quality.iter().copied().fold(f64::NEG_INFINITY, f64::max), error: 0.0 }),
-    }
+    })
 }
 
 /// v(set) by an evaluator, its members added in increasing order.

@@ -13,6 +13,7 @@ pub struct PairMax {
     mean: Vec<f64>,
     variance: Vec<f64>,
     covariance: Vec<f64>,
+    scale: f64,
 }
 
 /// The state of a set is one number: a set of one model is its index, and these stand for the other two sets.
@@ -23,25 +24,32 @@ impl PairMax {
     /// Takes a new belief, standard deviations multiplied by `scale`.
     pub fn reset(&mut self, quality: &[f64], uncertainty: Uncertainty<'_>, scale: f64) {
         let k = quality.len();
-        let square = scale * scale;
+        self.scale = scale;
         self.mean.clear();
         self.mean.extend_from_slice(quality);
         self.variance.clear();
         self.covariance.clear();
         match uncertainty {
             Uncertainty::Certain => self.variance.resize(k, 0.0),
-            Uncertainty::Independent(variance) => self.variance.extend(variance.iter().map(|v| v * square)),
+            Uncertainty::Independent(variance) => self.variance.extend_from_slice(variance),
             Uncertainty::Correlated(covariance) => {
-                self.variance.extend((0..k).map(|j| covariance[j * k + j] * square));
-                self.covariance.extend(covariance.iter().map(|v| v * square));
+                self.variance.extend((0..k).map(|j| covariance[j * k + j]));
+                self.covariance.extend_from_slice(covariance);
             }
         }
     }
 
+    /// v of the first model and, if there are two, of both.
+    pub fn value(&self) -> f64 {
+        let gain = if self.mean.len() > 1 { self.gain_over(0, 1) } else { 0.0 };
+        self.mean.first().map_or(f64::NEG_INFINITY, |mean| mean + gain)
+    }
+
     fn gain_over(&self, member: usize, model: usize) -> f64 {
         let covariance = self.covariance.get(member * self.mean.len() + model).copied().unwrap_or(0.0);
-        let variance = self.variance[model] + self.variance[member] - 2.0 * covariance;
-        excess(self.mean[model], variance.max(0.0).sqrt(), self.mean[member])
+        // Each difference alone is exact where the correlation is near one; the sum minus twice the covariance cancels.
+        let variance = (self.variance[model] - covariance) + (self.variance[member] - covariance);
+        excess(self.mean[model], self.scale * variance.max(0.0).sqrt(), self.mean[member])
     }
 }
 
@@ -81,7 +89,7 @@ impl ExpectedMax for PairMax {
     }
 
     fn excess(&mut self, model: usize, level: f64) -> f64 {
-        excess(self.mean[model], self.variance[model].sqrt(), level)
+        excess(self.mean[model], self.scale * self.variance[model].max(0.0).sqrt(), level)
     }
 
     fn gain_bound(&self, member: usize, model: usize) -> f64 {

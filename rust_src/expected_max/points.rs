@@ -1,8 +1,8 @@
 //! Points of the standard normal distribution in up to 128 dimensions, spread more evenly than random ones.
 //!
 //! Eight replicates of one Sobol sequence, each shifted by its own random bits (fixed seed), mapped through the normal
-//! quantile, and centred per dimension. Within a replicate the points are a digital net; the replicates are independent
-//! but for the centring, so that the spread of their means estimates the error.
+//! quantile, and centred per replicate and dimension, which makes the linear part of any function exact. Within a replicate
+//! the points are a digital net; the replicates are independent, so that the spread of their means estimates the error.
 
 use super::sobol_directions::SOBOL_DIRECTIONS;
 use crate::normal::quantile;
@@ -72,9 +72,11 @@ fn column(dimension: usize, per_replicate: usize) -> Vec<f64> {
             coordinate ^= directions[(index + 1).trailing_zeros() as usize % BITS];
         }
     }
-    let mean = column.iter().sum::<f64>() / column.len() as f64;
-    for z in &mut column {
-        *z -= mean;
+    for replicate in column.chunks_exact_mut(per_replicate) {
+        let mean = replicate.iter().sum::<f64>() / replicate.len() as f64;
+        for z in replicate {
+            *z -= mean;
+        }
     }
     column
 }

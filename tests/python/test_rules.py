@@ -922,6 +922,8 @@ def test_expected_max_of_correlated_models_states_an_honest_error() -> None:
     value, error = hr.expected_max([0.5] * 3, covariance=covariance, with_error=True)
     assert 0 < error < 1e-3
     assert abs(value - exact) <= error
+    wide = hr.expected_max([0.5] * 3, covariance=covariance / 4, uncertainty_scale=2.0)
+    assert wide == pytest.approx(value, abs=1e-12)
     pair, none = hr.expected_max([0.5, 0.5], covariance=covariance[:2, :2], with_error=True)
     assert pair == pytest.approx(0.5 + 0.2 * math.sqrt(0.5) * TWO, abs=1e-14)
     assert none == 0.0

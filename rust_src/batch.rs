@@ -60,6 +60,8 @@ pub enum BatchUncertainty<'a> {
 pub struct Batch<'a> {
     /// Number of queries.
     pub n_queries: usize,
+    /// Number of models.
+    pub n_models: usize,
     /// Means, k per query.
     pub quality: Rows<'a>,
     /// Uncertainty.

@@ -246,8 +246,8 @@ def curve_area(cost: FloatArray, quality: FloatArray, lowest: float, highest: fl
     # Piece by piece, the parts outside of the range cut off; a step has no width, so it adds nothing.
     width = np.diff(cost)
     from_cost, to_cost = np.clip(cost[:-1], lowest, highest), np.clip(cost[1:], lowest, highest)
-    slope = np.divide(np.diff(quality), width, out=np.zeros_like(width), where=width > 0.0)
-    middle = quality[:-1] + slope * (0.5 * (from_cost + to_cost) - cost[:-1])
+    reach = 0.5 * (from_cost + to_cost) - cost[:-1]
+    middle = quality[:-1] + np.diff(quality) * np.divide(reach, width, out=np.zeros_like(width), where=width > 0.0)
     return float(np.sum((to_cost - from_cost) * middle) / (highest - lowest))
 
 
@@ -409,7 +409,8 @@ def budget_path(stops: Stops, n_queries: int) -> BudgetPath:
     parameter, place = np.unique(np.concatenate([stops.lower, stops.upper]), return_inverse=True)
 
     def mean(values: npt.NDArray[np.float64] | IntArray) -> FloatArray:
-        steps = np.bincount(place, weights=np.concatenate([values, -values]), minlength=len(parameter))
-        return np.asarray(np.cumsum(steps)[:-1] / n_queries)
+        steps = np.bincount(place, weights=np.concatenate([-values, values]), minlength=len(parameter))
+        # Summed from the cheap end, where the sums are small, so that rounding is small there.
+        return np.asarray(np.cumsum(steps[::-1])[::-1][1:] / n_queries)
 
     return BudgetPath(parameter[:-1], mean(stops.cost), mean(stops.quality), mean(stops.n_runs), n_queries)

@@ -346,7 +346,8 @@ class Router:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}; got {getattr(self, name)!r}")
         for name in ("quality", "cost"):
             estimator = getattr(self, name)
-            if estimator is not None and not isinstance(estimator, QualityEstimator):
+            # A class has its methods, too, but is not yet an estimator.
+            if estimator is not None and (isinstance(estimator, type) or not isinstance(estimator, QualityEstimator)):
                 raise TypeError(f"{name}: expected an estimator with fit and predict, got {estimator!r}")
         if not isinstance(self.n_folds, int) or self.n_folds < 2:
             raise ValueError(f"n_folds: expected an int >= 2, got {self.n_folds!r}")

@@ -61,13 +61,19 @@ pub fn read_order(order: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<usize
     let Some(order) = order else { return Ok(None) };
     let wanted = "a sequence of different model indices";
     let refusal = || wrong_type("order", wanted, &type_name(order));
+    let refusal_of = |model: &Bound<'_, PyAny>| {
+        let got = format!("{} among them", type_name(model));
+        move || wrong_type("order", wanted, &got)
+    };
     if not_numbers(order) {
         return Err(refusal());
     }
     let mut models = Vec::new();
     for model in order.try_iter().map_err(|error| instead(order.py(), error, refusal))? {
         not_endless("order", models.len())?;
-        models.push(at_least("order", 0, whole(&model?)?)?);
+        let model = model?;
+        let index = whole(&model).map_err(|error| instead(order.py(), error, refusal_of(&model)))?;
+        models.push(at_least("order", 0, index)?);
     }
     Ok(Some(models))
 }

@@ -19,8 +19,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// Most threads that a call may ask for: far beyond what helps, and short of what breaks.
 const MOST_THREADS: i64 = 1024;
 
-/// Batches up to this size run on the calling thread's time without looking for Ctrl-C.
-const SMALL: usize = 16;
+/// Batches of up to this many rows, of up to this many models, are done before a signal could be looked for.
+const SMALL: (usize, usize) = (16, 12);
 
 /// The arguments of a batch, as arrays of float64.
 pub struct BatchArguments<'py> {
@@ -94,6 +94,7 @@ impl<'py> BatchArguments<'py> {
         };
         Ok(Batch {
             n_queries: self.n,
+            n_models: self.k,
             quality: rows("quality", &self.quality, self.k, 1)?,
             uncertainty,
             cost: rows("cost", &self.cost, self.k, 1)?,
@@ -155,7 +156,7 @@ fn caps_of(caps: &Bound<'_, PyAny>, n: usize) -> PyResult<Vec<f64>> {
 /// `work` gets a flag that says when to stop early; what it returns then is dropped.
 pub fn detached<T: Send>(
     py: Python<'_>,
-    n: usize,
+    batch: &Batch<'_>,
     threads: Option<i64>,
     work: impl FnOnce(&AtomicBool) -> T + Send,
 ) -> PyResult<T> {
@@ -169,7 +170,7 @@ pub fn detached<T: Send>(
     };
     let pool = pool.map_err(|error| PyRuntimeError::new_err(format!("threads: {error}")))?;
     let run = || pool.run(|| work(&cancelled));
-    if n <= SMALL {
+    if batch.n_queries <= SMALL.0 && batch.n_models <= SMALL.1 {
         return Ok(py.detach(run));
     }
     let failed = || PyRuntimeError::new_err("a worker thread ended without a result");

@@ -254,7 +254,7 @@ impl Rule {
         let next =
             |decision: &rule::Decision| decision.next.and_then(|j| i32::try_from(j).ok()).unwrap_or(-1);
         let work = |cancelled: &AtomicBool| with_rule!(&self.0, rule => select_batch(rule, &batch, &mut out, next, cancelled));
-        detached(py, batch.n_queries, threads, work)??;
+        detached(py, &batch, threads, work)??;
         Ok(out.into_pyarray(py))
     }
 
@@ -321,7 +321,7 @@ impl Rule {
             return Err(wrong_value("upper", &wanted, &upper[row].to_string()));
         }
         let work = |cancelled: &AtomicBool| with_rule!(&self.0, rule => profile_batch(rule, &batch, &lower, &upper, cancelled));
-        let pieces = detached(py, batch.n_queries, threads, work)??;
+        let pieces = detached(py, &batch, threads, work)??;
         let next = |piece: &Piece| piece.next.and_then(|j| i32::try_from(j).ok()).unwrap_or(-1);
         let column = |f: fn(&Piece) -> f64| {
             pieces.iter().map(|(_, piece)| f(piece)).collect::<Vec<_>>().into_pyarray(py)

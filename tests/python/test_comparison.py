@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 import headrace as hr
-from headrace.belief_table import BeliefTable, fit_estimators
+from headrace.belief_table import BeliefTable
 from headrace.calibration import Stops, walk
 from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, LinearQuality
 from headrace.evaluation import Comparison, compare
@@ -218,7 +218,7 @@ def test_what_a_method_realises_is_what_its_walk_says(
     """Calibrate by hand for each budget, then look at one test query after the other."""
     fitting, test = digits
     table = BeliefTable.cross_fit(fitting, LinearQuality(), LinearCost(), n_folds=5, seed=0)
-    held_out = BeliefTable.held_out(test, *fit_estimators(fitting, LinearQuality(), LinearCost()))
+    held_out = BeliefTable.served(test, table.estimators, seed=0)
     for name, answer in (("threshold-cascade", "last"), ("cascade-routing", "best")):
         calibration = calibrate(name, table, settings=rule_settings(name, fitting), answer=answer)
         stops = walk(make_rule(name, 0.0, calibration.settings), test, held_out, answer=answer)
@@ -263,7 +263,6 @@ def test_a_budget_below_the_cheapest_policy_gets_that_policy() -> None:
     assert routing.excess == 0.0 or routing.feasible[-1]
 
 
-@pytest.mark.xfail(strict=True, reason="the path's sum drifts, and this compares without a tolerance")
 def test_the_cost_of_the_cheapest_model_is_a_feasible_budget() -> None:
     for seed in range(10):
         assert compare(*two_models(seed, dear=1000.0), methods=["routing"])["routing"].feasible.all()
@@ -300,17 +299,27 @@ def one_query_per_group(seed: int) -> tuple[hr.Outcomes, hr.Outcomes]:
     return table.take(np.arange(120)), table.take(np.arange(120, 240))
 
 
+class Hinted:
+    """Needs no fit, so that it doesn't matter which fold's estimators serve a query."""
+
+    def fit(self, queries: Any, responses: hr.Responses, targets: Floats) -> Self:
+        return self
+
+    def predict(self, queries: Any, responses: hr.Responses) -> hr.Belief:
+        return hr.Belief(np.clip(0.15 * (np.array([2.0, 5.0]) - queries["hint"][:, None]), 0.0, 1.0))
+
+
 def test_groups_are_resampled_whole() -> None:
     fitting, test = one_query_per_group(3)
     doubled = test.take(np.repeat(np.arange(120), 2))
-    once = compare(fitting, test, methods=["routing"])
-    twice = compare(fitting, doubled, methods=["routing"])
+    once = compare(fitting, test, methods=["routing"], quality=Hinted())
+    twice = compare(fitting, doubled, methods=["routing"], quality=Hinted())
     # A second copy of every query in its group adds nothing ...
     for name in (LINEAR, "routing"):
         np.testing.assert_allclose(twice[name].resampled, once[name].resampled, atol=1e-12)
         assert twice[name].interval == pytest.approx(once[name].interval, abs=1e-12)
     # ... but seems to, where copies count as queries of their own.
-    apart = compare(fitting, dataclasses.replace(doubled, groups=None), methods=["routing"])
+    apart = compare(fitting, dataclasses.replace(doubled, groups=None), methods=["routing"], quality=Hinted())
     ratio = apart["routing"].resampled.std() / once["routing"].resampled.std()
     assert ratio == pytest.approx(math.sqrt(0.5), abs=0.08)
 
@@ -353,7 +362,6 @@ def with_a_hole(table: hr.Outcomes) -> hr.Outcomes:
     return dataclasses.replace(table, quality=quality)
 
 
-@pytest.mark.xfail(strict=True, reason="not checked")
 @pytest.mark.parametrize(
     ("change", "argument"),
     [
@@ -371,14 +379,12 @@ def test_tables_that_do_not_fit_are_refused(
         compare(*change(*digits), methods=["routing"])
 
 
-@pytest.mark.xfail(strict=True, reason="a KeyError", raises=KeyError)
 @pytest.mark.parametrize("methods", [["lottery"], "routing"])
 def test_unknown_methods_are_refused(methods: Any, digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:
     with pytest.raises((ValueError, TypeError), match="methods: "):
         compare(*digits, methods=methods)
 
 
-@pytest.mark.xfail(strict=True, reason="divides by a budget of zero", raises=RuntimeWarning)
 def test_a_model_may_be_free(digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:
     free = [dataclasses.replace(part, cost=[2.0, 0.0, 1.0]) for part in digits]
     result = compare(*free, methods=["routing"])

@@ -403,14 +403,9 @@ def test_select_takes_numbers_of_any_size(problem: tuple[dict[str, Any], float, 
             assert rule.select_batch(**batch).tolist() == [-1 if decision.next is None else decision.next]
 
 
-UNSAFE = pytest.mark.xfail(
-    run=False, reason="falling ends panic, and IndexRule doesn't end where variances are near rounding"
-)
-
-
 @pytest.mark.parametrize(
     "kind",
-    [pytest.param(kind, marks=UNSAFE if kind in {"IndexRule", "ThresholdCascade"} else ()) for kind in KINDS],
+    list(KINDS),
 )
 @given(problem=problems(), ends=st.lists(cost_weights, min_size=2, max_size=2), scale=magnitude)
 @examples
@@ -460,7 +455,6 @@ def comes_back(call: str) -> None:
     assert run.stdout.endswith("came back\n"), run.stderr[-2000:]
 
 
-@pytest.mark.xfail(run=False, reason="the walk over levels steps by less than floating point resolves")
 @pytest.mark.parametrize("variance", [1e-32, 1e-33])
 def test_a_profile_at_variances_near_rounding_comes_back(variance: float) -> None:
     model = f"[[1.0, 1.0]], [0.1, 0.2], variance=[{variance}, {variance}]"

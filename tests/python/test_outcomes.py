@@ -22,6 +22,7 @@ from hypothesis import given
 
 import headrace.outcomes
 import headrace.readers
+import headrace.responses
 from headrace.outcomes import Outcomes
 from headrace.responses import Responses
 
@@ -1190,6 +1191,6 @@ def test_missing_narwhals_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_docstrings_run() -> None:
-    result = doctest.testmod(headrace.outcomes)
-    assert result.failed == 0
-    assert result.attempted > 25
+    results = [doctest.testmod(module) for module in (headrace.outcomes, headrace.responses)]
+    assert [result.failed for result in results] == [0, 0]
+    assert all(result.attempted > 5 for result in results)

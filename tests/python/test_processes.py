@@ -44,6 +44,8 @@ rng = np.random.default_rng(0)
 quality = 0.5 + 1e-3 * rng.random((n, k))
 cost = 0.1 + 0.01 * rng.random(k)
 variance = 0.1 + 0.01 * rng.random(k)
+factor = rng.normal(size=(k, k))
+covariance = 0.1 * factor @ factor.T / k
 sent = []
 
 def interrupt():
@@ -68,8 +70,9 @@ except KeyboardInterrupt:
         "hr.CascadeRouting(0.002).select_batch(quality, cost, variance=variance)",
         "hr.CascadeRouting(0.002).select_batch(quality, cost, variance=variance, threads=2)",
         "hr.CascadeRouting(0.002).profile_batch(quality, cost, variance=variance, lower=[0.0] * n, upper=[1.0] * n)",
+        "hr.CascadeRouting(0.002, node_limit=10**7).select_batch(quality[:16], cost, covariance=covariance)",
     ],
-    ids=["all cores", "two threads", "profile"],
+    ids=["all cores", "two threads", "profile", "few rows"],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="no process signals itself there")
 def test_ctrl_c_ends_a_long_batch(call: str) -> None:
@@ -114,7 +117,6 @@ def test_rules_and_decisions_cross_to_a_spawned_process() -> None:
     assert hashes == [hash(rule) for rule in RULES]
 
 
-@pytest.mark.xfail(run=False, reason="a forked child waits for the threads that its parent had")
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill") or sys.platform == "win32", reason="no fork")
 def test_a_forked_process_decides_batches() -> None:
     code = """

@@ -328,6 +328,7 @@ proptest! {
         let allowed: Vec<ModelSet> = fit.iter().map(|c| c.allowed.union(ModelSet::first(k).minus(c.run))).collect();
         let batch = Batch {
             n_queries: fit.len(),
+            n_models: k,
             quality: Rows::each(&quality, k),
             uncertainty: BatchUncertainty::Independent(Rows::each(&variance, k)),
             cost: Rows::each(&cost, k),

@@ -16,10 +16,10 @@ import numpy as np
 
 from headrace.arrays import FloatArray, IndexArray
 from headrace.belief_table import BeliefTable
-from headrace.calibration import curve_area, walk
+from headrace.calibration import ROUNDING, curve_area, walk
 from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator
 from headrace.outcomes import Outcomes
-from headrace.policy import make_rule
+from headrace.policy import RULES, make_rule
 from headrace.router import calibrate, rule_settings
 
 __all__ = ["METHODS", "Comparison", "MethodResult", "compare"]
@@ -161,7 +161,8 @@ def compare(
     Raises
     ------
     ValueError
-        One model only, or models that all cost the same: there is nothing to trade.
+        An unknown method; missing cells; different models in the two parts; one model only, or models that all cost the
+        same: there is nothing to trade.
 
     Examples
     --------
@@ -172,6 +173,14 @@ def compare(
     >>> result["cascade-routing"].area > result["linear interpolation"].area
     True
     """
+    if isinstance(methods, str) or (unknown := [name for name in methods if name not in RULES]):
+        got = repr(methods) if isinstance(methods, str) else repr(unknown[0])
+        raise ValueError(f"methods: expected a sequence of {', '.join(RULES)}; got {got}")
+    for name, part in (("fitting", fitting), ("test", test)):
+        if part.missing:
+            raise ValueError(f"{name}: expected a complete table, got {part.missing} missing cells; see complete()")
+    if test.models != fitting.models:
+        raise ValueError(f"test: expected the models of the fitting part, {fitting.models}, got {test.models}")
     if fitting.n_models < 2 or not fitting.mean_cost.min() < fitting.mean_cost.max():
         raise ValueError("fitting: expected at least two models of different mean cost; there is nothing to trade")
     quality, cost = quality or LinearQuality(), cost or LinearCost()
@@ -267,7 +276,7 @@ def _realise(
         mix(stops.cost),
         mix(stops.quality),
         mix(stops.n_runs.astype(np.float64)),
-        budgets >= least,
+        budgets >= least * (1.0 - ROUNDING),
         calibration.settings.get("uncertainty_scale"),
     )
 
@@ -287,7 +296,8 @@ def _summaries(realised: Sequence[_Realised], test: Outcomes, budgets: FloatArra
         resampled = np.array(
             [area(c, q) for c, q in zip(weights @ method.cost.T, weights @ method.quality.T, strict=True)]
         )
-        over = np.maximum(cost / budgets - 1.0, 0.0)[method.feasible]
+        judged = method.feasible & (budgets > 0.0)
+        over = np.maximum(cost[judged] / budgets[judged] - 1.0, 0.0)
         results.append(
             MethodResult(
                 method.name,

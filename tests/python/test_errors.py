@@ -459,15 +459,19 @@ def test_settings_out_of_range_are_refused(kind: str, settings: dict[str, Any], 
     value_error(text).check(lambda: getattr(hr, kind)(**LEAST[kind] | settings))
 
 
-# Counts that no unsigned integer holds.
+# Counts below their range. One beyond any number of models is no mistake: it limits nothing.
 NEGATIVE = [
     ("Cascade", {"max_depth": -1}),
     ("CascadeRouting", {"max_depth": -1}),
     ("CascadeRouting", {"node_limit": -1}),
     ("Cascade", {"order": [0, -1]}),
     ("ThresholdCascade", {"order": [0, -1]}),
-    ("Cascade", {"max_depth": 10**30}),
 ]
+
+
+def test_a_depth_beyond_any_number_limits_nothing() -> None:
+    decision = hr.Cascade(0.1, max_depth=10**30).select([0.6, 0.6, 0.9], [0.1, 0.1, 0.4])
+    assert decision == hr.Cascade(0.1, max_depth=3).select([0.6, 0.6, 0.9], [0.1, 0.1, 0.4])
 
 
 @pytest.mark.parametrize(("kind", "settings"), NEGATIVE)

@@ -5,6 +5,7 @@
 
 mod arrays;
 mod batch;
+mod belief;
 mod decision;
 mod errors;
 mod rules;

@@ -8,86 +8,19 @@ use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::arrays::{Kinds, array, at_least, read_models, read_numbers, read_order, shape_text, whole};
+use super::arrays::{at_least, read_models, read_numbers, read_order, whole};
 use super::batch::{BatchArguments, Given, detached, per_query};
+use super::belief::BeliefArguments;
 use super::decision::Decision;
 use super::errors::wrong_value;
 use crate::batch::{profile_batch, select_batch};
-use crate::belief::{Belief, Uncertainty};
 use crate::calibrate::Piece;
-use crate::error::Result;
 use crate::rule::{self, PlanRule, Rule as _, Workspace};
 use crate::search::{Limits, Problem};
 
 thread_local! {
     /// Buffers of this thread's single decisions.
     static BUFFERS: RefCell<(Workspace, BeliefArguments)> = RefCell::default();
-}
-
-/// The numbers of one decision, copied from Python.
-#[derive(Default)]
-pub struct BeliefArguments {
-    quality: Vec<f64>,
-    spread: Vec<f64>,
-    cost: Vec<f64>,
-    kind: Spread,
-}
-
-#[derive(Default, Clone, Copy)]
-enum Spread {
-    #[default]
-    None,
-    Variance,
-    Covariance,
-}
-
-impl BeliefArguments {
-    /// Copies the arguments of a belief.
-    pub fn read(
-        &mut self,
-        quality: &Bound<'_, PyAny>,
-        variance: Option<&Bound<'_, PyAny>>,
-        covariance: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        self.quality.clear();
-        self.spread.clear();
-        read_numbers("quality", quality, &mut self.quality)?;
-        let k = self.quality.len();
-        self.kind = match (variance, covariance) {
-            (None, None) => Spread::None,
-            (Some(variance), None) => {
-                read_numbers("variance", variance, &mut self.spread)?;
-                Spread::Variance
-            }
-            (None, Some(covariance)) => {
-                let matrix = array::<f64>("covariance", covariance, Kinds::Numbers)?;
-                if numpy::PyUntypedArrayMethods::shape(&*matrix) != [k, k] {
-                    let got = shape_text(numpy::PyUntypedArrayMethods::shape(&*matrix));
-                    return Err(wrong_value(
-                        "covariance",
-                        &format!("shape ({k}, {k})"),
-                        &format!("shape {got}"),
-                    ));
-                }
-                self.spread.extend(matrix.as_array().iter());
-                Spread::Covariance
-            }
-            (Some(_), Some(_)) => {
-                return Err(wrong_value("covariance", "None where a variance is given", "both"));
-            }
-        };
-        Ok(())
-    }
-
-    /// The belief that the core works on.
-    pub fn belief(&self) -> Result<Belief<'_>> {
-        let uncertainty = match self.kind {
-            Spread::None => Uncertainty::Certain,
-            Spread::Variance => Uncertainty::Independent(&self.spread),
-            Spread::Covariance => Uncertainty::Correlated(&self.spread),
-        };
-        Belief::new(&self.quality, uncertainty)
-    }
 }
 
 /// Any of the rules.

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::{Bound, IntoPyObjectExt, PyAny};
 
-use super::rules::BeliefArguments;
+use super::belief::BeliefArguments;
 use crate::rule::check_uncertainty_scale;
 
 /// Expected maximum of normal qualities: v(S) of the set of all models given.

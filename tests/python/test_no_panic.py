@@ -177,7 +177,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray[Any, Any]:
 
 
 def things() -> st.SearchStrategy[object]:
-    """Build anything at all; made anew for every example, as some of it changes when read."""
+    """Make anything at all: anew for every example, as some of it changes when read."""
     errors = st.sampled_from([ValueError, TypeError, ZeroDivisionError, RecursionError, StopIteration, OSError])
     bites = st.one_of(
         st.builds(Raises, errors),
@@ -223,6 +223,9 @@ def indices() -> st.SearchStrategy[object]:
 
 OMITTED = object()
 
+# Strategies are made once: to make one takes longer than to draw from it.
+anything = things()
+
 
 def mangled(valid: dict[str, object]) -> st.SearchStrategy[dict[str, object]]:
     """Take valid arguments and put anything in the place of up to three of them."""
@@ -231,7 +234,7 @@ def mangled(valid: dict[str, object]) -> st.SearchStrategy[dict[str, object]]:
         merged = valid | changes
         return {name: value for name, value in merged.items() if value is not OMITTED}
 
-    return st.dictionaries(st.sampled_from(sorted(valid)), things(), min_size=1, max_size=3).map(put)
+    return st.dictionaries(st.sampled_from(sorted(valid)), anything, min_size=1, max_size=3).map(put)
 
 
 SINGLE: dict[str, object] = {
@@ -246,6 +249,7 @@ SINGLE: dict[str, object] = {
 BATCH = SINGLE | {"quality": np.array([[0.5, 0.6, 0.4], [0.3, 0.2, 0.9]]), "threads": OMITTED}
 LONG_BATCH = BATCH | {"quality": np.tile([0.5, 0.6, 0.4], (70, 1))}
 INTERVAL: dict[str, object] = {"lower": np.zeros(2), "upper": np.array([math.inf, 2.0])}
+MANGLED_PROFILE = mangled(BATCH | INTERVAL)
 rules = st.sampled_from(RULES)
 
 
@@ -263,7 +267,7 @@ def test_select_takes_anything(rule: hr.Rule, arguments: dict[str, object]) -> N
     assert isinstance(result, hr.Decision | Exception)
 
 
-@given(rules, st.lists(things(), max_size=3), things(), indices(), indices())
+@given(rules, st.lists(anything, max_size=3), anything, indices(), indices())
 @examples
 def test_select_takes_anything_everywhere(
     rule: hr.Rule, args: list[object], spread: object, run: object, allowed: object
@@ -286,14 +290,14 @@ def test_select_batch_takes_anything(rule: hr.Rule, arguments: dict[str, object]
 @examples
 def test_profile_batch_takes_anything(kind: str, data: st.DataObject) -> None:
     rule = data.draw(st.sampled_from([rule for rule in RULES if type(rule).__name__ == kind]))
-    arguments = data.draw(mangled(BATCH | INTERVAL))
+    arguments = data.draw(MANGLED_PROFILE)
     result = outcome(rule.profile_batch, **few_threads(arguments))
     assert isinstance(result, tuple | Exception)
 
 
 @given(
     mangled({name: SINGLE[name] for name in ("quality", "variance", "covariance")} | {"uncertainty_scale": 1.0}),
-    things(),
+    anything,
 )
 @examples
 def test_expected_max_takes_anything(arguments: dict[str, object], flag: object) -> None:
@@ -312,13 +316,15 @@ CONSTRUCTORS: dict[str, dict[str, object]] = {
     | {"status": "optimal", "gap": 0.0, "n_nodes": 1},
 }
 
+MANGLED_SETTINGS = {name: mangled(valid) for name, valid in CONSTRUCTORS.items()}
+
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
 @given(data=st.data())
 @examples
 def test_constructors_take_anything(name: str, data: st.DataObject) -> None:
-    made = outcome(getattr(hr, name), **data.draw(mangled(CONSTRUCTORS[name])))
-    other = data.draw(things())
+    made = outcome(getattr(hr, name), **data.draw(MANGLED_SETTINGS[name]))
+    other = data.draw(anything)
     assert isinstance(made, getattr(hr, name) | Exception)
     for use in (repr, hash, lambda thing: thing == other, lambda thing: thing.__reduce__()):
         outcome(use, made)
@@ -328,7 +334,7 @@ def test_constructors_take_anything(name: str, data: st.DataObject) -> None:
             outcome(method, other)
 
 
-@given(things(), things())
+@given(anything, anything)
 @examples
 def test_the_base_class_takes_anything(first: object, second: object) -> None:
     assert isinstance(outcome(hr.Rule, first, x=second), Exception)

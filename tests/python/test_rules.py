@@ -787,6 +787,14 @@ def test_a_profile_by_hand() -> None:
     assert rows == [[[-math.inf, -0.5, 1], [-0.5, math.inf, -1]]]
 
 
+def test_a_profile_of_the_index_rule_finds_a_model_that_leads_in_the_middle_only() -> None:
+    # Model 0 is cheap and may turn out good; between levels of 0.5 and 0.65 model 1 leads, almost surely 0.8.
+    batch = {"quality": [[0.5, 0.8]], "cost": [0.2, 0.5], "variance": [0.09, 0.0001]}
+    [pieces] = pieces_of(hr.IndexRule(0.0), batch, np.array([0.0]), np.array([math.inf]))
+    assert [model for _, _, model in pieces] == [0, 1, 0]
+    assert [hr.IndexRule(lam).select(**row_of(batch, 0)).next for lam in (0.2, 0.4, 0.9)] == [0, 1, 0]
+
+
 # Oracles
 
 

@@ -1,0 +1,74 @@
+//! The numbers of one decision, from Python's arguments to the core's belief.
+
+use pyo3::prelude::*;
+
+use super::arrays::{Kinds, array, read_numbers, shape_text};
+use super::errors::wrong_value;
+use crate::belief::{Belief, Uncertainty};
+use crate::error::Result;
+
+/// The numbers of one decision, copied from Python.
+#[derive(Default)]
+pub struct BeliefArguments {
+    pub quality: Vec<f64>,
+    spread: Vec<f64>,
+    pub cost: Vec<f64>,
+    kind: Spread,
+}
+
+#[derive(Default, Clone, Copy)]
+enum Spread {
+    #[default]
+    None,
+    Variance,
+    Covariance,
+}
+
+impl BeliefArguments {
+    /// Copies the arguments of a belief.
+    pub fn read(
+        &mut self,
+        quality: &Bound<'_, PyAny>,
+        variance: Option<&Bound<'_, PyAny>>,
+        covariance: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        self.quality.clear();
+        self.spread.clear();
+        read_numbers("quality", quality, &mut self.quality)?;
+        let k = self.quality.len();
+        self.kind = match (variance, covariance) {
+            (None, None) => Spread::None,
+            (Some(variance), None) => {
+                read_numbers("variance", variance, &mut self.spread)?;
+                Spread::Variance
+            }
+            (None, Some(covariance)) => {
+                let matrix = array::<f64>("covariance", covariance, Kinds::Numbers)?;
+                if numpy::PyUntypedArrayMethods::shape(&*matrix) != [k, k] {
+                    let got = shape_text(numpy::PyUntypedArrayMethods::shape(&*matrix));
+                    return Err(wrong_value(
+                        "covariance",
+                        &format!("shape ({k}, {k})"),
+                        &format!("shape {got}"),
+                    ));
+                }
+                self.spread.extend(matrix.as_array().iter());
+                Spread::Covariance
+            }
+            (Some(_), Some(_)) => {
+                return Err(wrong_value("covariance", "None where a variance is given", "both"));
+            }
+        };
+        Ok(())
+    }
+
+    /// The belief that the core works on.
+    pub fn belief(&self) -> Result<Belief<'_>> {
+        let uncertainty = match self.kind {
+            Spread::None => Uncertainty::Certain,
+            Spread::Variance => Uncertainty::Independent(&self.spread),
+            Spread::Covariance => Uncertainty::Correlated(&self.spread),
+        };
+        Belief::new(&self.quality, uncertainty)
+    }
+}

@@ -247,7 +247,8 @@ def curve_area(cost: FloatArray, quality: FloatArray, lowest: float, highest: fl
     width = np.diff(cost)
     from_cost, to_cost = np.clip(cost[:-1], lowest, highest), np.clip(cost[1:], lowest, highest)
     reach = 0.5 * (from_cost + to_cost) - cost[:-1]
-    middle = quality[:-1] + np.diff(quality) * np.divide(reach, width, out=np.zeros_like(width), where=width > 0.0)
+    inside = from_cost < to_cost
+    middle = quality[:-1] + np.diff(quality) * np.divide(reach, width, out=np.zeros_like(width), where=inside)
     return float(np.sum((to_cost - from_cost) * middle) / (highest - lowest))
 
 

@@ -348,6 +348,9 @@ def test_the_base_class_takes_anything(first: object, second: object) -> None:
 magnitude = st.sampled_from([0.0, 5e-324, 1e-320, 1e-300, 1e-34, 1e-30, 1e-17, 1e-9, 0.1, 0.5, 1.0, 7.0, 1e9, 1e300])
 cost_weights = magnitude | st.sampled_from([1.7976931348623157e308, math.inf])
 
+# With larger ones, standard deviations overflow.
+LARGEST_SCALE = 1e9
+
 
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[dict[str, Any], float, int]:
@@ -405,6 +408,7 @@ def test_select_takes_numbers_of_any_size(problem: tuple[dict[str, Any], float, 
         if isinstance(decision, hr.Decision):
             assert decision.next is None or decision.next in decision.plan
             assert decision.gap >= 0
+            assert scale > LARGEST_SCALE or not math.isnan(decision.value)
             batch = {name: np.array(value)[None] for name, value in arguments.items()}
             assert rule.select_batch(**batch).tolist() == [-1 if decision.next is None else decision.next]
 
@@ -438,6 +442,21 @@ def test_expected_max_takes_numbers_of_any_size(problem: tuple[dict[str, Any], f
     belief = {name: arguments[name] for name in ("quality", "variance", "covariance") if name in arguments}
     value = outcome(hr.expected_max, **belief, uncertainty_scale=scale)
     assert isinstance(value, float | ValueError)
+    assert scale > LARGEST_SCALE or isinstance(value, ValueError) or not math.isnan(value)
+
+
+@pytest.mark.xfail(strict=True, reason="the value is not a number, and the status says optimal")
+@pytest.mark.parametrize(
+    ("belief", "scale"),
+    [({"quality": [1e308, -1e308, 0.0]}, 1.0), ({"quality": [0.0] * 3, "covariance": np.eye(3) * 1e300}, 1e300)],
+    ids=["distance of the means", "standard deviation"],
+)
+def test_numbers_that_overflow_are_no_answer(belief: dict[str, Any], scale: float) -> None:
+    belief = {"variance": [1.0] * 3} | belief if "covariance" not in belief else belief
+    value = outcome(hr.expected_max, **belief, uncertainty_scale=scale)
+    assert isinstance(value, Exception) or not math.isnan(value)
+    decision = outcome(hr.CascadeRouting(0.1, uncertainty_scale=scale).select, **belief, cost=[0.1, 0.2, 0.3])
+    assert isinstance(decision, Exception) or not math.isnan(decision.value)
 
 
 # Calls that might not come back: in a process of their own, with little memory and time

@@ -788,11 +788,11 @@ def test_a_profile_by_hand() -> None:
 
 
 def test_a_profile_of_the_index_rule_finds_a_model_that_leads_in_the_middle_only() -> None:
-    # Model 0 is cheap and may turn out good; between levels of 0.5 and 0.65 model 1 leads, almost surely 0.8.
-    batch = {"quality": [[0.5, 0.8]], "cost": [0.2, 0.5], "variance": [0.09, 0.0001]}
+    # Model 0 is cheap and may turn out good; model 1, almost surely 0.8, leads at levels between 0.48 and 0.72.
+    batch = {"quality": [[0.4, 0.8]], "cost": [0.13, 0.5], "variance": [0.09, 0.0001]}
     [pieces] = pieces_of(hr.IndexRule(0.0), batch, np.array([0.0]), np.array([math.inf]))
     assert [model for _, _, model in pieces] == [0, 1, 0]
-    assert [hr.IndexRule(lam).select(**row_of(batch, 0)).next for lam in (0.2, 0.4, 0.9)] == [0, 1, 0]
+    assert [hr.IndexRule(at).select(**row_of(batch, 0)).next for at in (0.05, 0.4, 0.9)] == [0, 1, 0]
 
 
 # Oracles

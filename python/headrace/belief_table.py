@@ -77,10 +77,12 @@ class BeliefTable:
         quality, cost : estimator
             Unfitted; copies of them are fitted.
         n_folds : int
-            Number of folds; at most one per query (or per group).
+            Number of folds; fewer where there are not so many queries, or groups.
         seed : int
             Seed of the folds.
         """
+        n_units = outcomes.n_queries if outcomes.groups is None else len(np.unique(outcomes.groups))
+        n_folds = min(n_folds, n_units)
         fold_of_row = outcomes.folds(n_folds, rng=seed)
         parts = []
         for fold in range(n_folds):

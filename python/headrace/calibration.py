@@ -344,6 +344,8 @@ def walk(
     n_queries, n_models = outcomes.n_queries, outcomes.n_models
     if n_models > MOST_MODELS:
         raise ValueError(f"outcomes: expected at most {MOST_MODELS} models in a calibration, got {n_models}")
+    if answer not in ("best", "last"):
+        raise ValueError(f'answer: expected "best" or "last", got {answer!r}')
     bits = np.int64(1) << np.arange(n_models, dtype=np.int64)
     start = -np.inf if isinstance(rule, ThresholdCascade) else 0.0
     nothing = np.zeros(n_queries, np.int64)

@@ -110,7 +110,7 @@ class Session:
         if self._run[j]:
             raise ValueError(f"model: {model!r} has been observed before in this session")
         columns = response if isinstance(response, Mapping) else {"answer": response}
-        unknown = [name for name in columns if name not in self._columns and isinstance(response, Mapping)]
+        unknown = [name for name in columns if name not in {*self._columns, "cost"} and isinstance(response, Mapping)]
         if unknown:
             raise ValueError(f"response: unknown column {unknown[0]!r}; the fit had {listed(self._columns)}")
         if cost is None:

@@ -598,3 +598,17 @@ def test_a_response_column_of_the_fit_is_needed() -> None:
     nothing = hr.Responses(after(table, 0).run, {})
     with pytest.raises(ValueError, match="responses: a column that was there in the fit is missing"):
         fitted(table).predict(table.queries, nothing)
+
+
+def test_features_of_noise_are_shrunk_away() -> None:
+    rng = np.random.default_rng(0)
+    quality = (rng.random((400, 2)) < [0.5, 0.7]).astype(float)
+    table = hr.Outcomes(
+        models=["a", "b"], quality=quality, cost=[1.0, 3.0], queries={"embedding": rng.normal(size=(400, 300))}
+    )
+    fitting, fresh = table.take(np.arange(200)), table.take(np.arange(200, 400))
+    nothing, everything = [False] * 2, [True] * 2
+    estimator = LinearQuality().fit(fitting.queries, fitting.responses_for(everything), fitting.quality)
+    error = estimator.predict(fresh.queries, fresh.responses_for(nothing)).quality - fresh.quality
+    constant = fitting.mean_quality - fresh.quality
+    assert np.mean(error**2) < 1.03 * np.mean(constant**2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -1077,3 +1078,16 @@ def test_defect_7_a_fit_is_reproducible(rule: str, table: hr.Outcomes) -> None:
     other = hr.Router(rule=rule, seed=1).fit(table, budget=4.0)
     assert other.policy_.seed == 1
     assert other.policy_ != first.policy_
+
+
+def test_there_may_be_fewer_groups_than_folds() -> None:
+    simulated = hr.datasets.simulate(60, 2)
+    grouped = dataclasses.replace(simulated, groups=["a", "b", "c"] * 20)
+    assert len(hr.Router().fit(grouped).estimators_) == 3
+
+
+def test_the_cost_of_a_response_counts_where_the_fit_had_no_such_column() -> None:
+    router = hr.Router().fit(hr.datasets.simulate(200, 2), budget=0.004)
+    session = router.start({"size": 1.0, "noisy_quality_before": [0.1, 0.2]}, id="q")
+    session.observe("model-1", {"noisy_quality": 0.3, "cost": 2.0})
+    assert session.cost == 2.0

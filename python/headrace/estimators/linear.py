@@ -22,7 +22,7 @@ from headrace.responses import Responses
 __all__ = ["LinearCost", "LinearQuality"]
 
 #: Ridge penalties tried, in units of the number of rows (features have unit variance).
-PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0])
 
 #: A row whose leverage is closer to 1 than this is fitted exactly, to rounding.
 LEAST_FREEDOM = 1e-10

@@ -81,44 +81,49 @@ class ResponseFeatures:
 
     def transform(self, responses: Responses, run: BoolArray) -> FloatArray:
         """Encode the responses of the models of `run`: shape (len(responses), n_features)."""
-        models = np.flatnonzero(run)
-        blocks = [np.empty((len(responses), 0))]
-        for name, kind in self._kinds.items():
-            if not len(models):
-                break
-            values = responses.column(name) if name in responses.names else None
-            for block in self._blocks(kind, values, models, len(responses)):
-                blocks.append(block)
+        models = np.flatnonzero(run).tolist()
+        columns = {name: self._column(responses, name) for name in self._kinds} if models else {}
+        blocks = [self._of_model(columns, j, len(responses)) for j in models]
+        blocks += [self._of_pair(columns, i, j, len(responses)) for i, j in combinations(models, 2)]
+        return np.hstack([np.empty((len(responses), 0)), *blocks])
+
+    def _column(self, responses: Responses, name: str) -> Column:
+        if name not in responses.names:
+            raise ValueError(f"responses: column {name!r}, which was there in the fit, is missing")
+        return responses.column(name)
+
+    def _of_model(self, columns: dict[str, Column], model: int, n_queries: int) -> FloatArray:
+        """Encode what one model returned."""
+        blocks = [np.empty((n_queries, 0))]
+        for name, values in columns.items():
+            kind, seen = self._kinds[name], values[:, model]
+            if kind == "probabilities":
+                probabilities = np.nan_to_num(np.asarray(seen, dtype=np.float64), nan=1.0 / seen.shape[1])
+                ranked = np.sort(probabilities, axis=1)
+                entropy = -np.sum(probabilities * np.log(np.maximum(probabilities, TINY)), axis=1)
+                blocks.append(np.column_stack([ranked[:, -1], ranked[:, -1] - ranked[:, -2], entropy]))
+            elif kind == "text":
+                absent = (seen == np.array(None, dtype=object)) | (seen == "")
+                blocks.append(1.0 - absent.astype(np.float64)[:, None])
+            else:
+                blocks.append(_scaled(_flat(np.asarray(seen, dtype=np.float64)), kind == "large"))
         return np.hstack(blocks)
 
-    @staticmethod
-    def _blocks(kind: str, values: Column | None, models: np.typing.NDArray[np.intp], n: int) -> list[FloatArray]:
-        if values is None:
-            msg = "responses: a column that was there in the fit is missing"
-            raise ValueError(msg)
-        seen = values[:, models]
-        if kind == "probabilities":
-            probabilities = np.nan_to_num(np.asarray(seen, dtype=np.float64), nan=1.0 / seen.shape[2])
-            ranked = np.sort(probabilities, axis=2)
-            entropy = -np.sum(probabilities * np.log(np.maximum(probabilities, TINY)), axis=2)
-            likeliest = probabilities.argmax(axis=2)
-            shape = [ranked[..., -1], ranked[..., -1] - ranked[..., -2], entropy]
-            return [*shape, _agreements(likeliest)]
-        if kind == "text":
-            absent = (seen == np.array(None, dtype=object)) | (seen == "")
-            return [1.0 - absent.astype(np.float64), _agreements(seen)]
-        return [_scaled(_flat(np.asarray(seen, dtype=np.float64)), kind == "large")]
+    def _of_pair(self, columns: dict[str, Column], first: int, second: int, n_queries: int) -> FloatArray:
+        """Whether two models agree, in each column of text or of probabilities."""
+        blocks = [np.empty((n_queries, 0))]
+        for name, values in columns.items():
+            if self._kinds[name] == "text":
+                blocks.append((values[:, first] == values[:, second]).astype(np.float64)[:, None])
+            elif self._kinds[name] == "probabilities":
+                likeliest = np.nan_to_num(np.asarray(values[:, [first, second]], dtype=np.float64)).argmax(axis=2)
+                blocks.append((likeliest[:, 0] == likeliest[:, 1]).astype(np.float64)[:, None])
+        return np.hstack(blocks)
 
 
 def _flat(values: FloatArray) -> FloatArray:
     """Make one row per query, also where there is no query."""
     return values.reshape(len(values), int(np.prod(values.shape[1:])))
-
-
-def _agreements(values: Column) -> FloatArray:
-    """Whether each pair of columns holds the same value: shape (n, n_pairs)."""
-    pairs = [values[:, a] == values[:, b] for a, b in combinations(range(values.shape[1]), 2)]
-    return np.array(pairs, dtype=np.float64).reshape(len(pairs), len(values)).T
 
 
 def _is_large(values: FloatArray) -> bool:

@@ -11,10 +11,10 @@ import time
 
 import headrace as hr
 from headrace.belief_table import BeliefTable, fit_estimators
-from headrace.calibration import budget_path, walk
 from headrace.datasets import NoisyOracle, simulate
 from headrace.estimators import ConstantCost
 from headrace.policy import make_rule
+from headrace.walk import budget_path, walk
 
 CASES = [
     ("cascade-routing", 5, 500),
@@ -38,7 +38,7 @@ def main() -> None:
             table = BeliefTable.served(outcomes, [estimators])
             settings = {"max_depth": 5} if rule in ("cascade", "cascade-routing") else {}
             started = time.perf_counter()
-            path = budget_path(walk(make_rule(rule, 0.0, settings), outcomes, table), n_queries)
+            path = budget_path(walk(make_rule(rule, 0.0, settings), outcomes, table), outcomes)
             seconds = time.perf_counter() - started
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(

@@ -18,9 +18,10 @@ import numpy as np
 
 import headrace as hr
 from headrace.arrays import BoolArray, FloatArray, IndexArray
-from headrace.calibration import BudgetPath, budget_path, curve_area, walk
+from headrace.budget_path import BudgetPath, curve_area
+from headrace.calibration import UNCERTAINTY_SCALES
 from headrace.policy import make_rule
-from headrace.router import UNCERTAINTY_SCALES
+from headrace.walk import budget_path, walk
 
 REFERENCE_NAMES = {
     "routing": "router",
@@ -73,7 +74,7 @@ def main() -> None:
             for scale in UNCERTAINTY_SCALES if scaled else (1.0,):
                 rule = make_rule(name, 0.0, {"uncertainty_scale": scale} if scaled else {})
                 paths = [
-                    budget_path(walk(rule, part, GivenEstimates(data, level, rows), answer=answer), len(part))
+                    budget_path(walk(rule, part, GivenEstimates(data, level, rows), answer=answer), part)
                     for part, rows in ((fitting, data["train_idx"]), (test, data["test_idx"]))
                 ]
                 train_area = paths[0].area(fitting.mean_cost.min(), fitting.mean_cost.max(), fitting.mean_quality.min())

@@ -53,8 +53,9 @@ class Outcomes:
         Names of the models: unique and non-empty.
     quality : array-like of shape (n_queries, n_models)
         Quality of each answer: finite, or NaN = missing.
-    cost : array-like of shape (n_queries, n_models) or (n_models,)
-        Realised cost of each run: >= 0, or NaN = missing. One row holds for every query.
+    cost : array-like of shape (n_queries, n_models) or (n_models,), or mapping of str to such
+        Realised cost of each run: >= 0, or NaN = missing. One row holds for every query. A mapping names several
+        costs, e.g. "usd" and "seconds"; the first is the one that `cost` and `mean_cost` mean.
     ids : sequence of str or int of length n_queries, optional
         Default "0", "1", ... Rows with the same id are kept apart: a second "q7" becomes "q7#2".
     queries : mapping of str to array-like of shape (n_queries,) or (n_queries, d), optional
@@ -63,9 +64,15 @@ class Outcomes:
         What is known of a model once it has run.
     groups : sequence of str or int of length n_queries, optional
         Rows of one group never straddle a split, e.g. one question in several wordings.
+    cost_name : str, default "cost"
+        Name of the cost, where there is one.
+    further_costs : mapping of str to array-like, optional
+        The costs after the first; usually given through `cost`.
 
     Attributes
     ----------
+    costs : mapping of str to ndarray of shape (n_queries, n_models)
+        All costs by name, the first one first.
     n_duplicate_ids : int
         How many of the ids given were renamed. A table derived from this one starts from the new ids.
     missing : int
@@ -100,6 +107,8 @@ class Outcomes:
     queries: Mapping[str, Column]
     responses: Mapping[str, Column]
     groups: Column | None
+    cost_name: str
+    further_costs: Mapping[str, FloatArray]
     n_duplicate_ids: int = field(init=False)
 
     def __init__(
@@ -107,28 +116,37 @@ class Outcomes:
         *,
         models: Sequence[str],
         quality: npt.ArrayLike,
-        cost: npt.ArrayLike,
+        cost: npt.ArrayLike | Mapping[str, npt.ArrayLike],
         ids: Sequence[str | int] | None = None,
         queries: Mapping[str, npt.ArrayLike] | None = None,
         responses: Mapping[str, npt.ArrayLike] | None = None,
         groups: Sequence[str | int] | npt.NDArray[Any] | None = None,
+        cost_name: str = "cost",
+        further_costs: Mapping[str, npt.ArrayLike] | None = None,
     ) -> None:
         names = _model_names(models)
         scores = _quality(quality, len(names))
         shape = scores.shape
-        prices = broadcast_rows("cost", checked_numbers("cost", cost), shape).copy()
+        prices = {
+            name: broadcast_rows(label, checked_numbers(label, values), shape).copy()
+            for name, (label, values) in _named_costs(cost, cost_name, further_costs or {}).items()
+        }
+        first, *others = prices
         labels, n_renamed = _distinct(_labels("ids", range(shape[0]) if ids is None else ids, shape[0]))
-        infinite, unpayable = np.isinf(scores), np.isinf(prices) | (prices < 0)
-        _refuse_cells("quality", infinite, scores, names, labels, "a finite number, or NaN")
-        _refuse_cells("cost", unpayable, prices, names, labels, "a finite number >= 0, or NaN")
+        _refuse_cells("quality", np.isinf(scores), scores, names, labels, "a finite number, or NaN")
+        for name, values in prices.items():
+            label = "cost" if len(prices) == 1 else f"cost {name!r}"
+            _refuse_cells(label, np.isinf(values) | (values < 0), values, names, labels, "a finite number >= 0, or NaN")
         self._store(
             models=names,
             quality=scores,
-            cost=prices,
+            cost=prices[first],
             ids=labels,
             queries={name: v.copy() for name, v in checked_columns("queries", queries or {}, shape[:1]).items()},
             responses={name: v.copy() for name, v in checked_columns("responses", responses or {}, shape).items()},
             groups=None if groups is None else np.array(_labels("groups", groups, shape[0]), dtype=object),
+            cost_name=first,
+            further_costs={name: prices[name] for name in others},
             n_duplicate_ids=n_renamed,
         )
 
@@ -173,8 +191,13 @@ class Outcomes:
         return int(self.quality.shape[1])
 
     @property
+    def costs(self) -> Mapping[str, FloatArray]:
+        """All costs by name, the first one first: arrays of shape (n_queries, n_models)."""
+        return {self.cost_name: self.cost, **self.further_costs}
+
+    @property
     def missing(self) -> int:
-        """Number of cells whose quality or cost is missing."""
+        """Number of cells whose quality, or one of whose costs, is missing."""
         return int(self._missing_cells().sum())
 
     @property
@@ -213,6 +236,7 @@ class Outcomes:
             models=names,
             quality=self.quality[:, columns],
             cost=self.cost[:, columns],
+            further_costs={name: values[:, columns] for name, values in self.further_costs.items()},
             responses={name: values[:, columns] for name, values in self.responses.items()},
         )
 
@@ -241,6 +265,7 @@ class Outcomes:
         return self._changed(
             quality=self.quality[index],
             cost=self.cost[index],
+            further_costs={name: values[index] for name, values in self.further_costs.items()},
             ids=ids,
             queries={name: values[index] for name, values in self.queries.items()},
             responses={name: values[index] for name, values in self.responses.items()},
@@ -381,7 +406,7 @@ class Outcomes:
         path: str | os.PathLike[str],
         *,
         layout: str | None = None,
-        cost: str | None = None,
+        cost: str | Sequence[str] | None = None,
         verified: bool = False,
     ) -> Outcomes:
         """Read a table from a .parquet or .csv file in one of the layouts below, or from an .npz of `save`.
@@ -400,9 +425,9 @@ class Outcomes:
         path : str or path-like
         layout : {"wide", "routerbench"}, optional
             Default: found by the names of the columns.
-        cost : str, optional
-            The per-model column that serves as cost, e.g. "response_len". Default: the layout's cost column,
-            which isn't kept if another one is named.
+        cost : str or sequence of str, optional
+            The per-model column that serves as cost, e.g. "response_len", or several: ``["cost", "seconds"]``.
+            Default: the layout's cost column, which isn't kept if another one is named.
         verified : bool, default False
             The quality of a model that has run can be observed (tests passed, schema valid): it is a response
             column too, "quality".
@@ -427,7 +452,12 @@ class Outcomes:
 
     @classmethod
     def from_frame(
-        cls, frame: Any, *, layout: str | None = None, cost: str | None = None, verified: bool = False
+        cls,
+        frame: Any,
+        *,
+        layout: str | None = None,
+        cost: str | Sequence[str] | None = None,
+        verified: bool = False,
     ) -> Outcomes:
         """Read a table from a dataframe (polars, pandas, pyarrow, ...) or a mapping of name to array-like.
 
@@ -467,7 +497,7 @@ class Outcomes:
         table: Table = {
             "models": self.models,
             "quality": self.quality,
-            "cost": self.cost,
+            "cost": self.costs,
             "ids": self.ids,
             "queries": self.queries,
             "responses": self.responses,
@@ -476,7 +506,7 @@ class Outcomes:
         write_npz(path, table)
 
     def _missing_cells(self) -> BoolArray:
-        return np.isnan(self.quality) | np.isnan(self.cost)
+        return np.asarray(np.isnan(np.stack([self.quality, *self.costs.values()])).any(axis=0))
 
     def _group_of_row(self) -> IndexArray:
         """Give the number of each row's group; without groups every row is its own."""
@@ -495,6 +525,26 @@ def _quality(quality: npt.ArrayLike, n_models: int) -> FloatArray:
     if not len(scores):
         raise ValueError("quality: the table has no rows")
     return scores
+
+
+def _named_costs(
+    cost: npt.ArrayLike | Mapping[str, npt.ArrayLike], cost_name: str, further_costs: Mapping[str, npt.ArrayLike]
+) -> dict[str, tuple[str, npt.ArrayLike]]:
+    """Costs by name, each with its label in messages."""
+    if isinstance(cost, Mapping):
+        if further_costs:
+            raise ValueError("cost, further_costs: expected all costs in one mapping, got both")
+        costs = dict(cost)
+    else:
+        costs = {cost_name: cost, **further_costs}
+    if not costs:
+        raise ValueError("cost: expected at least one cost, got an empty mapping")
+    for name in costs:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"cost: expected non-empty str as names, got {name!r}")
+    if len(costs) == 1:
+        return {name: ("cost", values) for name, values in costs.items()}
+    return {name: (f"cost {name!r}", values) for name, values in costs.items()}
 
 
 def _model_names(models: Sequence[str]) -> tuple[str, ...]:

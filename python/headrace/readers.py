@@ -58,14 +58,16 @@ class Table(TypedDict):
 
     models: Sequence[str]
     quality: FloatArray
-    cost: FloatArray
+    cost: Mapping[str, FloatArray]
     ids: Sequence[str | int] | None
     queries: Mapping[str, Column]
     responses: Mapping[str, Column]
     groups: Column | None
 
 
-def read_file(path: str | os.PathLike[str], *, layout: str | None, cost: str | None, verified: bool) -> Table:
+def read_file(
+    path: str | os.PathLike[str], *, layout: str | None, cost: str | Sequence[str] | None, verified: bool
+) -> Table:
     """Table in a .parquet, .csv or .npz file; see `Outcomes.from_file`."""
     path = Path(path)
     suffix = path.suffix.lower()
@@ -93,7 +95,7 @@ def read_file(path: str | os.PathLike[str], *, layout: str | None, cost: str | N
     return _tabulate(columns, str(path), layout=layout, cost=cost, verified=verified, typed=typed)
 
 
-def read_frame(frame: Any, *, layout: str | None, cost: str | None, verified: bool) -> Table:
+def read_frame(frame: Any, *, layout: str | None, cost: str | Sequence[str] | None, verified: bool) -> Table:
     """Table in a dataframe or a mapping; see `Outcomes.from_frame`."""
     columns = _frame_columns(frame, "frame")
     return _tabulate(columns, "frame", layout=layout, cost=cost, verified=verified, typed=True)
@@ -251,13 +253,12 @@ def _tabulate(
     source: str,
     *,
     layout: str | None,
-    cost: str | None,
+    cost: str | Sequence[str] | None,
     verified: bool,
     typed: bool,
 ) -> Table:
     """Table out of named columns. Columns that aren't `typed` are all text, and may hold numbers as text."""
-    if cost is not None and not isinstance(cost, str):
-        raise TypeError(f"cost: expected None or the name of a per-model column, got {cost!r}")
+    wanted = [cost] if cost is None or isinstance(cost, str) else _cost_names(cost)
     if _layout_of(columns, layout, source) == "routerbench":
         given_name = _routerbench_names(columns)
     else:
@@ -276,8 +277,8 @@ def _tabulate(
     models = _scored_models(scored, runs, columns, source)
     quality = _joined_numbers(models, scored, "quality", given_name)
     responses = {column: _joined(models, cells, column, typed=typed) for column, cells in runs.items()}
-    cost_column = _cost_column(cost, responses, source)
-    prices = _joined_numbers(models, runs[cost_column], cost_column, given_name)
+    cost_columns = [_cost_column(name, responses, source) for name in wanted]
+    prices = {name: _joined_numbers(models, runs[name], name, given_name) for name in cost_columns}
     ids = queries.pop("query_id", None)
     table: Table = {
         "models": models,
@@ -285,10 +286,17 @@ def _tabulate(
         "cost": prices,
         "ids": None if ids is None else _present_ids(ids, given_name["query_id"], source),
         "queries": {name: _query_column(name, cells, typed=typed) for name, cells in queries.items()},
-        "responses": {**responses, "cost": prices},
+        "responses": {**responses, "cost": prices[cost_columns[0]]},
         "groups": None,
     }
     return _with_observed_quality(table) if verified else table
+
+
+def _cost_names(cost: Sequence[str]) -> list[str]:
+    names = list(cost) if hasattr(cost, "__iter__") else []
+    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise TypeError(f"cost: expected None, the name of a per-model column, or several different ones, got {cost!r}")
+    return names
 
 
 def _present_ids(ids: Column, name: str, source: str) -> list[Any]:
@@ -461,9 +469,11 @@ def write_npz(path: str | os.PathLike[str], table: Table) -> None:
         "models": list(table["models"]),
         "queries": list(table["queries"]),
         "responses": list(table["responses"]),
+        "costs": list(table["cost"]),
     }
     arrays: dict[str, Any] = {"header": np.array(json.dumps(header))}
-    arrays |= {"quality": table["quality"], "cost": table["cost"]}
+    arrays["quality"] = table["quality"]
+    arrays |= {f"costs.{number}": values for number, values in enumerate(table["cost"].values())}
     arrays |= _packed("ids", np.array(table["ids"], dtype=object))
     if table["groups"] is not None:
         arrays |= _packed("groups", table["groups"])
@@ -524,7 +534,7 @@ def _unpacked_table(arrays: Mapping[str, Column]) -> Table:
     return {
         "models": header["models"],
         "quality": arrays["quality"],
-        "cost": arrays["cost"],
+        "cost": {name: arrays[f"costs.{number}"] for number, name in enumerate(header["costs"])},
         "ids": _unpacked("ids", arrays).tolist(),
         "queries": queries,
         "responses": responses,

@@ -6,15 +6,13 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
-
-import numpy as np
+from typing import Any, Self
 
 from headrace.belief_table import BeliefTable
-from headrace.calibration import BudgetPath, PathPoint, Stops, budget_path, walk
+from headrace.calibration import BudgetPath, PathPoint
 from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator
 from headrace.outcomes import Outcomes
-from headrace.policy import RULES, Policy, fold_of, make_rule
+from headrace.policy import RULES, Policy, fold_of
 from headrace.session import Session
 
 __all__ = ["UNCERTAINTY_SCALES", "Calibration", "Router", "calibrate"]
@@ -24,87 +22,6 @@ UNCERTAINTY_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.3)
 
 #: Fewest labelled queries for a fit: below, no cross-fitting is possible.
 FEWEST_QUERIES = 4
-
-
-class Calibration(NamedTuple):
-    """A rule's budget path at the uncertainty scale of the largest area under it.
-
-    Attributes
-    ----------
-    path : BudgetPath
-    stops : Stops
-        What the path sums.
-    settings : dict
-        The rule's settings, the scale among them where the rule has one.
-    areas : dict of float to float
-        Area under the path at each scale tried.
-    """
-
-    path: BudgetPath
-    stops: Stops
-    settings: dict[str, Any]
-    areas: dict[float, float]
-
-
-def calibrate(
-    rule: str,
-    table: BeliefTable,
-    *,
-    settings: Mapping[str, Any] | None = None,
-    uncertainty_scale: float | None = None,
-    answer: str = "best",
-    progress: Callable[[float], None] | None = None,
-) -> Calibration:
-    """Walk a labelled table with a rule, and choose its uncertainty scale.
-
-    Parameters
-    ----------
-    rule : str
-        A key of `headrace.policy.RULES`.
-    table : BeliefTable
-        Beliefs by estimators that have not seen the labels.
-    settings : mapping, optional
-        Settings of the rule apart from its parameter and its scale.
-    uncertainty_scale : float, optional
-        Fixes the scale. By default it is the one of `UNCERTAINTY_SCALES` whose path has the largest area (mean quality
-        over the range of costs of the single models).
-    answer : {"best", "last"}
-        Which answer is returned.
-    progress : callable, optional
-        Called with the share done.
-
-    Returns
-    -------
-    Calibration
-
-    Notes
-    -----
-    The area of one scale's path is a mean over queries whose labels neither the estimators nor the path's own parameter
-    have been fitted to, so the areas of the few scales can be compared on the calibration data itself.
-    """
-    outcomes = table.outcomes
-    settings = dict(settings or {})
-    scaled = rule in ("cascade", "cascade-routing", "index")
-    scales: Sequence[float | None] = [None]
-    if scaled:
-        scales = UNCERTAINTY_SCALES if uncertainty_scale is None else [uncertainty_scale]
-    lowest, highest = float(outcomes.mean_cost.min()), float(outcomes.mean_cost.max())
-    floor = float(outcomes.mean_quality.min())
-    best: Calibration | None = None
-    areas: dict[float, float] = {}
-    for done, scale in enumerate(scales):
-        chosen = settings if scale is None else settings | {"uncertainty_scale": scale}
-        stops = walk(make_rule(rule, 0.0, chosen), outcomes, table, answer=answer)
-        path = budget_path(stops, outcomes.n_queries)
-        area = path.area(lowest, highest, floor) if highest > lowest else float(path.quality.max())
-        if scale is not None:
-            areas[scale] = area
-        if best is None or area > max(a for s, a in areas.items() if s != scale):
-            best = Calibration(path, stops, chosen, areas)
-        if progress is not None:
-            progress((done + 1) / len(scales))
-    assert best is not None  # there is at least one scale
-    return best
 
 
 class Router:
@@ -357,21 +274,3 @@ def _content_id(columns: Mapping[str, Any]) -> str:
     """Give a query without an id one: a hash of its columns, which doesn't show them."""
     text = json.dumps(columns, sort_keys=True, default=repr)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def rule_settings(
-    rule: str, outcomes: Outcomes, *, max_depth: int = 5, order: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """Give the settings that a rule takes: depth, and for cascades the order (by rising mean cost by default)."""
-    settings: dict[str, Any] = {}
-    if rule in ("cascade", "cascade-routing"):
-        settings["max_depth"] = max_depth
-    if rule in ("cascade", "threshold-cascade"):
-        if order is None:
-            settings["order"] = tuple(np.argsort(outcomes.mean_cost, kind="stable").tolist())
-        else:
-            unknown = [name for name in order if name not in outcomes.models]
-            if unknown:
-                raise ValueError(f"order: unknown model {unknown[0]!r}; known: {', '.join(outcomes.models)}")
-            settings["order"] = tuple(outcomes.models.index(name) for name in order)
-    return settings

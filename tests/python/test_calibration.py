@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headrace as hr
-from headrace.calibration import MOST_MODELS, BudgetPath, PathPoint, Stops, budget_path, curve_area, walk
+from headrace.budget_path import BudgetPath, PathPoint, curve_area
+from headrace.walk import MOST_MODELS, Stops, budget_path, walk
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -115,7 +116,7 @@ def walked(kind: str, estimates: Estimates, answer: str = "best") -> tuple[Stops
     stops = walk(
         MAKERS[kind](0.37 if kind != "ThresholdCascade" else -0.37), estimates.outcomes, estimates, answer=answer
     )
-    return stops, budget_path(stops, estimates.outcomes.n_queries)
+    return stops, budget_path(stops, estimates.outcomes)
 
 
 # The path is what a loop over queries and steps would do
@@ -225,7 +226,7 @@ def two_queries() -> BudgetPath:
     # Query 0 leaves model 1 at (0.75 - 0.5) / (2 - 1) = 0.25, query 1 at 0.5.
     estimates = given_once([[0.5, 0.75], [0.25, 0.75]], [[1, 2], [1, 2]])
     outcomes = hr.Outcomes(models=["a", "b"], quality=[[0.0, 1.0], [0.5, 1.0]], cost=[[1.0, 4.0], [2.0, 3.0]])
-    return budget_path(walk(hr.Routing(0.0), outcomes, estimates), 2)
+    return budget_path(walk(hr.Routing(0.0), outcomes, estimates), outcomes)
 
 
 def test_a_path_by_hand(two_queries: BudgetPath) -> None:
@@ -273,7 +274,7 @@ def test_values_of_the_parameter_by_hand(two_queries: BudgetPath) -> None:
 def test_identical_queries_mix_two_models_so_that_the_mean_cost_is_the_budget(n_queries: int) -> None:
     outcomes = hr.Outcomes(models=["a", "b"], quality=[[0.5, 0.75]] * n_queries, cost=[1.0, 3.0])
     estimates = given_once(outcomes.quality, outcomes.cost)
-    path = budget_path(walk(hr.Routing(0.0), outcomes, estimates), n_queries)
+    path = budget_path(walk(hr.Routing(0.0), outcomes, estimates), outcomes)
     assert (path.parameter.tolist(), path.cost.tolist()) == ([0.0, 0.125], [3.0, 1.0])
     point = path.at(budget=1.5)
     # The cheaper model answers three quarters of the queries: 3/4 * 1 + 1/4 * 3 = 1.5.
@@ -286,7 +287,7 @@ def test_identical_queries_mix_two_models_so_that_the_mean_cost_is_the_budget(n_
 
 def test_models_that_tie_are_no_choice() -> None:
     outcomes = hr.Outcomes(models=["a", "b"], quality=[[0.5, 0.5]] * 3, cost=[2.0, 2.0])
-    path = budget_path(walk(hr.Routing(0.0), outcomes, given_once(outcomes.quality, outcomes.cost)), 3)
+    path = budget_path(walk(hr.Routing(0.0), outcomes, given_once(outcomes.quality, outcomes.cost)), outcomes)
     assert (len(path.cost), path.cost[0]) == (1, 2.0)
     assert path.at(budget=2.0).cost == path.at(budget=5.0).cost == 2.0
     with pytest.raises(ValueError, match="budget: expected at least 2,"):
@@ -380,7 +381,7 @@ def test_the_cost_of_the_cheapest_model_is_a_feasible_budget() -> None:
         cost = rng.uniform(0.5, 1.5, (3000, 2)) * [1.0, 1000.0]
         outcomes = hr.Outcomes(models=["a", "b"], quality=rng.random((3000, 2)), cost=cost)
         estimates = given_once(rng.uniform([0.0, 0.5], [0.5, 1.0], (3000, 2)), cost)
-        path = budget_path(walk(hr.Routing(0.0), outcomes, estimates), 3000)
+        path = budget_path(walk(hr.Routing(0.0), outcomes, estimates), outcomes)
         assert path.at(budget=float(outcomes.mean_cost[0])).parameters[0] == math.inf
 
 

@@ -12,12 +12,12 @@ import pytest
 
 import headrace as hr
 from headrace.belief_table import BeliefTable
-from headrace.calibration import Stops, walk
+from headrace.calibration import calibrate, rule_settings
 from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, LinearQuality
 from headrace.evaluation import Comparison, compare
 from headrace.evaluation.comparison import METHODS, N_RESAMPLES, budget_grid, single_model_hull
 from headrace.policy import make_rule
-from headrace.router import calibrate, rule_settings
+from headrace.walk import Stops, walk
 
 Floats = npt.NDArray[np.float64]
 

@@ -807,7 +807,12 @@ BARE: dict[Any, Any] = {"a|quality": [1, 0], "a|cost": [1, 2]}
             "cost: frame has no per-model column 'tokens'; .* found: 'cost'",
         ),
         (BARE, {"cost": "quality"}, ValueError, "cost: frame has no per-model column 'quality'"),
-        (BARE, {"cost": 1}, TypeError, "cost: expected None or the name of a per-model column, got 1"),
+        (
+            BARE,
+            {"cost": 1},
+            TypeError,
+            "cost: expected None, the name of a per-model column, or several different ones, got 1",
+        ),
         (
             {**BARE, "a|answer": ["x", "y"]},
             {"cost": "answer"},

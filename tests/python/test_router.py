@@ -20,9 +20,9 @@ import pytest
 
 import headrace as hr
 from headrace.belief_table import BeliefTable, fit_estimators
+from headrace.calibration import UNCERTAINTY_SCALES, calibrate, rule_settings
 from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, LinearQuality
 from headrace.policy import RULES, Policy, fold_of
-from headrace.router import UNCERTAINTY_SCALES, calibrate, rule_settings
 
 Floats = npt.NDArray[np.float64]
 

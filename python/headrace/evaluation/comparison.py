@@ -16,11 +16,12 @@ import numpy as np
 
 from headrace.arrays import FloatArray, IndexArray
 from headrace.belief_table import BeliefTable
-from headrace.calibration import ROUNDING, curve_area, walk
+from headrace.budget_path import ROUNDING, curve_area
+from headrace.calibration import calibrate, rule_settings
 from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator
 from headrace.outcomes import Outcomes
 from headrace.policy import RULES, make_rule
-from headrace.router import calibrate, rule_settings
+from headrace.walk import walk
 
 __all__ = ["METHODS", "Comparison", "MethodResult", "compare"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from headrace.estimators import CostEstimator, QualityEstimator
 from headrace.outcomes import Outcomes
 from headrace.policy import fold_of
 
-__all__ = ["BeliefTable"]
+__all__ = ["BeliefTable", "Estimators", "fit_estimators", "weighed"]
+
+#: A fitted quality estimator, and a fitted cost estimator for each of the table's costs.
+Estimators: TypeAlias = tuple[QualityEstimator, tuple[CostEstimator, ...]]
 
 #: Estimates of run sets beyond this many bytes are forgotten, the longest unused first.
 CACHE_BYTES = 256 * 2**20
@@ -26,7 +29,7 @@ class Part(NamedTuple):
 
     rows: IndexArray
     quality: QualityEstimator
-    cost: CostEstimator
+    costs: tuple[CostEstimator, ...]
 
 
 class BeliefTable:
@@ -37,32 +40,48 @@ class BeliefTable:
     Parameters
     ----------
     outcomes : Outcomes
-    parts : sequence of (rows, quality estimator, cost estimator)
-        Rows, and the fitted estimators that serve them; every row is in one part.
+    parts : sequence of (rows, quality estimator, tuple of cost estimators)
+        Rows, and the fitted estimators that serve them, one for each cost; every row is in one part.
+    rates : sequence of float, optional
+        What one unit of each cost counts in the cost that is traded against quality; by default the first cost alone.
     """
 
-    def __init__(self, outcomes: Outcomes, parts: Sequence[tuple[IndexArray, QualityEstimator, CostEstimator]]) -> None:
+    def __init__(
+        self,
+        outcomes: Outcomes,
+        parts: Sequence[tuple[IndexArray, QualityEstimator, tuple[CostEstimator, ...]]],
+        *,
+        rates: Sequence[float] = (1.0,),
+    ) -> None:
         self.outcomes = outcomes
+        self.rates = tuple(rates)
         self._parts = [Part(*part) for part in parts]
-        self._cache: OrderedDict[bytes, tuple[Belief, FloatArray]] = OrderedDict()
-        self._cached_bytes = 0
+        self._cache = _Cache()
 
     @classmethod
     def served(
-        cls, outcomes: Outcomes, estimators: Sequence[tuple[QualityEstimator, CostEstimator]], *, seed: int = 0
+        cls,
+        outcomes: Outcomes,
+        estimators: Sequence[Estimators],
+        *,
+        seed: int = 0,
+        rates: Sequence[float] = (1.0,),
     ) -> Self:
         """Make the table of estimators fitted on other data, each serving the queries that `fold_of` gives it.
 
         Parameters
         ----------
         outcomes : Outcomes
-        estimators : sequence of (quality estimator, cost estimator)
+        estimators : sequence of (quality estimator, tuple of cost estimators)
             Fitted; the `estimators` of a cross-fitted table, or one pair that serves all queries.
         seed : int
             Seed of the hash.
+        rates : sequence of float, optional
+            As in the class.
         """
         fold_of_row = np.array([fold_of(seed, query_id, len(estimators)) for query_id in outcomes.ids])
-        return cls(outcomes, [(np.flatnonzero(fold_of_row == fold), *pair) for fold, pair in enumerate(estimators)])
+        parts = [(np.flatnonzero(fold_of_row == fold), *pair) for fold, pair in enumerate(estimators)]
+        return cls(outcomes, parts, rates=rates)
 
     @classmethod
     def cross_fit(
@@ -92,36 +111,41 @@ class BeliefTable:
         return cls(outcomes, parts)
 
     @property
-    def estimators(self) -> tuple[tuple[QualityEstimator, CostEstimator], ...]:
+    def estimators(self) -> tuple[Estimators, ...]:
         """The fitted estimators, a pair for each part."""
-        return tuple((part.quality, part.cost) for part in self._parts)
+        return tuple((part.quality, part.costs) for part in self._parts)
+
+    def at_rates(self, rates: Sequence[float]) -> Self:
+        """Give the same table, with what is known already, at other exchange rates between its costs."""
+        table = copy.copy(self)
+        table.rates = tuple(rates)
+        return table
 
     def __call__(self, rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
         """Give what is believed of some rows once the models of a mask have run: a belief and costs."""
         key = run.tobytes()
-        if key not in self._cache:
+        entry = self._cache.get(key)
+        if entry is None:
             entry = self._estimate(run)
-            self._cache[key] = entry
-            self._cached_bytes += _bytes(entry)
-            while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-                self._cached_bytes -= _bytes(self._cache.popitem(last=False)[1])
-        self._cache.move_to_end(key)
-        belief, cost = self._cache[key]
-        return belief.take(rows), cost[rows]
+            self._cache.put(key, entry)
+        belief, costs = entry
+        return belief.take(rows), weighed(costs[:, rows], self.rates)
 
     def _estimate(self, run: BoolArray) -> tuple[Belief, FloatArray]:
         n, k = self.outcomes.n_queries, self.outcomes.n_models
-        quality, cost = np.empty((n, k)), np.empty((n, k))
+        names = tuple(self.outcomes.costs)
+        quality, costs = np.empty((n, k)), np.empty((len(names), n, k))
         spread: FloatArray | None = None
         joint = False
-        for rows, quality_estimator, cost_estimator in self._parts:
+        for rows, quality_estimator, cost_estimators in self._parts:
             if not len(rows):
                 continue
             queries = {name: column[rows] for name, column in self.outcomes.queries.items()}
             responses = self.outcomes.responses_for(run).take(rows)
             belief = quality_estimator.predict(queries, responses)
             quality[rows] = _checked("quality", belief.quality, len(rows), k)
-            cost[rows] = _checked("cost", cost_estimator.predict(queries, responses), len(rows), k)
+            for cost, name, estimator in zip(costs, names, cost_estimators, strict=True):
+                cost[rows] = _checked(name, estimator.predict(queries, responses), len(rows), k)
             values = belief.covariance if belief.variance is None else belief.variance
             if values is not None:
                 joint = belief.variance is None
@@ -129,22 +153,62 @@ class BeliefTable:
                     spread = np.zeros((n, k, k) if joint else (n, k))
                 spread[rows] = values
         if spread is None:
-            return Belief(quality), cost
-        return (Belief(quality, covariance=spread) if joint else Belief(quality, variance=spread)), cost
+            return Belief(quality), costs
+        return (Belief(quality, covariance=spread) if joint else Belief(quality, variance=spread)), costs
+
+
+class _Cache:
+    """Estimates by run set, of at most `CACHE_BYTES` together; the longest unused are forgotten first."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[bytes, tuple[Belief, FloatArray]] = OrderedDict()
+        self._n_bytes = 0
+
+    def get(self, key: bytes) -> tuple[Belief, FloatArray] | None:
+        if key not in self._entries:
+            return None
+        self._entries.move_to_end(key)
+        return self._entries[key]
+
+    def put(self, key: bytes, entry: tuple[Belief, FloatArray]) -> None:
+        self._entries[key] = entry
+        self._n_bytes += _bytes(entry)
+        while self._n_bytes > CACHE_BYTES and len(self._entries) > 1:
+            self._n_bytes -= _bytes(self._entries.popitem(last=False)[1])
+
+    def __reduce__(self) -> tuple[type[_Cache], tuple[()]]:
+        # A pickle needn't carry what can be computed again.
+        return _Cache, ()
+
+
+def weighed(costs: FloatArray, rates: Sequence[float]) -> FloatArray:
+    """Add up several costs, an array whose first axis is theirs, at exchange rates; rates that lack are zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.belief_table import weighed
+    >>> weighed(np.array([[1.0, 2.0], [10.0, 0.0]]), (1.0, 0.5)).tolist()
+    [6.0, 2.0]
+    """
+    if tuple(rates) == (1.0,):
+        return np.asarray(costs[0])
+    total = np.zeros(costs.shape[1:])
+    for rate, cost in zip(rates, costs, strict=False):
+        total += rate * cost
+    return total
 
 
 def _bytes(entry: tuple[Belief, FloatArray]) -> int:
     return sum(array.nbytes for array in (*entry[0], entry[1]) if array is not None)
 
 
-def fit_estimators(
-    outcomes: Outcomes, quality: QualityEstimator, cost: CostEstimator
-) -> tuple[QualityEstimator, CostEstimator]:
-    """Fit copies of two estimators on a complete table."""
+def fit_estimators(outcomes: Outcomes, quality: QualityEstimator, cost: CostEstimator) -> Estimators:
+    """Fit copies of two estimators on a complete table, that of costs for each of its costs."""
     everything = outcomes.responses_for(np.ones(outcomes.n_models, dtype=np.bool_))
     return (
         copy.deepcopy(quality).fit(outcomes.queries, everything, outcomes.quality),
-        copy.deepcopy(cost).fit(outcomes.queries, everything, outcomes.cost),
+        tuple(copy.deepcopy(cost).fit(outcomes.queries, everything, values) for values in outcomes.costs.values()),
     )
 
 

@@ -101,8 +101,8 @@ class BudgetPath:
         Parameters
         ----------
         budget : float or mapping of str to float, optional
-            Mean cost per query that may be spent, in the unit of the costs; where there are several costs, of the first,
-            or of each that is named.
+            Mean cost per query that may be spent, in the unit of the costs; of several costs, that of the first, or of
+            each that is named.
         quality : float, optional
             Mean quality to be reached.
 

@@ -1,4 +1,4 @@
-"""Calibration: a rule on a labelled table, its uncertainty scale chosen by the area under its budget path."""
+"""Calibration: a rule on a labelled table, its settings chosen by the area under its budget path."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ __all__ = ["UNCERTAINTY_SCALES", "Calibration", "calibrate", "rule_settings"]
 #: Factors of the standard deviations among which the fit chooses.
 UNCERTAINTY_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.3)
 
+#: Factors of the cost weight tried at each step.
+STEP_FACTORS = (1.0, 0.5, 0.7, 1.4, 2.0)
+
 
 class Calibration(NamedTuple):
     """A rule's budget path at the uncertainty scale of the largest area under it.
@@ -31,12 +34,15 @@ class Calibration(NamedTuple):
         The rule's settings, the scale among them where the rule has one.
     areas : dict of float to float
         Area under the path at each scale tried.
+    step_weights : tuple of float
+        Factors of the cost weight at each step; empty: one cost weight for all steps.
     """
 
     path: BudgetPath
     stops: Stops
     settings: dict[str, Any]
     areas: dict[float, float]
+    step_weights: tuple[float, ...] = ()
 
 
 def calibrate(
@@ -45,6 +51,7 @@ def calibrate(
     *,
     settings: Mapping[str, Any] | None = None,
     uncertainty_scale: float | None = None,
+    step_weights: Sequence[float] | str = (),
     answer: str = "best",
     progress: Callable[[float], None] | None = None,
 ) -> Calibration:
@@ -61,6 +68,8 @@ def calibrate(
     uncertainty_scale : float, optional
         Fixes the scale. By default it is the one of `UNCERTAINTY_SCALES` whose path has the largest area (mean quality
         over the range of costs of the single models).
+    step_weights : sequence of float or "search", optional
+        Factors of the cost weight at each step. "search" looks for some, and keeps them where held-out queries agree.
     answer : {"best", "last"}
         Which answer is returned.
     progress : callable, optional
@@ -81,23 +90,79 @@ def calibrate(
     scales: Sequence[float | None] = [None]
     if scaled:
         scales = UNCERTAINTY_SCALES if uncertainty_scale is None else [uncertainty_scale]
-    lowest, highest = float(outcomes.mean_cost.min()), float(outcomes.mean_cost.max())
-    floor = float(outcomes.mean_quality.min())
+    weights = () if isinstance(step_weights, str) else tuple(float(weight) for weight in step_weights)
     best: Calibration | None = None
     areas: dict[float, float] = {}
     for done, scale in enumerate(scales):
         chosen = settings if scale is None else settings | {"uncertainty_scale": scale}
-        stops = walk(make_rule(rule, 0.0, chosen), outcomes, table, answer=answer)
+        stops = walk(make_rule(rule, 0.0, chosen), outcomes, table, answer=answer, step_weights=weights)
         path = budget_path(stops, outcomes)
-        area = path.area(lowest, highest, floor) if highest > lowest else float(path.quality.max())
+        area = path_area(path, outcomes)
         if scale is not None:
             areas[scale] = area
         if best is None or area > max(a for s, a in areas.items() if s != scale):
-            best = Calibration(path, stops, chosen, areas)
+            best = Calibration(path, stops, chosen, areas, weights)
         if progress is not None:
             progress((done + 1) / len(scales))
     assert best is not None  # there is at least one scale
+    if step_weights == "search":
+        weights = search_step_weights(rule, table, best.settings, answer=answer)
+        stops = walk(make_rule(rule, 0.0, best.settings), outcomes, table, answer=answer, step_weights=weights)
+        best = best._replace(path=budget_path(stops, outcomes), stops=stops, step_weights=weights)
     return best
+
+
+def path_area(path: BudgetPath, outcomes: Outcomes) -> float:
+    """Area under a path over the range of costs of a table's single models; without a range, its best quality."""
+    lowest, highest = float(outcomes.mean_cost.min()), float(outcomes.mean_cost.max())
+    if not highest > lowest:
+        return float(path.quality.max())
+    return path.area(lowest, highest, float(outcomes.mean_quality.min()))
+
+
+def search_step_weights(
+    rule: str, table: BeliefTable, settings: Mapping[str, Any], *, answer: str = "best"
+) -> tuple[float, ...]:
+    """Search for factors of the cost weight at the steps after the first, step by step.
+
+    Parameters
+    ----------
+    rule, table, settings, answer
+        As in `calibrate`.
+
+    Returns
+    -------
+    tuple of float
+        Factors of all steps, the first being 1. Empty, hence one cost weight for all, unless on both halves of the
+        queries the factors found on the other half enlarge the area under the path.
+    """
+    outcomes = table.outcomes
+    n_steps = min(int(settings.get("max_depth", 1)), outcomes.n_models)
+    half = outcomes.folds(2, rng=0) if outcomes.n_queries >= 4 and outcomes.groups is None else None
+    if rule not in ("cascade", "cascade-routing") or n_steps < 2 or half is None:
+        return ()
+    parts = [(outcomes.take(half == h), half == h) for h in (0, 1)]
+    known: dict[tuple[float, ...], list[float]] = {}
+
+    def areas(weights: tuple[float, ...]) -> list[float]:
+        """Areas under the paths of either half, and of all queries."""
+        if weights not in known:
+            made = make_rule(rule, 0.0, dict(settings))
+            stops = walk(made, outcomes, table, answer=answer, step_weights=weights)
+            halves = [path_area(budget_path(stops.of_rows(rows), part), part) for part, rows in parts]
+            known[weights] = [*halves, path_area(budget_path(stops, outcomes), outcomes)]
+        return known[weights]
+
+    def search(which: int) -> tuple[float, ...]:
+        weights = (1.0,) * n_steps
+        for step in range(1, n_steps):
+            tried = [(*weights[:step], *(factor,) * (n_steps - step)) for factor in STEP_FACTORS]
+            weights = max(tried, key=lambda candidate: areas(candidate)[which])
+        return weights
+
+    constant = areas((1.0,) * n_steps)
+    gains = [areas(search(other))[here] - constant[here] for here, other in ((0, 1), (1, 0))]
+    return search(2) if min(gains) > 0.0 else ()
 
 
 def rule_settings(

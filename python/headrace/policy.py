@@ -82,6 +82,12 @@ class Policy:
         Share of the queries that the cheaper rule decides.
     seed : int
         Seed of the hash.
+    costs : tuple of str
+        Names of the costs.
+    rates : tuple of float
+        What one unit of each cost counts in the cost that the rule trades against quality.
+    step_weights : tuple of float
+        Factors of the cost weight at each step; empty: one cost weight for all steps.
 
     Raises
     ------
@@ -104,6 +110,9 @@ class Policy:
     parameters: tuple[float, float]
     share: float = 1.0
     seed: int = 0
+    costs: tuple[str, ...] = ("cost",)
+    rates: tuple[float, ...] = (1.0,)
+    step_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
@@ -112,6 +121,8 @@ class Policy:
             raise ValueError(f"share: expected a number from 0 to 1, got {self.share}")
         if len(self.parameters) != 2:
             raise ValueError(f"parameters: expected two, of the cheaper rule and of the dearer, got {self.parameters}")
+        if not 1 <= len(self.rates) <= len(self.costs):
+            raise ValueError(f"rates: expected one for each of the costs {self.costs}, got {self.rates}")
         # JSON knows lists only; a tuple compares and hashes.
         settings = {name: tuple(value) if isinstance(value, list) else value for name, value in self.settings.items()}
         object.__setattr__(self, "settings", settings)
@@ -152,6 +163,8 @@ class Policy:
                 raise ValueError("another format")
             fields["models"] = tuple(fields["models"])
             fields["parameters"] = tuple(float(number) for number in fields["parameters"])
+            for name in ("costs", "rates", "step_weights"):
+                fields[name] = tuple(fields[name])
             return cls(**fields)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"text: expected a headrace policy as JSON, got something else ({error})") from error

@@ -8,20 +8,23 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
-from headrace.belief_table import BeliefTable
-from headrace.calibration import BudgetPath, PathPoint
+from headrace.belief_table import BeliefTable, Estimators, fit_estimators
+from headrace.budget_path import BudgetPath, PathPoint, checked_budget, checked_target
+from headrace.calibration import Calibration, calibrate, rule_settings
 from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator
+from headrace.exchange_rates import Walked, balance, one_cost
+from headrace.guarantee import Guarantee
 from headrace.outcomes import Outcomes
 from headrace.policy import RULES, Policy, fold_of
 from headrace.session import Session
 
-__all__ = ["UNCERTAINTY_SCALES", "Calibration", "Router", "calibrate"]
-
-#: Factors of the standard deviations among which the fit chooses.
-UNCERTAINTY_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.3)
+__all__ = ["Router"]
 
 #: Fewest labelled queries for a fit: below, no cross-fitting is possible.
 FEWEST_QUERIES = 4
+
+#: Share of the queries that fits the estimators where a guarantee needs others to calibrate.
+FITTING_SHARE = 0.5
 
 
 class Router:

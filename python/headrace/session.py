@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from headrace.arrays import BoolArray, Column, FloatArray, listed
 from headrace.belief import Belief
+from headrace.belief_table import weighed
 from headrace.estimators import CostEstimator, QualityEstimator
 from headrace.policy import Policy
 from headrace.responses import Responses
 from headrace.rules import Decision
+from headrace.walk import step_weight
 
 __all__ = ["Session"]
 
@@ -27,7 +30,9 @@ class Session:
     id : str
         Id of the query.
     cost : float
-        Cost of the models run so far.
+        Cost of the models run so far; of several costs, the first.
+    costs : dict of str to float
+        The same, of each cost by name.
     decision : Decision or None
         The last decision.
     """
@@ -36,22 +41,22 @@ class Session:
         self,
         policy: Policy,
         quality: QualityEstimator,
-        cost: CostEstimator,
+        costs: Sequence[CostEstimator],
         query: Mapping[str, Any],
         *,
         id: str,  # the word that users say
         response_columns: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
         answer: str = "best",
         allowed: Sequence[str] | None = None,
-        max_cost: float | None = None,
+        max_cost: float | Mapping[str, float] | None = None,
     ) -> None:
         self.id = id
-        self.cost = 0.0
+        self.costs = dict.fromkeys(policy.costs, 0.0)
         self.decision: Decision | None = None
         self._policy = policy
         self._models = policy.models
         self._rule = policy.rule_for(id)
-        self._quality_estimator, self._cost_estimator = quality, cost
+        self._quality_estimator, self._cost_estimators = quality, tuple(costs)
         self._queries = {name: _one_row(value) for name, value in query.items()}
         self._columns = {
             name: _missing((1, len(self._models), *shape), dtype) for name, (dtype, shape) in response_columns.items()
@@ -62,10 +67,13 @@ class Session:
         self._answer = answer
         names = self._models if allowed is None else allowed
         self._allowed = [self._index("allowed", name) for name in names]
-        if max_cost is not None and not max_cost >= 0.0:
-            raise ValueError(f"max_cost: expected a number >= 0, got {max_cost}")
-        self._max_cost = max_cost
+        self._caps = checked_caps(max_cost, policy.costs)
         self._believed: tuple[Belief, FloatArray] | None = None
+
+    @property
+    def cost(self) -> float:
+        """Cost of the models run so far; of several costs, the first."""
+        return self.costs[self._policy.costs[0]]
 
     def next(self) -> str | None:
         """Give the model to run now; None = stop, the answer is there.
@@ -75,20 +83,24 @@ class Session:
         ValueError
             No model may run, or none is within the cap on the cost, while none has run.
         """
-        belief, cost = self._beliefs()
-        left = None if self._max_cost is None else max(self._max_cost - self.cost, 0.0)
+        belief, costs = self._beliefs()
+        rates, weight = self._policy.rates, step_weight(self._policy.step_weights, len(self._order))
+        # The rule keeps a cap on the very cost that it trades for the whole plan; other caps say what may run next.
+        traded = self._policy.costs[0] if rates == (1.0,) else None
+        cap = weight * self._left(traded) if traded in self._caps else None
+        cost = weighed(costs[:, 0], rates)
         self.decision = self._rule.select(
             belief.quality[0],
-            cost[0],
+            cost if weight == 1.0 else weight * cost,
             variance=_row(belief.variance, 1),
             covariance=_row(belief.covariance, 2),
             run=self._run,
-            allowed=self._allowed,
-            max_cost=left,
+            allowed=self._within_caps(costs[:, 0], set(self._caps) - {traded}),
+            max_cost=cap,
         )
         return None if self.decision.next is None else self._models[self.decision.next]
 
-    def observe(self, model: str, response: Any, *, cost: float | None = None) -> None:
+    def observe(self, model: str, response: Any, *, cost: float | Mapping[str, float] | None = None) -> None:
         """Take in what a model returned.
 
         Parameters
@@ -98,32 +110,33 @@ class Session:
         response : mapping of str to value, or anything else
             The response's columns, as in the table of the fit; a column that is lacking counts as missing. Anything but
             a mapping stands for ``{"answer": response}``.
-        cost : float, optional
-            What the run cost; by default the response's "cost", or else the estimate.
+        cost : float or mapping of str to float, optional
+            What the run cost; of several costs, the first, or each by name. By default the response's column of that
+            name (of the first, also "cost"), or else the estimate.
 
         Raises
         ------
         ValueError
-            An unknown model, or one observed before; a column that the fit did not have; a cost below zero.
+            An unknown model, or one observed before; a column that the fit did not have; a cost that isn't a finite
+            number >= 0.
         """
         j = self._index("model", model)
         if self._run[j]:
             raise ValueError(f"model: {model!r} has been observed before in this session")
         columns = response if isinstance(response, Mapping) else {"answer": response}
-        unknown = [name for name in columns if name not in {*self._columns, "cost"} and isinstance(response, Mapping)]
+        known = {*self._columns, *self.costs, "cost"}
+        unknown = [name for name in columns if name not in known and isinstance(response, Mapping)]
         if unknown:
             raise ValueError(f"response: unknown column {unknown[0]!r}; the fit had {listed(self._columns)}")
-        if cost is None:
-            recorded = columns.get("cost")
-            cost = float(recorded) if recorded is not None else float(self._beliefs()[1][0, j])
-        if not 0.0 <= cost < np.inf:
-            raise ValueError(f"cost: expected a finite number >= 0, got {cost}")
+        spent = self._spent(j, columns, cost)
         self._columns = self._with_response(j, columns)
-        self.cost += float(cost)
+        for name, value in spent.items():
+            self.costs[name] += value
         self._run[j] = True
         self._order.append(j)
         self._responses[j] = response
         self._believed = None
+        self.decision = None
 
     @property
     def run(self) -> tuple[str, ...]:
@@ -157,10 +170,11 @@ class Session:
         Returns
         -------
         dict
-            "id", "rule", "run", "cost", "next", "plan", "value", "tradeoff", "status", and under "models" one dict per
-            model: "model", "quality", "sd" (of the update still to come), "cost", "run", "allowed", "in_plan".
+            "id", "rule", "run", "costs", "next", "plan", "value", "tradeoff", "status", and under "models" one dict per
+            model: "model", "quality", "sd" (of the update still to come), "costs", "run", "allowed", "in_plan". Costs
+            are dicts by name. Between `observe` and `next` nothing is decided: "next" is None, "plan" is empty.
         """
-        belief, cost = self._beliefs()
+        belief, costs = self._beliefs()
         decision = self.decision
         plan = set(decision.plan) if decision is not None else set()
         if belief.variance is not None:
@@ -174,7 +188,7 @@ class Session:
                 "model": name,
                 "quality": float(belief.quality[0, j]),
                 "sd": float(np.sqrt(variance[j])),
-                "cost": float(cost[0, j]),
+                "costs": {name: float(values[0, j]) for name, values in zip(self.costs, costs, strict=True)},
                 "run": bool(self._run[j]),
                 "allowed": j in self._allowed,
                 "in_plan": j in plan,
@@ -185,7 +199,7 @@ class Session:
             "id": self.id,
             "rule": repr(self._rule),
             "run": list(self.run),
-            "cost": self.cost,
+            "costs": dict(self.costs),
             "next": None if decision is None or decision.next is None else self._models[decision.next],
             "plan": [self._models[j] for j in sorted(plan)],
             "value": None if decision is None else decision.value,
@@ -196,11 +210,52 @@ class Session:
         }
 
     def _beliefs(self) -> tuple[Belief, FloatArray]:
+        """Beliefs, and the estimates of each cost: shape (n_costs, 1, n_models)."""
         if self._believed is None:
             responses = Responses(self._run[None, :], self._columns)
-            cost = self._cost_estimator.predict(self._queries, responses)
-            self._believed = self._quality_estimator.predict(self._queries, responses), cost
+            costs = np.stack([estimator.predict(self._queries, responses) for estimator in self._cost_estimators])
+            self._believed = self._quality_estimator.predict(self._queries, responses), costs
         return self._believed
+
+    def _left(self, name: str) -> float:
+        """How much of a capped cost may still be spent."""
+        return max(self._caps[name] - self.costs[name], 0.0)
+
+    def _within_caps(self, costs: FloatArray, capped: Collection[str]) -> list[int]:
+        """Models that may run, and whose costs, by estimate, are within what is left of each cap."""
+        allowed = self._allowed
+        for name, cost in zip(self.costs, costs, strict=True):
+            if name not in capped:
+                continue
+            left = self._left(name)
+            within = [j for j in allowed if self._run[j] or cost[j] <= left]
+            if not within and not self._order:
+                least = min((float(cost[j]) for j in allowed), default=0.0)
+                raise ValueError(
+                    f"max_cost: expected at least {least:.6g} for {name!r}, which the cheapest model that may run is "
+                    f"expected to take; got {left:.6g}"
+                )
+            allowed = within
+        return allowed
+
+    def _spent(self, j: int, columns: Mapping[str, Any], cost: float | Mapping[str, float] | None) -> dict[str, float]:
+        """What a run cost, of each cost by name."""
+        first = self._policy.costs[0]
+        given = dict(cost) if isinstance(cost, Mapping) else {} if cost is None else {first: cost}
+        unknown = [name for name in given if name not in self.costs]
+        if unknown:
+            raise ValueError(f"cost: unknown cost {unknown[0]!r}; known: {listed(self.costs)}")
+        spent = {}
+        for number, name in enumerate(self.costs):
+            value = given.get(name, columns.get(name))
+            if value is None and name == first:
+                value = columns.get("cost")
+            if value is None:
+                value = self._beliefs()[1][number, 0, j]
+            if not isinstance(value, Real) or not 0.0 <= value < np.inf:
+                raise ValueError(f"cost: expected a finite number >= 0 for {name!r}, got {value!r}")
+            spent[name] = float(value)
+        return spent
 
     def _with_response(self, j: int, response: Mapping[str, Any]) -> dict[str, Column]:
         """Copy the columns with one model's response in: a value that doesn't fit leaves no trace."""
@@ -218,6 +273,19 @@ class Session:
             return self._models.index(name)
         except ValueError:
             raise ValueError(f"{argument}: unknown model {name!r}; known: {listed(self._models)}") from None
+
+
+def checked_caps(max_cost: float | Mapping[str, float] | None, costs: Sequence[str]) -> dict[str, float]:
+    """Give the cap of each cost that has one; a number is that of the first."""
+    if max_cost is None:
+        return {}
+    caps = dict(max_cost) if isinstance(max_cost, Mapping) else {costs[0]: max_cost}
+    for name, limit in caps.items():
+        if name not in costs:
+            raise ValueError(f"max_cost: unknown cost {name!r}; known: {listed(costs)}")
+        if not isinstance(limit, Real) or not limit >= 0.0:
+            raise ValueError(f"max_cost: expected a number >= 0, got {limit!r}")
+    return {name: float(limit) for name, limit in caps.items()}
 
 
 def _missing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:

@@ -942,7 +942,7 @@ def test_the_estimators_that_were_passed_stay_unfitted(table: hr.Outcomes) -> No
     router = hr.Router(quality=quality, cost=cost).fit(table, budget=4.0)
     assert not hasattr(quality, "mean_")
     assert not hasattr(cost, "mean_")
-    for fitted_quality, fitted_cost in router.estimators_:
+    for fitted_quality, (fitted_cost,) in router.estimators_:
         assert isinstance(fitted_quality, ConstantQuality)
         assert isinstance(fitted_cost, ConstantCost)
         np.testing.assert_allclose(fitted_quality.mean_, table.mean_quality, atol=0.1)

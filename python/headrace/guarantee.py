@@ -1,0 +1,157 @@
+"""Guarantees: bounds on a mean that hold for a finite sample, and the choice of a policy by them.
+
+A bounded variable's mean is bounded by betting against the claim that it is worse than promised: with slack s_i
+(positive where the promise is more than kept) and s_i >= -w, the capital prod(1 + f s_i / w) has an expectation of at
+most 1 for every stake f in [0, 1) if the mean slack is not positive. So has its average over fixed stakes, and by
+Markov's inequality it exceeds 1/delta with probability delta at most (Waudby-Smith and Ramdas, JRSS B 2024, section 4).
+
+Policies along a budget path are tested one after the other, from the safest on, in an order that doesn't depend on the
+data tested on; the last one before the first failure is taken. The probability that it breaks the promise is at most
+delta (fixed-sequence testing, as in Angelopoulos et al., Learn then Test, Annals of Applied Statistics 2025).
+
+Assumed: the calibration queries and those to come are exchangeable, and calibration has not been used to fit estimators
+or to choose settings. A query's cost counts up to `largest` only: no finite sample can exclude a cost never seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from headrace.arrays import FloatArray
+
+__all__ = ["Guarantee", "cost_evidence", "fixed_sequence", "mean_upper_bound", "quality_evidence"]
+
+#: Stakes, as fractions of the largest that cannot lose everything.
+STAKES = np.geomspace(1e-3, 0.99, 24)
+
+#: Halvings of the interval in which a bound is searched.
+N_HALVINGS = 50
+
+
+class Guarantee(NamedTuple):
+    """What is promised of a policy's means on fresh queries, with which confidence.
+
+    Attributes
+    ----------
+    limits : dict of str to float
+        Largest mean of each cost named, or the least mean "quality".
+    confidence : float
+        Probability, over calibration tables, that the promise is kept.
+    largest : dict of str to float
+        What a query's cost counts at most: the largest among the fitting queries.
+    n_queries : int
+        Number of calibration queries.
+    price : float
+        Quality that the guarantee costs: that of the policy which meets the budget on the calibration queries without any
+        margin, minus this one's. For a quality target, the cost that it takes more.
+    """
+
+    limits: dict[str, float]
+    confidence: float
+    largest: dict[str, float]
+    n_queries: int
+    price: float
+
+
+def cost_evidence(cost: FloatArray, limit: float, largest: float) -> float:
+    """Logarithm of the evidence that the mean of a cost is at most `limit`.
+
+    Parameters
+    ----------
+    cost : ndarray of shape (n,)
+        Costs of independent queries, >= 0.
+    limit : float
+        The limit promised.
+    largest : float
+        Costs above it count as much.
+
+    Returns
+    -------
+    float
+        Log e-value: if the mean is above the limit, it exceeds log(1/delta) with probability delta at most.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.guarantee import cost_evidence
+    >>> cost_evidence(np.full(100, 0.5), 0.6, 1.0) > np.log(20) > cost_evidence(np.full(100, 0.5), 0.5, 1.0)
+    True
+    """
+    if largest <= limit:
+        return np.inf
+    return _log_evidence(limit - np.minimum(cost, largest), largest - limit)
+
+
+def quality_evidence(quality: FloatArray, target: float, least: float, greatest: float) -> float:
+    """Logarithm of the evidence that the mean quality is at least `target`; qualities lie between `least` and `greatest`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.guarantee import quality_evidence
+    >>> quality_evidence(np.ones(100), 0.9, 0.0, 1.0) > np.log(20) > quality_evidence(np.ones(100), 0.99, 0.0, 1.0)
+    True
+    """
+    if target <= least:
+        return np.inf
+    return _log_evidence(np.minimum(quality, greatest) - target, target - least)
+
+
+def fixed_sequence(evidence: Iterable[float], confidence: float) -> int:
+    """Count the claims, tested in the order given, before the first for which the evidence doesn't suffice.
+
+    Examples
+    --------
+    >>> from headrace.guarantee import fixed_sequence
+    >>> fixed_sequence([9.0, 5.0, 2.0, 7.0], confidence=0.95)
+    2
+    """
+    needed = -np.log1p(-confidence)
+    passed = 0
+    for value in evidence:
+        if value < needed:
+            break
+        passed += 1
+    return passed
+
+
+def mean_upper_bound(cost: FloatArray, largest: float, confidence: float) -> float:
+    """Upper confidence bound of the mean of a cost.
+
+    Parameters
+    ----------
+    cost : ndarray of shape (n,)
+        Costs of independent queries, >= 0; above `largest` they count as much.
+    largest, confidence : float
+
+    Returns
+    -------
+    float
+        The smallest limit for which `cost_evidence` suffices; at most `largest`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.guarantee import mean_upper_bound
+    >>> costs = np.random.default_rng(0).exponential(size=1000)
+    >>> costs.mean() < mean_upper_bound(costs, 10.0, 0.95) < 1.15
+    True
+    """
+    low, high = float(np.minimum(cost, largest).mean()), largest
+    for _ in range(N_HALVINGS):
+        middle = 0.5 * (low + high)
+        if fixed_sequence([cost_evidence(cost, middle, largest)], confidence):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _log_evidence(slack: FloatArray, worst: float) -> float:
+    """Logarithm of the capital, averaged over the stakes; `slack` is never below -worst."""
+    log_capital = np.log1p(STAKES[:, None] * (slack / worst)).sum(axis=1)
+    top = float(log_capital.max())
+    return top + float(np.log(np.mean(np.exp(log_capital - top))))

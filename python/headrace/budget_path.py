@@ -214,11 +214,11 @@ class BudgetPath:
         def mix(values: FloatArray) -> float:
             return float(share * values[cheap] + (1.0 - share) * values[dear])
 
-        parameters = (self._inside(cheap), self._inside(dear))
+        parameters = (self.inside(cheap), self.inside(dear))
         further = {name: mix(values) for name, values in self.further_costs.items()}
         return PathPoint(mix(self.cost), mix(self.quality), mix(self.n_runs), parameters, share, further)
 
-    def _inside(self, point: int) -> float:
+    def inside(self, point: int) -> float:
         """Give a parameter well inside the stretch of a point: its middle; at the path's ends, the end."""
         if point == len(self.parameter) - 1:
             return np.inf

@@ -51,6 +51,10 @@ class Router:
     mix : {"per-query", "deterministic"}
         Mix two rules per query, so that the budget is used up on average, or use one of them alone: the cheaper for a
         budget, the dearer for a quality target, so that either is kept on the calibration data.
+    step_weights : sequence of float or "search", optional
+        Factors of the cost weight at the first step, the second, and so on; by default one cost weight for all steps.
+        "search" looks for better ones in the fit (docs/decisions/0005-one-cost-weight.md says why it isn't the
+        default).
     n_folds : int, default 5
         Folds of the cross-fitting that keeps the labels that calibrate apart from those that fit the estimators.
     seed : int, default 0
@@ -64,13 +68,18 @@ class Router:
         What every cost weight would have cost and brought on the calibration data.
     uncertainty_scale_ : float or None
         The scale used; None for a rule without one.
+    step_weights_ : tuple of float
+        Factors of the cost weight at each step; empty: one for all.
     policy_ : Policy
         The two rules and their mixture. Only after a budget or a target was given.
     point_ : PathPoint
         Mean cost, quality and number of runs that the policy had on the calibration data.
-    estimators_ : tuple of (QualityEstimator, CostEstimator)
-        Fitted estimators, a pair for each fold. A query is served by one of them, by a hash of its id: what the folds
-        were calibrated with is what runs (docs/decisions/0004-fold-estimators-serve.md).
+    guarantee_ : Guarantee or None
+        What is promised, where a confidence was given.
+    estimators_ : tuple of (QualityEstimator, tuple of CostEstimator)
+        Fitted estimators, a pair for each fold, with a cost estimator for each cost. A query is served by one of them,
+        by a hash of its id: what the folds were calibrated with is what runs
+        (docs/decisions/0004-fold-estimators-serve.md). One pair only where calibration was kept apart.
     n_dropped_ : int
         Queries of the fit that were left out because a quality or a cost was missing.
 
@@ -91,9 +100,11 @@ class Router:
     models_: tuple[str, ...]
     path_: BudgetPath
     uncertainty_scale_: float | None
+    step_weights_: tuple[float, ...]
     policy_: Policy
     point_: PathPoint
-    estimators_: tuple[tuple[QualityEstimator, CostEstimator], ...]
+    guarantee_: Guarantee | None
+    estimators_: tuple[Estimators, ...]
     n_dropped_: int
 
     def __init__(
@@ -108,6 +119,7 @@ class Router:
         uncertainty_scale: float | None = None,
         answer: str = "best",
         mix: str = "per-query",
+        step_weights: Sequence[float] | str | None = None,
         n_folds: int = 5,
         seed: int = 0,
     ) -> None:
@@ -120,6 +132,7 @@ class Router:
         self.uncertainty_scale = uncertainty_scale
         self.answer = answer
         self.mix = mix
+        self.step_weights = step_weights
         self.n_folds = n_folds
         self.seed = seed
 
@@ -127,8 +140,10 @@ class Router:
         self,
         outcomes: Outcomes,
         *,
-        budget: float | None = None,
+        calibration: Outcomes | None = None,
+        budget: float | Mapping[str, float] | None = None,
         quality_target: float | None = None,
+        confidence: float | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Self:
         """Fit the estimators and calibrate the rule on labelled queries.
@@ -137,11 +152,19 @@ class Router:
         ----------
         outcomes : Outcomes
             Labelled queries. Rows with a missing quality or cost are left out; `n_dropped_` counts them.
-        budget : float, optional
-            Mean cost per query that may be spent, in the unit of the table's costs.
+        calibration : Outcomes, optional
+            Labelled queries to calibrate on; `outcomes` then fits the estimators only. By default both are done with
+            `outcomes`, by cross-fitting.
+        budget : float or mapping of str to float, optional
+            Mean cost per query that may be spent, in the unit of the table's costs; of several costs, the first, or up
+            to two by name: ``{"usd": 0.002, "seconds": 1.5}``.
         quality_target : float, optional
             Mean quality to be reached at the least cost. Give this or a budget, or neither: then `path_` is there, and
             `with_budget` gives a router that can decide.
+        confidence : float, optional
+            Probability, e.g. 0.95, with which the budget or the target is kept on fresh queries; see
+            `headrace.guarantee` for what is assumed. Without `calibration`, one half of the queries, drawn at random,
+            fits the estimators, and the other half calibrates.
         progress : callable, optional
             Called with the share done.
 
@@ -154,47 +177,44 @@ class Router:
         ------
         ValueError
             Unknown models or rule; too few queries; a budget below the cheapest feasible cost or a target above the
-            best quality (the message states the bound).
+            best quality (the message states the bound), or too near to it for the confidence.
         """
         self._check_settings()
-        if budget is not None and quality_target is not None:
-            raise ValueError("budget, quality_target: expected at most one of them")
-        if self.models is not None:
-            outcomes = outcomes.select(self.models)
-        complete = outcomes.complete() if outcomes.missing else outcomes
-        if complete.n_queries < FEWEST_QUERIES:
-            raise ValueError(f"outcomes: expected at least {FEWEST_QUERIES} complete queries, got {complete.n_queries}")
-        quality, cost = self.quality or LinearQuality(), self.cost or LinearCost()
-        n_folds = min(self.n_folds, complete.n_queries // 2)
-        table = BeliefTable.cross_fit(complete, quality, cost, n_folds=n_folds, seed=self.seed)
-        calibration = calibrate(
-            self.rule,
-            table,
-            settings=rule_settings(self.rule, complete, max_depth=self.max_depth, order=self.order),
-            uncertainty_scale=self.uncertainty_scale,
-            answer=self.answer,
-            progress=progress,
-        )
-        self.models_ = complete.models
-        self.n_dropped_ = outcomes.n_queries - complete.n_queries
-        self.estimators_ = table.estimators
-        self.path_ = calibration.path
-        self.uncertainty_scale_ = calibration.settings.get("uncertainty_scale")
-        self._settings = calibration.settings
-        # What a session needs to know of responses: the columns, and the shape of one cell.
-        self._response_columns = {name: (values.dtype, values.shape[2:]) for name, values in complete.responses.items()}
+        if not isinstance(outcomes, Outcomes):
+            raise TypeError(f"outcomes: expected an Outcomes table, got {type(outcomes).__name__}")
+        _check_wanted(budget, quality_target, confidence)
+        fitting, n_dropped = self._complete("outcomes", outcomes, FEWEST_QUERIES)
+        apart: Outcomes | None = None
+        if calibration is not None:
+            apart, n_more = self._complete("calibration", calibration, 1)
+            n_dropped += n_more
+            if (apart.models, tuple(apart.costs)) != (fitting.models, tuple(fitting.costs)):
+                raise ValueError("calibration: expected the models and costs of outcomes")
+        elif confidence is not None:
+            if fitting.n_queries < 2 * FEWEST_QUERIES:
+                wanted = f"at least {2 * FEWEST_QUERIES} complete queries for a confidence"
+                raise ValueError(f"outcomes: expected {wanted}, got {fitting.n_queries}")
+            fitting, apart = fitting.split(FITTING_SHARE, rng=int(self.seed))
+        self._calibrate(fitting, apart, progress)
+        self.n_dropped_ = n_dropped
         self.__dict__.pop("policy_", None)
         if budget is not None or quality_target is not None:
-            self._set_point(budget=budget, quality=quality_target)
+            self._set_point(budget, quality_target, confidence)
         return self
 
-    def with_budget(self, budget: float) -> Router:
-        """Give a copy for another budget, without a fit; errors as in `fit`."""
-        return self._at(budget=budget)
+    def with_budget(self, budget: float | Mapping[str, float], *, confidence: float | None = None) -> Router:
+        """Give a copy for another budget, without a fit; errors as in `fit`.
 
-    def with_quality_target(self, quality_target: float) -> Router:
-        """Give a copy for another quality target, without a fit; errors as in `fit`."""
-        return self._at(quality=quality_target)
+        A confidence needs a fit that kept calibration apart: one with ``confidence=...`` or ``calibration=...``. It
+        holds for each budget by itself.
+        """
+        _check_wanted(budget, None, confidence)
+        return self._at(budget, None, confidence)
+
+    def with_quality_target(self, quality_target: float, *, confidence: float | None = None) -> Router:
+        """Give a copy for another quality target, without a fit; as `with_budget`."""
+        _check_wanted(None, quality_target, confidence)
+        return self._at(None, quality_target, confidence)
 
     def start(
         self,
@@ -202,7 +222,8 @@ class Router:
         *,
         id: str | None = None,  # the word that users say
         allowed: Sequence[str] | None = None,
-        max_cost: float | None = None,
+        max_cost: float | Mapping[str, float] | None = None,
+        max_seconds: float | None = None,
     ) -> Session:
         """Start the walk over one query.
 
@@ -215,8 +236,11 @@ class Router:
             treatment everywhere. By default a hash of the query's columns.
         allowed : sequence of str, optional
             Models that may run; all by default.
-        max_cost : float, optional
-            Cap on the cost of all runs together.
+        max_cost : float or mapping of str to float, optional
+            Cap on the cost of all runs together, by estimate at every step; of several costs, on the first, or on each
+            that is named.
+        max_seconds : float, optional
+            The same as ``max_cost={"seconds": ...}``, for a table with a cost of that name.
 
         Returns
         -------
@@ -231,11 +255,16 @@ class Router:
             raise ValueError("start: no budget yet; fit with budget=... or quality_target=..., or use with_budget(...)")
         columns = {"text": query} if isinstance(query, str) else dict(query)
         query_id = _content_id(columns) if id is None else str(id)
-        quality, cost = self.estimators_[fold_of(self.seed, query_id, len(self.estimators_))]
+        quality, costs = self.estimators_[fold_of(self.seed, query_id, len(self.estimators_))]
+        if max_seconds is not None:
+            caps = dict(max_cost) if isinstance(max_cost, Mapping) else {}
+            if max_cost is not None and not caps:
+                caps[self.policy_.costs[0]] = max_cost  # type: ignore[assignment]  # it is a number
+            max_cost = caps | {"seconds": max_seconds}
         return Session(
             self.policy_,
             quality,
-            cost,
+            costs,
             columns,
             id=query_id,
             response_columns=self._response_columns,
@@ -244,20 +273,89 @@ class Router:
             max_cost=max_cost,
         )
 
-    def _at(self, **wanted: float) -> Router:
+    def _complete(self, argument: str, outcomes: Outcomes, fewest: int) -> tuple[Outcomes, int]:
+        """Give the complete rows of the router's models, and how many were dropped."""
+        if self.models is not None:
+            outcomes = outcomes.select(self.models)
+        unlabelled = np.isnan(outcomes.mean_quality) | np.isnan(outcomes.mean_cost)
+        if unlabelled.any():
+            named = listed(name for name, lacks in zip(outcomes.models, unlabelled, strict=True) if lacks)
+            raise ValueError(f"{argument}: no quality or no cost at all for {named}; leave it out with models=...")
+        complete = outcomes.complete() if outcomes.missing else outcomes
+        if complete.n_queries < fewest:
+            raise ValueError(f"{argument}: expected at least {fewest} complete queries, got {complete.n_queries}")
+        return complete, outcomes.n_queries - complete.n_queries
+
+    def _calibrate(self, fitting: Outcomes, apart: Outcomes | None, progress: Callable[[float], None] | None) -> None:
+        """Fit the estimators, choose the rule's settings, and walk the calibration queries."""
+        quality, cost = self.quality or LinearQuality(), self.cost or LinearCost()
+        n_folds = min(self.n_folds, fitting.n_queries // 2)
+        table = BeliefTable.cross_fit(fitting, quality, cost, n_folds=n_folds, seed=self.seed)
+        chosen = calibrate(
+            self.rule,
+            table,
+            settings=rule_settings(self.rule, fitting, max_depth=self.max_depth, order=self.order),
+            uncertainty_scale=self.uncertainty_scale,
+            step_weights=() if self.step_weights is None else self.step_weights,
+            answer=self.answer,
+            progress=progress,
+        )
+        self.models_ = fitting.models
+        self.estimators_ = table.estimators
+        served = table
+        if apart is not None:
+            self.estimators_ = (fit_estimators(fitting, quality, cost),)
+            served = BeliefTable.served(apart, self.estimators_)
+        self.uncertainty_scale_ = chosen.settings.get("uncertainty_scale")
+        self.step_weights_ = chosen.step_weights
+        self._settings = chosen.settings
+        # What a session needs to know of responses: the columns, and the shape of one cell.
+        self._response_columns = {name: (values.dtype, values.shape[2:]) for name, values in fitting.responses.items()}
+        self._calibrator = Calibrator(self.rule, chosen, self.answer, served, None if apart is None else table)
+        self._use(self._calibrator.walked((1.0,)))
+
+    def _use(self, walked: Walked) -> None:
+        self._walked = walked
+        self.path_ = walked.path
+
+    def _at(
+        self, budget: float | Mapping[str, float] | None, quality: float | None, confidence: float | None
+    ) -> Router:
         if not hasattr(self, "path_"):
-            raise ValueError("with_budget: the router is not fitted; call fit first")
+            named = "with_budget" if quality is None else "with_quality_target"
+            raise ValueError(f"{named}: the router is not fitted; call fit first")
         router = copy.copy(self)
-        router._set_point(**wanted)
+        router._set_point(budget, quality, confidence)
         return router
 
-    def _set_point(self, *, budget: float | None = None, quality: float | None = None) -> None:
-        point = self.path_.at(budget=budget, quality=quality)
-        if self.mix == "deterministic":
+    def _set_point(
+        self, budget: float | Mapping[str, float] | None, quality: float | None, confidence: float | None
+    ) -> None:
+        costs = self._calibrator.costs
+        limits = None if budget is None else checked_budget(budget, costs)
+        rates = (1.0,) if limits is None else self._calibrator.balanced(limits).rates
+        if rates != self._walked.rates:
+            self._use(self._calibrator.walked(rates))
+        point = self.path_.at(budget=limits, quality=quality)
+        self.guarantee_ = None
+        if confidence is not None:
+            point, self.guarantee_ = self._calibrator.guaranteed(self._walked, limits, quality, confidence, point)
+        elif self.mix == "deterministic":
             cheap, dear = point.parameters
             point = self.path_.realised(cheap if quality is None else dear)
         self.point_ = point
-        self.policy_ = Policy(self.models_, self.rule, self._settings, point.parameters, point.share, self.seed)
+        self.policy_ = Policy(
+            self.models_,
+            self.rule,
+            self._settings,
+            point.parameters,
+            point.share,
+            int(self.seed),
+            costs,
+            rates,
+            self.step_weights_,
+        )
+        self._wanted = limits, quality, confidence
 
     def _check_settings(self) -> None:
         choices = {"rule": tuple(RULES), "answer": ("best", "last"), "mix": ("per-query", "deterministic")}

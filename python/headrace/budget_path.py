@@ -239,10 +239,10 @@ def checked_budget(budget: float | Mapping[str, float], costs: Mapping[str, Any]
     return {name: float(limit) for name, limit in named.items()}
 
 
-def checked_target(quality: Any) -> float:
+def checked_target(quality: Any, argument: str = "quality") -> float:
     """Give a quality target as a number."""
     if isinstance(quality, bool) or not isinstance(quality, Real) or math.isnan(quality):
-        raise ValueError(f"quality: expected a number, got {quality!r}")
+        raise ValueError(f"{argument}: expected a number, got {quality!r}")
     return float(quality)
 
 

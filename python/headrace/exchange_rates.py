@@ -1,9 +1,9 @@
 """Exchange rates between several costs: one cost is traded against quality, what another counts in it keeps its budget.
 
 With budgets for two costs the best policy minimises quality lost plus a cost weight times (first cost + rate * second
-cost), for some cost weight and some rate (Lagrange multipliers of the two budgets). For one rate a walk gives every cost
-weight at once; the rate is found by bisection: the higher it is, the less is spent of the second cost. At the best rate
-both budgets are used up together, or one of the costs doesn't count.
+cost), for some cost weight and some rate (Lagrange multipliers of the two budgets). For one rate a walk gives every
+cost weight at once; the rate is found by bisection: the higher it is, the less is spent of the second cost. At the best
+rate both budgets are used up together, or one of the costs doesn't count.
 """
 
 from __future__ import annotations

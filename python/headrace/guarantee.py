@@ -45,8 +45,8 @@ class Guarantee(NamedTuple):
     n_queries : int
         Number of calibration queries.
     price : float
-        Quality that the guarantee costs: that of the policy which meets the budget on the calibration queries without any
-        margin, minus this one's. For a quality target, the cost that it takes more.
+        Quality that the guarantee costs: that of the policy which meets the budget on the calibration queries without
+        any margin, minus this one's. For a quality target, the cost that it takes more.
     """
 
     limits: dict[str, float]
@@ -86,7 +86,7 @@ def cost_evidence(cost: FloatArray, limit: float, largest: float) -> float:
 
 
 def quality_evidence(quality: FloatArray, target: float, least: float, greatest: float) -> float:
-    """Logarithm of the evidence that the mean quality is at least `target`; qualities lie between `least` and `greatest`.
+    """Logarithm of the evidence that a mean quality is at least `target`; all lie between `least` and `greatest`.
 
     Examples
     --------

@@ -6,13 +6,18 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any, Self
 
+import numpy as np
+
+from headrace.arrays import listed
 from headrace.belief_table import BeliefTable, Estimators, fit_estimators
 from headrace.budget_path import BudgetPath, PathPoint, checked_budget, checked_target
-from headrace.calibration import Calibration, calibrate, rule_settings
+from headrace.calibration import calibrate, rule_settings
+from headrace.calibrator import Calibrator
 from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator
-from headrace.exchange_rates import Walked, balance, one_cost
+from headrace.exchange_rates import Walked
 from headrace.guarantee import Guarantee
 from headrace.outcomes import Outcomes
 from headrace.policy import RULES, Policy, fold_of
@@ -333,7 +338,7 @@ class Router:
     ) -> None:
         costs = self._calibrator.costs
         limits = None if budget is None else checked_budget(budget, costs)
-        rates = (1.0,) if limits is None else self._calibrator.balanced(limits).rates
+        rates = (1.0,) if limits is None else self._calibrator.balanced(limits)
         if rates != self._walked.rates:
             self._use(self._calibrator.walked(rates))
         point = self.path_.at(budget=limits, quality=quality)
@@ -367,8 +372,27 @@ class Router:
             # A class has its methods, too, but is not yet an estimator.
             if estimator is not None and (isinstance(estimator, type) or not isinstance(estimator, QualityEstimator)):
                 raise TypeError(f"{name}: expected an estimator with fit and predict, got {estimator!r}")
-        if not isinstance(self.n_folds, int) or self.n_folds < 2:
-            raise ValueError(f"n_folds: expected an int >= 2, got {self.n_folds!r}")
+        for name, least in (("n_folds", 2), ("seed", 0), ("max_depth", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"{name}: expected an int >= {least}, got {value!r}")
+        if self.order is not None and self.rule not in ("cascade", "threshold-cascade"):
+            raise ValueError(f"order: expected None for {self.rule}, which has no order of its own, got {self.order!r}")
+        if isinstance(self.step_weights, str) and self.step_weights != "search":
+            raise ValueError(f'step_weights: expected numbers or "search", got {self.step_weights!r}')
+
+
+def _check_wanted(budget: Any, quality_target: Any, confidence: Any) -> None:
+    if budget is not None and quality_target is not None:
+        raise ValueError("budget, quality_target: expected at most one of them")
+    if quality_target is not None:
+        checked_target(quality_target, "quality_target")
+    if confidence is None:
+        return
+    if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
+    if budget is None and quality_target is None:
+        raise ValueError("confidence: expected a budget or a quality_target to promise")
 
 
 def _content_id(columns: Mapping[str, Any]) -> str:

@@ -239,7 +239,7 @@ class Session:
         return allowed
 
     def _spent(self, j: int, columns: Mapping[str, Any], cost: float | Mapping[str, float] | None) -> dict[str, float]:
-        """What a run cost, of each cost by name."""
+        """Give what a run cost, of each cost by name."""
         first = self._policy.costs[0]
         given = dict(cost) if isinstance(cost, Mapping) else {} if cost is None else {first: cost}
         unknown = [name for name in given if name not in self.costs]
@@ -252,7 +252,7 @@ class Session:
                 value = columns.get("cost")
             if value is None:
                 value = self._beliefs()[1][number, 0, j]
-            if not isinstance(value, Real) or not 0.0 <= value < np.inf:
+            if not isinstance(value, Real) or not 0.0 <= float(value) < np.inf:
                 raise ValueError(f"cost: expected a finite number >= 0 for {name!r}, got {value!r}")
             spent[name] = float(value)
         return spent
@@ -283,7 +283,7 @@ def checked_caps(max_cost: float | Mapping[str, float] | None, costs: Sequence[s
     for name, limit in caps.items():
         if name not in costs:
             raise ValueError(f"max_cost: unknown cost {name!r}; known: {listed(costs)}")
-        if not isinstance(limit, Real) or not limit >= 0.0:
+        if not isinstance(limit, Real) or not float(limit) >= 0.0:
             raise ValueError(f"max_cost: expected a number >= 0, got {limit!r}")
     return {name: float(limit) for name, limit in caps.items()}
 

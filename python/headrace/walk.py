@@ -1,8 +1,8 @@
 """The walk of labelled queries for all values of a rule's parameter at once.
 
-Every query is walked once for *all* cost weights (lambda) at the same time. Under a run set R the rule's next model is a
-step function of lambda with few pieces (`Rule.profile_batch`); each piece leads to a larger R, where the estimators are
-asked again, until it stops. Summing the stops of all queries gives the realised cost and quality of every lambda: the
+Every query is walked once for *all* cost weights (lambda) at the same time. Under a run set R the rule's next model is
+a step function of lambda with few pieces (`Rule.profile_batch`); each piece leads to a larger R, where the estimators
+are asked again, until it stops. Summing the stops of all queries gives the realised cost and quality of every lambda: the
 budget path.
 """
 
@@ -88,8 +88,8 @@ class Stops(NamedTuple):
     def of_rows(self, kept: BoolArray) -> Stops:
         """Keep the stops of some queries, given as a mask of shape (n_queries,), and number these anew."""
         here = kept[self.row]
-        stops = Stops(*(column[here] for column in self))
-        return stops._replace(row=(np.cumsum(kept) - 1)[stops.row])
+        columns = {name: column[here] for name, column in self._asdict().items()}
+        return Stops(**columns | {"row": (np.cumsum(kept) - 1)[columns["row"]]})
 
     def total(self, cost: FloatArray) -> FloatArray:
         """Sum a cost, an array of shape (n_queries, n_models), over the models run: shape (n_stops,)."""

@@ -7,8 +7,7 @@ the optimum is a mixture of two rules that differ in lambda).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from types import MappingProxyType
@@ -226,23 +225,24 @@ class BudgetPath:
         return lower if point == 0 else 0.5 * (lower + float(self.parameter[point + 1]))
 
 
-def checked_budget(budget: float | Mapping[str, float], costs: Mapping[str, Any]) -> dict[str, float]:
+def checked_budget(budget: float | Mapping[str, float], costs: Iterable[str]) -> dict[str, float]:
     """Give the budget of each cost; a number is that of the first."""
-    named = dict(budget) if isinstance(budget, Mapping) else {next(iter(costs)): budget}
+    costs = tuple(costs)
+    named = dict(budget) if isinstance(budget, Mapping) else {costs[0]: budget}
     if not named:
         raise ValueError("budget: expected at least one cost, got an empty mapping")
     for name, limit in named.items():
         if name not in costs:
             raise ValueError(f"budget: unknown cost {name!r}; known: {listed(costs)}")
-        if isinstance(limit, bool) or not isinstance(limit, Real) or not limit >= 0.0:
-            raise ValueError(f"budget: expected a number >= 0, got {limit!r}")
+        if isinstance(limit, bool) or not isinstance(limit, Real):
+            raise TypeError(f"budget: expected a number, got {limit!r}")
     return {name: float(limit) for name, limit in named.items()}
 
 
 def checked_target(quality: Any, argument: str = "quality") -> float:
     """Give a quality target as a number."""
-    if isinstance(quality, bool) or not isinstance(quality, Real) or math.isnan(quality):
-        raise ValueError(f"{argument}: expected a number, got {quality!r}")
+    if isinstance(quality, bool) or not isinstance(quality, Real):
+        raise TypeError(f"{argument}: expected a number, got {quality!r}")
     return float(quality)
 
 

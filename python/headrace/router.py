@@ -389,7 +389,7 @@ def _check_wanted(budget: Any, quality_target: Any, confidence: Any) -> None:
         checked_target(quality_target, "quality_target")
     if confidence is None:
         return
-    if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0.0 < confidence < 1.0:
+    if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0.0 < float(confidence) < 1.0:
         raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
     if budget is None and quality_target is None:
         raise ValueError("confidence: expected a budget or a quality_target to promise")

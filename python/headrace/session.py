@@ -170,9 +170,10 @@ class Session:
         Returns
         -------
         dict
-            "id", "rule", "run", "costs", "next", "plan", "value", "tradeoff", "status", and under "models" one dict per
-            model: "model", "quality", "sd" (of the update still to come), "costs", "run", "allowed", "in_plan". Costs
-            are dicts by name. Between `observe` and `next` nothing is decided: "next" is None, "plan" is empty.
+            "id", "rule", "run", "cost", "next", "plan", "value", "tradeoff", "status", and under "models" one dict per
+            model: "model", "quality", "sd" (of the update still to come), "cost", "run", "allowed", "in_plan". Where
+            there are several costs, "cost" is a dict by name. Between `observe` and `next` nothing is decided: "next"
+            is None, "plan" is empty.
         """
         belief, costs = self._beliefs()
         decision = self.decision
@@ -188,7 +189,7 @@ class Session:
                 "model": name,
                 "quality": float(belief.quality[0, j]),
                 "sd": float(np.sqrt(variance[j])),
-                "costs": {name: float(values[0, j]) for name, values in zip(self.costs, costs, strict=True)},
+                "cost": self._named(costs[:, 0, j].tolist()),
                 "run": bool(self._run[j]),
                 "allowed": j in self._allowed,
                 "in_plan": j in plan,
@@ -199,7 +200,7 @@ class Session:
             "id": self.id,
             "rule": repr(self._rule),
             "run": list(self.run),
-            "costs": dict(self.costs),
+            "cost": self._named(list(self.costs.values())),
             "next": None if decision is None or decision.next is None else self._models[decision.next],
             "plan": [self._models[j] for j in sorted(plan)],
             "value": None if decision is None else decision.value,
@@ -208,6 +209,9 @@ class Session:
             "status": None if decision is None else decision.status,
             "models": models,
         }
+
+    def _named(self, values: list[float]) -> float | dict[str, float]:
+        return values[0] if len(values) == 1 else dict(zip(self.costs, values, strict=True))
 
     def _beliefs(self) -> tuple[Belief, FloatArray]:
         """Beliefs, and the estimates of each cost: shape (n_costs, 1, n_models)."""
@@ -253,7 +257,8 @@ class Session:
             if value is None:
                 value = self._beliefs()[1][number, 0, j]
             if not isinstance(value, Real) or not 0.0 <= float(value) < np.inf:
-                raise ValueError(f"cost: expected a finite number >= 0 for {name!r}, got {value!r}")
+                of = "" if len(self.costs) == 1 else f" for {name!r}"
+                raise ValueError(f"cost: expected a finite number >= 0{of}, got {value!r}")
             spent[name] = float(value)
         return spent
 

@@ -2,8 +2,8 @@
 
 Every query is walked once for *all* cost weights (lambda) at the same time. Under a run set R the rule's next model is
 a step function of lambda with few pieces (`Rule.profile_batch`); each piece leads to a larger R, where the estimators
-are asked again, until it stops. Summing the stops of all queries gives the realised cost and quality of every lambda: the
-budget path.
+are asked again, until it stops. Summing the stops of all queries gives the realised cost and quality of every lambda:
+the budget path.
 """
 
 from __future__ import annotations

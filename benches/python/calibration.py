@@ -38,7 +38,7 @@ def main() -> None:
             table = BeliefTable.served(outcomes, [estimators])
             settings = {"max_depth": 5} if rule in ("cascade", "cascade-routing") else {}
             started = time.perf_counter()
-            path = budget_path(walk(make_rule(rule, 0.0, settings), outcomes, table), outcomes)
+            path = budget_path(walk(make_rule(rule, 0.0, settings), outcomes, table), outcomes.costs)
             seconds = time.perf_counter() - started
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(

@@ -74,7 +74,7 @@ def main() -> None:
             for scale in UNCERTAINTY_SCALES if scaled else (1.0,):
                 rule = make_rule(name, 0.0, {"uncertainty_scale": scale} if scaled else {})
                 paths = [
-                    budget_path(walk(rule, part, GivenEstimates(data, level, rows), answer=answer), part)
+                    budget_path(walk(rule, part, GivenEstimates(data, level, rows), answer=answer), part.costs)
                     for part, rows in ((fitting, data["train_idx"]), (test, data["test_idx"]))
                 ]
                 train_area = paths[0].area(fitting.mean_cost.min(), fitting.mean_cost.max(), fitting.mean_quality.min())

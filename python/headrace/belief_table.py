@@ -121,15 +121,22 @@ class BeliefTable:
         table.rates = tuple(rates)
         return table
 
+    def costs_before(self) -> FloatArray:
+        """Give the estimates of all costs before any run: shape (n_costs, n_queries, n_models)."""
+        return self._entry(np.zeros(self.outcomes.n_models, dtype=np.bool_))[1]
+
     def __call__(self, rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
         """Give what is believed of some rows once the models of a mask have run: a belief and costs."""
+        belief, costs = self._entry(run)
+        return belief.take(rows), weighed(costs[:, rows], self.rates)
+
+    def _entry(self, run: BoolArray) -> tuple[Belief, FloatArray]:
         key = run.tobytes()
         entry = self._cache.get(key)
         if entry is None:
             entry = self._estimate(run)
             self._cache.put(key, entry)
-        belief, costs = entry
-        return belief.take(rows), weighed(costs[:, rows], self.rates)
+        return entry
 
     def _estimate(self, run: BoolArray) -> tuple[Belief, FloatArray]:
         n, k = self.outcomes.n_queries, self.outcomes.n_models

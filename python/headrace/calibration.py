@@ -96,7 +96,7 @@ def calibrate(
     for done, scale in enumerate(scales):
         chosen = settings if scale is None else settings | {"uncertainty_scale": scale}
         stops = walk(make_rule(rule, 0.0, chosen), outcomes, table, answer=answer, step_weights=weights)
-        path = budget_path(stops, outcomes)
+        path = budget_path(stops, outcomes.costs)
         area = path_area(path, outcomes)
         if scale is not None:
             areas[scale] = area
@@ -108,7 +108,7 @@ def calibrate(
     if step_weights == "search":
         weights = search_step_weights(rule, table, best.settings, answer=answer)
         stops = walk(make_rule(rule, 0.0, best.settings), outcomes, table, answer=answer, step_weights=weights)
-        best = best._replace(path=budget_path(stops, outcomes), stops=stops, step_weights=weights)
+        best = best._replace(path=budget_path(stops, outcomes.costs), stops=stops, step_weights=weights)
     return best
 
 
@@ -149,8 +149,8 @@ def search_step_weights(
         if weights not in known:
             made = make_rule(rule, 0.0, dict(settings))
             stops = walk(made, outcomes, table, answer=answer, step_weights=weights)
-            halves = [path_area(budget_path(stops.of_rows(rows), part), part) for part, rows in parts]
-            known[weights] = [*halves, path_area(budget_path(stops, outcomes), outcomes)]
+            halves = [path_area(budget_path(stops.of_rows(rows), part.costs), part) for part, rows in parts]
+            known[weights] = [*halves, path_area(budget_path(stops, outcomes.costs), outcomes)]
         return known[weights]
 
     def search(which: int) -> tuple[float, ...]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from headrace.arrays import FloatArray
+from headrace.arrays import BoolArray, FloatArray
 from headrace.belief_table import BeliefTable
 from headrace.budget_path import PathPoint
 from headrace.calibration import Calibration
@@ -19,6 +20,12 @@ __all__ = ["Calibrator"]
 
 #: Most policies that are tested one after the other for a guarantee.
 N_TESTED = 400
+
+#: Fewest runs of a model in a log from which a change of its costs is taken.
+FEWEST_RUNS = 10
+
+#: Values up to this multiple of the largest seen in the calibration count in full when drift is watched.
+MARGIN = 2.0
 
 
 class Calibrator:
@@ -51,7 +58,8 @@ class Calibrator:
         self._qualities = _span((table if fitting is None else fitting).outcomes.quality)
         self._tables: tuple[BeliefTable, BeliefTable | None] | None = (table, fitting)
         self._last_fitting = first
-        self._last = first if fitting is None else self._walk(table, (1.0,))
+        self._last = first if fitting is None else self._walk(table, (1.0,), self.realised)
+        self._expected = table.costs_before()
         if len(self.costs) == 1:
             # No other rates to walk at: the labelled queries can be forgotten.
             self._tables = None
@@ -61,8 +69,8 @@ class Calibrator:
         if rates != self._last.rates:
             assert self._tables is not None  # there are several costs
             table, fitting = self._tables
-            self._last = self._walk(table, rates)
-            self._last_fitting = self._last if fitting is None else self._walk(fitting, rates)
+            self._last = self._walk(table, rates, self.realised)
+            self._last_fitting = self._last if fitting is None else self._walk(fitting, rates, self._fitting_costs)
         return self._last
 
     def balanced(self, budget: Mapping[str, float]) -> tuple[float, ...]:
@@ -70,8 +78,44 @@ class Calibrator:
         if self._tables is None:
             return (1.0,)
         table, fitting = self._tables
-        searched = fitting or table
-        return balance(lambda rates: self._walk(searched, rates), budget, self.costs).rates
+        searched, costs = (table, self.realised) if fitting is None else (fitting, self._fitting_costs)
+        return balance(lambda rates: self._walk(searched, rates, costs), budget, self.costs).rates
+
+    def promised(
+        self, walked: Walked, point: PathPoint
+    ) -> tuple[dict[str, list[float]], dict[str, tuple[float, float]]]:
+        """Give cost and quality of each calibration query under a policy, and the range of each that counts."""
+        stops = walked.stops
+        cheap, dear = (stops.at(parameter) for parameter in point.parameters)
+        columns = {name: stops.total(cost) for name, cost in self.realised.items()} | {"quality": stops.quality}
+        mixed = {name: point.share * v[cheap] + (1.0 - point.share) * v[dear] for name, v in columns.items()}
+        ends = {name: (0.0, MARGIN * float(max(v[cheap].max(), v[dear].max()))) for name, v in columns.items()}
+        return {name: values.tolist() for name, values in mixed.items()}, ends | {"quality": self._qualities}
+
+    def replaced(self, table: BeliefTable) -> Calibrator:
+        """Give a calibrator for other calibration queries."""
+        calibrator = copy.copy(self)
+        calibrator.n_queries = table.outcomes.n_queries
+        calibrator.realised = dict(table.outcomes.costs)
+        calibrator._expected = table.costs_before()
+        calibrator._last = calibrator._walk(table, table.rates, calibrator.realised)
+        if self._tables is not None:
+            calibrator._tables = (table, self._tables[1])
+        return calibrator
+
+    def repriced(self, log: BeliefTable, walked: Walked, point: PathPoint) -> Calibrator:
+        """Give a calibrator for the same queries at the costs of a log."""
+        calibrator = copy.copy(self)
+        cheap = walked.stops.at(point.parameters[0])
+        ran = ((walked.stops.run[cheap][:, None] >> np.arange(log.outcomes.n_models)) & 1) == 1
+        expected = log.costs_before()
+        calibrator.realised = {}
+        for number, (name, cost) in enumerate(self.realised.items()):
+            logged = log.outcomes.costs[name]
+            change = _ratio(logged, expected[number], ~np.isnan(logged)) / _ratio(cost, self._expected[number], ran)
+            calibrator.realised[name] = cost * np.where(np.isfinite(change), change, 1.0)
+        calibrator._last = walked._replace(path=budget_path(walked.stops, calibrator.realised))
+        return calibrator
 
     def guaranteed(
         self,
@@ -104,36 +148,20 @@ class Calibrator:
             raise ValueError(
                 "confidence: expected a fit that kept calibration apart; fit with confidence=... or calibration=..."
             )
-        sequence = self._sequence(target is not None)
+        tests = _Tests(walked, self._last_fitting, self.realised, self._fitting_costs, self._qualities, confidence)
         limits = dict(budget or {}) if target is None else {"quality": target}
-        totals = {name: walked.stops.total(self.realised[name]) for name in budget or {}}
-        fitting = self._last_fitting.stops
-        fitting_totals = {name: fitting.total(self._fitting_costs[name]) for name in budget or {}}
-        largest = dict.fromkeys(totals, 0.0)
-        seen: list[dict[str, float]] = []
-
-        def evidence(parameter: float) -> float:
-            here, there = walked.stops.at(parameter), fitting.at(parameter)
-            for name, values in fitting_totals.items():
-                largest[name] = max(largest[name], float(values[there].max()))
-            seen.append(dict(largest))
-            if target is not None:
-                return quality_evidence(walked.stops.quality[here], target, *self._qualities)
-            return min(cost_evidence(totals[name][here], limits[name], largest[name]) for name in totals)
-
-        passed = fixed_sequence((evidence(parameter) for parameter in sequence), confidence)
+        sequence = self._sequence(target is not None)
+        passed = fixed_sequence((tests.evidence(parameter, limits) for parameter in sequence), confidence)
         if not passed:
-            first = walked.stops.at(sequence[0])
-            suffix = f"which can be promised with confidence {confidence:g} from {self.n_queries} calibration queries"
-            if target is not None:
-                worst, best = self._qualities
-                bound = best - mean_upper_bound(best - walked.stops.quality[first], best - worst, confidence)
-                raise ValueError(f"quality_target: expected at most {bound:.6g}, {suffix}; got {target:.6g}")
-            bounds = [mean_upper_bound(totals[name][first], seen[0][name], confidence) for name in totals]
-            raise ValueError(f"budget: expected at least {_joined(bounds)}, {suffix}; got {_joined(limits.values())}")
+            argument, side = ("budget", "at least") if target is None else ("quality_target", "at most")
+            nearest = _joined(tests.nearest(sequence[0], limits).values())
+            raise ValueError(
+                f"{argument}: expected {side} {nearest}, which can be promised with confidence {confidence:g} from "
+                f"{self.n_queries} calibration queries; got {_joined(limits.values())}"
+            )
         point = walked.path.realised(sequence[passed - 1])
         price = point.cost - without.cost if target is not None else without.quality - point.quality
-        return point, Guarantee(limits, confidence, seen[passed - 1], self.n_queries, price)
+        return point, Guarantee(limits, confidence, tests.largest, self.n_queries, price)
 
     def _sequence(self, for_quality: bool) -> list[float]:
         """Parameters to test, from the safest on: they depend on the fitting queries only."""
@@ -143,11 +171,80 @@ class Calibrator:
         points = np.linspace(*ends, num=min(abs(ends[1] - ends[0]) + 1, N_TESTED)).round().astype(int)
         return [path.inside(point) for point in points.tolist()]
 
-    def _walk(self, table: BeliefTable, rates: tuple[float, ...]) -> Walked:
+    def _walk(self, table: BeliefTable, rates: tuple[float, ...], costs: Mapping[str, FloatArray]) -> Walked:
         rule = make_rule(self._rule, 0.0, self._settings)
         believed = table.at_rates(rates)
         stops = walk(rule, table.outcomes, believed, answer=self._answer, step_weights=self._step_weights)
-        return Walked(rates, budget_path(stops, table.outcomes), stops)
+        return Walked(rates, budget_path(stops, costs), stops)
+
+
+class _Tests:
+    """Tests of promises on the calibration queries, their stakes set by the fitting queries."""
+
+    def __init__(
+        self,
+        walked: Walked,
+        fitting: Walked,
+        costs: Mapping[str, FloatArray],
+        fitting_costs: Mapping[str, FloatArray],
+        qualities: tuple[float, float],
+        confidence: float,
+    ) -> None:
+        self._stops, self._fitting = walked.stops, fitting.stops
+        self._values = {name: self._stops.total(cost) for name, cost in costs.items()}
+        self._others = {name: self._fitting.total(cost) for name, cost in fitting_costs.items()}
+        self._least, self._greatest = qualities
+        self._confidence = confidence
+        #: Of each cost, the largest among the fitting queries under the parameters tested so far.
+        self.largest: dict[str, float] = {}
+
+    def evidence(self, parameter: float, limits: Mapping[str, float]) -> float:
+        """Give the evidence for all limits together: the weakest."""
+        here, there = self._stops.at(parameter), self._fitting.at(parameter)
+        if "quality" in limits:
+            return quality_evidence(
+                self._stops.quality[here],
+                limits["quality"],
+                self._least,
+                self._greatest,
+                sd=float(self._fitting.quality[there].std()),
+                confidence=self._confidence,
+            )
+        evidence = []
+        largest = {name: max(self.largest.get(name, 0.0), float(self._others[name][there].max())) for name in limits}
+        for name, limit in limits.items():
+            sd = float(self._others[name][there].std())
+            values = self._values[name][here]
+            evidence.append(cost_evidence(values, limit, largest[name], sd=sd, confidence=self._confidence))
+        if fixed_sequence(evidence, self._confidence) == len(evidence):
+            self.largest = largest
+        return min(evidence)
+
+    def nearest(self, parameter: float, limits: Mapping[str, float]) -> dict[str, float]:
+        """Give the nearest limits that can be promised of one policy."""
+        here, there = self._stops.at(parameter), self._fitting.at(parameter)
+        if "quality" in limits:
+            missed = self._greatest - np.minimum(self._stops.quality[here], self._greatest)
+            sd = float(self._fitting.quality[there].std())
+            bound = mean_upper_bound(missed, self._greatest - self._least, sd=sd, confidence=self._confidence)
+            return {"quality": self._greatest - bound}
+        return {
+            name: mean_upper_bound(
+                self._values[name][here],
+                float(self._others[name][there].max()),
+                sd=float(self._others[name][there].std()),
+                confidence=self._confidence,
+            )
+            for name in limits
+        }
+
+
+def _ratio(realised: FloatArray, expected: FloatArray, cells: BoolArray) -> FloatArray:
+    """Give each model's realised costs over the expected ones, on some cells; NaN where there are too few."""
+    above = np.where(cells, realised, 0.0).sum(axis=0)
+    below = np.where(cells, expected, 0.0).sum(axis=0)
+    enough = (cells.sum(axis=0) >= FEWEST_RUNS) & (below > 0.0) & (above > 0.0)
+    return np.asarray(np.divide(above, below, out=np.full(len(above), np.nan), where=enough))
 
 
 def _span(values: FloatArray) -> tuple[float, float]:

@@ -16,9 +16,11 @@ from headrace.belief_table import BeliefTable, Estimators, fit_estimators
 from headrace.budget_path import BudgetPath, PathPoint, checked_budget, checked_target
 from headrace.calibration import calibrate, rule_settings
 from headrace.calibrator import Calibrator
+from headrace.controller import BudgetController
 from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator
 from headrace.exchange_rates import Walked
 from headrace.guarantee import Guarantee
+from headrace.monitor import Monitor
 from headrace.outcomes import Outcomes
 from headrace.policy import RULES, Policy, fold_of
 from headrace.session import Session
@@ -79,6 +81,8 @@ class Router:
         The two rules and their mixture. Only after a budget or a target was given.
     point_ : PathPoint
         Mean cost, quality and number of runs that the policy had on the calibration data.
+    budget_ : dict of str to float or None
+        The budget of each cost that has one; None for a quality target.
     guarantee_ : Guarantee or None
         What is promised, where a confidence was given.
     estimators_ : tuple of (QualityEstimator, tuple of CostEstimator)
@@ -108,6 +112,7 @@ class Router:
     step_weights_: tuple[float, ...]
     policy_: Policy
     point_: PathPoint
+    budget_: dict[str, float] | None
     guarantee_: Guarantee | None
     estimators_: tuple[Estimators, ...]
     n_dropped_: int
@@ -256,8 +261,7 @@ class Router:
         ValueError
             No budget was given yet; an unknown model.
         """
-        if not hasattr(self, "policy_"):
-            raise ValueError("start: no budget yet; fit with budget=... or quality_target=..., or use with_budget(...)")
+        self._need_policy("start")
         columns = {"text": query} if isinstance(query, str) else dict(query)
         query_id = _content_id(columns) if id is None else str(id)
         quality, costs = self.estimators_[fold_of(self.seed, query_id, len(self.estimators_))]
@@ -277,6 +281,89 @@ class Router:
             allowed=allowed,
             max_cost=max_cost,
         )
+
+    def monitor(self, *, confidence: float = 0.95) -> Monitor:
+        """Watch whether cost and quality of served queries are still those of the calibration.
+
+        Parameters
+        ----------
+        confidence : float, default 0.95
+            Probability that no drift is ever reported while there is none, however often one looks.
+
+        Returns
+        -------
+        Monitor
+            Give it each session that has ended: ``monitor.observe(session, quality=...)``.
+
+        Raises
+        ------
+        ValueError
+            No budget was given yet.
+        """
+        self._need_policy("monitor")
+        _check_confidence(confidence)
+        return Monitor(*self._calibrator.promised(self._walked, self.point_), confidence)
+
+    def controller(self, *, horizon: int = 200) -> BudgetController:
+        """Give a controller that keeps the mean cost on the budget while prices and queries drift.
+
+        Parameters
+        ----------
+        horizon : int, default 200
+            Number of queries over which an overspend is paid back.
+
+        Raises
+        ------
+        ValueError
+            The router has no budget, or budgets for several costs.
+        """
+        self._need_policy("controller")
+        return BudgetController(self, horizon=horizon)
+
+    def recalibrate(self, new_outcomes: Outcomes) -> Router:
+        """Give a copy whose cost weight and mixture suit new queries, with the estimators as they are.
+
+        Parameters
+        ----------
+        new_outcomes : Outcomes
+            Where every model ran on every query, the queries are walked anew, and replace those of the calibration.
+            From a log, where only some models ran, each model's change of cost is taken: the ratio of its costs to
+            those of the calibration, both relative to the estimates and on queries that were sent to it. The path is
+            then priced anew; its qualities stay.
+
+        Returns
+        -------
+        Router
+            For the same budget or target, with the same confidence.
+
+        Raises
+        ------
+        ValueError
+            No budget was given yet; other models or costs; no cost at all; a budget that isn't feasible any more.
+        """
+        self._need_policy("recalibrate")
+        if not isinstance(new_outcomes, Outcomes):
+            raise TypeError(f"new_outcomes: expected an Outcomes table, got {type(new_outcomes).__name__}")
+        new = new_outcomes.select(self.models_)
+        if tuple(new.costs) != self._calibrator.costs:
+            raise ValueError(f"new_outcomes: expected the costs {self._calibrator.costs}, got {tuple(new.costs)}")
+        if new.missing and self._confidence is not None:
+            wanted = "every model's quality and cost on each query, for a router with a confidence"
+            raise ValueError(f"new_outcomes: expected {wanted}; got {new.missing} missing cells")
+        router = copy.copy(self)
+        table = BeliefTable.served(new, self.estimators_, seed=int(self.seed), rates=self.policy_.rates)
+        if new.missing:
+            router._calibrator = self._calibrator.repriced(table, self._walked, self.point_)
+        else:
+            router._calibrator = self._calibrator.replaced(table)
+        router._use(router._calibrator.walked(self.policy_.rates))
+        router._set_point(self.budget_, self._target, self._confidence)
+        return router
+
+    def _need_policy(self, method: str) -> None:
+        if not hasattr(self, "policy_"):
+            wanted = "fit with budget=... or quality_target=..., or use with_budget(...)"
+            raise ValueError(f"{method}: no budget yet; {wanted}")
 
     def _complete(self, argument: str, outcomes: Outcomes, fewest: int) -> tuple[Outcomes, int]:
         """Give the complete rows of the router's models, and how many were dropped."""
@@ -360,7 +447,8 @@ class Router:
             rates,
             self.step_weights_,
         )
-        self._wanted = limits, quality, confidence
+        self.budget_ = limits
+        self._target, self._confidence = quality, confidence
 
     def _check_settings(self) -> None:
         choices = {"rule": tuple(RULES), "answer": ("best", "last"), "mix": ("per-query", "deterministic")}
@@ -389,10 +477,14 @@ def _check_wanted(budget: Any, quality_target: Any, confidence: Any) -> None:
         checked_target(quality_target, "quality_target")
     if confidence is None:
         return
-    if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0.0 < float(confidence) < 1.0:
-        raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
+    _check_confidence(confidence)
     if budget is None and quality_target is None:
         raise ValueError("confidence: expected a budget or a quality_target to promise")
+
+
+def _check_confidence(confidence: Any) -> None:
+    if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0.0 < float(confidence) < 1.0:
+        raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
 
 
 def _content_id(columns: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ the budget path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -211,34 +211,30 @@ def _total(cost: FloatArray, row: IntArray, run: IntArray) -> FloatArray:
     return np.asarray(np.where(ran, cost[row], 0.0).sum(axis=1))
 
 
-def budget_path(stops: Stops, outcomes: Outcomes) -> BudgetPath:
+def budget_path(stops: Stops, costs: Mapping[str, FloatArray]) -> BudgetPath:
     """Sum the stops of all queries to one path.
 
     Parameters
     ----------
     stops : Stops
         From `walk`.
-    outcomes : Outcomes
-        The table walked.
+    costs : mapping of str to ndarray of shape (n_queries, n_models)
+        Realised costs of the table walked, the first one first: ``outcomes.costs``.
 
     Returns
     -------
     BudgetPath
     """
-    n_queries = outcomes.n_queries
     parameter, place = np.unique(np.concatenate([stops.lower, stops.upper]), return_inverse=True)
+    n_queries = len(next(iter(costs.values())))
 
     def mean(values: npt.NDArray[np.float64] | IntArray) -> FloatArray:
         steps = np.bincount(place, weights=np.concatenate([-values, values]), minlength=len(parameter))
         # Summed from the cheap end, where the sums are small, so that rounding is small there.
         return np.asarray(np.cumsum(steps[::-1])[::-1][1:] / n_queries)
 
+    means = {name: mean(stops.total(cost)) for name, cost in costs.items()}
+    first = next(iter(means))
     return BudgetPath(
-        parameter[:-1],
-        mean(stops.cost),
-        mean(stops.quality),
-        mean(stops.n_runs),
-        n_queries,
-        outcomes.cost_name,
-        {name: mean(stops.total(cost)) for name, cost in outcomes.further_costs.items()},
+        parameter[:-1], means.pop(first), mean(stops.quality), mean(stops.n_runs), n_queries, first, means
     )

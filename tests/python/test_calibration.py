@@ -116,7 +116,7 @@ def walked(kind: str, estimates: Estimates, answer: str = "best") -> tuple[Stops
     stops = walk(
         MAKERS[kind](0.37 if kind != "ThresholdCascade" else -0.37), estimates.outcomes, estimates, answer=answer
     )
-    return stops, budget_path(stops, estimates.outcomes)
+    return stops, budget_path(stops, estimates.outcomes.costs)
 
 
 # The path is what a loop over queries and steps would do
@@ -226,7 +226,7 @@ def two_queries() -> BudgetPath:
     # Query 0 leaves model 1 at (0.75 - 0.5) / (2 - 1) = 0.25, query 1 at 0.5.
     estimates = given_once([[0.5, 0.75], [0.25, 0.75]], [[1, 2], [1, 2]])
     outcomes = hr.Outcomes(models=["a", "b"], quality=[[0.0, 1.0], [0.5, 1.0]], cost=[[1.0, 4.0], [2.0, 3.0]])
-    return budget_path(walk(hr.Routing(0.0), outcomes, estimates), outcomes)
+    return budget_path(walk(hr.Routing(0.0), outcomes, estimates), outcomes.costs)
 
 
 def test_a_path_by_hand(two_queries: BudgetPath) -> None:
@@ -274,7 +274,7 @@ def test_values_of_the_parameter_by_hand(two_queries: BudgetPath) -> None:
 def test_identical_queries_mix_two_models_so_that_the_mean_cost_is_the_budget(n_queries: int) -> None:
     outcomes = hr.Outcomes(models=["a", "b"], quality=[[0.5, 0.75]] * n_queries, cost=[1.0, 3.0])
     estimates = given_once(outcomes.quality, outcomes.cost)
-    path = budget_path(walk(hr.Routing(0.0), outcomes, estimates), outcomes)
+    path = budget_path(walk(hr.Routing(0.0), outcomes, estimates), outcomes.costs)
     assert (path.parameter.tolist(), path.cost.tolist()) == ([0.0, 0.125], [3.0, 1.0])
     point = path.at(budget=1.5)
     # The cheaper model answers three quarters of the queries: 3/4 * 1 + 1/4 * 3 = 1.5.
@@ -287,7 +287,7 @@ def test_identical_queries_mix_two_models_so_that_the_mean_cost_is_the_budget(n_
 
 def test_models_that_tie_are_no_choice() -> None:
     outcomes = hr.Outcomes(models=["a", "b"], quality=[[0.5, 0.5]] * 3, cost=[2.0, 2.0])
-    path = budget_path(walk(hr.Routing(0.0), outcomes, given_once(outcomes.quality, outcomes.cost)), outcomes)
+    path = budget_path(walk(hr.Routing(0.0), outcomes, given_once(outcomes.quality, outcomes.cost)), outcomes.costs)
     assert (len(path.cost), path.cost[0]) == (1, 2.0)
     assert path.at(budget=2.0).cost == path.at(budget=5.0).cost == 2.0
     with pytest.raises(ValueError, match="budget: expected at least 2,"):
@@ -298,7 +298,7 @@ def test_a_table_of_one_query_and_one_model() -> None:
     outcomes = hr.Outcomes(models=["only"], quality=[[0.25]], cost=[2.0])
     for make in (hr.Routing, hr.Cascade, hr.CascadeRouting, hr.IndexRule, hr.ThresholdCascade):
         stops = walk(make(0.5), outcomes, given_once(outcomes.quality, outcomes.cost))
-        path = budget_path(stops, outcomes)
+        path = budget_path(stops, outcomes.costs)
         assert path.at(budget=2.0)[:3] == (2.0, 0.25, 1.0)
         assert (stops.answer == 0).all()
 
@@ -381,7 +381,7 @@ def test_the_cost_of_the_cheapest_model_is_a_feasible_budget() -> None:
         cost = rng.uniform(0.5, 1.5, (3000, 2)) * [1.0, 1000.0]
         outcomes = hr.Outcomes(models=["a", "b"], quality=rng.random((3000, 2)), cost=cost)
         estimates = given_once(rng.uniform([0.0, 0.5], [0.5, 1.0], (3000, 2)), cost)
-        path = budget_path(walk(hr.Routing(0.0), outcomes, estimates), outcomes)
+        path = budget_path(walk(hr.Routing(0.0), outcomes, estimates), outcomes.costs)
         assert path.at(budget=float(outcomes.mean_cost[0])).parameters[0] == math.inf
 
 

@@ -13,7 +13,7 @@ from headrace.outcomes import Outcomes
 from headrace.policy import make_rule
 from headrace.walk import Stops, budget_path, walk
 
-__all__ = ["UNCERTAINTY_SCALES", "Calibration", "calibrate", "rule_settings"]
+__all__ = ["UNCERTAINTY_SCALES", "Calibration", "StepWeights", "calibrate", "rule_settings"]
 
 #: Factors of the standard deviations among which the fit chooses.
 UNCERTAINTY_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.3)
@@ -43,6 +43,20 @@ class Calibration(NamedTuple):
     settings: dict[str, Any]
     areas: dict[float, float]
     step_weights: tuple[float, ...] = ()
+
+
+class StepWeights(NamedTuple):
+    """Factors of the cost weight at each step, and whether held-out queries agree with them.
+
+    Attributes
+    ----------
+    found : tuple of float
+        The first is 1.
+    kept : bool
+    """
+
+    found: tuple[float, ...]
+    kept: bool
 
 
 def calibrate(
@@ -106,7 +120,8 @@ def calibrate(
             progress((done + 1) / len(scales))
     assert best is not None  # there is at least one scale
     if step_weights == "search":
-        weights = search_step_weights(rule, table, best.settings, answer=answer)
+        search = search_step_weights(rule, table, best.settings, answer=answer)
+        weights = search.found if search.kept else ()
         stops = walk(make_rule(rule, 0.0, best.settings), outcomes, table, answer=answer, step_weights=weights)
         best = best._replace(path=budget_path(stops, outcomes.costs), stops=stops, step_weights=weights)
     return best
@@ -122,7 +137,7 @@ def path_area(path: BudgetPath, outcomes: Outcomes) -> float:
 
 def search_step_weights(
     rule: str, table: BeliefTable, settings: Mapping[str, Any], *, answer: str = "best"
-) -> tuple[float, ...]:
+) -> StepWeights:
     """Search for factors of the cost weight at the steps after the first, step by step.
 
     Parameters
@@ -132,15 +147,15 @@ def search_step_weights(
 
     Returns
     -------
-    tuple of float
-        Factors of all steps, the first being 1. Empty, hence one cost weight for all, unless on both halves of the
-        queries the factors found on the other half enlarge the area under the path.
+    StepWeights
+        To be kept if on both halves of the queries the factors found on the other half enlarge the area under the path.
     """
     outcomes = table.outcomes
     n_steps = min(int(settings.get("max_depth", 1)), outcomes.n_models)
-    half = outcomes.folds(2, rng=0) if outcomes.n_queries >= 4 and outcomes.groups is None else None
-    if rule not in ("cascade", "cascade-routing") or n_steps < 2 or half is None:
-        return ()
+    n_units = outcomes.n_queries if outcomes.groups is None else len(np.unique(outcomes.groups))
+    if rule not in ("cascade", "cascade-routing") or n_steps < 2 or n_units < 2:
+        return StepWeights((), False)
+    half = outcomes.folds(2)
     parts = [(outcomes.take(half == h), half == h) for h in (0, 1)]
     known: dict[tuple[float, ...], list[float]] = {}
 
@@ -162,7 +177,7 @@ def search_step_weights(
 
     constant = areas((1.0,) * n_steps)
     gains = [areas(search(other))[here] - constant[here] for here, other in ((0, 1), (1, 0))]
-    return search(2) if min(gains) > 0.0 else ()
+    return StepWeights(search(2), min(gains) > 0.0)
 
 
 def rule_settings(

@@ -6,6 +6,10 @@ use crate::model_set::MAX_MODELS;
 /// Asymmetry, and negative pivots, of a covariance up to this fraction of its largest variance count as rounding.
 pub const COVARIANCE_TOLERANCE: f64 = 1e-9;
 
+/// Largest magnitude of a quality, variance, covariance, loading or cost, and of the uncertainty scale: their sums, their
+/// products and the squares of their differences stay finite.
+pub const LARGEST_MAGNITUDE: f64 = 1e150;
+
 /// How far the estimates may still move: the law of (estimate once the plan has run) - (estimate now).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Uncertainty<'a> {
@@ -28,8 +32,8 @@ impl<'a> Belief<'a> {
     /// A belief about `quality.len()` models.
     ///
     /// # Errors
-    /// No models or more than [`MAX_MODELS`]; a quality, variance or covariance that is not finite; a negative variance;
-    /// a length that doesn't fit. Whether a covariance is positive semi-definite shows when it is factored.
+    /// No models or more than [`MAX_MODELS`]; a quality, variance or covariance that is not finite or beyond
+    /// [`LARGEST_MAGNITUDE`]; a negative variance; a length that doesn't fit. Whether a covariance is positive semi-definite shows when it is factored.
     pub fn new(quality: &'a [f64], uncertainty: Uncertainty<'a>) -> Result<Self> {
         let k = quality.len();
         if k == 0 {
@@ -38,17 +42,17 @@ impl<'a> Belief<'a> {
         if k > MAX_MODELS {
             return Err(Error::TooManyModels { got: k, limit: MAX_MODELS });
         }
-        all_finite("quality", quality, 1)?;
+        in_range("quality", quality, 1)?;
         match uncertainty {
             Uncertainty::Certain => {}
             Uncertainty::Independent(variance) => {
                 has_length("variance", variance, k)?;
-                all_finite("variance", variance, 1)?;
+                in_range("variance", variance, 1)?;
                 none_negative("variance", variance)?;
             }
             Uncertainty::Correlated(covariance) => {
                 has_length("covariance", covariance, k * k)?;
-                all_finite("covariance", covariance, k)?;
+                in_range("covariance", covariance, k)?;
                 is_symmetric(covariance, k)?;
             }
         }
@@ -80,12 +84,16 @@ pub(crate) fn has_length(argument: &'static str, values: &[f64], expected: usize
     }
 }
 
-/// Checks that no value is NaN or infinite; `width` values belong to each model.
-pub(crate) fn all_finite(argument: &'static str, values: &[f64], width: usize) -> Result<()> {
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(at) => Err(Error::NotFinite { argument, model: at / width, value: values[at] }),
-    }
+/// Checks that no value is NaN, infinite or beyond [`LARGEST_MAGNITUDE`]; `width` values belong to each model.
+pub(crate) fn in_range(argument: &'static str, values: &[f64], width: usize) -> Result<()> {
+    let refused = values.iter().position(|value| !(0.0..=LARGEST_MAGNITUDE).contains(&value.abs()));
+    let Some(at) = refused else { return Ok(()) };
+    let (model, value) = (at / width, values[at]);
+    Err(if value.is_finite() {
+        Error::TooLarge { argument, model, value, limit: LARGEST_MAGNITUDE }
+    } else {
+        Error::NotFinite { argument, model, value }
+    })
 }
 
 /// Checks that no value is below zero.
@@ -121,6 +129,11 @@ mod tests {
             Belief::new(&[0.5, f64::NAN], Uncertainty::Certain),
             Err(Error::NotFinite { argument: "quality", model: 1, .. })
         ));
+        assert_eq!(
+            Belief::new(&[0.5, -1e151], Uncertainty::Certain),
+            Err(Error::TooLarge { argument: "quality", model: 1, value: -1e151, limit: LARGEST_MAGNITUDE })
+        );
+        assert!(Belief::new(&[LARGEST_MAGNITUDE], Uncertainty::Independent(&[LARGEST_MAGNITUDE])).is_ok());
         assert_eq!(
             Belief::new(&quality, Uncertainty::Independent(&[0.1])),
             Err(Error::Length { argument: "variance", expected: 2, got: 1 })

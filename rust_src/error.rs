@@ -25,6 +25,18 @@ pub enum Error {
         /// The value that came.
         value: f64,
     },
+    /// A number so large that distances and standard deviations made of it might overflow.
+    #[error("{argument}: expected magnitudes up to {limit:e}, got {value:e} for model {model}")]
+    TooLarge {
+        /// Name of the argument.
+        argument: &'static str,
+        /// Index of the model.
+        model: usize,
+        /// The value that came.
+        value: f64,
+        /// The largest magnitude that is taken.
+        limit: f64,
+    },
     /// A cost or a variance is negative.
     #[error("{argument}: expected numbers >= 0, got {value} for model {model}")]
     Negative {

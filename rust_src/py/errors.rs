@@ -12,6 +12,7 @@ impl From<Error> for PyErr {
             Error::NoSuchModel { .. } => PyIndexError::new_err(error.to_string()),
             Error::Length { .. }
             | Error::NotFinite { .. }
+            | Error::TooLarge { .. }
             | Error::Negative { .. }
             | Error::NotSymmetric { .. }
             | Error::NotPositiveSemidefinite { .. }

@@ -15,7 +15,7 @@ pub(crate) use index::Prospect;
 pub use routing::Routing;
 pub use threshold::ThresholdCascade;
 
-use crate::belief::Uncertainty;
+use crate::belief::{LARGEST_MAGNITUDE, Uncertainty};
 use crate::error::{Error, Result};
 use crate::expected_max::{CertainMax, CorrelatedMax, ExpectedMax, Factor, IndependentMax, PairMax};
 use crate::model_set::{MAX_MODELS, ModelSet};
@@ -197,12 +197,12 @@ pub(crate) fn check_cost_weight(cost_weight: f64) -> Result<()> {
     }
 }
 
-/// Checks an uncertainty scale: a finite number >= 0.
+/// Checks an uncertainty scale: a number >= 0, of a magnitude that overflows no standard deviation.
 pub(crate) fn check_uncertainty_scale(scale: f64) -> Result<()> {
-    if scale >= 0.0 && scale.is_finite() {
+    if (0.0..=LARGEST_MAGNITUDE).contains(&scale) {
         Ok(())
     } else {
-        Err(setting("uncertainty_scale", "a finite number >= 0", scale))
+        Err(setting("uncertainty_scale", "a number from 0 to 1e150", scale))
     }
 }
 

@@ -65,6 +65,13 @@ SELECT: list[tuple[dict[str, Any], Refused]] = [
     ({"quality": [0.5, math.nan]}, value_error("quality: expected finite numbers, got NaN for model 1")),
     ({"quality": [math.inf, 0.5]}, value_error("quality: expected finite numbers, got inf for model 0")),
     ({"quality": [0.5, -math.inf]}, value_error("quality: expected finite numbers, got -inf for model 1")),
+    ({"quality": [0.5, -1e151]}, value_error("quality: expected magnitudes up to 1e150, got -1e151 for model 1")),
+    ({"cost": [2e150, 0.1]}, value_error("cost: expected magnitudes up to 1e150, got 2e150 for model 0")),
+    ({"variance": [0, 1e300]}, value_error("variance: expected magnitudes up to 1e150, got 1e300 for model 1")),
+    (
+        {"covariance": [[1e308, 0.0], [0.0, 1.0]]},
+        value_error("covariance: expected magnitudes up to 1e150, got 1e308 for model 0"),
+    ),
     ({"cost": [0.1, math.nan]}, value_error("cost: expected finite numbers, got NaN for model 1")),
     ({"cost": [0.1, math.inf]}, value_error("cost: expected finite numbers, got inf for model 1")),
     ({"cost": [0.1, -0.2]}, value_error("cost: expected numbers >= 0, got -0.2 for model 1")),
@@ -412,11 +419,11 @@ EXPECTED_MAX = [
     ),
     (
         {"uncertainty_scale": -1.0},
-        value_error("uncertainty_scale: expected a finite number >= 0, got -1"),
+        value_error("uncertainty_scale: expected a number from 0 to 1e150, got -1"),
     ),
     (
         {"uncertainty_scale": math.nan},
-        value_error("uncertainty_scale: expected a finite number >= 0, got NaN"),
+        value_error("uncertainty_scale: expected a number from 0 to 1e150, got NaN"),
     ),
 ]
 
@@ -429,7 +436,7 @@ def test_expected_max_refuses(arguments: dict[str, Any], refused: Refused) -> No
 # Settings
 
 WEIGHT = "cost_weight: expected a number >= 0 (quality per unit of cost), got"
-SCALE = "uncertainty_scale: expected a finite number >= 0, got"
+SCALE = "uncertainty_scale: expected a number from 0 to 1e150, got"
 STEPS = "thresholds: expected one number per step, or one for all, got"
 ORDER = "order: expected different model indices below 128, got"
 OUT_OF_RANGE: list[tuple[str, dict[str, Any], str]] = [

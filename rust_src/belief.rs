@@ -19,6 +19,14 @@ pub enum Uncertainty<'a> {
     Independent(&'a [f64]),
     /// Jointly, with this k x k covariance, row by row.
     Correlated(&'a [f64]),
+    /// Through one common factor and each on its own: the update of model j is `loading_j` Z + sqrt(`variance_j`) `e_j` with
+    /// independent standard normals Z and `e_j`, so the covariance is loading loading' + diag(variance).
+    OneFactor {
+        /// The k variances of what is each model's own.
+        variance: &'a [f64],
+        /// The k loadings on the factor, of any sign.
+        loading: &'a [f64],
+    },
 }
 
 /// Means and uncertainty of k models' qualities for one query.
@@ -32,8 +40,8 @@ impl<'a> Belief<'a> {
     /// A belief about `quality.len()` models.
     ///
     /// # Errors
-    /// No models or more than [`MAX_MODELS`]; a quality, variance or covariance that is not finite or beyond
-    /// [`LARGEST_MAGNITUDE`]; a negative variance; a length that doesn't fit. Whether a covariance is positive semi-definite shows when it is factored.
+    /// No models or more than [`MAX_MODELS`]; a quality, variance, covariance or loading that is not finite or
+    /// beyond [`LARGEST_MAGNITUDE`]; a negative variance; a length that doesn't fit. Whether a covariance is positive semi-definite shows when it is factored.
     pub fn new(quality: &'a [f64], uncertainty: Uncertainty<'a>) -> Result<Self> {
         let k = quality.len();
         if k == 0 {
@@ -45,15 +53,16 @@ impl<'a> Belief<'a> {
         in_range("quality", quality, 1)?;
         match uncertainty {
             Uncertainty::Certain => {}
-            Uncertainty::Independent(variance) => {
-                has_length("variance", variance, k)?;
-                in_range("variance", variance, 1)?;
-                none_negative("variance", variance)?;
-            }
+            Uncertainty::Independent(variance) => is_variance(variance, k)?,
             Uncertainty::Correlated(covariance) => {
                 has_length("covariance", covariance, k * k)?;
                 in_range("covariance", covariance, k)?;
                 is_symmetric(covariance, k)?;
+            }
+            Uncertainty::OneFactor { variance, loading } => {
+                is_variance(variance, k)?;
+                has_length("loading", loading, k)?;
+                in_range("loading", loading, 1)?;
             }
         }
         Ok(Self { quality, uncertainty })
@@ -104,6 +113,12 @@ pub(crate) fn none_negative(argument: &'static str, values: &[f64]) -> Result<()
     }
 }
 
+fn is_variance(variance: &[f64], k: usize) -> Result<()> {
+    has_length("variance", variance, k)?;
+    in_range("variance", variance, 1)?;
+    none_negative("variance", variance)
+}
+
 fn is_symmetric(covariance: &[f64], k: usize) -> Result<()> {
     let largest = (0..k).map(|j| covariance[j * k + j].abs()).fold(0.0, f64::max);
     for row in 0..k {
@@ -145,6 +160,13 @@ mod tests {
         assert!(matches!(
             Belief::new(&quality, Uncertainty::Correlated(&[1.0, 0.2, 0.3, 1.0])),
             Err(Error::NotSymmetric { row: 1, column: 0, .. })
+        ));
+        assert!(matches!(
+            Belief::new(
+                &quality,
+                Uncertainty::OneFactor { variance: &[0.1, 0.1], loading: &[0.1, f64::NAN] }
+            ),
+            Err(Error::NotFinite { argument: "loading", model: 1, .. })
         ));
         assert!(matches!(
             Belief::new(&[0.0; 129], Uncertainty::Certain),

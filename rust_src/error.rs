@@ -73,6 +73,9 @@ pub enum Error {
         /// How far below zero a pivot may lie.
         tolerance: f64,
     },
+    /// A common factor, where a rule takes the models to be independent.
+    #[error("loading: expected none, as an IndexRule takes the models to be independent; got one")]
+    NotIndependent,
     /// No model at all.
     #[error("quality: expected at least one model, got none")]
     NoModels,

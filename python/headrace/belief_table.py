@@ -113,6 +113,7 @@ class BeliefTable:
         n, k = self.outcomes.n_queries, self.outcomes.n_models
         quality, cost = np.empty((n, k)), np.empty((n, k))
         spread: FloatArray | None = None
+        loading: FloatArray | None = None
         joint = False
         for rows, quality_estimator, cost_estimator in self._parts:
             if not len(rows):
@@ -128,9 +129,15 @@ class BeliefTable:
                 if spread is None:
                     spread = np.zeros((n, k, k) if joint else (n, k))
                 spread[rows] = values
+            if belief.loading is not None:
+                if loading is None:
+                    loading = np.zeros((n, k))
+                loading[rows] = belief.loading
         if spread is None:
-            return Belief(quality), cost
-        return (Belief(quality, covariance=spread) if joint else Belief(quality, variance=spread)), cost
+            return Belief(quality, loading=loading), cost
+        if joint:
+            return Belief(quality, covariance=spread), cost
+        return Belief(quality, variance=spread, loading=loading), cost
 
 
 def _bytes(entry: tuple[Belief, FloatArray]) -> int:

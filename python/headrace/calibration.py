@@ -387,6 +387,7 @@ def _step(rule: Rule, here: _Walkers, run: BoolArray, believe: Believer) -> tupl
         run=run,
         variance=each.variance,
         covariance=each.covariance,
+        loading=each.loading,
     )
     pieces = here.take(piece)._replace(lower=lower, upper=upper)
     best = np.where(run, each.quality, -np.inf).argmax(axis=1)[piece]

@@ -55,7 +55,7 @@ const UNRESOLVED: f64 = 1e-14;
 const NEGLIGIBLE: f64 = 1e-10;
 
 /// Bound of the error, in units of the largest standard deviation.
-const ACCURACY: f64 = 1e-7;
+pub(super) const ACCURACY: f64 = 1e-7;
 
 /// Rounding, in units of the distance between the means.
 const ROUNDING: f64 = 1e-15;
@@ -94,26 +94,42 @@ pub struct IndependentMax {
 
 /// What the grid in place is good for.
 #[derive(Debug, Clone, Copy)]
-struct Prepared {
-    run: ModelSet,
-    candidates: ModelSet,
-    max_added: usize,
+pub(super) struct Prepared {
+    pub run: ModelSet,
+    pub candidates: ModelSet,
+    pub max_added: usize,
+}
+
+impl Prepared {
+    /// Are these sets among those that the grid was laid for?
+    pub fn serves(&self, run: ModelSet, candidates: ModelSet, max_added: usize) -> bool {
+        self.run == run && candidates.is_subset(self.candidates) && max_added <= self.max_added
+    }
 }
 
 impl IndependentMax {
     /// Takes a new belief, standard deviations multiplied by `scale`.
     pub fn reset(&mut self, quality: &[f64], variance: &[f64], scale: f64) {
+        let sd = variance.iter().map(|variance| variance.sqrt() * scale);
+        self.reset_to(quality.iter().copied().zip(sd));
+    }
+
+    /// Takes means and standard deviations.
+    pub(super) fn reset_to(&mut self, models: impl Iterator<Item = (f64, f64)>) {
         self.mean.clear();
-        self.mean.extend_from_slice(quality);
         self.sd.clear();
-        self.sd.extend(variance.iter().map(|variance| variance.sqrt() * scale));
+        for (mean, sd) in models {
+            self.mean.push(mean);
+            self.sd.push(sd);
+        }
         self.largest_sd = self.sd.iter().copied().fold(0.0, f64::max);
-        for (sd, mean) in self.sd.iter_mut().zip(quality) {
+        for (sd, mean) in self.sd.iter_mut().zip(&self.mean) {
             if *sd <= (UNRESOLVED * mean.abs()).max(NEGLIGIBLE * self.largest_sd) {
                 *sd = 0.0;
             }
         }
-        let (lowest, highest) = quality
+        let (lowest, highest) = self
+            .mean
             .iter()
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &m| (low.min(m), high.max(m)));
         self.spread = highest - lowest;
@@ -215,11 +231,7 @@ impl IndependentMax {
 
 impl ExpectedMax for IndependentMax {
     fn prepare(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
-        if let Some(grid) = self.prepared
-            && grid.run == run
-            && candidates.is_subset(grid.candidates)
-            && max_added <= grid.max_added
-        {
+        if self.prepared.is_some_and(|grid| grid.serves(run, candidates, max_added)) {
             return;
         }
         self.lay_grid(run, candidates, max_added);

@@ -16,6 +16,7 @@ impl From<Error> for PyErr {
             | Error::Negative { .. }
             | Error::NotSymmetric { .. }
             | Error::NotPositiveSemidefinite { .. }
+            | Error::NotIndependent
             | Error::NoModels
             | Error::TooManyModels { .. }
             | Error::NothingAllowed

@@ -15,7 +15,7 @@ pub use branch_and_bound::{Pruning, Scratch, branch_and_bound};
 pub use exhaustive::exhaustive;
 pub use prefixes::best_prefix;
 
-use crate::belief::{Belief, in_range, has_length, none_negative};
+use crate::belief::{Belief, has_length, in_range, none_negative};
 use crate::error::{Error, Result};
 use crate::model_set::ModelSet;
 

@@ -12,7 +12,7 @@
 
 use super::ExpectedMax;
 use crate::model_set::ModelSet;
-use crate::normal::{excess, upper_tail};
+use crate::normal::{TailTable, excess};
 
 /// Beyond this many standard deviations a normal counts as a step: the excess there is 4e-12 standard deviations.
 const REACH: f64 = 6.5;
@@ -214,9 +214,9 @@ impl IndependentMax {
             let (mean, sd) = (self.mean[model], self.sd[model]);
             let tails = &mut self.tails[row.clone()];
             if sd > 0.0 {
-                let per_sd = 1.0 / sd;
+                let (table, per_sd) = (TailTable::get(), 1.0 / sd);
                 for (tail, t) in tails.iter_mut().zip(&self.node) {
-                    *tail = upper_tail((t - mean) * per_sd);
+                    *tail = table.upper_tail((t - mean) * per_sd);
                 }
             } else {
                 for (tail, t) in tails.iter_mut().zip(&self.node) {

@@ -21,7 +21,7 @@ use crate::normal::{density, excess};
 const REACH: f64 = 5.0;
 
 /// Spacing of the nodes where no bend asks for a closer one.
-const WIDEST_SPACING: f64 = 1.1;
+const WIDEST_SPACING: f64 = 1.2;
 
 /// Error of the rule with enough nodes, in units of the largest distance between loadings.
 const ACCURACY: f64 = 1e-6;

@@ -243,6 +243,7 @@ SINGLE: dict[str, object] = {
     "cost": [0.1, 0.2, 0.3],
     "variance": [0.01, 0.02, 0.03],
     "covariance": OMITTED,
+    "loading": OMITTED,
     "run": OMITTED,
     "allowed": OMITTED,
     "max_cost": OMITTED,
@@ -277,6 +278,8 @@ def test_select_takes_anything_everywhere(
     assert isinstance(result, hr.Decision | Exception)
     result = outcome(rule.select, *args, covariance=spread, max_cost=spread)
     assert isinstance(result, hr.Decision | Exception)
+    result = outcome(rule.select, *args, variance=[0.01, 0.02, 0.03], loading=spread)
+    assert isinstance(result, hr.Decision | Exception)
 
 
 @given(rules, mangled(BATCH) | mangled(LONG_BATCH))
@@ -297,7 +300,7 @@ def test_profile_batch_takes_anything(kind: str, data: st.DataObject) -> None:
 
 
 @given(
-    mangled({name: SINGLE[name] for name in ("quality", "variance", "covariance")} | {"uncertainty_scale": 1.0}),
+    mangled({name: SINGLE[name] for name in ("quality", "variance", "covariance", "loading")} | {"uncertainty_scale": 1.0}),
     anything,
 )
 @examples
@@ -369,10 +372,12 @@ def problems(draw: st.DrawFn) -> tuple[dict[str, Any], float, int]:
         # Means next to each other, as far apart as floating point tells.
         quality = quality[0] + np.spacing(quality[0]) * rng.integers(0, 40, n_models)
     problem: dict[str, Any] = {"quality": quality, "cost": cost}
-    spread = draw(st.sampled_from(["none", "variance", "covariance", "flat covariance"]))
-    if spread == "variance":
+    spread = draw(st.sampled_from(["none", "variance", "covariance", "flat covariance", "loading"]))
+    if spread in ("variance", "loading"):
         problem["variance"] = variance
-    elif spread != "none":
+    if spread == "loading":
+        problem["loading"] = values(signed=True)
+    elif spread in ("covariance", "flat covariance"):
         sd = np.sqrt(variance)
         problem["covariance"] = np.diag(variance) if spread == "covariance" else np.outer(sd, sd)
     if draw(st.booleans()):
@@ -438,7 +443,7 @@ def test_profiles_take_numbers_of_any_size(
 @examples
 def test_expected_max_takes_numbers_of_any_size(problem: tuple[dict[str, Any], float, int], scale: float) -> None:
     arguments, _, _ = problem
-    belief = {name: arguments[name] for name in ("quality", "variance", "covariance") if name in arguments}
+    belief = {name: arguments[name] for name in ("quality", "variance", "covariance", "loading") if name in arguments}
     value = outcome(hr.expected_max, **belief, uncertainty_scale=scale)
     assert isinstance(value, float | ValueError)
     assert isinstance(value, ValueError) or math.isfinite(value)
@@ -450,8 +455,12 @@ def test_expected_max_takes_numbers_of_any_size(problem: tuple[dict[str, Any], f
         ({"quality": [1e308, -1e308, 0.0]}, "quality: expected magnitudes up to 1e150, got 1e308 for model 0"),
         ({"covariance": np.eye(3) * 1e300}, "covariance: expected magnitudes up to 1e150, got 1e300 for model 0"),
         ({"variance": [0.0, 1e151, 0.0]}, "variance: expected magnitudes up to 1e150, got 1e151 for model 1"),
+        (
+            {"variance": [0.1] * 3, "loading": [0.0, 0.1, -1e200]},
+            "loading: expected magnitudes up to 1e150, got -1e200 for model 2",
+        ),
     ],
-    ids=["distance of the means", "standard deviation", "variance"],
+    ids=["distance of the means", "standard deviation", "variance", "loading"],
 )
 def test_numbers_that_overflow_are_no_answer(belief: dict[str, Any], wrong: str) -> None:
     belief = {"quality": [0.0] * 3} | belief

@@ -11,6 +11,13 @@
 //! g bends where two models cross, over a width in z of hypot(`sd_i`, `sd_j`) / |`b_i` - `b_j`|: the sharpest bend in play sets the
 //! spacing. At bends sharper than the most nodes resolve, a kink in the extreme, the error falls with the square of the
 //! spacing only; [`slack`](ExpectedMax::slack) says so.
+//!
+//! Accuracy, in units of the largest standard deviation: 1e-6. Models without variance of their own, but with different
+//! loadings, make kinks: 4e-4 with 129 nodes, 1e-5 with 1025. Measured in `tests/rust/golden.rs` against a quadrature with
+//! an edge at every kink.
+//!
+//! Complexity: that of [`IndependentMax`] times the number of nodes, 9 to 20 where loadings differ by no more than the standard
+//! deviations.
 
 use super::ExpectedMax;
 use super::independent::{self, IndependentMax, Prepared};
@@ -185,7 +192,9 @@ impl ExpectedMax for OneFactorMax {
         for (given, weight) in self.given.iter().zip(&self.weight) {
             let (part, later) = rest.split_at_mut(given.n_points());
             base += weight * given.start(part);
-            part.iter_mut().for_each(|x| *x *= weight);
+            for x in part.iter_mut() {
+                *x *= weight;
+            }
             rest = later;
         }
         base

@@ -300,7 +300,9 @@ def test_profile_batch_takes_anything(kind: str, data: st.DataObject) -> None:
 
 
 @given(
-    mangled({name: SINGLE[name] for name in ("quality", "variance", "covariance", "loading")} | {"uncertainty_scale": 1.0}),
+    mangled(
+        {name: SINGLE[name] for name in ("quality", "variance", "covariance", "loading")} | {"uncertainty_scale": 1.0}
+    ),
     anything,
 )
 @examples
@@ -349,7 +351,9 @@ def test_the_base_class_takes_anything(first: object, second: object) -> None:
 
 # Numbers of the right shape, and out of proportion
 
-magnitude = st.sampled_from([0.0, 5e-324, 1e-320, 1e-300, 1e-34, 1e-30, 1e-17, 1e-9, 0.1, 0.5, 1.0, 7.0, 1e9, 1e150, 1e300])
+magnitude = st.sampled_from(
+    [0.0, 5e-324, 1e-320, 1e-300, 1e-34, 1e-30, 1e-17, 1e-9, 0.1, 0.5, 1.0, 7.0, 1e9, 1e150, 1e300]
+)
 scales = magnitude.filter(lambda scale: scale <= 1e150)
 cost_weights = magnitude | st.sampled_from([1.7976931348623157e308, math.inf])
 

@@ -1014,8 +1014,8 @@ def test_what_all_models_share_changes_no_decision() -> None:
         np.testing.assert_array_equal(rule.select_batch(**batch, loading=np.full(N_MODELS, shared)), expected)
 
 
-def test_an_answer_seen_tells_less_of_models_that_fail_together() -> None:
-    # Alike but for its sign, a loading of the second model adds to the difference, and so to the value, or takes from it.
+def test_models_that_fail_together_are_worth_less_together() -> None:
+    # A loading of the same sign as the others takes from the distance of two models; one of the other sign adds to it.
     quality, variance = [0.5, 0.5, 0.4], [0.01, 0.01, 0.01]
     together = hr.expected_max(quality, variance=variance, loading=[0.2, 0.2, 0.2])
     apart = hr.expected_max(quality, variance=variance, loading=[0.2, -0.2, 0.2])

@@ -55,7 +55,7 @@ const UNRESOLVED: f64 = 1e-14;
 const NEGLIGIBLE: f64 = 1e-10;
 
 /// Bound of the error, in units of the largest standard deviation.
-pub(super) const ACCURACY: f64 = 1e-7;
+const ACCURACY: f64 = 1e-7;
 
 /// Rounding, in units of the distance between the means.
 const ROUNDING: f64 = 1e-15;
@@ -74,9 +74,24 @@ const fn nodes_per_sd(n: usize) -> f64 {
     }
 }
 
+/// How far from the means the grid reaches, in standard deviations, and how densely it samples them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resolution {
+    pub reach: f64,
+    /// Factor of [`nodes_per_sd`].
+    pub density: f64,
+}
+
+impl Default for Resolution {
+    fn default() -> Self {
+        Self { reach: REACH, density: 1.0 }
+    }
+}
+
 /// v of sets of independent normals.
 #[derive(Debug, Clone, Default)]
 pub struct IndependentMax {
+    resolution: Resolution,
     mean: Vec<f64>,
     sd: Vec<f64>,
     largest_sd: f64,
@@ -108,6 +123,11 @@ impl Prepared {
 }
 
 impl IndependentMax {
+    /// An evaluator with a grid of another resolution, of another accuracy.
+    pub(super) fn with_resolution(resolution: Resolution) -> Self {
+        Self { resolution, ..Self::default() }
+    }
+
     /// Takes a new belief, standard deviations multiplied by `scale`.
     pub fn reset(&mut self, quality: &[f64], variance: &[f64], scale: f64) {
         let sd = variance.iter().map(|variance| variance.sqrt() * scale);
@@ -139,8 +159,8 @@ impl IndependentMax {
     /// Fills the grid for sets between `run` and `run` + `candidates`.
     fn lay_grid(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
         let in_play = run.union(candidates);
-        let lower = |j: usize| self.mean[j] - REACH * self.sd[j];
-        let upper = |j: usize| self.mean[j] + REACH * self.sd[j];
+        let lower = |j: usize| self.mean[j] - self.resolution.reach * self.sd[j];
+        let upper = |j: usize| self.mean[j] + self.resolution.reach * self.sd[j];
         // The members of `run` are in every set, so no set has weight below the highest of their lower ends.
         let base = if run.is_empty() {
             in_play.iter().map(lower).fold(f64::INFINITY, f64::min)
@@ -151,7 +171,7 @@ impl IndependentMax {
         let uncertain = |j: &usize| self.sd[*j] > 0.0;
         let most_uncertain =
             run.iter().filter(uncertain).count() + max_added.min(candidates.iter().filter(uncertain).count());
-        let panel_in_sds = PANEL as f64 / nodes_per_sd(most_uncertain);
+        let panel_in_sds = PANEL as f64 / (self.resolution.density * nodes_per_sd(most_uncertain));
 
         let mut edges = std::mem::take(&mut self.edges);
         edges.clear();
@@ -176,7 +196,7 @@ impl IndependentMax {
         let smallest_at_work = in_play
             .iter()
             .filter(|&j| {
-                let (mean, reach) = (self.mean[j], REACH * self.sd[j]);
+                let (mean, reach) = (self.mean[j], self.resolution.reach * self.sd[j]);
                 reach > 0.0 && mean - reach < to && mean + reach > from
             })
             .map(|j| self.sd[j])

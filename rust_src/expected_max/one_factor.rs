@@ -20,12 +20,18 @@
 //! deviations.
 
 use super::ExpectedMax;
-use super::independent::{self, IndependentMax, Prepared};
+use super::independent::{IndependentMax, Prepared, Resolution};
 use crate::model_set::ModelSet;
 use crate::normal::{density, excess};
 
 /// Nodes lie within this many standard deviations of the factor: the excess beyond is 5e-8 standard deviations.
 const REACH: f64 = 5.0;
+
+/// The grids of the independent evaluators: coarser than for one alone, in proportion to the accuracy wanted.
+const GIVEN_FACTOR: Resolution = Resolution { reach: 5.5, density: 0.75 };
+
+/// Their error, in units of the largest standard deviation.
+const GIVEN_ACCURACY: f64 = 1e-6;
 
 /// Spacing of the nodes where no bend asks for a closer one.
 const WIDEST_SPACING: f64 = 1.2;
@@ -96,7 +102,7 @@ impl OneFactorMax {
         let wanted = self.spacing(ModelSet::first(self.mean.len()));
         let spacing = REACH / self.nodes_per_side(wanted) as f64;
         let at_bends = if wanted < spacing * (1.0 - ROUNDING) { KINK * spacing * spacing } else { 0.0 };
-        let inside = independent::ACCURACY * self.sd.iter().copied().fold(0.0, f64::max);
+        let inside = GIVEN_ACCURACY * self.sd.iter().copied().fold(0.0, f64::max);
         inside + (ACCURACY + at_bends) * spread(&self.loading) + ROUNDING * magnitude(&self.mean)
     }
 
@@ -134,7 +140,7 @@ impl OneFactorMax {
         let spacing = REACH / per_side as f64;
         let n_nodes = 2 * per_side + 1;
         if self.given.len() < n_nodes {
-            self.given.resize(n_nodes, IndependentMax::default());
+            self.given.resize(n_nodes, IndependentMax::with_resolution(GIVEN_FACTOR));
         }
         self.weight.clear();
         self.ends.clear();

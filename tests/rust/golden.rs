@@ -336,6 +336,26 @@ fn one_factor_values_are_as_accurate_as_documented() {
     }
 }
 
+/// The grids at the nodes of the factor, coarser than those of independent models, at the latter's hardest cases.
+#[test]
+fn a_vanishing_factor_changes_little() {
+    let mut worst = (0.0, "");
+    for case in INDEPENDENT {
+        let tiny = 1e-9 * largest(case.sd);
+        let loading: Vec<f64> = (0..case.mean.len()).map(|j| if j % 2 == 0 { tiny } else { -tiny }).collect();
+        let models = OneFactor { mean: case.mean, own_sd: case.sd, loading: &loading };
+        let Estimate { value, error } = models.by_factor(DECISION_NODES, models.all());
+        let (rounding, _) = tolerances(case);
+        // The factor itself adds at most half of what it varies.
+        let off = ((value - case.value).abs() - rounding - tiny).max(0.0);
+        if off / largest(case.sd) > worst.0 {
+            worst = (off / largest(case.sd), case.name);
+        }
+        assert!(off <= error, "{case:?}: {value} is off by {off:e}, at most {error:e}");
+    }
+    println!("worst error {:.1e} sd: {}", worst.0, worst.1);
+}
+
 #[test]
 fn one_factor_pairs_equal_clarks_closed_form() {
     let mut uniforms = Uniforms(23);

@@ -53,6 +53,13 @@ pub enum BatchUncertainty<'a> {
     Independent(Rows<'a>),
     /// k x k covariances per query.
     Correlated(Rows<'a>),
+    /// k variances and k loadings per query.
+    OneFactor {
+        /// Variances of what is each model's own.
+        variance: Rows<'a>,
+        /// Loadings on the common factor.
+        loading: Rows<'a>,
+    },
 }
 
 /// The problems of many queries.
@@ -86,6 +93,9 @@ impl Batch<'_> {
             BatchUncertainty::Certain => Uncertainty::Certain,
             BatchUncertainty::Independent(variance) => Uncertainty::Independent(variance.row(query)),
             BatchUncertainty::Correlated(covariance) => Uncertainty::Correlated(covariance.row(query)),
+            BatchUncertainty::OneFactor { variance, loading } => {
+                Uncertainty::OneFactor { variance: variance.row(query), loading: loading.row(query) }
+            }
         };
         let belief = Belief::new(self.quality.row(query), uncertainty)?;
         let mut problem = Problem::new(belief, self.cost.row(query))?;

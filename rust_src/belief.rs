@@ -6,6 +6,10 @@ use crate::model_set::MAX_MODELS;
 /// Asymmetry, and negative pivots, of a covariance up to this fraction of its largest variance count as rounding.
 pub const COVARIANCE_TOLERANCE: f64 = 1e-9;
 
+/// Largest magnitude of a quality, variance, covariance, loading or cost, and of the uncertainty scale: their sums, their
+/// products and the squares of their differences stay finite.
+pub const LARGEST_MAGNITUDE: f64 = 1e150;
+
 /// How far the estimates may still move: the law of (estimate once the plan has run) - (estimate now).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Uncertainty<'a> {
@@ -15,6 +19,14 @@ pub enum Uncertainty<'a> {
     Independent(&'a [f64]),
     /// Jointly, with this k x k covariance, row by row.
     Correlated(&'a [f64]),
+    /// Through one common factor and each on its own: the update of model j is `loading_j` Z + sqrt(`variance_j`) `e_j` with
+    /// independent standard normals Z and `e_j`, so the covariance is loading loading' + diag(variance).
+    OneFactor {
+        /// The k variances of what is each model's own.
+        variance: &'a [f64],
+        /// The k loadings on the factor, of any sign.
+        loading: &'a [f64],
+    },
 }
 
 /// Means and uncertainty of k models' qualities for one query.
@@ -28,8 +40,8 @@ impl<'a> Belief<'a> {
     /// A belief about `quality.len()` models.
     ///
     /// # Errors
-    /// No models or more than [`MAX_MODELS`]; a quality, variance or covariance that is not finite; a negative variance;
-    /// a length that doesn't fit. Whether a covariance is positive semi-definite shows when it is factored.
+    /// No models or more than [`MAX_MODELS`]; a quality, variance, covariance or loading that is not finite or
+    /// beyond [`LARGEST_MAGNITUDE`]; a negative variance; a length that doesn't fit. Whether a covariance is positive semi-definite shows when it is factored.
     pub fn new(quality: &'a [f64], uncertainty: Uncertainty<'a>) -> Result<Self> {
         let k = quality.len();
         if k == 0 {
@@ -38,18 +50,19 @@ impl<'a> Belief<'a> {
         if k > MAX_MODELS {
             return Err(Error::TooManyModels { got: k, limit: MAX_MODELS });
         }
-        all_finite("quality", quality, 1)?;
+        in_range("quality", quality, 1)?;
         match uncertainty {
             Uncertainty::Certain => {}
-            Uncertainty::Independent(variance) => {
-                has_length("variance", variance, k)?;
-                all_finite("variance", variance, 1)?;
-                none_negative("variance", variance)?;
-            }
+            Uncertainty::Independent(variance) => is_variance(variance, k)?,
             Uncertainty::Correlated(covariance) => {
                 has_length("covariance", covariance, k * k)?;
-                all_finite("covariance", covariance, k)?;
+                in_range("covariance", covariance, k)?;
                 is_symmetric(covariance, k)?;
+            }
+            Uncertainty::OneFactor { variance, loading } => {
+                is_variance(variance, k)?;
+                has_length("loading", loading, k)?;
+                in_range("loading", loading, 1)?;
             }
         }
         Ok(Self { quality, uncertainty })
@@ -80,12 +93,16 @@ pub(crate) fn has_length(argument: &'static str, values: &[f64], expected: usize
     }
 }
 
-/// Checks that no value is NaN or infinite; `width` values belong to each model.
-pub(crate) fn all_finite(argument: &'static str, values: &[f64], width: usize) -> Result<()> {
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(at) => Err(Error::NotFinite { argument, model: at / width, value: values[at] }),
-    }
+/// Checks that no value is NaN, infinite or beyond [`LARGEST_MAGNITUDE`]; `width` values belong to each model.
+pub(crate) fn in_range(argument: &'static str, values: &[f64], width: usize) -> Result<()> {
+    let refused = values.iter().position(|value| !(0.0..=LARGEST_MAGNITUDE).contains(&value.abs()));
+    let Some(at) = refused else { return Ok(()) };
+    let (model, value) = (at / width, values[at]);
+    Err(if value.is_finite() {
+        Error::TooLarge { argument, model, value, limit: LARGEST_MAGNITUDE }
+    } else {
+        Error::NotFinite { argument, model, value }
+    })
 }
 
 /// Checks that no value is below zero.
@@ -94,6 +111,12 @@ pub(crate) fn none_negative(argument: &'static str, values: &[f64]) -> Result<()
         None => Ok(()),
         Some(model) => Err(Error::Negative { argument, model, value: values[model] }),
     }
+}
+
+fn is_variance(variance: &[f64], k: usize) -> Result<()> {
+    has_length("variance", variance, k)?;
+    in_range("variance", variance, 1)?;
+    none_negative("variance", variance)
 }
 
 fn is_symmetric(covariance: &[f64], k: usize) -> Result<()> {
@@ -122,6 +145,11 @@ mod tests {
             Err(Error::NotFinite { argument: "quality", model: 1, .. })
         ));
         assert_eq!(
+            Belief::new(&[0.5, -1e151], Uncertainty::Certain),
+            Err(Error::TooLarge { argument: "quality", model: 1, value: -1e151, limit: LARGEST_MAGNITUDE })
+        );
+        assert!(Belief::new(&[LARGEST_MAGNITUDE], Uncertainty::Independent(&[LARGEST_MAGNITUDE])).is_ok());
+        assert_eq!(
             Belief::new(&quality, Uncertainty::Independent(&[0.1])),
             Err(Error::Length { argument: "variance", expected: 2, got: 1 })
         );
@@ -132,6 +160,13 @@ mod tests {
         assert!(matches!(
             Belief::new(&quality, Uncertainty::Correlated(&[1.0, 0.2, 0.3, 1.0])),
             Err(Error::NotSymmetric { row: 1, column: 0, .. })
+        ));
+        assert!(matches!(
+            Belief::new(
+                &quality,
+                Uncertainty::OneFactor { variance: &[0.1, 0.1], loading: &[0.1, f64::NAN] }
+            ),
+            Err(Error::NotFinite { argument: "loading", model: 1, .. })
         ));
         assert!(matches!(
             Belief::new(&[0.0; 129], Uncertainty::Certain),

@@ -25,6 +25,18 @@ pub enum Error {
         /// The value that came.
         value: f64,
     },
+    /// A number so large that distances and standard deviations made of it might overflow.
+    #[error("{argument}: expected magnitudes up to {limit:e}, got {value:e} for model {model}")]
+    TooLarge {
+        /// Name of the argument.
+        argument: &'static str,
+        /// Index of the model.
+        model: usize,
+        /// The value that came.
+        value: f64,
+        /// The largest magnitude that is taken.
+        limit: f64,
+    },
     /// A cost or a variance is negative.
     #[error("{argument}: expected numbers >= 0, got {value} for model {model}")]
     Negative {
@@ -61,6 +73,9 @@ pub enum Error {
         /// How far below zero a pivot may lie.
         tolerance: f64,
     },
+    /// A common factor, where a rule takes the models to be independent.
+    #[error("loading: expected none, as an IndexRule takes the models to be independent; got one")]
+    NotIndependent,
     /// No model at all.
     #[error("quality: expected at least one model, got none")]
     NoModels,

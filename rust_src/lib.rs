@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | mu (k) | `quality` | estimated quality of each model's answer, given all outputs seen so far |
 //! | Sigma (k x k) or its diagonal | `covariance`, `variance` | variance of (estimate once the plan has run) - (estimate now) |
+//! | b (k) | `loading` | loadings on a factor that all share: Sigma = b b' + diag(`variance`) |
 //! | c (k) | `cost` | estimated cost of running model j now; what has run is sunk |
 //! | lambda >= 0 | `cost_weight` | quality that one unit of cost is worth |
 //! | R | `run` | models that have run |

@@ -56,6 +56,28 @@ def test_select(benchmark: Any, k: int) -> None:
     benchmark(decide)
 
 
+@pytest.mark.parametrize("k", [5, 11, 20])
+@pytest.mark.parametrize("spread", ["variance", "loading", "covariance"])
+def test_dependence(benchmark: Any, spread: str, k: int) -> None:
+    """The same standard deviations: independent, with half of the variance from one factor, and as its covariance."""
+    rng = np.random.default_rng(k)
+    loading = 0.1 * rng.uniform(0.5, 0.9, k)
+    own = 0.01 - loading**2
+    given: dict[str, dict[str, Any]] = {
+        "variance": {"variance": [0.01] * k},
+        "loading": {"variance": own.tolist(), "loading": loading.tolist()},
+        "covariance": {"covariance": np.outer(loading, loading) + np.diag(own)},
+    }
+    belief = given[spread]
+    prepared = cycle([(hr.CascadeRouting(weight, max_depth=k).select, q, c) for q, c, _, weight in problems(k)])
+
+    def decide() -> hr.Decision:
+        select, quality, cost = next(prepared)
+        return select(quality, cost, **belief)
+
+    benchmark(decide)
+
+
 @pytest.mark.parametrize("k", SIZES)
 def test_empty_call(benchmark: Any, k: int) -> None:
     """The cheapest native call on arguments of the same kind: `math.fsum` of one list, three times."""

@@ -23,6 +23,9 @@ class Belief(NamedTuple):
         updates are taken as independent.
     covariance : ndarray of shape (m, n_models, n_models) or (n_models, n_models), optional
         The same, jointly. At most one of the two is given; neither: the estimates are final.
+    loading : ndarray of shape (m, n_models) or (n_models,), optional
+        Loadings of the updates on one factor that all models share, such as the query's difficulty. Goes with
+        `variance`, then that of each model's own part: the covariance is loading loading' + diag(variance).
 
     Examples
     --------
@@ -36,12 +39,15 @@ class Belief(NamedTuple):
     quality: FloatArray
     variance: FloatArray | None = None
     covariance: FloatArray | None = None
+    loading: FloatArray | None = None
 
     def take(self, rows: np.typing.NDArray[np.intp]) -> Belief:
         """Take rows by index; an uncertainty that all rows share stays as it is."""
-        variance, covariance = self.variance, self.covariance
+        variance, covariance, loading = self.variance, self.covariance, self.loading
         if variance is not None and variance.ndim == 2:
             variance = variance[rows]
         if covariance is not None and covariance.ndim == 3:
             covariance = covariance[rows]
-        return Belief(self.quality[rows], variance, covariance)
+        if loading is not None and loading.ndim == 2:
+            loading = loading[rows]
+        return Belief(self.quality[rows], variance, covariance, loading)

@@ -143,6 +143,7 @@ class BeliefTable:
         names = tuple(self.outcomes.costs)
         quality, costs = np.empty((n, k)), np.empty((len(names), n, k))
         spread: FloatArray | None = None
+        loading: FloatArray | None = None
         joint = False
         for rows, quality_estimator, cost_estimators in self._parts:
             if not len(rows):
@@ -159,9 +160,15 @@ class BeliefTable:
                 if spread is None:
                     spread = np.zeros((n, k, k) if joint else (n, k))
                 spread[rows] = values
+            if belief.loading is not None:
+                if loading is None:
+                    loading = np.zeros((n, k))
+                loading[rows] = belief.loading
         if spread is None:
-            return Belief(quality), costs
-        return (Belief(quality, covariance=spread) if joint else Belief(quality, variance=spread)), costs
+            return Belief(quality, loading=loading), costs
+        if joint:
+            return Belief(quality, covariance=spread), costs
+        return Belief(quality, variance=spread, loading=loading), costs
 
 
 class _Cache:

@@ -94,6 +94,7 @@ class Session:
             cost if weight == 1.0 else weight * cost,
             variance=_row(belief.variance, 1),
             covariance=_row(belief.covariance, 2),
+            loading=_row(belief.loading, 1),
             run=self._run,
             allowed=self._within_caps(costs[:, 0], set(self._caps) - {traded}),
             max_cost=cap,
@@ -180,6 +181,8 @@ class Session:
         plan = set(decision.plan) if decision is not None else set()
         if belief.variance is not None:
             variance = np.atleast_2d(belief.variance)[0]
+            if belief.loading is not None:
+                variance = variance + np.atleast_2d(belief.loading)[0] ** 2
         elif belief.covariance is not None:
             variance = np.diagonal(belief.covariance, axis1=-2, axis2=-1).reshape(-1, len(self._models))[0]
         else:

@@ -194,6 +194,7 @@ def _step(
         run=run,
         variance=each.variance,
         covariance=each.covariance,
+        loading=each.loading,
     )
     pieces = here.take(piece)._replace(lower=lower, upper=upper)
     best = np.where(run, each.quality, -np.inf).argmax(axis=1)[piece]

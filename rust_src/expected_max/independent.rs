@@ -12,7 +12,7 @@
 
 use super::ExpectedMax;
 use crate::model_set::ModelSet;
-use crate::normal::{excess, upper_tail};
+use crate::normal::{TailTable, excess};
 
 /// Beyond this many standard deviations a normal counts as a step: the excess there is 4e-12 standard deviations.
 const REACH: f64 = 6.5;
@@ -74,9 +74,24 @@ const fn nodes_per_sd(n: usize) -> f64 {
     }
 }
 
+/// How far from the means the grid reaches, in standard deviations, and how densely it samples them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resolution {
+    pub reach: f64,
+    /// Factor of [`nodes_per_sd`].
+    pub density: f64,
+}
+
+impl Default for Resolution {
+    fn default() -> Self {
+        Self { reach: REACH, density: 1.0 }
+    }
+}
+
 /// v of sets of independent normals.
 #[derive(Debug, Clone, Default)]
 pub struct IndependentMax {
+    resolution: Resolution,
     mean: Vec<f64>,
     sd: Vec<f64>,
     largest_sd: f64,
@@ -94,26 +109,47 @@ pub struct IndependentMax {
 
 /// What the grid in place is good for.
 #[derive(Debug, Clone, Copy)]
-struct Prepared {
-    run: ModelSet,
-    candidates: ModelSet,
-    max_added: usize,
+pub(super) struct Prepared {
+    pub run: ModelSet,
+    pub candidates: ModelSet,
+    pub max_added: usize,
+}
+
+impl Prepared {
+    /// Are these sets among those that the grid was laid for?
+    pub fn serves(&self, run: ModelSet, candidates: ModelSet, max_added: usize) -> bool {
+        self.run == run && candidates.is_subset(self.candidates) && max_added <= self.max_added
+    }
 }
 
 impl IndependentMax {
+    /// An evaluator with a grid of another resolution, of another accuracy.
+    pub(super) fn with_resolution(resolution: Resolution) -> Self {
+        Self { resolution, ..Self::default() }
+    }
+
     /// Takes a new belief, standard deviations multiplied by `scale`.
     pub fn reset(&mut self, quality: &[f64], variance: &[f64], scale: f64) {
+        let sd = variance.iter().map(|variance| variance.sqrt() * scale);
+        self.reset_to(quality.iter().copied().zip(sd));
+    }
+
+    /// Takes means and standard deviations.
+    pub(super) fn reset_to(&mut self, models: impl Iterator<Item = (f64, f64)>) {
         self.mean.clear();
-        self.mean.extend_from_slice(quality);
         self.sd.clear();
-        self.sd.extend(variance.iter().map(|variance| variance.sqrt() * scale));
+        for (mean, sd) in models {
+            self.mean.push(mean);
+            self.sd.push(sd);
+        }
         self.largest_sd = self.sd.iter().copied().fold(0.0, f64::max);
-        for (sd, mean) in self.sd.iter_mut().zip(quality) {
+        for (sd, mean) in self.sd.iter_mut().zip(&self.mean) {
             if *sd <= (UNRESOLVED * mean.abs()).max(NEGLIGIBLE * self.largest_sd) {
                 *sd = 0.0;
             }
         }
-        let (lowest, highest) = quality
+        let (lowest, highest) = self
+            .mean
             .iter()
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &m| (low.min(m), high.max(m)));
         self.spread = highest - lowest;
@@ -123,8 +159,8 @@ impl IndependentMax {
     /// Fills the grid for sets between `run` and `run` + `candidates`.
     fn lay_grid(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
         let in_play = run.union(candidates);
-        let lower = |j: usize| self.mean[j] - REACH * self.sd[j];
-        let upper = |j: usize| self.mean[j] + REACH * self.sd[j];
+        let lower = |j: usize| self.mean[j] - self.resolution.reach * self.sd[j];
+        let upper = |j: usize| self.mean[j] + self.resolution.reach * self.sd[j];
         // The members of `run` are in every set, so no set has weight below the highest of their lower ends.
         let base = if run.is_empty() {
             in_play.iter().map(lower).fold(f64::INFINITY, f64::min)
@@ -135,7 +171,7 @@ impl IndependentMax {
         let uncertain = |j: &usize| self.sd[*j] > 0.0;
         let most_uncertain =
             run.iter().filter(uncertain).count() + max_added.min(candidates.iter().filter(uncertain).count());
-        let panel_in_sds = PANEL as f64 / nodes_per_sd(most_uncertain);
+        let panel_in_sds = PANEL as f64 / (self.resolution.density * nodes_per_sd(most_uncertain));
 
         let mut edges = std::mem::take(&mut self.edges);
         edges.clear();
@@ -160,7 +196,7 @@ impl IndependentMax {
         let smallest_at_work = in_play
             .iter()
             .filter(|&j| {
-                let (mean, reach) = (self.mean[j], REACH * self.sd[j]);
+                let (mean, reach) = (self.mean[j], self.resolution.reach * self.sd[j]);
                 reach > 0.0 && mean - reach < to && mean + reach > from
             })
             .map(|j| self.sd[j])
@@ -198,9 +234,9 @@ impl IndependentMax {
             let (mean, sd) = (self.mean[model], self.sd[model]);
             let tails = &mut self.tails[row.clone()];
             if sd > 0.0 {
-                let per_sd = 1.0 / sd;
+                let (table, per_sd) = (TailTable::get(), 1.0 / sd);
                 for (tail, t) in tails.iter_mut().zip(&self.node) {
-                    *tail = upper_tail((t - mean) * per_sd);
+                    *tail = table.upper_tail((t - mean) * per_sd);
                 }
             } else {
                 for (tail, t) in tails.iter_mut().zip(&self.node) {
@@ -215,11 +251,7 @@ impl IndependentMax {
 
 impl ExpectedMax for IndependentMax {
     fn prepare(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
-        if let Some(grid) = self.prepared
-            && grid.run == run
-            && candidates.is_subset(grid.candidates)
-            && max_added <= grid.max_added
-        {
+        if self.prepared.is_some_and(|grid| grid.serves(run, candidates, max_added)) {
             return;
         }
         self.lay_grid(run, candidates, max_added);

@@ -1,6 +1,7 @@
 //! The value of a set when at most two models are in play: Clark's closed form.
 
 use super::ExpectedMax;
+use super::one_factor::centred;
 use crate::belief::Uncertainty;
 use crate::model_set::ModelSet;
 use crate::normal::excess;
@@ -13,6 +14,8 @@ pub struct PairMax {
     mean: Vec<f64>,
     variance: Vec<f64>,
     covariance: Vec<f64>,
+    /// Loadings on the common factor less their mean; empty where there is no factor.
+    loading: Vec<f64>,
     scale: f64,
 }
 
@@ -29,12 +32,17 @@ impl PairMax {
         self.mean.extend_from_slice(quality);
         self.variance.clear();
         self.covariance.clear();
+        self.loading.clear();
         match uncertainty {
             Uncertainty::Certain => self.variance.resize(k, 0.0),
             Uncertainty::Independent(variance) => self.variance.extend_from_slice(variance),
             Uncertainty::Correlated(covariance) => {
                 self.variance.extend((0..k).map(|j| covariance[j * k + j]));
                 self.covariance.extend_from_slice(covariance);
+            }
+            Uncertainty::OneFactor { variance, loading } => {
+                self.variance.extend_from_slice(variance);
+                self.loading.extend(centred(loading));
             }
         }
     }
@@ -49,7 +57,12 @@ impl PairMax {
         let covariance = self.covariance.get(member * self.mean.len() + model).copied().unwrap_or(0.0);
         // Each difference alone is exact where the correlation is near one; the sum minus twice the covariance cancels.
         let variance = (self.variance[model] - covariance) + (self.variance[member] - covariance);
-        excess(self.mean[model], self.scale * variance.max(0.0).sqrt(), self.mean[member])
+        let sd = variance.max(0.0).sqrt().hypot(self.loading_of(model) - self.loading_of(member));
+        excess(self.mean[model], self.scale * sd, self.mean[member])
+    }
+
+    fn loading_of(&self, model: usize) -> f64 {
+        self.loading.get(model).copied().unwrap_or(0.0)
     }
 }
 
@@ -89,7 +102,8 @@ impl ExpectedMax for PairMax {
     }
 
     fn excess(&mut self, model: usize, level: f64) -> f64 {
-        excess(self.mean[model], self.scale * self.variance[model].max(0.0).sqrt(), level)
+        let sd = self.variance[model].max(0.0).sqrt().hypot(self.loading_of(model));
+        excess(self.mean[model], self.scale * sd, level)
     }
 
     fn gain_bound(&self, member: usize, model: usize) -> f64 {
@@ -101,6 +115,8 @@ impl ExpectedMax for PairMax {
     }
 
     fn interchangeable(&self, a: usize, b: usize) -> bool {
-        self.mean[a] == self.mean[b] && self.variance[a] == self.variance[b]
+        self.mean[a] == self.mean[b]
+            && self.variance[a] == self.variance[b]
+            && self.loading_of(a) == self.loading_of(b)
     }
 }

@@ -9,6 +9,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use super::arrays::{Kinds, array, read_masks, shape_text};
+use super::belief::goes_with_variance;
 use super::errors::{wrong_type, wrong_value};
 use crate::batch::{Batch, BatchUncertainty, Pool, Rows};
 use crate::model_set::ModelSet;
@@ -28,6 +29,7 @@ pub struct BatchArguments<'py> {
     cost: PyReadonlyArrayDyn<'py, f64>,
     variance: Option<PyReadonlyArrayDyn<'py, f64>>,
     covariance: Option<PyReadonlyArrayDyn<'py, f64>>,
+    loading: Option<PyReadonlyArrayDyn<'py, f64>>,
     run: Vec<ModelSet>,
     allowed: Vec<ModelSet>,
     max_cost: Vec<f64>,
@@ -41,6 +43,7 @@ pub struct Given<'a, 'py> {
     pub cost: &'a Bound<'py, PyAny>,
     pub variance: Option<&'a Bound<'py, PyAny>>,
     pub covariance: Option<&'a Bound<'py, PyAny>>,
+    pub loading: Option<&'a Bound<'py, PyAny>>,
     pub run: Option<&'a Bound<'py, PyAny>>,
     pub allowed: Option<&'a Bound<'py, PyAny>>,
     pub max_cost: Option<&'a Bound<'py, PyAny>>,
@@ -63,9 +66,11 @@ impl<'py> BatchArguments<'py> {
         if given.variance.is_some() && given.covariance.is_some() {
             return Err(wrong_value("covariance", "None where a variance is given", "both"));
         }
+        goes_with_variance(given.variance.is_some(), given.loading.is_some())?;
         let cost = shaped("cost", given.cost, &[n, k])?;
         let variance = given.variance.map(|v| shaped("variance", v, &[n, k])).transpose()?;
         let covariance = given.covariance.map(|v| shaped("covariance", v, &[n, k, k])).transpose()?;
+        let loading = given.loading.map(|b| shaped("loading", b, &[n, k])).transpose()?;
         let masks = |name, masks: Option<&Bound<'py, PyAny>>| {
             masks.map_or(Ok(Vec::new()), |m| read_masks(name, m, n, k))
         };
@@ -77,6 +82,7 @@ impl<'py> BatchArguments<'py> {
             cost,
             variance,
             covariance,
+            loading,
             max_cost,
             n,
             k,
@@ -85,12 +91,17 @@ impl<'py> BatchArguments<'py> {
 
     /// The batch that the core works on.
     pub fn batch(&self) -> PyResult<Batch<'_>> {
-        let uncertainty = match (&self.variance, &self.covariance) {
-            (Some(variance), _) => BatchUncertainty::Independent(rows("variance", variance, self.k, 1)?),
-            (None, Some(covariance)) => {
+        let per_model = |argument, values| rows(argument, values, self.k, 1);
+        let uncertainty = match (&self.variance, &self.loading, &self.covariance) {
+            (Some(variance), Some(loading), _) => BatchUncertainty::OneFactor {
+                variance: per_model("variance", variance)?,
+                loading: per_model("loading", loading)?,
+            },
+            (Some(variance), None, _) => BatchUncertainty::Independent(per_model("variance", variance)?),
+            (None, _, Some(covariance)) => {
                 BatchUncertainty::Correlated(rows("covariance", covariance, self.k * self.k, 2)?)
             }
-            (None, None) => BatchUncertainty::Certain,
+            (None, _, None) => BatchUncertainty::Certain,
         };
         Ok(Batch {
             n_queries: self.n,

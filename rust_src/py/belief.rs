@@ -12,6 +12,7 @@ use crate::error::Result;
 pub struct BeliefArguments {
     pub quality: Vec<f64>,
     spread: Vec<f64>,
+    loading: Vec<f64>,
     pub cost: Vec<f64>,
     kind: Spread,
 }
@@ -22,6 +23,7 @@ enum Spread {
     None,
     Variance,
     Covariance,
+    OneFactor,
 }
 
 impl BeliefArguments {
@@ -31,16 +33,25 @@ impl BeliefArguments {
         quality: &Bound<'_, PyAny>,
         variance: Option<&Bound<'_, PyAny>>,
         covariance: Option<&Bound<'_, PyAny>>,
+        loading: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        goes_with_variance(variance.is_some(), loading.is_some())?;
         self.quality.clear();
         self.spread.clear();
+        self.loading.clear();
         read_numbers("quality", quality, &mut self.quality)?;
         let k = self.quality.len();
         self.kind = match (variance, covariance) {
             (None, None) => Spread::None,
             (Some(variance), None) => {
                 read_numbers("variance", variance, &mut self.spread)?;
-                Spread::Variance
+                match loading {
+                    None => Spread::Variance,
+                    Some(loading) => {
+                        read_numbers("loading", loading, &mut self.loading)?;
+                        Spread::OneFactor
+                    }
+                }
             }
             (None, Some(covariance)) => {
                 let matrix = array::<f64>("covariance", covariance, Kinds::Numbers)?;
@@ -68,7 +79,16 @@ impl BeliefArguments {
             Spread::None => Uncertainty::Certain,
             Spread::Variance => Uncertainty::Independent(&self.spread),
             Spread::Covariance => Uncertainty::Correlated(&self.spread),
+            Spread::OneFactor => Uncertainty::OneFactor { variance: &self.spread, loading: &self.loading },
         };
         Belief::new(&self.quality, uncertainty)
     }
+}
+
+/// Checks that a loading comes with a variance.
+pub fn goes_with_variance(has_variance: bool, has_loading: bool) -> PyResult<()> {
+    if has_loading && !has_variance {
+        return Err(wrong_value("variance", "one where a loading is given", "None"));
+    }
+    Ok(())
 }

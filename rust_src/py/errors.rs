@@ -12,9 +12,11 @@ impl From<Error> for PyErr {
             Error::NoSuchModel { .. } => PyIndexError::new_err(error.to_string()),
             Error::Length { .. }
             | Error::NotFinite { .. }
+            | Error::TooLarge { .. }
             | Error::Negative { .. }
             | Error::NotSymmetric { .. }
             | Error::NotPositiveSemidefinite { .. }
+            | Error::NotIndependent
             | Error::NoModels
             | Error::TooManyModels { .. }
             | Error::NothingAllowed

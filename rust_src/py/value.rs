@@ -16,6 +16,9 @@ use crate::rule::check_uncertainty_scale;
 ///     Variances of independent qualities.
 /// covariance : array-like of shape (n_models, n_models), optional
 ///     Covariance of joint qualities; give this or `variance`, or neither for certain qualities.
+/// loading : array-like of shape (n_models,), optional
+///     Loadings on one factor that all models share; goes with `variance`. The covariance is
+///     outer(loading, loading) + diag(variance).
 /// uncertainty_scale : float, default 1.0
 ///     Factor of the standard deviations.
 /// with_error : bool, default False
@@ -25,18 +28,18 @@ use crate::rule::check_uncertainty_scale;
 /// -------
 /// float or (float, float)
 ///     The expected maximum, and how far it may be off: a bound for independent qualities (1e-7 times the largest
-///     standard deviation) and for two models (exact), a 99% half-width otherwise.
+///     standard deviation), for qualities that share one factor, and for two models (exact); a 99% half-width otherwise.
 ///
 /// Raises
 /// ------
 /// ValueError
-///     A number that is not finite, a negative variance, shapes that don't fit, or a covariance that is not positive
+///     A number that is not finite or beyond 1e150, a negative variance, shapes that don't fit, or a covariance that is not positive
 ///     semi-definite.
 ///
 /// Notes
 /// -----
 /// Independent: Gauss-Legendre panels that resolve every standard deviation. Two models: Clark's closed form
-/// (Operations Research 9, 1961). Correlated: eight independently shifted Sobol point sets.
+/// (Operations Research 9, 1961). One factor: the trapezoidal rule over the factor, of independent values. Correlated: eight independently shifted Sobol point sets.
 ///
 /// Examples
 /// --------
@@ -44,18 +47,19 @@ use crate::rule::check_uncertainty_scale;
 /// >>> round(hr.expected_max([0.5, 0.5], variance=[0.01, 0.01]), 6)
 /// 0.556419
 #[pyfunction]
-#[pyo3(signature = (quality, *, variance = None, covariance = None, uncertainty_scale = 1.0, with_error = false))]
+#[pyo3(signature = (quality, *, variance = None, covariance = None, loading = None, uncertainty_scale = 1.0, with_error = false))]
 pub fn expected_max<'py>(
     py: Python<'py>,
     quality: &Bound<'py, PyAny>,
     variance: Option<&Bound<'py, PyAny>>,
     covariance: Option<&Bound<'py, PyAny>>,
+    loading: Option<&Bound<'py, PyAny>>,
     uncertainty_scale: f64,
     with_error: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     check_uncertainty_scale(uncertainty_scale)?;
     let mut arguments = BeliefArguments::default();
-    arguments.read(quality, variance, covariance)?;
+    arguments.read(quality, variance, covariance, loading)?;
     let belief = arguments.belief()?;
     let estimate = py.detach(|| crate::expected_max::expected_max(&belief, uncertainty_scale))?;
     if with_error {

@@ -15,14 +15,19 @@ pub(crate) use index::Prospect;
 pub use routing::Routing;
 pub use threshold::ThresholdCascade;
 
-use crate::belief::Uncertainty;
+use crate::belief::{LARGEST_MAGNITUDE, Uncertainty};
 use crate::error::{Error, Result};
-use crate::expected_max::{CertainMax, CorrelatedMax, ExpectedMax, Factor, IndependentMax, PairMax};
+use crate::expected_max::{
+    CertainMax, CorrelatedMax, ExpectedMax, Factor, IndependentMax, OneFactorMax, PairMax,
+};
 use crate::model_set::{MAX_MODELS, ModelSet};
 use crate::search::{Problem, Scratch, Solution, Status};
 
 /// Sample points per replicate in a decision on a correlated belief.
 const POINTS_PER_REPLICATE: usize = 128;
+
+/// Most nodes of the factor in a decision on a one-factor belief.
+const MOST_FACTOR_NODES: usize = 129;
 
 /// Which model to run next, and what that is part of.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,6 +82,7 @@ pub struct Workspace {
     pair: PairMax,
     independent: IndependentMax,
     correlated: CorrelatedMax,
+    one_factor: OneFactorMax,
     scratch: Scratch,
 }
 
@@ -87,6 +93,7 @@ impl Default for Workspace {
             pair: PairMax::default(),
             independent: IndependentMax::default(),
             correlated: CorrelatedMax::new(POINTS_PER_REPLICATE),
+            one_factor: OneFactorMax::new(MOST_FACTOR_NODES),
             scratch: Scratch::default(),
         }
     }
@@ -160,19 +167,29 @@ impl Workspace {
         let belief = &problem.belief;
         let quality = belief.quality();
         let uncertainty = if uncertainty_scale == 0.0 { Uncertainty::Certain } else { belief.uncertainty() };
-        let few = problem.run.union(problem.open()?).len() <= 2;
+        let in_play = problem.run.union(problem.open()?);
+        let few = in_play.len() <= 2;
         Ok(match uncertainty {
             Uncertainty::Certain => {
                 self.certain.reset(quality);
                 searcher.search(&mut self.certain, &mut self.scratch)
             }
-            Uncertainty::Independent(_) if few => {
+            Uncertainty::Independent(_) | Uncertainty::OneFactor { .. } if few => {
                 self.pair.reset(quality, uncertainty, uncertainty_scale);
                 searcher.search(&mut self.pair, &mut self.scratch)
             }
             Uncertainty::Independent(variance) => {
                 self.independent.reset(quality, variance, uncertainty_scale);
                 searcher.search(&mut self.independent, &mut self.scratch)
+            }
+            // A factor that moves all models alike moves their maximum by nothing on average.
+            Uncertainty::OneFactor { variance, loading } if all_equal(in_play, loading) => {
+                self.independent.reset(quality, variance, uncertainty_scale);
+                searcher.search(&mut self.independent, &mut self.scratch)
+            }
+            Uncertainty::OneFactor { variance, loading } => {
+                self.one_factor.reset(quality, variance, loading, uncertainty_scale);
+                searcher.search(&mut self.one_factor, &mut self.scratch)
             }
             Uncertainty::Correlated(covariance) => {
                 let factor = Factor::new(covariance, quality.len())?;
@@ -188,6 +205,10 @@ impl Workspace {
     }
 }
 
+fn all_equal(models: ModelSet, values: &[f64]) -> bool {
+    models.iter().next().is_none_or(|first| models.iter().all(|j| values[j] == values[first]))
+}
+
 /// Checks a cost weight, whose zero is kept without a sign (x + 0.0 does that): a number >= 0; infinity means the cheapest plan.
 pub(crate) fn check_cost_weight(cost_weight: f64) -> Result<()> {
     if cost_weight >= 0.0 {
@@ -197,12 +218,12 @@ pub(crate) fn check_cost_weight(cost_weight: f64) -> Result<()> {
     }
 }
 
-/// Checks an uncertainty scale: a finite number >= 0.
+/// Checks an uncertainty scale: a number >= 0, of a magnitude that overflows no standard deviation.
 pub(crate) fn check_uncertainty_scale(scale: f64) -> Result<()> {
-    if scale >= 0.0 && scale.is_finite() {
+    if (0.0..=LARGEST_MAGNITUDE).contains(&scale) {
         Ok(())
     } else {
-        Err(setting("uncertainty_scale", "a finite number >= 0", scale))
+        Err(setting("uncertainty_scale", "a number from 0 to 1e150", scale))
     }
 }
 

@@ -15,7 +15,7 @@ pub use branch_and_bound::{Pruning, Scratch, branch_and_bound};
 pub use exhaustive::exhaustive;
 pub use prefixes::best_prefix;
 
-use crate::belief::{Belief, all_finite, has_length, none_negative};
+use crate::belief::{Belief, has_length, in_range, none_negative};
 use crate::error::{Error, Result};
 use crate::model_set::ModelSet;
 
@@ -41,11 +41,12 @@ impl<'a> Problem<'a> {
     /// A problem in which nothing has run and every model may.
     ///
     /// # Errors
-    /// A cost that is negative or not finite; not one cost per model.
+    /// A cost that is negative, not finite or beyond [`LARGEST_MAGNITUDE`](crate::belief::LARGEST_MAGNITUDE); not one cost
+    /// per model.
     pub fn new(belief: Belief<'a>, cost: &'a [f64]) -> Result<Self> {
         let k = belief.n_models();
         has_length("cost", cost, k)?;
-        all_finite("cost", cost, 1)?;
+        in_range("cost", cost, 1)?;
         none_negative("cost", cost)?;
         Ok(Self { belief, cost, run: ModelSet::EMPTY, allowed: ModelSet::first(k), max_cost: f64::INFINITY })
     }

@@ -60,6 +60,7 @@ class Estimates:
         leading = (n_queries,) if uncertainty.endswith("per row") else ()
         self.sd = rng.uniform(0.02, 0.4, (*leading, n_models))
         factor = rng.normal(size=(*leading, n_models, n_models)) / math.sqrt(n_models)
+        self.sign = np.where(np.arange(n_models) % 3 == 1, -0.7, 0.7)
         self.joint = 0.1 * factor @ np.swapaxes(factor, -1, -2)
 
     def __call__(self, rows: Rows, run: Mask) -> tuple[hr.Belief, Floats]:
@@ -71,6 +72,11 @@ class Estimates:
         if self.uncertainty.startswith("variance"):
             variance = np.where(run, 0.0, self.sd**2)
             return hr.Belief(quality, variance=variance[rows] if per_row else variance), cost
+        if self.uncertainty.startswith("loading"):
+            own, loading = np.where(run, 0.0, self.sd**2 / 2), np.where(run, 0.0, self.sd * self.sign)
+            if per_row:
+                own, loading = own[rows], loading[rows]
+            return hr.Belief(quality, variance=own, loading=loading), cost
         covariance = np.where(run[:, None] | run[None, :], 0.0, self.joint)
         return hr.Belief(quality, covariance=covariance[rows] if per_row else covariance), cost
 
@@ -90,6 +96,7 @@ def simulate(rule: hr.Rule, estimates: Estimates, row: int, answer: str) -> tupl
             cost[0],
             variance=first_row(belief.variance, 1),
             covariance=first_row(belief.covariance, 2),
+            loading=first_row(belief.loading, 1),
             run=ran,
         )
         if decision.next is None:
@@ -123,8 +130,15 @@ def walked(kind: str, estimates: Estimates, answer: str = "best") -> tuple[Stops
 
 
 @pytest.mark.parametrize("answer", ["best", "last"])
-@pytest.mark.parametrize("uncertainty", UNCERTAINTIES)
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize(
+    ("kind", "uncertainty"),
+    [
+        *((kind, uncertainty) for uncertainty in UNCERTAINTIES for kind in MAKERS),
+        ("Cascade", "loading"),
+        ("CascadeRouting", "loading"),
+        ("CascadeRouting", "loading per row"),
+    ],
+)
 def test_a_path_is_what_a_loop_over_queries_and_steps_gives(kind: str, uncertainty: str, answer: str) -> None:
     estimates = Estimates(seed=5, uncertainty=uncertainty)
     stops, path = walked(kind, estimates, answer)

@@ -65,6 +65,13 @@ SELECT: list[tuple[dict[str, Any], Refused]] = [
     ({"quality": [0.5, math.nan]}, value_error("quality: expected finite numbers, got NaN for model 1")),
     ({"quality": [math.inf, 0.5]}, value_error("quality: expected finite numbers, got inf for model 0")),
     ({"quality": [0.5, -math.inf]}, value_error("quality: expected finite numbers, got -inf for model 1")),
+    ({"quality": [0.5, -1e151]}, value_error("quality: expected magnitudes up to 1e150, got -1e151 for model 1")),
+    ({"cost": [2e150, 0.1]}, value_error("cost: expected magnitudes up to 1e150, got 2e150 for model 0")),
+    ({"variance": [0, 1e300]}, value_error("variance: expected magnitudes up to 1e150, got 1e300 for model 1")),
+    (
+        {"covariance": [[1e308, 0.0], [0.0, 1.0]]},
+        value_error("covariance: expected magnitudes up to 1e150, got 1e308 for model 0"),
+    ),
     ({"cost": [0.1, math.nan]}, value_error("cost: expected finite numbers, got NaN for model 1")),
     ({"cost": [0.1, math.inf]}, value_error("cost: expected finite numbers, got inf for model 1")),
     ({"cost": [0.1, -0.2]}, value_error("cost: expected numbers >= 0, got -0.2 for model 1")),
@@ -133,6 +140,17 @@ SELECT: list[tuple[dict[str, Any], Refused]] = [
     ({"variance": "ab"}, type_error(f"variance: {NUMBERS} str")),
     ({"variance": np.array([0.1, None])}, type_error(f"variance: {NUMBERS} NoneType among them")),
     ({"covariance": "ab"}, type_error(f"covariance: {ARRAY} str of dtype <U2")),
+    ({"loading": [0.1, 0.2]}, value_error("variance: expected one where a loading is given, got None")),
+    (
+        {"loading": [0.1, 0.2], "covariance": COVARIANCE},
+        value_error("variance: expected one where a loading is given, got None"),
+    ),
+    ({"variance": VARIANCE, "loading": [0.1]}, value_error("loading: expected 2 values, one per model, got 1")),
+    (
+        {"variance": VARIANCE, "loading": [0.1, math.nan]},
+        value_error("loading: expected finite numbers, got NaN for model 1"),
+    ),
+    ({"variance": VARIANCE, "loading": "ab"}, type_error(f"loading: {NUMBERS} str")),
     ({"covariance": np.eye(2).astype(str)}, type_error(f"covariance: {ARRAY} ndarray of dtype <U32")),
     ({"covariance": [[0.1, {}], [{}, 0.1]]}, type_error(f"covariance: {ARRAY} list of dtype object")),
     ({"covariance": np.eye(2) * 1j}, type_error(f"covariance: {ARRAY} ndarray of dtype complex128")),
@@ -244,6 +262,11 @@ SHAPES: list[tuple[dict[str, Any], Refused]] = [
     ({"quality": np.full((N, 2), 0.5, object)}, type_error(f"quality: {ARRAY} ndarray of dtype object")),
     ({"quality": np.full((N, 2), 0.5j)}, type_error(f"quality: {ARRAY} ndarray of dtype complex128")),
     ({"cost": np.zeros((N, 2), "M8[D]")}, type_error(f"cost: {ARRAY} ndarray of dtype datetime64[D]")),
+    ({"loading": np.zeros(2)}, value_error("variance: expected one where a loading is given, got None")),
+    (
+        {"variance": VARIANCE, "loading": np.zeros((2, N))},
+        value_error(f"loading: expected shape ({N}, 2) or (2,), got shape (2, {N})"),
+    ),
     ({"variance": np.full((N, 2), "0.5")}, type_error(f"variance: {ARRAY} ndarray of dtype <U3")),
     ({"quality": np.zeros((N, 0))}, value_error("quality: expected at least one model, got none")),
     ({"cost": [0.1]}, value_error(f"cost: expected shape ({N}, 2) or (2,), got shape (1,)")),
@@ -412,11 +435,11 @@ EXPECTED_MAX = [
     ),
     (
         {"uncertainty_scale": -1.0},
-        value_error("uncertainty_scale: expected a finite number >= 0, got -1"),
+        value_error("uncertainty_scale: expected a number from 0 to 1e150, got -1"),
     ),
     (
         {"uncertainty_scale": math.nan},
-        value_error("uncertainty_scale: expected a finite number >= 0, got NaN"),
+        value_error("uncertainty_scale: expected a number from 0 to 1e150, got NaN"),
     ),
 ]
 
@@ -429,7 +452,7 @@ def test_expected_max_refuses(arguments: dict[str, Any], refused: Refused) -> No
 # Settings
 
 WEIGHT = "cost_weight: expected a number >= 0 (quality per unit of cost), got"
-SCALE = "uncertainty_scale: expected a finite number >= 0, got"
+SCALE = "uncertainty_scale: expected a number from 0 to 1e150, got"
 STEPS = "thresholds: expected one number per step, or one for all, got"
 ORDER = "order: expected different model indices below 128, got"
 OUT_OF_RANGE: list[tuple[str, dict[str, Any], str]] = [
@@ -541,3 +564,14 @@ def test_an_interrupt_inside_a_conversion_is_not_swallowed() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         RULES["Routing"].select([0.5, Interrupted()], COST)
+
+
+def test_the_index_rule_refuses_a_loading() -> None:
+    wrong = "loading: expected none, as an IndexRule takes the models to be independent; got one$"
+    rule, belief = hr.IndexRule(0.5), {"variance": VARIANCE, "loading": [0.1, 0.1]}
+    with pytest.raises(ValueError, match=f"^{wrong}"):
+        rule.select(QUALITY, COST, **belief)
+    with pytest.raises(ValueError, match=f"^row 0: {wrong}"):
+        rule.select_batch([QUALITY], COST, **belief)
+    with pytest.raises(ValueError, match=f"^row 0: {wrong}"):
+        rule.profile_batch([QUALITY], COST, **belief, lower=[0.0], upper=[1.0])

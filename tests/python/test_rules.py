@@ -642,12 +642,16 @@ def problems(seed: int, n: int, uncertainty: str) -> dict[str, Any]:
     elif uncertainty.endswith("covariance"):
         factor = 0.3 * rng.normal(size=(*shape, N_MODELS, N_MODELS)) / math.sqrt(N_MODELS)
         batch["covariance"] = factor @ np.swapaxes(factor, -1, -2)
+    elif uncertainty.endswith("loading"):
+        batch["variance"] = rng.uniform(0, 0.1, (*shape, N_MODELS))
+        batch["loading"] = 0.2 * rng.normal(size=(*shape, N_MODELS))
     return batch
 
 
 def row_of(batch: dict[str, Any], row: int) -> dict[str, Any]:
     """Return one row of a batch, where an argument lacks the axis of the rows, the argument itself."""
-    axes = {"quality": 2, "cost": 2, "variance": 2, "covariance": 3, "run": 2, "allowed": 2, "max_cost": 1}
+    axes = {"quality": 2, "cost": 2, "variance": 2, "covariance": 3, "loading": 2}
+    axes |= {"run": 2, "allowed": 2, "max_cost": 1}
     return {name: value[row] if np.ndim(value) == axes[name] else value for name, value in batch.items()}
 
 
@@ -666,17 +670,23 @@ def some_rule(kind: str) -> hr.Rule:
     return MAKERS[kind](0.3 if kind != "ThresholdCascade" else -0.6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "uncertainty", ["none", "variance", "covariance", "shared none", "shared variance", "shared covariance"]
-)
+def kinds_with(*uncertainties: str) -> pytest.MarkDecorator:
+    """Every kind of rule with every uncertainty, but for the index rule, which takes no loading."""
+    pairs = [(kind, name) for kind in KINDS for name in uncertainties]
+    taken = [(kind, name) for kind, name in pairs if kind != "IndexRule" or not name.endswith("loading")]
+    return pytest.mark.parametrize(("kind", "uncertainty"), taken)
+
+
+UNCERTAINTIES = ["none", "variance", "covariance", "loading"]
+
+
+@kinds_with(*UNCERTAINTIES, *(f"shared {name}" for name in UNCERTAINTIES))
 @pytest.mark.parametrize("n", [1, 150])
 def test_a_batch_is_a_loop(kind: str, uncertainty: str, n: int) -> None:
     assert_batch_is_a_loop(some_rule(kind), problems(29, n, uncertainty))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("uncertainty", ["variance", "covariance"])
+@kinds_with("variance", "covariance", "loading")
 def test_a_batch_with_all_arguments_is_a_loop(kind: str, uncertainty: str) -> None:
     n = 150
     batch = problems(31, n, uncertainty)
@@ -736,8 +746,7 @@ def assert_profile_is_a_step_function(rows: list[list[Any]], lower: Floats, uppe
             assert model != other
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("uncertainty", ["none", "variance", "covariance", "shared variance"])
+@kinds_with(*UNCERTAINTIES, "shared variance", "shared loading")
 @pytest.mark.parametrize("with_run", [False, True])
 def test_a_profile_says_what_every_parameter_would_do(kind: str, uncertainty: str, with_run: bool) -> None:
     n = 40
@@ -935,3 +944,80 @@ def test_expected_max_of_correlated_models_states_an_honest_error() -> None:
     pair, none = hr.expected_max([0.5, 0.5], covariance=covariance[:2, :2], with_error=True)
     assert pair == pytest.approx(0.5 + 0.2 * math.sqrt(0.5) * TWO, abs=1e-14)
     assert none == 0.0
+
+
+# One factor that all models share
+
+
+def one_factor_max(quality: Floats, sd: Floats, loading: Floats, models: Sequence[int]) -> float:
+    """Average the expected maximum of independent models over the factor, by Gauss-Hermite's rule."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    values = [expected_max(quality + loading * z, sd, models) for z in nodes]
+    return float(weights @ values / weights.sum())
+
+
+class DrawnFactor(Drawn):
+    """A random problem in which models share one factor."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        rng = np.random.default_rng(seed + 1000)
+        self.sd = rng.uniform(0.15, 0.4, len(self.quality))
+        self.loading = rng.uniform(-0.1, 0.3, len(self.quality))
+
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"loading": self.loading}
+
+    def tradeoff(self, plan: Sequence[int]) -> float:
+        return one_factor_max(self.quality, self.sd, self.loading, plan) - self.cost_weight * self.added_cost(plan)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cascade_routing_with_a_factor_equals_the_exhaustive_oracle(seed: int) -> None:
+    drawn = DrawnFactor(seed)
+    rule = hr.CascadeRouting(drawn.cost_weight, max_depth=drawn.max_depth)
+    decision = rule.select(**drawn.arguments())
+    assert decision.status == "optimal"
+    assert_best(decision, drawn, drawn.ranked(drawn.subsets()))
+
+
+@pytest.mark.parametrize("n_models", [1, 2, 3, 5, 8])
+def test_expected_max_with_a_factor_equals_that_with_its_covariance(n_models: int) -> None:
+    rng = np.random.default_rng(71)
+    covered = 0
+    for _ in range(20):
+        quality = rng.uniform(0.2, 0.9, n_models)
+        variance = rng.uniform(0.0, 0.1, n_models)
+        loading = 0.2 * rng.normal(size=n_models)
+        value, error = hr.expected_max(quality, variance=variance, loading=loading, with_error=True)
+        covariance = np.outer(loading, loading) + np.diag(variance)
+        other, other_error = hr.expected_max(quality, covariance=covariance, with_error=True)
+        covered += abs(value - other) <= error + other_error + 1e-14
+        assert error < 1e-5
+        wide = hr.expected_max(quality, variance=variance / 4, loading=loading / 2, uncertainty_scale=2.0)
+        assert wide == pytest.approx(value, abs=1e-12)
+        turned = hr.expected_max(quality, variance=variance, loading=-loading)
+        assert turned == pytest.approx(value, abs=1e-12)
+    # The covariance's error is an interval of 99%.
+    assert covered >= 19
+
+
+def test_one_model_with_a_loading_is_worth_its_mean() -> None:
+    assert hr.expected_max([0.3], variance=[0.04], loading=[0.5], with_error=True) == (0.3, 0.0)
+
+
+def test_what_all_models_share_changes_no_decision() -> None:
+    batch = problems(73, 100, "variance")
+    rule = hr.CascadeRouting(0.3)
+    expected = rule.select_batch(**batch)
+    for shared in (0.0, 0.4):
+        np.testing.assert_array_equal(rule.select_batch(**batch, loading=np.full(N_MODELS, shared)), expected)
+
+
+def test_models_that_fail_together_are_worth_less_together() -> None:
+    # A loading of the same sign as the others takes from the distance of two models; one of the other sign adds to it.
+    quality, variance = [0.5, 0.5, 0.4], [0.01, 0.01, 0.01]
+    together = hr.expected_max(quality, variance=variance, loading=[0.2, 0.2, 0.2])
+    apart = hr.expected_max(quality, variance=variance, loading=[0.2, -0.2, 0.2])
+    assert together == pytest.approx(hr.expected_max(quality, variance=variance), abs=1e-7)
+    assert apart > together + 0.1

@@ -3,7 +3,8 @@
 
 use headrace::belief::{Belief, Uncertainty};
 use headrace::expected_max::{
-    CorrelatedMax, Estimate, ExpectedMax, Factor, IndependentMax, expected_max, value_of,
+    CorrelatedMax, Estimate, ExpectedMax, Factor, IndependentMax, OneFactorMax, PairMax, expected_max,
+    value_of,
 };
 use headrace::model_set::ModelSet;
 use headrace::normal::{density, inverse_unit_excess, quantile, unit_excess, upper_tail};
@@ -246,6 +247,135 @@ impl Uniforms {
     fn zero_or_between(&mut self, zero: f64, low: f64, high: f64) -> f64 {
         let x = self.between(low, high);
         if self.between(0.0, 1.0) < zero { 0.0 } else { x }
+    }
+}
+
+/// Most nodes of the factor in a decision; `expected_max` takes eight times as many.
+const DECISION_NODES: usize = 129;
+
+impl OneFactor<'_> {
+    /// The value by the core's own one-factor evaluator, and the bound of its error.
+    fn by_factor(&self, most_nodes: usize, set: ModelSet) -> Estimate {
+        let mut evaluator = OneFactorMax::new(most_nodes);
+        evaluator.reset(self.mean, &squares(self.own_sd), self.loading, 1.0);
+        Estimate { value: value_of(&mut evaluator, set), error: evaluator.slack() }
+    }
+
+    fn largest_sd(&self) -> f64 {
+        self.own_sd.iter().zip(self.loading).map(|(sd, b)| sd.hypot(*b)).fold(0.0, f64::max)
+    }
+}
+
+#[test]
+fn one_factor_values_keep_their_bound_at_the_golden_values() {
+    for case in FACTORS {
+        let models = OneFactor::from(case);
+        let variance = squares(case.own_sd);
+        for scale in [1.0, 4.0] {
+            let variance: Vec<f64> = variance.iter().map(|v| v / (scale * scale)).collect();
+            let loading: Vec<f64> = case.loading.iter().map(|b| b / scale).collect();
+            let uncertainty = Uncertainty::OneFactor { variance: &variance, loading: &loading };
+            let belief = Belief::new(case.mean, uncertainty).unwrap();
+            let Estimate { value, error } = expected_max(&belief, scale).unwrap();
+            let off = (value - case.value).abs();
+            println!("{}: off by {off:.1e}, at most {error:.1e}", case.name);
+            assert!(off <= error, "{case:?}: {value}");
+        }
+        let Estimate { value, error } = models.by_factor(DECISION_NODES, models.all());
+        assert!((value - case.value).abs() <= error, "{case:?}: {value} in a decision");
+    }
+}
+
+/// Draws one-factor models, and checks the evaluator against the oracle; gives the worst error in standard deviations.
+fn worst_one_factor_error(
+    own: impl Fn(&mut Uniforms) -> f64,
+    loading: impl Fn(&mut Uniforms) -> f64,
+    most_nodes: usize,
+) -> f64 {
+    let mut uniforms = Uniforms(17);
+    let mut worst = 0.0_f64;
+    for at in 0..150 {
+        let k = 1 + at % 7;
+        let spread = [0.05, 0.3, 1.0][at % 3];
+        let mean: Vec<f64> = (0..k).map(|_| uniforms.between(0.0, spread)).collect();
+        let own_sd: Vec<f64> = (0..k).map(|_| own(&mut uniforms)).collect();
+        let loading: Vec<f64> = (0..k).map(|_| loading(&mut uniforms)).collect();
+        let models = OneFactor { mean: &mean, own_sd: &own_sd, loading: &loading };
+        let Estimate { value, error } = models.by_factor(most_nodes, models.all());
+        let off = (value - conditional_max(&models, models.all())).abs();
+        assert!(
+            off <= error + ORACLE_ACCURACY * models.largest_sd(),
+            "{value} is off by {off:e}: {mean:?} {own_sd:?} {loading:?}"
+        );
+        worst = worst.max(off / models.largest_sd());
+    }
+    worst
+}
+
+#[test]
+fn one_factor_values_are_as_accurate_as_documented() {
+    type Draw = fn(&mut Uniforms) -> f64;
+    let own: Draw = |u| u.between(0.1, 0.3);
+    let kinds: [(&str, Draw, Draw, f64); 5] = [
+        ("loadings alike", own, |u| u.between(0.1, 0.2), 1e-6),
+        ("loadings of any sign", own, |u| u.between(-0.3, 0.3), 1e-6),
+        ("some without a loading", own, |u| u.zero_or_between(0.5, 0.0, 0.3), 1e-6),
+        (
+            "some certain given the factor",
+            |u| u.zero_or_between(0.3, 0.1, 0.3),
+            |u| u.between(-0.2, 0.2),
+            1e-3,
+        ),
+        ("none with a part of its own", |_| 0.0, |u| u.between(-0.2, 0.2), 1e-3),
+    ];
+    for (name, own, loading, allowed) in kinds {
+        let worst = worst_one_factor_error(own, loading, DECISION_NODES);
+        let finest = worst_one_factor_error(own, loading, 1025);
+        println!("{name}: off by {worst:.1e} sd in a decision, {finest:.1e} in expected_max");
+        assert!(worst <= allowed && finest <= allowed, "{name}: {worst:e} {finest:e}");
+    }
+}
+
+/// The grids at the nodes of the factor, coarser than those of independent models, at the latter's hardest cases.
+#[test]
+fn a_vanishing_factor_changes_little() {
+    let mut worst = (0.0, "");
+    for case in INDEPENDENT {
+        let tiny = 1e-9 * largest(case.sd);
+        let loading: Vec<f64> = (0..case.mean.len()).map(|j| if j % 2 == 0 { tiny } else { -tiny }).collect();
+        let models = OneFactor { mean: case.mean, own_sd: case.sd, loading: &loading };
+        let Estimate { value, error } = models.by_factor(DECISION_NODES, models.all());
+        let (rounding, _) = tolerances(case);
+        // The factor itself adds at most half of what it varies.
+        let off = ((value - case.value).abs() - rounding - tiny).max(0.0);
+        if off / largest(case.sd) > worst.0 {
+            worst = (off / largest(case.sd), case.name);
+        }
+        assert!(off <= error, "{case:?}: {value} is off by {off:e}, at most {error:e}");
+    }
+    println!("worst error {:.1e} sd: {}", worst.0, worst.1);
+}
+
+#[test]
+fn one_factor_pairs_equal_clarks_closed_form() {
+    let mut uniforms = Uniforms(23);
+    for _ in 0..300 {
+        let mut two = |low, high| [uniforms.between(low, high), uniforms.between(low, high)];
+        let (mean, own_sd, loading) = (two(0.0, 0.5), two(0.02, 0.3), two(-0.3, 0.3));
+        let models = OneFactor { mean: &mean, own_sd: &own_sd, loading: &loading };
+        let Estimate { value, error } = models.by_factor(DECISION_NODES, models.all());
+        let variance = squares(&own_sd);
+        let mut pair = PairMax::default();
+        pair.reset(&mean, Uncertainty::OneFactor { variance: &variance, loading: &loading }, 1.0);
+        let covariance = models.covariance();
+        let belief = Belief::new(&mean, Uncertainty::Correlated(&covariance)).unwrap();
+        let clark = expected_max(&belief, 1.0).unwrap().value;
+        assert!((pair.value() - clark).abs() < 1e-14);
+        assert!(
+            (value - clark).abs() <= error,
+            "{models:?}: {value} {clark}",
+            models = (mean, own_sd, loading)
+        );
     }
 }
 

@@ -4,6 +4,7 @@ Any object with the methods of a protocol will do; there is no base class.
 """
 
 from headrace.estimators.constant import ConstantCost, ConstantQuality
+from headrace.estimators.features import QueryFeatures, ResponseFeatures
 from headrace.estimators.linear import LinearCost, LinearQuality
 from headrace.estimators.protocol import CostEstimator, QualityEstimator, Queries
 
@@ -15,4 +16,6 @@ __all__ = [
     "LinearQuality",
     "QualityEstimator",
     "Queries",
+    "QueryFeatures",
+    "ResponseFeatures",
 ]

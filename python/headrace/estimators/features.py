@@ -28,7 +28,7 @@ from headrace.estimators.signals import (
 )
 from headrace.responses import Responses
 
-__all__ = ["QueryFeatures", "ResponseFeatures"]
+__all__ = ["EncodedResponses", "QueryFeatures", "ResponseFeatures"]
 
 #: A text column with at most this many different values is categorical.
 MOST_CATEGORIES = 50
@@ -208,15 +208,23 @@ class ResponseFeatures:
 
     def transform(self, responses: Responses, run: BoolArray) -> FloatArray:
         """Encode the responses of the models of `run`: shape (len(responses), n_features)."""
-        models = np.flatnonzero(run).tolist()
-        if not models:
+        if not run.any():
             return np.empty((len(responses), 0))
-        columns = {name: self._column(responses, name) for name in self._kinds}
-        pairs = list(combinations(models, 2))
-        blocks = [self._of_models(columns, models, len(responses))]
-        if pairs:
-            blocks.append(self._of_pairs(columns, pairs, len(responses)))
-        return np.hstack([block.reshape(len(responses), -1 if block.size else 0) for block in blocks])
+        models = np.flatnonzero(run).tolist()
+        columns = self._columns(responses)
+        return self._joined(columns, models, self._of_models(columns, models, len(responses)))
+
+    def _joined(self, columns: dict[str, Column], models: list[int], of_models: FloatArray) -> FloatArray:
+        """Make one row per query of the blocks of models, and of those of their pairs."""
+        n_queries, n_models, width = of_models.shape
+        of_models = of_models.reshape(n_queries, n_models * width)
+        if n_models < 2:
+            return of_models
+        of_pairs = self._of_pairs(columns, list(combinations(models, 2)), n_queries)
+        return np.hstack([of_models, of_pairs.reshape(n_queries, of_pairs.shape[1] * of_pairs.shape[2])])
+
+    def _columns(self, responses: Responses) -> dict[str, Column]:
+        return {name: self._column(responses, name) for name in self._kinds}
 
     def _column(self, responses: Responses, name: str) -> Column:
         if name not in responses.names:
@@ -272,6 +280,21 @@ class ResponseFeatures:
         same = np.zeros(a.shape)
         same[both] = [bool(self.equal(x, y)) for x, y in zip(a[both], b[both], strict=True)]
         return same
+
+
+class EncodedResponses:
+    """Responses of all models, encoded once; the features of any run set are put together from them."""
+
+    def __init__(self, features: ResponseFeatures, responses: Responses) -> None:
+        n_queries, n_models = responses.run.shape
+        self._features = features
+        self._columns = features._columns(responses)
+        self._of_models = features._of_models(self._columns, list(range(n_models)), n_queries)
+
+    def after(self, run: BoolArray) -> FloatArray:
+        """Give what `ResponseFeatures.transform` gives for a run set."""
+        models = np.flatnonzero(run).tolist()
+        return self._features._joined(self._columns, models, self._of_models[:, models])
 
 
 def _kind(values: Column) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from headrace.arrays import BoolArray, Column, FloatArray, IndexArray
 from headrace.belief import Belief
-from headrace.estimators.features import QueryFeatures, ResponseFeatures
+from headrace.estimators.features import EncodedResponses, QueryFeatures, ResponseFeatures
 from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.targets import checked_targets
 from headrace.responses import Responses
@@ -144,9 +144,9 @@ class _RunSetRegressions:
         ex_ante: QualityEstimator | None = None,
     ) -> None:
         self.targets = checked_targets(targets, fewest=2)
-        self._responses = responses
         self._query_features = query_features.fit(queries)
         self._response_features = response_features.fit(responses)
+        self._encoded_responses = EncodedResponses(self._response_features, responses)
         self._encoded = self._query_features.transform(queries, len(responses))
         self._ex_ante: _ExAnteFeatures | None = None
         if ex_ante is not None:
@@ -171,7 +171,7 @@ class _RunSetRegressions:
     def _regression(self, run: BoolArray) -> tuple[Ridge, FloatArray]:
         key = run.tobytes()
         if key not in self._fitted:
-            features = np.hstack([self._encoded, self._response_features.transform(self._responses, run)])
+            features = np.hstack([self._encoded, self._encoded_responses.after(run)])
             known = ~np.isnan(features)
             centre = np.where(known, features, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
             self._fitted[key] = fit_ridge(features - centre, self.targets), centre

@@ -5,8 +5,6 @@ All functions take arrays whose last axis is that of one response's numbers, and
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from headrace.arrays import BoolArray, Column, FloatArray
@@ -49,6 +47,7 @@ REFUSALS = (
     "as an ai",
     "unable to assist",
 )
+SHORTEST_REFUSAL = min(map(len, REFUSALS))
 
 
 def absent(values: Column) -> BoolArray:
@@ -66,19 +65,14 @@ def text_features(values: Column) -> FloatArray:
     >>> text_features(np.array(["", "I'm sorry, but no."], dtype=object))[:, [0, 2]].tolist()
     [[0.0, 0.0], [1.0, 1.0]]
     """
-    rows = [_of_object(value) for value in values.ravel().tolist()]
-    features = np.array(rows, dtype=np.float64).reshape(*values.shape, 3)
-    features[..., 1] = np.log1p(features[..., 1])
-    return features
-
-
-def _of_object(value: Any) -> tuple[float, float, float]:
-    if not isinstance(value, str):
-        return (float(value is not None), 0.0, 0.0)
-    if len(value) < min(map(len, REFUSALS)):
-        return (float(value != ""), float(len(value)), 0.0)
-    head = value[:REFUSAL_HEAD].lower().replace("\u2019", "'")
-    return (1.0, float(len(value)), float(any(phrase in head for phrase in REFUSALS)))
+    cells = values.ravel().tolist()
+    lengths = np.array([len(cell) if isinstance(cell, str) else 0 for cell in cells], dtype=np.float64)
+    refusals = np.zeros(len(cells))
+    for row in np.flatnonzero(lengths >= SHORTEST_REFUSAL).tolist():
+        head = cells[row][:REFUSAL_HEAD].lower().replace("\u2019", "'")
+        refusals[row] = any(phrase in head for phrase in REFUSALS)
+    present = 1.0 - absent(values)
+    return np.stack([present, np.log1p(lengths).reshape(values.shape), refusals.reshape(values.shape)], axis=-1)
 
 
 def are_tokens(values: Column) -> bool:

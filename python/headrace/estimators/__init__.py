@@ -4,14 +4,18 @@ Any object with the methods of a protocol will do; there is no base class.
 """
 
 from headrace.estimators.constant import ConstantCost, ConstantQuality
+from headrace.estimators.ex_ante import BoostingQuality, ClusterQuality, KNeighborsQuality
 from headrace.estimators.features import QueryFeatures, ResponseFeatures
 from headrace.estimators.linear import LinearCost, LinearQuality
 from headrace.estimators.protocol import CostEstimator, QualityEstimator, Queries
 
 __all__ = [
+    "BoostingQuality",
+    "ClusterQuality",
     "ConstantCost",
     "ConstantQuality",
     "CostEstimator",
+    "KNeighborsQuality",
     "LinearCost",
     "LinearQuality",
     "QualityEstimator",

@@ -7,7 +7,10 @@ from headrace.estimators.constant import ConstantCost, ConstantQuality
 from headrace.estimators.ex_ante import BoostingQuality, ClusterQuality, KNeighborsQuality
 from headrace.estimators.features import QueryFeatures, ResponseFeatures
 from headrace.estimators.linear import LinearCost, LinearQuality
+from headrace.estimators.prices import PriceTable
 from headrace.estimators.protocol import CostEstimator, QualityEstimator, Queries
+from headrace.estimators.registry import estimator_names, load
+from headrace.estimators.switching import SwitchingCost
 
 __all__ = [
     "BoostingQuality",
@@ -18,8 +21,12 @@ __all__ = [
     "KNeighborsQuality",
     "LinearCost",
     "LinearQuality",
+    "PriceTable",
     "QualityEstimator",
     "Queries",
     "QueryFeatures",
     "ResponseFeatures",
+    "SwitchingCost",
+    "estimator_names",
+    "load",
 ]

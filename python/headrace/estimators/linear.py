@@ -22,7 +22,7 @@ from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.targets import checked_targets
 from headrace.responses import Responses
 
-__all__ = ["LinearCost", "LinearQuality"]
+__all__ = ["LinearCost", "LinearQuality", "RunSetRegressions", "common_run", "fit_ridge"]
 
 #: Ridge penalties tried, in units of the number of rows (features have unit variance).
 PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0])
@@ -130,7 +130,7 @@ def _rows(queries: Queries, rows: IndexArray) -> dict[str, Column]:
     return {name: values[rows] for name, values in queries.items()}
 
 
-class _RunSetRegressions:
+class RunSetRegressions:
     """Ridge regressions on the features of queries and responses, one per run set, kept once fitted."""
 
     def __init__(
@@ -236,7 +236,7 @@ class LinearQuality:
         ValueError
             Fewer than two labelled queries; a quality that is missing.
         """
-        self._regressions = _RunSetRegressions(
+        self._regressions = RunSetRegressions(
             queries,
             responses,
             targets,
@@ -283,7 +283,7 @@ class LinearCost:
 
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
         """Keep the labelled queries; regressions are fitted when asked for."""
-        self._regressions = _RunSetRegressions(
+        self._regressions = RunSetRegressions(
             queries,
             responses,
             targets,

@@ -127,8 +127,8 @@ class KNeighborsQuality:
 
     def _best_number(self, values: FloatArray) -> int:
         candidates = [number for number in NEIGHBORS if number < len(values)]
-        if not candidates:
-            return max(len(values) - 1, 1)
+        if not candidates or not self._space.points.any():
+            return len(values)
         error = np.zeros(len(candidates))
         for start in range(0, len(values), CHUNK):
             rows = np.arange(start, min(start + CHUNK, len(values)))
@@ -275,8 +275,8 @@ class BoostingQuality:
         """
         _check_count("n_trees", self.n_trees)
         values = checked_targets(targets, partly=True)
-        self._features = QueryFeatures(n_grams=self.n_grams).fit(queries)
-        encoded = self._with_intercept(self._features.transform(queries, len(values)))
+        self._space = _Space(queries, len(values), n_grams=self.n_grams)
+        encoded = self._with_intercept(self._space.points)
         self._range = np.nanmin(values), np.nanmax(values)
         known = ~np.isnan(values)
         self._regressors = [
@@ -288,7 +288,7 @@ class BoostingQuality:
         """Estimate from the queries alone."""
         if not len(responses):
             return Belief(np.empty((0, len(self._regressors))))
-        encoded = self._with_intercept(self._features.transform(queries, len(responses)))
+        encoded = self._with_intercept(self._space.place(queries, len(responses)))
         estimates = np.column_stack([regressor.predict(encoded) for regressor in self._regressors])
         return Belief(np.clip(estimates, *self._range))
 
@@ -299,7 +299,7 @@ class BoostingQuality:
 
     @staticmethod
     def _with_intercept(encoded: FloatArray) -> FloatArray:
-        """Add a constant: scikit-learn wants at least one feature, and a column that is not all NaN."""
+        """Add a constant: scikit-learn wants at least one feature."""
         return np.column_stack([np.zeros(len(encoded)), encoded])
 
 

@@ -596,7 +596,7 @@ def test_one_labelled_query_is_too_few() -> None:
 def test_a_response_column_of_the_fit_is_needed() -> None:
     table = hard_queries(34)
     nothing = hr.Responses(after(table, 0).run, {})
-    with pytest.raises(ValueError, match="responses: column '.*', which was there in the fit, is missing"):
+    with pytest.raises(ValueError, match=r"responses: column '.*', which was there in the fit, is missing"):
         fitted(table).predict(table.queries, nothing)
 
 

@@ -177,7 +177,7 @@ def test_a_cell_that_is_no_sequence_is_refused(bad: Any) -> None:
     cells[0, 0] = [-1.0]
     features = ResponseFeatures().fit(responses(logprobs=cells))
     cells[0, 0] = bad
-    with pytest.raises(ValueError, match="responses: expected .* log-probabilit"):
+    with pytest.raises(ValueError, match=r"responses: expected .* log-probabilit"):
         features.transform(responses(logprobs=cells), np.array([True]))
 
 

@@ -104,9 +104,10 @@ class PriceTable:
 
     def predict(self, queries: Queries, responses: Responses) -> FloatArray:
         """Estimate the mean cost, for queries in all of which the same models have run."""
+        prompt = self._prompt_cost(queries, len(responses))
         logs, residuals = self._output_logs(queries, responses)
         mean = np.exp(logs) * np.mean(np.exp(residuals), axis=0) - 1.0
-        return self._cost(queries, np.maximum(mean, 0.0))
+        return np.asarray(prompt + np.maximum(mean, 0.0) * self._output / MILLION)
 
     def predict_interval(
         self, queries: Queries, responses: Responses, *, coverage: float = 0.9
@@ -131,12 +132,13 @@ class PriceTable:
         """
         if not 0.0 < coverage < 1.0:
             raise ValueError(f"coverage: expected a number above 0 and below 1, got {coverage}")
+        prompt = self._prompt_cost(queries, len(responses))
         logs, residuals = self._output_logs(queries, responses)
-        low, high = (
-            self._cost(queries, np.maximum(np.exp(logs + np.quantile(residuals, share, axis=0)) - 1.0, 0.0))
-            for share in (0.5 - coverage / 2.0, 0.5 + coverage / 2.0)
-        )
-        return low, high
+        bounds = []
+        for share in (0.5 - coverage / 2.0, 0.5 + coverage / 2.0):
+            tokens = np.exp(logs + np.quantile(residuals, share, axis=0)) - 1.0
+            bounds.append(prompt + np.maximum(tokens, 0.0) * self._output / MILLION)
+        return bounds[0], bounds[1]
 
     def _output_logs(self, queries: Queries, responses: Responses) -> tuple[FloatArray, FloatArray]:
         """Estimates of log(1 + output tokens), and leave-one-out residuals of the fitting data."""
@@ -146,9 +148,6 @@ class PriceTable:
     def _residuals(self, run: BoolArray) -> FloatArray:
         left_out = np.clip(self._regressions.after(run).left_out, *self._range)
         return np.asarray(self._regressions.targets - left_out)
-
-    def _cost(self, queries: Queries, output_tokens: FloatArray) -> FloatArray:
-        return self._prompt_cost(queries, len(output_tokens)) + output_tokens * self._output / MILLION
 
     def _prompt_cost(self, queries: Queries, n_queries: int) -> FloatArray:
         prompt = _tokens("prompt_tokens", _prompt_tokens(queries), len(self._input))

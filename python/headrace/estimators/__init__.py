@@ -4,15 +4,29 @@ Any object with the methods of a protocol will do; there is no base class.
 """
 
 from headrace.estimators.constant import ConstantCost, ConstantQuality
+from headrace.estimators.ex_ante import BoostingQuality, ClusterQuality, KNeighborsQuality
+from headrace.estimators.features import QueryFeatures, ResponseFeatures
 from headrace.estimators.linear import LinearCost, LinearQuality
+from headrace.estimators.prices import PriceTable
 from headrace.estimators.protocol import CostEstimator, QualityEstimator, Queries
+from headrace.estimators.registry import estimator_names, load
+from headrace.estimators.switching import SwitchingCost
 
 __all__ = [
+    "BoostingQuality",
+    "ClusterQuality",
     "ConstantCost",
     "ConstantQuality",
     "CostEstimator",
+    "KNeighborsQuality",
     "LinearCost",
     "LinearQuality",
+    "PriceTable",
     "QualityEstimator",
     "Queries",
+    "QueryFeatures",
+    "ResponseFeatures",
+    "SwitchingCost",
+    "estimator_names",
+    "load",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from headrace.arrays import FloatArray
 from headrace.belief import Belief
 from headrace.estimators.protocol import Queries
+from headrace.estimators.targets import checked_targets
 from headrace.responses import Responses
 
 __all__ = ["ConstantCost", "ConstantQuality"]
@@ -34,8 +35,8 @@ class ConstantQuality:
     mean_: FloatArray
 
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
-        """Take the means of the targets."""
-        self.mean_ = np.asarray(targets, dtype=np.float64).mean(axis=0)
+        """Take the means of the targets; some may be missing (NaN), but not all of a model's."""
+        self.mean_ = np.nanmean(checked_targets(targets, fewest=1, partly=True), axis=0)
         return self
 
     def predict(self, queries: Queries, responses: Responses) -> Belief:
@@ -63,8 +64,8 @@ class ConstantCost:
     mean_: FloatArray
 
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
-        """Take the means of the targets."""
-        self.mean_ = np.asarray(targets, dtype=np.float64).mean(axis=0)
+        """Take the means of the targets; some may be missing (NaN), but not all of a model's."""
+        self.mean_ = np.nanmean(checked_targets(targets, fewest=1, partly=True), axis=0)
         return self
 
     def predict(self, queries: Queries, responses: Responses) -> FloatArray:

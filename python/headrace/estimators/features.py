@@ -1,20 +1,34 @@
-"""Features: columns of queries and responses as numbers that a linear model can use.
+"""Features: columns of queries and responses as numbers that a regression can use.
 
-What is learned from the fitting data (categories, whether a column spans orders of magnitude) is kept, so that later
-queries are encoded the same way. Missing numbers count as average.
+What is learned from the fitting data (categories, directions of text, whether a column spans orders of magnitude) is
+kept, so that later queries are encoded the same way. An unknown number is NaN, which regressions count as average.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from headrace.arrays import BoolArray, Column, FloatArray
 from headrace.estimators.protocol import Queries
+from headrace.estimators.reduction import TextReduction, WideReduction
+from headrace.estimators.signals import (
+    absent,
+    are_probabilities,
+    are_tokens,
+    class_features,
+    divergences,
+    padded,
+    probabilities_known,
+    text_features,
+    token_features,
+)
 from headrace.responses import Responses
 
-__all__ = ["QueryFeatures", "ResponseFeatures"]
+__all__ = ["EncodedResponses", "QueryFeatures", "ResponseFeatures"]
 
 #: A text column with at most this many different values is categorical.
 MOST_CATEGORIES = 50
@@ -22,70 +36,195 @@ MOST_CATEGORIES = 50
 #: A non-negative column whose 95% quantile is above this is taken in logarithms.
 LARGE = 20.0
 
-#: Probabilities below this don't change an entropy.
-TINY = 1e-12
+#: A column of more numbers than this per query or response is reduced to its principal components.
+WIDE = 64
+
+
+class _Encoder(Protocol):
+    """Turns one column of queries into features."""
+
+    def fit(self, values: Column) -> Self: ...
+
+    def transform(self, values: Column) -> FloatArray: ...
+
+
+class _Categories:
+    """An indicator per known category; an unknown one is all zeros."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self._position = {category: position for position, category in enumerate(known)}
+
+    def fit(self, values: Column) -> Self:
+        return self
+
+    def transform(self, values: Column) -> FloatArray:
+        # The last row stands for what is unknown.
+        indicators = np.eye(len(self._position) + 1, len(self._position))
+        return indicators[[self._position.get(text, -1) for text in _texts(values)]]
+
+
+class _Text:
+    """Numbers of characters and lines, and, if wanted, the reduction of hashed n-grams."""
+
+    def __init__(self, *, n_grams: bool) -> None:
+        self._reduction = TextReduction() if n_grams else None
+
+    def fit(self, values: Column) -> Self:
+        if self._reduction is not None:
+            self._reduction.fit(_texts(values))
+        return self
+
+    def transform(self, values: Column) -> FloatArray:
+        texts = _texts(values)
+        sizes = np.array([[len(text), text.count("\n")] for text in texts], dtype=np.float64).reshape(len(texts), 2)
+        if self._reduction is None:
+            return np.log1p(sizes)
+        return np.hstack([np.log1p(sizes), self._reduction.transform(texts)])
+
+
+class _Numbers:
+    """Numbers as they are, or their logarithms; a wide column is reduced."""
+
+    def fit(self, values: Column) -> Self:
+        numbers = _flat(np.asarray(values, dtype=np.float64))
+        self._shape = values.shape[1:]
+        self._logarithmic = _is_large(numbers)
+        self._reduction = WideReduction().fit(_scaled(numbers, self._logarithmic)) if numbers.shape[1] > WIDE else None
+        return self
+
+    def transform(self, values: Column) -> FloatArray:
+        numbers = _scaled(_flat(np.asarray(values, dtype=np.float64)), self._logarithmic)
+        return numbers if self._reduction is None else self._reduction.transform(numbers)
+
+    def missing(self, n_queries: int) -> FloatArray:
+        return np.full((n_queries, *self._shape), np.nan)
 
 
 class QueryFeatures:
-    """Numeric columns as they are (logarithms of large ones), categories as indicators, other text as its length."""
+    """Numbers as they are (logarithms of large ones), categories as indicators, other text as n-grams and length.
 
-    def fit(self, queries: Queries) -> QueryFeatures:
-        """Learn categories and scales."""
-        self._categories: dict[str, list[str]] = {}
-        self._logarithmic: dict[str, bool] = {}
+    A numeric column may have shape (n_queries, d), such as an embedding; beyond 64 numbers it is reduced to its
+    principal components.
+
+    Parameters
+    ----------
+    n_grams : bool, default True
+        Encode text by `TextReduction`, too, not by its length alone.
+
+    Attributes
+    ----------
+    widths_ : tuple of int
+        Number of features of each column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.estimators import QueryFeatures
+    >>> task = np.array(["code", "prose"] * 4, dtype=object)
+    >>> encoder = QueryFeatures().fit({"task": task, "tokens": np.arange(8.0)})
+    >>> encoder.transform({"task": np.array(["prose", "chess"], dtype=object), "tokens": np.array([3.0, 5.0])}, 2)
+    array([[0., 1., 3.],
+           [0., 0., 5.]])
+    """
+
+    widths_: tuple[int, ...]
+
+    def __init__(self, *, n_grams: bool = True) -> None:
+        self.n_grams = n_grams
+
+    def fit(self, queries: Queries) -> Self:
+        """Learn categories, scales and directions."""
+        self._encoders: dict[str, _Encoder] = {}
         for name, values in queries.items():
-            if values.dtype == object:
-                known = sorted({str(value) for value in values if value is not None})
-                self._categories[name] = known if 1 < len(known) <= min(MOST_CATEGORIES, len(values) // 4) else []
-            else:
-                self._logarithmic[name] = _is_large(np.asarray(values, dtype=np.float64))
+            self._encoders[name] = self._encoder(values).fit(values)
+        self.widths_ = tuple(block.shape[1] for block in self._blocks({}, 0))
         return self
+
+    def _encoder(self, values: Column) -> _Encoder:
+        if values.dtype != object:
+            return _Numbers()
+        known = sorted({str(value) for value in values if value is not None})
+        if 1 < len(known) <= min(MOST_CATEGORIES, len(values) // 4):
+            return _Categories(known)
+        return _Text(n_grams=self.n_grams)
 
     def transform(self, queries: Queries, n_queries: int) -> FloatArray:
         """Encode queries: shape (n_queries, n_features). A column that is lacking counts as missing throughout."""
-        columns = []
-        for name, categories in self._categories.items():
-            values = queries.get(name, np.full(n_queries, None, dtype=object))
-            text = ["" if value is None else str(value) for value in values]
-            if categories:
-                indicators = [[value == category for category in categories] for value in text]
-                columns.append(np.array(indicators, dtype=np.float64).reshape(n_queries, len(categories)))
-            else:
-                sizes = [[len(value), value.count("\n")] for value in text]
-                columns.append(np.log1p(np.array(sizes, dtype=np.float64).reshape(n_queries, 2)))
-        for name, logarithmic in self._logarithmic.items():
-            numbers = np.asarray(queries.get(name, np.full(n_queries, np.nan)), dtype=np.float64)
-            columns.append(_scaled(_flat(numbers), logarithmic))
-        return np.hstack([np.empty((n_queries, 0)), *columns])
+        return np.hstack([np.empty((n_queries, 0)), *self._blocks(queries, n_queries)])
+
+    def _blocks(self, queries: Queries, n_queries: int) -> list[FloatArray]:
+        blocks = []
+        for name, encoder in self._encoders.items():
+            values = queries.get(name)
+            if values is None and isinstance(encoder, _Numbers):
+                values = encoder.missing(n_queries)
+            blocks.append(encoder.transform(np.full(n_queries, None, dtype=object) if values is None else values))
+        return blocks
 
 
 class ResponseFeatures:
-    """Features of the responses of a run set, one block per model, and agreements between pairs of models.
+    """Features of the responses of a run set, one block per model, and one per pair of models that both have run.
 
-    Numeric columns as they are (logarithms of large ones); rows of probabilities as largest, margin and entropy; text
-    as whether there is any; and for text and likeliest classes, whether two models agree.
+    ======================================  ========================================  ================================
+    Column, per response                    Of each model                             Of each pair
+    ======================================  ========================================  ================================
+    a number: score, verdict, tokens        itself; its logarithm if large
+    d >= 2 numbers: class probabilities     largest, margin, entropy                  same class; divergence
+    d >= 2 numbers, none positive, or any   mean, lowest, 10% quantile, number
+    sequence: token log-probabilities
+    d >= 2 other numbers                    themselves, reduced if more than 64
+    text or another object                  whether there is any, length, refusal     equal
+    ======================================  ========================================  ================================
+
+    Parameters
+    ----------
+    equal : callable, optional
+        Whether two answers, neither of them None or empty, agree: ``equal(a, b) -> bool``. By default ``a == b``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace import Responses
+    >>> from headrace.estimators import ResponseFeatures
+    >>> seen = Responses(np.ones((1, 2), bool), {"answer": [["Paris", "paris"]]})
+    >>> encoder = ResponseFeatures(equal=lambda a, b: a.casefold() == b.casefold()).fit(seen)
+    >>> encoder.transform(seen, np.array([True, True])).shape, encoder.transform(seen, np.array([True, True]))[0, -1]
+    ((1, 7), np.float64(1.0))
     """
 
-    def fit(self, responses: Responses) -> ResponseFeatures:
-        """Learn which columns are probabilities, and scales."""
+    def __init__(self, *, equal: Callable[[Any, Any], bool] | None = None) -> None:
+        self.equal = equal
+
+    def fit(self, responses: Responses) -> Self:
+        """Learn what each column holds, and scales."""
         self._kinds: dict[str, str] = {}
+        self._reductions: dict[str, WideReduction] = {}
         for name in responses.names:
             values = responses.column(name)
-            if values.dtype == object:
-                self._kinds[name] = "text"
-            elif values.ndim == 3 and _are_probabilities(values):
-                self._kinds[name] = "probabilities"
-            else:
-                self._kinds[name] = "large" if _is_large(values) else "number"
+            self._kinds[name] = kind = _kind(values)
+            if kind == "wide":
+                self._reductions[name] = WideReduction().fit(values.reshape(-1, values.shape[2]))
         return self
 
     def transform(self, responses: Responses, run: BoolArray) -> FloatArray:
         """Encode the responses of the models of `run`: shape (len(responses), n_features)."""
+        if not run.any():
+            return np.empty((len(responses), 0))
         models = np.flatnonzero(run).tolist()
-        columns = {name: self._column(responses, name) for name in self._kinds} if models else {}
-        blocks = [self._of_model(columns, j, len(responses)) for j in models]
-        blocks += [self._of_pair(columns, i, j, len(responses)) for i, j in combinations(models, 2)]
-        return np.hstack([np.empty((len(responses), 0)), *blocks])
+        columns = self._columns(responses)
+        return self._joined(columns, models, self._of_models(columns, models, len(responses)))
+
+    def _joined(self, columns: dict[str, Column], models: list[int], of_models: FloatArray) -> FloatArray:
+        """Make one row per query of the blocks of models, and of those of their pairs."""
+        n_queries, n_models, width = of_models.shape
+        of_models = of_models.reshape(n_queries, n_models * width)
+        if n_models < 2:
+            return of_models
+        of_pairs = self._of_pairs(columns, list(combinations(models, 2)), n_queries)
+        return np.hstack([of_models, of_pairs.reshape(n_queries, of_pairs.shape[1] * of_pairs.shape[2])])
+
+    def _columns(self, responses: Responses) -> dict[str, Column]:
+        return {name: self._column(responses, name) for name in self._kinds}
 
     def _column(self, responses: Responses, name: str) -> Column:
         if name not in responses.names:
@@ -94,31 +233,85 @@ class ResponseFeatures:
 
     def _of_model(self, columns: dict[str, Column], model: int, n_queries: int) -> FloatArray:
         """Encode what one model returned."""
-        blocks = [np.empty((n_queries, 0))]
-        for name, values in columns.items():
-            kind, seen = self._kinds[name], values[:, model]
-            if kind == "probabilities":
-                probabilities = np.nan_to_num(np.asarray(seen, dtype=np.float64), nan=1.0 / seen.shape[1])
-                ranked = np.sort(probabilities, axis=1)
-                entropy = -np.sum(probabilities * np.log(np.maximum(probabilities, TINY)), axis=1)
-                blocks.append(np.column_stack([ranked[:, -1], ranked[:, -1] - ranked[:, -2], entropy]))
-            elif kind == "text":
-                absent = (seen == np.array(None, dtype=object)) | (seen == "")
-                blocks.append(1.0 - absent.astype(np.float64)[:, None])
-            else:
-                blocks.append(_scaled(_flat(np.asarray(seen, dtype=np.float64)), kind == "large"))
-        return np.hstack(blocks)
+        return self._of_models(columns, [model], n_queries)[:, 0]
 
     def _of_pair(self, columns: dict[str, Column], first: int, second: int, n_queries: int) -> FloatArray:
-        """Whether two models agree, in each column of text or of probabilities."""
-        blocks = [np.empty((n_queries, 0))]
+        """Compare what two models returned."""
+        return self._of_pairs(columns, [(first, second)], n_queries)[:, 0]
+
+    def _of_models(self, columns: dict[str, Column], models: list[int], n_queries: int) -> FloatArray:
+        """Encode what some models returned: shape (n_queries, n_models, n_features)."""
+        blocks = [np.empty((n_queries, len(models), 0))]
+        for name, values in columns.items():
+            kind, seen = self._kinds[name], values[:, models]
+            if kind == "text":
+                blocks.append(text_features(seen))
+            elif kind == "tokens":
+                blocks.append(token_features(padded(seen) if seen.dtype == object else seen))
+            elif kind == "probabilities":
+                blocks.append(class_features(probabilities_known(seen)))
+            elif kind == "wide":
+                reduced = self._reductions[name].transform(seen.reshape(-1, seen.shape[2]))
+                blocks.append(reduced.reshape(n_queries, len(models), reduced.shape[1]))
+            else:
+                numbers = _scaled(seen, kind == "large")
+                blocks.append(numbers[:, :, None] if numbers.ndim == 2 else numbers)
+        return np.concatenate(blocks, axis=2)
+
+    def _of_pairs(self, columns: dict[str, Column], pairs: list[tuple[int, int]], n_queries: int) -> FloatArray:
+        """Compare what pairs of models returned: shape (n_queries, n_pairs, n_features)."""
+        first, second = np.array(pairs, dtype=np.intp).T
+        blocks = [np.empty((n_queries, len(pairs), 0))]
         for name, values in columns.items():
             if self._kinds[name] == "text":
-                blocks.append((values[:, first] == values[:, second]).astype(np.float64)[:, None])
+                blocks.append(self._agreements(values[:, first], values[:, second])[:, :, None])
             elif self._kinds[name] == "probabilities":
-                likeliest = np.nan_to_num(np.asarray(values[:, [first, second]], dtype=np.float64)).argmax(axis=2)
-                blocks.append((likeliest[:, 0] == likeliest[:, 1]).astype(np.float64)[:, None])
-        return np.hstack(blocks)
+                known = probabilities_known(values)
+                likeliest = known.argmax(axis=2)
+                blocks.append((likeliest[:, first] == likeliest[:, second]).astype(np.float64)[:, :, None])
+                blocks.append(divergences(known[:, first], known[:, second])[:, :, None])
+        return np.concatenate(blocks, axis=2)
+
+    def _agreements(self, a: Column, b: Column) -> FloatArray:
+        """Tell which answers agree; where one is absent, they don't."""
+        if self.equal is None:
+            return np.asarray((a == b) & ~absent(a), dtype=np.float64)
+        both = ~(absent(a) | absent(b))
+        same = np.zeros(a.shape)
+        same[both] = [bool(self.equal(x, y)) for x, y in zip(a[both], b[both], strict=True)]
+        return same
+
+
+class EncodedResponses:
+    """Responses of all models, encoded once; the features of any run set are put together from them."""
+
+    def __init__(self, features: ResponseFeatures, responses: Responses) -> None:
+        n_queries, n_models = responses.run.shape
+        self._features = features
+        self._columns = features._columns(responses)
+        self._of_models = features._of_models(self._columns, list(range(n_models)), n_queries)
+
+    def after(self, run: BoolArray) -> FloatArray:
+        """Give what `ResponseFeatures.transform` gives for a run set."""
+        models = np.flatnonzero(run).tolist()
+        return self._features._joined(self._columns, models, self._of_models[:, models])
+
+
+def _kind(values: Column) -> str:
+    """Tell what a response column holds."""
+    if are_tokens(values):
+        return "tokens"
+    if values.dtype == object:
+        return "text"
+    if are_probabilities(values):
+        return "probabilities"
+    if values.ndim == 3 and values.shape[2] > WIDE:
+        return "wide"
+    return "large" if _is_large(values) else "number"
+
+
+def _texts(values: Column) -> list[str]:
+    return ["" if value is None else str(value) for value in values.tolist()]
 
 
 def _flat(values: FloatArray) -> FloatArray:
@@ -133,8 +326,3 @@ def _is_large(values: FloatArray) -> bool:
 
 def _scaled(values: FloatArray, logarithmic: bool) -> FloatArray:
     return np.log1p(np.maximum(values, 0.0)) if logarithmic else values
-
-
-def _are_probabilities(values: FloatArray) -> bool:
-    known = values[~np.isnan(values).any(axis=2)]
-    return bool(known.size and known.shape[-1] > 1 and known.min() >= 0.0 and np.allclose(known.sum(axis=-1), 1.0))

@@ -8,21 +8,27 @@ the leave-one-out estimates after all models have run and those after R: out of 
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
-from headrace.arrays import BoolArray, FloatArray
+from headrace.arrays import BoolArray, Column, FloatArray, IndexArray
 from headrace.belief import Belief
-from headrace.estimators.features import QueryFeatures, ResponseFeatures
-from headrace.estimators.protocol import Queries
+from headrace.estimators.features import EncodedResponses, QueryFeatures, ResponseFeatures
+from headrace.estimators.protocol import QualityEstimator, Queries
+from headrace.estimators.targets import checked_targets
 from headrace.responses import Responses
 
-__all__ = ["LinearCost", "LinearQuality"]
+__all__ = ["LinearCost", "LinearQuality", "RunSetRegressions", "common_run", "fit_ridge"]
 
 #: Ridge penalties tried, in units of the number of rows (features have unit variance).
 PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0])
+
+#: Folds in which the estimates of another estimator are made that become features.
+N_FOLDS = 5
 
 #: A row whose leverage is closer to 1 than this is fitted exactly, to rounding.
 LEAST_FREEDOM = 1e-10
@@ -42,7 +48,9 @@ class Ridge:
 
     def predict(self, features: FloatArray) -> FloatArray:
         """Estimate from centred features; a missing one (NaN) counts as average."""
-        return np.asarray(np.nan_to_num(features, nan=0.0) @ self.weights + self.intercept)
+        missing = np.isnan(features)
+        known = np.where(missing, 0.0, features) if missing.any() else features
+        return np.asarray(known @ self.weights + self.intercept)
 
 
 def fit_ridge(features: FloatArray, targets: FloatArray) -> Ridge:
@@ -97,17 +105,53 @@ def fit_ridge(features: FloatArray, targets: FloatArray) -> Ridge:
     return Ridge(weights, target_means - means @ weights, left_out)
 
 
-class _RunSetRegressions:
+class _ExAnteFeatures:
+    """Estimates of another estimator, before any run, as features: for its fitting data, out of fold."""
+
+    def __init__(
+        self, estimator: QualityEstimator, queries: Queries, responses: Responses, targets: FloatArray
+    ) -> None:
+        unseen = responses.with_run(np.zeros(responses.run.shape[1], dtype=np.bool_))
+        n = len(targets)
+        fold_of_row = np.random.default_rng(0).permutation(n) % min(N_FOLDS, n)
+        self.out_of_fold = np.empty_like(targets)
+        for fold in range(min(N_FOLDS, n)):
+            others, rows = np.flatnonzero(fold_of_row != fold), np.flatnonzero(fold_of_row == fold)
+            fitted = copy.deepcopy(estimator).fit(_rows(queries, others), responses.take(others), targets[others])
+            self.out_of_fold[rows] = fitted.predict(_rows(queries, rows), unseen.take(rows)).quality
+        self._fitted = copy.deepcopy(estimator).fit(queries, responses, targets)
+
+    def transform(self, queries: Queries, responses: Responses) -> FloatArray:
+        nothing = np.zeros(responses.run.shape[1], dtype=np.bool_)
+        return self._fitted.predict(queries, responses.with_run(nothing)).quality
+
+
+def _rows(queries: Queries, rows: IndexArray) -> dict[str, Column]:
+    return {name: values[rows] for name, values in queries.items()}
+
+
+class RunSetRegressions:
     """Ridge regressions on the features of queries and responses, one per run set, kept once fitted."""
 
-    def __init__(self, queries: Queries, responses: Responses, targets: FloatArray) -> None:
-        self.targets = np.asarray(targets, dtype=np.float64)
-        if len(self.targets) < 2:
-            raise ValueError(f"targets: expected at least 2 labelled queries to learn from, got {len(self.targets)}")
-        self._responses = responses
-        self._query_features = QueryFeatures().fit(queries)
-        self._response_features = ResponseFeatures().fit(responses)
+    def __init__(
+        self,
+        queries: Queries,
+        responses: Responses,
+        targets: FloatArray,
+        *,
+        query_features: QueryFeatures,
+        response_features: ResponseFeatures,
+        ex_ante: QualityEstimator | None = None,
+    ) -> None:
+        self.targets = checked_targets(targets, fewest=2)
+        self._query_features = query_features.fit(queries)
+        self._response_features = response_features.fit(responses)
+        self._encoded_responses = EncodedResponses(self._response_features, responses)
         self._encoded = self._query_features.transform(queries, len(responses))
+        self._ex_ante: _ExAnteFeatures | None = None
+        if ex_ante is not None:
+            self._ex_ante = _ExAnteFeatures(ex_ante, queries, responses, self.targets)
+            self._encoded = np.hstack([self._encoded, self._ex_ante.out_of_fold])
         self._fitted: dict[bytes, tuple[Ridge, FloatArray]] = {}
 
     def after(self, run: BoolArray) -> Ridge:
@@ -116,28 +160,32 @@ class _RunSetRegressions:
 
     def predict(self, queries: Queries, responses: Responses) -> tuple[FloatArray, BoolArray]:
         """Give estimates, and the run set that they are for."""
-        run = _common_run(responses)
+        run = common_run(responses)
         ridge, centre = self._regression(run)
-        encoded_queries = self._query_features.transform(queries, len(responses))
-        return ridge.predict(self._encode(encoded_queries, responses, run) - centre), run
-
-    def _encode(self, encoded_queries: FloatArray, responses: Responses, run: BoolArray) -> FloatArray:
-        return np.hstack([encoded_queries, self._response_features.transform(responses, run)])
+        blocks = [self._query_features.transform(queries, len(responses))]
+        if self._ex_ante is not None:
+            blocks.append(self._ex_ante.transform(queries, responses))
+        blocks.append(self._response_features.transform(responses, run))
+        return ridge.predict(np.hstack(blocks) - centre), run
 
     def _regression(self, run: BoolArray) -> tuple[Ridge, FloatArray]:
         key = run.tobytes()
         if key not in self._fitted:
-            features = self._encode(self._encoded, self._responses, run)
+            features = np.hstack([self._encoded, self._encoded_responses.after(run)])
             known = ~np.isnan(features)
             centre = np.where(known, features, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
             self._fitted[key] = fit_ridge(features - centre, self.targets), centre
         return self._fitted[key]
 
 
-def _common_run(responses: Responses) -> BoolArray:
-    if len(responses) and (responses.run != responses.run[0]).any():
+def common_run(responses: Responses) -> BoolArray:
+    """Give the models that have run, which must be the same for all queries."""
+    if not len(responses):
+        return np.zeros(responses.run.shape[1], dtype=np.bool_)
+    run: BoolArray = responses.run[0]
+    if len(responses) > 1 and (responses.run != run).any():
         raise ValueError("responses: expected the same models to have run in all queries of a call")
-    return responses.run[0] if len(responses) else np.zeros(responses.run.shape[1], dtype=np.bool_)
+    return run
 
 
 class LinearQuality:
@@ -149,6 +197,12 @@ class LinearQuality:
     ----------
     joint : bool, default False
         Give the covariance of the updates still to come instead of their variances. Decisions take longer.
+    n_grams : bool, default False
+        Use what query texts say, by hashed n-grams, not their length alone. A column of embeddings says more.
+    equal : callable, optional
+        Whether two answers agree: ``equal(a, b) -> bool``. By default ``a == b``.
+    ex_ante : QualityEstimator, optional
+        Unfitted, such as `KNeighborsQuality`; its estimates before any run, out of fold, become features.
 
     Examples
     --------
@@ -161,12 +215,35 @@ class LinearQuality:
     ((3600, 5), (5,))
     """
 
-    def __init__(self, *, joint: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        joint: bool = False,
+        n_grams: bool = False,
+        equal: Callable[[Any, Any], bool] | None = None,
+        ex_ante: QualityEstimator | None = None,
+    ) -> None:
         self.joint = joint
+        self.n_grams = n_grams
+        self.equal = equal
+        self.ex_ante = ex_ante
 
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
-        """Keep the labelled queries; regressions are fitted when asked for."""
-        self._regressions = _RunSetRegressions(queries, responses, targets)
+        """Keep the labelled queries; regressions are fitted when asked for.
+
+        Raises
+        ------
+        ValueError
+            Fewer than two labelled queries; a quality that is missing.
+        """
+        self._regressions = RunSetRegressions(
+            queries,
+            responses,
+            targets,
+            query_features=QueryFeatures(n_grams=self.n_grams),
+            response_features=ResponseFeatures(equal=self.equal),
+            ex_ante=self.ex_ante,
+        )
         self._range = self._regressions.targets.min(), self._regressions.targets.max()
         self._updates: dict[bytes, FloatArray] = {}
         return self
@@ -206,7 +283,13 @@ class LinearCost:
 
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
         """Keep the labelled queries; regressions are fitted when asked for."""
-        self._regressions = _RunSetRegressions(queries, responses, targets)
+        self._regressions = RunSetRegressions(
+            queries,
+            responses,
+            targets,
+            query_features=QueryFeatures(n_grams=False),
+            response_features=ResponseFeatures(),
+        )
         costs = self._regressions.targets
         self._range = costs.min(axis=0), costs.max(axis=0)
         return self

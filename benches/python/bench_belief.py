@@ -1,0 +1,75 @@
+"""Time of a belief as a session sees it, and of a batch, next to an empty NumPy call: ``make bench``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import headrace as hr
+from headrace.estimators import KNeighborsQuality, LinearQuality
+from headrace.estimators.reduction import TextReduction
+
+N_MODELS = 11
+
+
+def table(n: int, seed: int) -> hr.Outcomes:
+    rng = np.random.default_rng(seed)
+    return hr.Outcomes(
+        models=[f"model {j}" for j in range(N_MODELS)],
+        quality=(rng.random((n, N_MODELS)) < 0.6).astype(float),
+        cost=1.0 + rng.random((n, N_MODELS)),
+        queries={
+            "tokens": rng.integers(10, 3000, n).astype(float),
+            "task": rng.choice(["code", "prose", "maths", "law"], n),
+            "embedding": rng.normal(size=(n, 16)),
+        },
+        responses={
+            "tokens": rng.integers(1, 900, (n, N_MODELS)).astype(float),
+            "answer": rng.choice(["A", "B", "C", "D"], (n, N_MODELS)),
+            "confidence": rng.random((n, N_MODELS)),
+        },
+    )
+
+
+def fitted(estimator: Any) -> Any:
+    fitting = table(1500, 0)
+    return estimator.fit(fitting.queries, fitting.responses_for([True] * N_MODELS), fitting.quality)
+
+
+@pytest.mark.parametrize("n_run", [0, 1, 3, 5, 11])
+def test_single_query(benchmark: Any, n_run: int) -> None:
+    estimator, query = fitted(LinearQuality()), table(1, 1)
+    run = np.arange(N_MODELS)[None, :] < n_run
+    columns = dict(query.responses)
+    estimator.predict(query.queries, hr.Responses(run, columns))
+    benchmark(lambda: estimator.predict(query.queries, hr.Responses(run, columns)))
+
+
+@pytest.mark.parametrize("n_run", [0, 5, 11])
+def test_batch_of_10_000(benchmark: Any, n_run: int) -> None:
+    estimator, queries = fitted(LinearQuality()), table(10_000, 2)
+    responses = queries.responses_for(np.arange(N_MODELS) < n_run)
+    estimator.predict(queries.queries, responses)
+    benchmark(lambda: estimator.predict(queries.queries, responses))
+
+
+def test_neighbors_of_a_single_query(benchmark: Any) -> None:
+    estimator, query = fitted(KNeighborsQuality()), table(1, 1)
+    nothing = query.responses_for([False] * N_MODELS)
+    benchmark(lambda: estimator.predict(query.queries, nothing))
+
+
+def test_text_of_1_000_characters(benchmark: Any) -> None:
+    rng = np.random.default_rng(3)
+    words = ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 5)) for _ in range(2000)]
+    texts = [" ".join(rng.choice(words, 170))[:1000] for _ in range(300)]
+    reduction = TextReduction().fit(texts)
+    benchmark(lambda: reduction.transform(texts[:1]))
+
+
+def test_empty_call(benchmark: Any) -> None:
+    """The cheapest NumPy call on the same numbers: one matrix product of a row of features."""
+    features, weights = np.ones((1, 100)), np.ones((100, N_MODELS))
+    benchmark(lambda: features @ weights)

@@ -1,0 +1,127 @@
+"""Estimators by name: the built-in ones, and those that other packages register.
+
+A package registers one by an entry point, here in its pyproject.toml::
+
+    [project.entry-points."headrace.quality_estimators"]
+    my-estimator = "my_package:MyQuality"
+
+The group of cost estimators is "headrace.cost_estimators". What is registered is a class, or another callable, that
+gives an unfitted estimator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from headrace.arrays import listed
+from headrace.estimators.constant import ConstantCost, ConstantQuality
+from headrace.estimators.ex_ante import BoostingQuality, ClusterQuality, KNeighborsQuality
+from headrace.estimators.linear import LinearCost, LinearQuality
+from headrace.estimators.prices import PriceTable
+from headrace.estimators.switching import SwitchingCost
+
+__all__ = ["estimator_names", "load"]
+
+BUILT_IN: dict[str, dict[str, Callable[..., Any]]] = {
+    "quality": {
+        "boosting": BoostingQuality,
+        "clusters": ClusterQuality,
+        "constant": ConstantQuality,
+        "linear": LinearQuality,
+        "neighbors": KNeighborsQuality,
+    },
+    "cost": {
+        "constant": ConstantCost,
+        "linear": LinearCost,
+        "prices": PriceTable,
+        "switching": SwitchingCost,
+    },
+}
+
+
+def estimator_names(kind: str = "quality") -> tuple[str, ...]:
+    """List the names that `load` knows, in alphabetical order; nothing is imported.
+
+    Parameters
+    ----------
+    kind : {"quality", "cost"}
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    ValueError
+        If `kind` is something else.
+
+    Examples
+    --------
+    >>> from headrace.estimators import estimator_names
+    >>> "linear" in estimator_names("quality"), "prices" in estimator_names("cost")
+    (True, True)
+    """
+    return tuple(sorted({*_built_in(kind), *(point.name for point in _registered(kind))}))
+
+
+def load(name: str, kind: str = "quality", **options: Any) -> Any:
+    """Make an unfitted estimator by name.
+
+    Parameters
+    ----------
+    name : str
+        One of `estimator_names`. A built-in estimator can't be replaced by another of its name.
+    kind : {"quality", "cost"}
+    **options
+        What its class takes.
+
+    Returns
+    -------
+    QualityEstimator or CostEstimator
+
+    Raises
+    ------
+    ValueError
+        An unknown `kind` or `name`; a name that several packages register.
+    TypeError
+        What a package registers doesn't give an object with `fit` and `predict`.
+
+    Examples
+    --------
+    >>> from headrace.estimators import load
+    >>> load("neighbors", n_neighbors=20).n_neighbors
+    20
+    """
+    make = _built_in(kind).get(name)
+    source = "headrace"
+    if make is None:
+        point = _entry_point(name, kind)
+        make, source = point.load(), point.value
+    if not callable(make):
+        raise TypeError(f"name: {kind} estimator {name!r} ({source}) is not callable: {make!r}")
+    estimator = make(**options)
+    if isinstance(estimator, type) or not all(callable(getattr(estimator, m, None)) for m in ("fit", "predict")):
+        raise TypeError(f"name: {kind} estimator {name!r} ({source}) lacks fit or predict: {estimator!r}")
+    return estimator
+
+
+def _entry_point(name: str, kind: str) -> EntryPoint:
+    found = [point for point in _registered(kind) if point.name == name]
+    if not found:
+        raise ValueError(f"name: unknown {kind} estimator {name!r}; known: {listed(estimator_names(kind))}")
+    values = sorted({point.value for point in found})
+    if len(values) > 1:
+        raise ValueError(f"name: several packages register the {kind} estimator {name!r}: {listed(values)}")
+    return found[0]
+
+
+def _registered(kind: str) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=f"headrace.{kind}_estimators"))
+
+
+def _built_in(kind: str) -> dict[str, Callable[..., Any]]:
+    if kind not in BUILT_IN:
+        raise ValueError(f"kind: expected one of {', '.join(BUILT_IN)}; got {kind!r}")
+    return BUILT_IN[kind]

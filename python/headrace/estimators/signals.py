@@ -1,0 +1,173 @@
+"""Signals: what a response says of its own quality, and what two responses say of each other.
+
+All functions take arrays whose last axis is that of one response's numbers, and broadcast over the others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headrace.arrays import BoolArray, Column, FloatArray
+
+__all__ = [
+    "absent",
+    "are_probabilities",
+    "are_tokens",
+    "class_features",
+    "divergences",
+    "padded",
+    "probabilities_known",
+    "text_features",
+    "token_features",
+]
+
+#: Probabilities below this don't change an entropy.
+TINY = 1e-12
+
+#: Quantile of the token log-probabilities: the least sure tokens, less noisy than the lowest one.
+LOW_QUANTILE = 0.1
+
+#: Characters at the start of an answer in which a refusal is looked for.
+REFUSAL_HEAD = 160
+
+#: Lower-case phrases that a refusal starts with, with a plain apostrophe.
+REFUSALS = (
+    "i can't",
+    "i cannot",
+    "i can not",
+    "i'm sorry",
+    "i am sorry",
+    "i'm unable",
+    "i am unable",
+    "i'm not able",
+    "i am not able",
+    "i won't",
+    "i don't know",
+    "i do not know",
+    "as an ai",
+    "unable to assist",
+)
+SHORTEST_REFUSAL = min(map(len, REFUSALS))
+
+
+def absent(values: Column) -> BoolArray:
+    """Tell which objects are None or empty text."""
+    return np.asarray((values == np.array(None, dtype=object)) | (values == ""), dtype=np.bool_)
+
+
+def text_features(values: Column) -> FloatArray:
+    """Give, of objects, whether there is any, the logarithm of the text's length, and whether it is a refusal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.estimators.signals import text_features
+    >>> text_features(np.array(["", "I'm sorry, but no."], dtype=object))[:, [0, 2]].tolist()
+    [[0.0, 0.0], [1.0, 1.0]]
+    """
+    cells = values.ravel().tolist()
+    lengths = np.array([len(cell) if isinstance(cell, str) else 0 for cell in cells], dtype=np.float64)
+    refusals = np.zeros(len(cells))
+    for row in np.flatnonzero(lengths >= SHORTEST_REFUSAL).tolist():
+        head = cells[row][:REFUSAL_HEAD].lower().replace("\u2019", "'")
+        refusals[row] = any(phrase in head for phrase in REFUSALS)
+    present = 1.0 - absent(values)
+    return np.stack([present, np.log1p(lengths).reshape(values.shape), refusals.reshape(values.shape)], axis=-1)
+
+
+def are_tokens(values: Column) -> bool:
+    """Tell whether a column holds token log-probabilities: sequences of numbers, or rows without a positive one."""
+    if values.dtype == object:
+        cells = [cell for cell in values.ravel().tolist() if cell is not None]
+        return bool(cells) and all(isinstance(cell, list | tuple | np.ndarray) for cell in cells)
+    known = values[~np.isnan(values)]
+    return bool(values.ndim == 3 and values.shape[2] > 1 and known.size and known.max() <= 0.0)
+
+
+def padded(values: Column) -> FloatArray:
+    """Turn objects, each a sequence of numbers or None, into an array with one axis more, filled up with NaN.
+
+    Raises
+    ------
+    ValueError
+        If a cell holds something else.
+    """
+    try:
+        rows = [np.empty(0) if cell is None else np.asarray(cell, dtype=np.float64) for cell in values.ravel()]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"responses: expected a sequence of log-probabilities per response: {error}") from error
+    if any(row.ndim != 1 for row in rows):
+        raise ValueError("responses: expected one log-probability per token, got a sequence of sequences")
+    filled = np.full((len(rows), max((len(row) for row in rows), default=0)), np.nan)
+    for target, row in zip(filled, rows, strict=True):
+        target[: len(row)] = row
+    return filled.reshape(*values.shape, filled.shape[1])
+
+
+def token_features(log_probabilities: FloatArray) -> FloatArray:
+    """Give mean, lowest and 10% quantile of token log-probabilities, and log(1 + number of tokens).
+
+    Parameters
+    ----------
+    log_probabilities : ndarray of shape (..., n_tokens)
+        Filled up with NaN; minus infinity counts as the logarithm of 1e-12.
+
+    Returns
+    -------
+    ndarray of shape (..., 4)
+        NaN where there is no token.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.estimators.signals import token_features
+    >>> token_features(np.array([-0.5, -1.5, np.nan]))[:3].tolist()
+    [-1.0, -1.5, -1.5]
+    """
+    n_tokens = (~np.isnan(log_probabilities)).sum(axis=-1)
+    if not log_probabilities.shape[-1]:
+        return np.full((*n_tokens.shape, 4), np.nan)
+    # NaN comes last.
+    ranked = np.sort(np.maximum(log_probabilities, np.log(TINY)), axis=-1)
+    total = np.where(np.isnan(ranked), 0.0, ranked).sum(axis=-1)
+    mean = np.where(n_tokens > 0, total / np.maximum(n_tokens, 1), np.nan)
+    position = np.maximum(LOW_QUANTILE * (n_tokens - 1), 0.0).astype(np.intp)
+    low = np.take_along_axis(ranked, position[..., None], axis=-1)[..., 0]
+    return np.stack([mean, ranked[..., 0], low, np.where(n_tokens > 0, np.log1p(n_tokens), np.nan)], axis=-1)
+
+
+def are_probabilities(values: Column) -> bool:
+    """Tell whether a column of shape (n_queries, n_models, d) holds the probabilities of d >= 2 classes."""
+    if values.dtype == object or values.ndim != 3 or values.shape[2] < 2:
+        return False
+    known = values[~np.isnan(values).any(axis=2)]
+    return bool(known.size and known.min() >= 0.0 and np.allclose(known.sum(axis=-1), 1.0))
+
+
+def probabilities_known(values: FloatArray) -> FloatArray:
+    """Give probabilities, equal ones where they are missing."""
+    return np.where(np.isnan(values), 1.0 / values.shape[-1], values)
+
+
+def class_features(probabilities: FloatArray) -> FloatArray:
+    """Give the largest of class probabilities, its margin over the second, and their entropy: shape (..., 3)."""
+    ranked = np.sort(probabilities, axis=-1)
+    return np.stack([ranked[..., -1], ranked[..., -1] - ranked[..., -2], _entropy(probabilities)], axis=-1)
+
+
+def divergences(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Give the Jensen-Shannon divergence, as a share of its largest value log 2 (Lin 1991).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.estimators.signals import divergences
+    >>> divergences(np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([[0.0, 1.0], [0.5, 0.5]])).round(12).tolist()
+    [1.0, 0.0]
+    """
+    excess = _entropy(0.5 * (first + second)) - 0.5 * (_entropy(first) + _entropy(second))
+    return np.asarray(np.maximum(excess, 0.0) / np.log(2.0))
+
+
+def _entropy(probabilities: FloatArray) -> FloatArray:
+    return np.asarray(-np.sum(probabilities * np.log(np.maximum(probabilities, TINY)), axis=-1))

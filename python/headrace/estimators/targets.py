@@ -1,0 +1,43 @@
+"""Targets: the realised qualities or costs that an estimator learns from."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arrays import FloatArray
+
+__all__ = ["checked_targets"]
+
+
+def checked_targets(targets: npt.ArrayLike, *, fewest: int = 1, partly: bool = False) -> FloatArray:
+    """Give targets as an array of float.
+
+    Parameters
+    ----------
+    targets : array-like of shape (n_queries, n_models)
+    fewest : int
+        Fewest labelled queries, of every model.
+    partly : bool
+        Whether some may be missing (NaN).
+
+    Raises
+    ------
+    ValueError
+        Another shape; too few queries; infinite or missing numbers.
+    """
+    values = np.asarray(targets, dtype=np.float64)
+    if values.ndim != 2:
+        raise ValueError(f"targets: expected shape (n_queries, n_models), got {values.shape}")
+    if np.isinf(values).any():
+        raise ValueError("targets: expected finite numbers, got infinity")
+    missing = np.isnan(values)
+    if missing.any() and not partly:
+        raise ValueError(f"targets: expected a number for every query and model, {missing.sum()} are missing")
+    n_labelled = int((~missing).sum(axis=0).min(initial=len(values)))
+    if n_labelled < fewest:
+        of_each = " of every model" if partly else ""
+        raise ValueError(
+            f"targets: expected at least {fewest} labelled queries{of_each} to learn from, got {n_labelled}"
+        )
+    return values

@@ -4,6 +4,7 @@ Any object with the methods of a protocol will do; there is no base class.
 """
 
 from headrace.estimators.constant import ConstantCost, ConstantQuality
+from headrace.estimators.joint import JointQuality
 from headrace.estimators.linear import LinearCost, LinearQuality
 from headrace.estimators.protocol import CostEstimator, QualityEstimator, Queries
 
@@ -11,6 +12,7 @@ __all__ = [
     "ConstantCost",
     "ConstantQuality",
     "CostEstimator",
+    "JointQuality",
     "LinearCost",
     "LinearQuality",
     "QualityEstimator",

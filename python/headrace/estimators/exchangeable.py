@@ -55,8 +55,9 @@ class Variables:
     @classmethod
     def of(cls, *, n_models: int, of_query: int, of_model: int, of_pair: int) -> Self:
         """Lay out variables: the query's, then each model's, then each pair's, then the targets."""
-        models, pairs = [(j,) for j in range(n_models)], list(combinations(range(n_models), 2))
-        blocks = [((), range(of_query))]
+        models: list[tuple[int, ...]] = [(j,) for j in range(n_models)]
+        pairs = list(combinations(range(n_models), 2))
+        blocks: list[tuple[tuple[int, ...], range]] = [((), range(of_query))]
         blocks += [(model, range(of_query, of_query + of_model)) for model in models]
         blocks += [(pair, range(of_query + of_model, of_query + of_model + of_pair)) for pair in pairs]
         blocks += [(model, range(of_query + of_model + of_pair, of_query + of_model + of_pair + 1)) for model in models]
@@ -82,7 +83,7 @@ class Variables:
         most = int(shared.max(initial=0)) + 1
         n_kinds = int(self.kind.max(initial=0)) + 1
         label = (self.kind[:, None] * n_kinds + self.kind) * most + shared
-        return np.unique(label, return_inverse=True)[1].reshape(label.shape)
+        return np.asarray(np.unique(label, return_inverse=True)[1].reshape(label.shape), dtype=np.intp)
 
 
 def exchangeable_mean(covariance: FloatArray, orbit: IndexArray, weights: FloatArray | None = None) -> FloatArray:

@@ -22,7 +22,7 @@ from headrace.estimators.gaussian import Moments, Strengths, fit_moments
 
 __all__ = ["Selection", "select_strengths", "whitened_weights"]
 
-#: Strengths tried; `START` is where the search begins, and the prior of missing cells in it.
+#: Strengths tried, and where the search begins.
 POOLINGS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
 QUERY_RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -101,7 +101,7 @@ def select_strengths(values: FloatArray, variables: Variables, *, seed: int = 0)
     fold_of_row = rng.permutation(len(values)) % n_folds
     walks: list[_Walk] = []
     for fold in range(n_folds):
-        moments = fit_moments(values[fold_of_row != fold], variables, START)
+        moments = fit_moments(values[fold_of_row != fold], variables)
         walks += _walks(values[fold_of_row == fold], moments, variables, rng)
     targets = values[:, variables.n_features :]
     bounds = float(np.nanmin(targets)), float(np.nanmax(targets))

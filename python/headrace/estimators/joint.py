@@ -109,7 +109,7 @@ class JointQuality:
         selection = select_strengths(values, self._variables)
         self.update_scale_ = selection.update_scale
         self.strengths_ = selection.strengths if self.strengths is None else self.strengths
-        self.moments_ = fit_moments(values, self._variables, self.strengths_)
+        self.moments_ = fit_moments(values, self._variables)
         self._sigma = self.moments_.shrunk(self._variables, self.strengths_)
         self._gains: dict[bytes, _Gain] = {}
         return self
@@ -197,9 +197,9 @@ def one_factor(covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
     --------
     >>> import numpy as np
     >>> from headrace.estimators.joint import one_factor
-    >>> loading, variance = one_factor(np.array([[1.0, 0.2, 0.3], [0.2, 1.0, 0.6], [0.3, 0.6, 1.0]]))
+    >>> loading, variance = one_factor(np.array([[1.0, 0.42, 0.56], [0.42, 1.0, 0.48], [0.56, 0.48, 1.0]]))
     >>> loading.round(2).tolist(), variance.round(2).tolist()
-    ([0.32, 0.63, 0.95], [0.9, 0.6, 0.1])
+    ([0.7, 0.6, 0.8], [0.51, 0.64, 0.36])
     """
     diagonal = np.diag(covariance)
     loading = np.zeros(len(covariance))

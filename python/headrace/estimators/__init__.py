@@ -6,6 +6,7 @@ Any object with the methods of a protocol will do; there is no base class.
 from headrace.estimators.constant import ConstantCost, ConstantQuality
 from headrace.estimators.ex_ante import BoostingQuality, ClusterQuality, KNeighborsQuality
 from headrace.estimators.features import QueryFeatures, ResponseFeatures
+from headrace.estimators.joint import JointQuality
 from headrace.estimators.linear import LinearCost, LinearQuality
 from headrace.estimators.prices import PriceTable
 from headrace.estimators.protocol import CostEstimator, QualityEstimator, Queries
@@ -18,6 +19,7 @@ __all__ = [
     "ConstantCost",
     "ConstantQuality",
     "CostEstimator",
+    "JointQuality",
     "KNeighborsQuality",
     "LinearCost",
     "LinearQuality",

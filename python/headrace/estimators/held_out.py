@@ -1,0 +1,182 @@
+"""How strongly to shrink a covariance: by the error on held-out rows, on the way from no run to all runs.
+
+If the models of a row run one after the other, the features get known in that order. With Sigma = L L' in that order,
+the whitened features u = L^-1 (x - mean) are uncorrelated, and u_i is known as soon as x_i is. The estimate of the
+targets is mean + W_1' u_1 + ... + W_i' u_i, where W = L^-1 Cov(x, y): one factorisation gives the estimates after every
+number of runs, and the sums of squares of the W still to come are the variances of the update still to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+
+from headrace.arrays import BoolArray, FloatArray, IndexArray
+from headrace.estimators.exchangeable import Variables
+from headrace.estimators.gaussian import Moments, Strengths, fit_moments
+
+__all__ = ["Selection", "select_strengths", "whitened_weights"]
+
+#: Strengths tried, and where the search begins.
+POOLINGS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
+QUERY_RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
+RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3)
+START = Strengths(1.0, 0.3, 0.03)
+
+#: Folds, and orders of the models tried in each.
+N_FOLDS = 5
+N_ORDERS = 2
+
+#: Most different patterns of missing cells that are looked at in a fold.
+MOST_PATTERNS = 60
+
+
+class Selection(NamedTuple):
+    """The strengths of the smallest error on held-out rows.
+
+    Attributes
+    ----------
+    strengths : Strengths
+    update_scale : float
+        Ratio of the updates' mean square on held-out rows to what was expected; at most 1.
+    """
+
+    strengths: Strengths
+    update_scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Walk:
+    """Held-out rows with the same missing cells, and an order in which their models run."""
+
+    moments: Moments
+    #: Standardised features, in the order in which they get known, and the number known after 0, 1, ... runs.
+    features: FloatArray
+    order: IndexArray
+    ends: IndexArray
+    #: Targets that are known, and their values of shape (n_labelled, n_rows).
+    labelled: IndexArray
+    values: FloatArray
+
+
+def whitened_weights(sigma: FloatArray, order: IndexArray, targets: IndexArray) -> tuple[FloatArray, FloatArray]:
+    """Factorise the covariance of features in a given order.
+
+    Parameters
+    ----------
+    sigma : ndarray of shape (n_variables, n_variables)
+    order, targets : ndarray of int
+        Features in the order in which they get known; targets.
+
+    Returns
+    -------
+    factor : ndarray of shape (n_features, n_features)
+        L, lower triangular.
+    weights : ndarray of shape (n_features, n_targets)
+        W, the weights of the whitened features.
+    """
+    factor = cholesky(sigma[np.ix_(order, order)], lower=True, check_finite=False)
+    weights = solve_triangular(factor, sigma[np.ix_(order, targets)], lower=True, check_finite=False)
+    return factor, weights
+
+
+def select_strengths(values: FloatArray, variables: Variables, *, seed: int = 0) -> Selection:
+    """Choose strengths by cross-validation, one after the other.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, n_variables)
+        NaN where missing; at least two rows.
+    variables : Variables
+    seed : int
+        Of the folds, and of the orders of the models.
+    """
+    rng = np.random.default_rng(seed)
+    n_folds = min(N_FOLDS, len(values))
+    fold_of_row = rng.permutation(len(values)) % n_folds
+    walks: list[_Walk] = []
+    for fold in range(n_folds):
+        moments = fit_moments(values[fold_of_row != fold], variables)
+        walks += _walks(values[fold_of_row == fold], moments, variables, rng)
+    targets = values[:, variables.n_features :]
+    bounds = float(np.nanmin(targets)), float(np.nanmax(targets))
+
+    def error(strengths: Strengths) -> float:
+        return sum(
+            float(((estimate - walk.values) ** 2).sum()) / len(walk.ends)
+            for walk in walks
+            for estimate, _ in _steps(walk, variables, strengths, bounds)
+        )
+
+    chosen = START
+    chosen = _least(error, (chosen._replace(query_ridge=value) for value in QUERY_RIDGES))
+    chosen = _least(error, (chosen._replace(pooling=p, ridge=value) for p, value in product(POOLINGS, RIDGES)))
+    chosen = _least(error, (chosen._replace(query_ridge=value) for value in QUERY_RIDGES))
+    return Selection(chosen, _update_scale(walks, variables, chosen, bounds))
+
+
+def _least(error: Callable[[Strengths], float], candidates: Iterable[Strengths]) -> Strengths:
+    return min(candidates, key=error)
+
+
+def _walks(rows: FloatArray, moments: Moments, variables: Variables, rng: np.random.Generator) -> list[_Walk]:
+    """Group rows by what is missing, and draw orders of the models that have run."""
+    n_features = variables.n_features
+    known = ~np.isnan(rows)
+    patterns, pattern_of_row = np.unique(known, axis=0, return_inverse=True)
+    looked_at = rng.permutation(len(patterns))[:MOST_PATTERNS]
+    walks = []
+    for number in looked_at.tolist():
+        labelled = np.flatnonzero(patterns[number, n_features:])
+        of_pattern = rows[pattern_of_row.ravel() == number]
+        standard = moments.standardise(of_pattern)
+        # A pattern of its own needs no second order: there are many of them.
+        for _ in range(N_ORDERS if len(patterns) == 1 else 1):
+            order, ends = _known_in_turn(patterns[number], variables, rng)
+            values = of_pattern[:, n_features + labelled].T
+            walks.append(_Walk(moments, standard[:, order].T, order, ends, labelled, values))
+    return [walk for walk in walks if len(walk.labelled)]
+
+
+def _known_in_turn(known: BoolArray, variables: Variables, rng: np.random.Generator) -> tuple[IndexArray, IndexArray]:
+    """Order the known features by the number of runs after which they are known, for models in a random order."""
+    members = variables.members[: variables.n_features]
+    rank = rng.permutation(members.shape[1]) + 1
+    seen = np.flatnonzero(known[: variables.n_features])
+    turn = (members[seen] * rank).max(axis=1, initial=0)
+    turns, position = np.unique(turn, return_inverse=True)
+    n_first = int((turn == 0).sum())
+    counts = np.bincount(position.ravel(), minlength=len(turns))[int(n_first > 0) :]
+    return seen[np.argsort(turn, kind="stable")], np.append(n_first, n_first + np.cumsum(counts)).astype(np.intp)
+
+
+def _steps(
+    walk: _Walk, variables: Variables, strengths: Strengths, bounds: tuple[float, float]
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Give the estimates after each run, shape (n_labelled, n_rows), and the variances of the update still to come."""
+    targets = variables.n_features + walk.labelled
+    factor, weights = whitened_weights(walk.moments.shrunk(variables, strengths), walk.order, targets)
+    weights = weights * walk.moments.scale[targets]
+    whitened = solve_triangular(factor, walk.features, lower=True, check_finite=False)
+    estimate = np.repeat(walk.moments.mean[targets, None], walk.features.shape[1], axis=1)
+    steps, begin = [], 0
+    for end in walk.ends.tolist():
+        estimate = estimate + weights[begin:end].T @ whitened[begin:end]
+        steps.append((np.clip(estimate, *bounds), (weights[end:] ** 2).sum(axis=0)))
+        begin = end
+    return steps
+
+
+def _update_scale(walks: list[_Walk], variables: Variables, strengths: Strengths, bounds: tuple[float, float]) -> float:
+    realised, expected = 0.0, 0.0
+    for walk in walks:
+        steps = _steps(walk, variables, strengths, bounds)
+        final = steps[-1][0]
+        realised += sum(float(((final - estimate) ** 2).sum()) for estimate, _ in steps)
+        expected += sum(float(variance.sum()) * final.shape[1] for _, variance in steps)
+    return min(realised / expected, 1.0) if expected > 0.0 else 1.0

@@ -1,0 +1,233 @@
+"""The joint belief: one Gaussian over queries, responses and qualities, from which every run set's estimates follow.
+
+Let x be the features of a query, s_R those of the responses of the models R that have run and of their agreements, and
+y the qualities of all models. With the mean and covariance Sigma of (x, s, y), for every R at once,
+
+    estimate          E[y | x, s_R] = mean_y + Sigma_yA Sigma_AA^-1 ((x, s_R) - mean_A),    A = (x, s_R)
+    update to come    U_R = Sigma_yB Sigma_BB^-1 Sigma_By - Sigma_yA Sigma_AA^-1 Sigma_Ay,  B = (x, s of all models)
+
+by the law of total variance. With the sample covariance, these are the least-squares regressions of y on (x, s_R), one
+per run set; here, there is one covariance and no 2^k fits. It is shrunk towards its mean over all renamings of the
+models (`exchangeable`): with few labelled queries, what holds for one model helps to know the others. Missing cells,
+of models that never ran on a query or have no label there, are dealt with by EM (`gaussian`). How strongly to shrink,
+and how much smaller the updates are on queries that the fit has not seen, is found by cross-validation (`held_out`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from headrace.arrays import BoolArray, FloatArray
+from headrace.belief import Belief
+from headrace.estimators.exchangeable import Variables
+from headrace.estimators.features import QueryFeatures, ResponseFeatures
+from headrace.estimators.gaussian import Moments, Strengths, fit_moments
+from headrace.estimators.held_out import select_strengths, whitened_weights
+from headrace.estimators.protocol import Queries
+from headrace.responses import Responses
+
+__all__ = ["JointQuality", "one_factor"]
+
+#: Iterations that split a covariance into one factor and a diagonal; it converges linearly, and need not be exact.
+N_ITERATIONS = 50
+
+
+class _Gain(NamedTuple):
+    """What depends on the run set only: estimates = features @ weights + intercept, and the update still to come."""
+
+    weights: FloatArray
+    intercept: FloatArray
+    average: FloatArray
+    update: FloatArray
+
+
+class JointQuality:
+    """Quality by one Gaussian over features of queries and responses, and the qualities of all models.
+
+    For partial logs, many models and few labels. A run updates the estimates of all models, in closed form, and what
+    was known before it still counts. Estimates are kept within the range of the targets.
+
+    Parameters
+    ----------
+    joint : bool, default False
+        Give the covariance of the updates still to come instead of their variances. Decisions take longer.
+    strengths : Strengths, optional
+        Fixes how strongly the covariance is shrunk. By default chosen by cross-validation.
+
+    Attributes
+    ----------
+    strengths_ : Strengths
+        The strengths used.
+    update_scale_ : float
+        Factor of the variances of the updates, at most 1: updates on queries that the fit has not seen are smaller.
+    moments_ : Moments
+        Mean and covariance, before they are shrunk.
+
+    Examples
+    --------
+    >>> import headrace as hr
+    >>> from headrace.estimators import JointQuality
+    >>> table = hr.datasets.load_quickstart()
+    >>> estimator = JointQuality().fit(table.queries, table.responses_for([True] * 5), table.quality)
+    >>> after = estimator.predict(table.queries, table.responses_for([True, False, False, False, False]))
+    >>> after.quality.shape, after.variance.shape
+    ((3600, 5), (5,))
+    """
+
+    strengths_: Strengths
+    update_scale_: float
+    moments_: Moments
+
+    def __init__(self, *, joint: bool = False, strengths: Strengths | None = None) -> None:
+        self.joint = joint
+        self.strengths = strengths
+
+    def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
+        """Learn from labelled queries, of which cells may be missing.
+
+        Parameters
+        ----------
+        queries : mapping of str to ndarray of shape (n_queries, ...)
+        responses : Responses
+            ``responses.run`` is False where a model has never run on a query.
+        targets : ndarray of shape (n_queries, n_models)
+            Realised qualities; NaN where there is no label.
+
+        Raises
+        ------
+        ValueError
+            Fewer than two queries, a model without a label, infinite targets, or targets of another shape.
+        """
+        targets = _checked_targets(targets, responses)
+        self._query_features = QueryFeatures().fit(queries)
+        self._response_features = ResponseFeatures().fit(responses)
+        self._variables, values = self._encode(queries, responses, targets)
+        self._range = float(np.nanmin(targets)), float(np.nanmax(targets))
+        selection = select_strengths(values, self._variables)
+        self.update_scale_ = selection.update_scale
+        self.strengths_ = selection.strengths if self.strengths is None else self.strengths
+        self.moments_ = fit_moments(values, self._variables)
+        self._sigma = self.moments_.shrunk(self._variables, self.strengths_)
+        self._gains: dict[bytes, _Gain] = {}
+        return self
+
+    def predict(self, queries: Queries, responses: Responses) -> Belief:
+        """Estimate for queries in all of which the same models have run.
+
+        Raises
+        ------
+        ValueError
+            Different models have run in different queries.
+        """
+        run = _common_run(responses)
+        gain = self._gain(run)
+        of_query = self._query_features.transform(queries, len(responses))
+        features = np.hstack([of_query, self._response_features.transform(responses, run)])
+        missing = np.isnan(features)
+        if missing.any():
+            features = np.where(missing, gain.average, features)
+        quality = np.clip(features @ gain.weights + gain.intercept, *self._range)
+        return Belief(quality, covariance=gain.update) if self.joint else Belief(quality, variance=np.diag(gain.update))
+
+    def update_covariance(self, run: BoolArray) -> FloatArray:
+        """Covariance of the update still to come after a run set: shape (n_models, n_models)."""
+        return self._gain(np.asarray(run, dtype=np.bool_)).update
+
+    def _encode(self, queries: Queries, responses: Responses, targets: FloatArray) -> tuple[Variables, FloatArray]:
+        """Lay out all variables, with NaN for those of models that have not run, and for missing labels."""
+        n_queries, n_models = responses.run.shape
+        of_query = self._query_features.transform(queries, n_queries)
+        of_model = self._response_features.transform(responses, np.arange(n_models) == 0).shape[1]
+        of_responses = self._response_features.transform(responses, np.ones(n_models, dtype=np.bool_))
+        n_pairs = max(n_models * (n_models - 1) // 2, 1)
+        of_pair = (of_responses.shape[1] - n_models * of_model) // n_pairs
+        variables = Variables.of(n_models=n_models, of_query=of_query.shape[1], of_model=of_model, of_pair=of_pair)
+        features = np.hstack([of_query, of_responses])
+        ran = ~((~responses.run).astype(np.float64) @ variables.members[: variables.n_features].T).astype(np.bool_)
+        # A number that is missing in a response counts as average; a response that is missing is estimated.
+        seen = ran & ~np.isnan(features)
+        average = np.where(seen, features, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+        features = np.where(ran, np.where(seen, features, average), np.nan)
+        return variables, np.hstack([features, targets])
+
+    def _gain(self, run: BoolArray) -> _Gain:
+        key = run.tobytes()
+        if key not in self._gains:
+            self._gains[key] = self._compute_gain(run)
+        return self._gains[key]
+
+    def _compute_gain(self, run: BoolArray) -> _Gain:
+        variables, moments = self._variables, self.moments_
+        known = variables.known_after(run)
+        rest = np.setdiff1d(np.arange(variables.n_features), known)
+        targets = np.arange(variables.n_features, len(self._sigma))
+        factor, weights = whitened_weights(self._sigma, np.append(known, rest), targets)
+        weights = weights * moments.scale[targets]
+        n = len(known)
+        gain = solve_triangular(factor[:n, :n], weights[:n], lower=True, trans="T", check_finite=False)
+        scale = moments.scale[known, None]
+        gain = np.where(scale > 0.0, gain / np.where(scale > 0.0, scale, 1.0), 0.0)
+        update = self.update_scale_ * (weights[n:].T @ weights[n:])
+        return _Gain(gain, moments.mean[targets] - moments.mean[known] @ gain, moments.mean[known], update)
+
+
+def one_factor(covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Approximate a covariance by one factor and a diagonal: loading loading' + diag(variance).
+
+    Parameters
+    ----------
+    covariance : ndarray of shape (n_models, n_models)
+        Positive semi-definite.
+
+    Returns
+    -------
+    loading : ndarray of shape (n_models,)
+    variance : ndarray of shape (n_models,)
+        Such that the diagonal is that of the covariance.
+
+    Notes
+    -----
+    Principal factors: the leading eigenvector of the covariance without the diagonal that is left over, again and again
+    (Harman, Modern Factor Analysis, 1976, chapter 8).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.estimators.joint import one_factor
+    >>> loading, variance = one_factor(np.array([[1.0, 0.42, 0.56], [0.42, 1.0, 0.48], [0.56, 0.48, 1.0]]))
+    >>> loading.round(2).tolist(), variance.round(2).tolist()
+    ([0.7, 0.6, 0.8], [0.51, 0.64, 0.36])
+    """
+    diagonal = np.diag(covariance)
+    loading = np.zeros(len(covariance))
+    communality = diagonal / 2.0
+    for _ in range(N_ITERATIONS):
+        values, vectors = np.linalg.eigh(covariance - np.diag(diagonal - communality))
+        loading = np.sqrt(max(float(values[-1]), 0.0)) * vectors[:, -1]
+        loading = np.clip(loading, -np.sqrt(diagonal), np.sqrt(diagonal))
+        communality = loading**2
+    loading = loading if loading.sum() >= 0.0 else -loading
+    return loading, np.maximum(diagonal - loading**2, 0.0)
+
+
+def _checked_targets(targets: FloatArray, responses: Responses) -> FloatArray:
+    values = np.asarray(targets, dtype=np.float64)
+    if values.shape != responses.run.shape:
+        raise ValueError(f"targets: expected the shape of responses.run, {responses.run.shape}, got {values.shape}")
+    if len(values) < 2:
+        raise ValueError(f"targets: expected at least 2 labelled queries to learn from, got {len(values)}")
+    if np.isinf(values).any():
+        raise ValueError("targets: expected finite numbers, or NaN where there is no label; got infinity")
+    unlabelled = np.flatnonzero(np.isnan(values).all(axis=0))
+    if len(unlabelled):
+        raise ValueError(f"targets: expected a label of every model; models {unlabelled.tolist()} have none")
+    return values
+
+
+def _common_run(responses: Responses) -> BoolArray:
+    if len(responses) and (responses.run != responses.run[0]).any():
+        raise ValueError("responses: expected the same models to have run in all queries of a call")
+    return responses.run[0] if len(responses) else np.zeros(responses.run.shape[1], dtype=np.bool_)

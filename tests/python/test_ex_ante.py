@@ -114,6 +114,22 @@ def test_an_estimator_that_looks_at_responses_serves_as_ex_ante_only() -> None:
     assert squared_error(estimator, table) > 0.2
 
 
+class Blindfolded(ConstantQuality):
+    """Fails where it is shown what a model returned."""
+
+    def predict(self, queries: Any, responses: hr.Responses) -> Any:
+        assert not responses.run.any()
+        return super().predict(queries, responses)
+
+
+def test_a_source_of_features_never_sees_responses() -> None:
+    table = crossed(4, 50)
+    estimator = LinearQuality(ex_ante=Blindfolded())
+    estimator.fit(table.queries, table.responses_for([True, True]), table.quality)
+    belief = estimator.predict(table.queries, table.responses_for([True, False]))
+    assert belief.quality.shape == (50, 2)
+
+
 @pytest.mark.parametrize("name", EX_ANTE)
 def test_runs_change_nothing_and_the_estimate_is_final(name: str) -> None:
     table = crossed(5, 100)

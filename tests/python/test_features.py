@@ -67,6 +67,15 @@ def test_vectors_of_texts_are_scalar_products_of_unit_vectors() -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-9)
 
 
+def test_rare_runs_weigh_more() -> None:
+    # At most two runs of 4 bytes each: "same" is in all of them, the other runs in one.
+    texts = ["same", "samey", "samex"]
+    vectors = TextReduction().fit(texts).transform(texts)
+    common, rare = 1.0 + np.log(4.0 / 4.0), 1.0 + np.log(4.0 / 2.0)
+    one = common / np.hypot(common, rare)
+    np.testing.assert_allclose(vectors @ vectors.T, [[1, one, one], [one, 1, one**2], [one, one**2, 1]], atol=1e-9)
+
+
 @pytest.mark.parametrize("text", ["", "abc", "日本", "\ud800", "zzzzzzzz", "x" * 100_000])
 def test_any_text_can_be_reduced(text: str) -> None:
     reduction = TextReduction().fit(["some text", "other words", "x" * 50])
@@ -235,8 +244,9 @@ def test_pairs_agree_by_the_equality_given() -> None:
 
     plain = ResponseFeatures().fit(seen).transform(seen, run)[:, -1]
     np.testing.assert_array_equal(plain, 0.0)
-    numbers = ResponseFeatures(equal=same_number).fit(seen).transform(seen.take([0, 1, 2, 3]), run)[:, -1]
-    np.testing.assert_array_equal(numbers, [1.0, 0.0, 0.0, 0.0])
+    numbers = ResponseFeatures(equal=same_number).fit(seen).transform(seen, run)[:, -1]
+    # Nothing is asked where an answer is absent: None is no number.
+    np.testing.assert_array_equal(numbers, [1.0, 0.0, 0.0, 0.0, 0.0])
 
 
 def test_linear_quality_takes_an_equality() -> None:

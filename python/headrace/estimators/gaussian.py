@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky
 
 from headrace.arrays import FloatArray
 from headrace.estimators.exchangeable import Variables, exchangeable_mean
@@ -27,8 +26,8 @@ __all__ = ["Moments", "Strengths", "fit_moments"]
 #: A variable whose standard deviation is below this fraction of its size is constant.
 CONSTANT = 1e-9
 
-#: EM ends when no entry of the covariance of standardised variables moves by more, or after so many iterations. Estimates
-#: of quality are then some 0.001 from where they would end.
+#: EM ends when no entry of the covariance of standardised variables moves by more, or after so many iterations.
+#: Estimates of quality are then some 0.001 from where they would end.
 TOLERANCE = 5e-3
 MOST_ITERATIONS = 30
 
@@ -49,8 +48,8 @@ class Strengths(NamedTuple):
     ridge: float
 
 
-#: The prior under which missing cells are estimated: weak, as the result is shrunk further. On real logs, with 50% and 80%
-#: of the cells missing, a pooling of 0.1 did best among 0.1, 0.3, 1 and 3, and better than the one chosen afterwards.
+#: The prior under which missing cells are estimated: weak, as the result is shrunk further. On real logs, with 50% and
+#: 80% of the cells missing, a pooling of 0.1 did best among 0.1, 0.3, 1 and 3; the one chosen afterwards was worse.
 PRIOR = Strengths(0.1, 0.3, 0.03)
 
 
@@ -161,16 +160,18 @@ def _expected_moments(
     standard: FloatArray, known: FloatArray, mean: FloatArray, sigma: FloatArray
 ) -> tuple[float, FloatArray, FloatArray]:
     """Give the log-likelihood of the known cells, and the expected mean and covariance given them."""
+    from scipy import linalg  # here: a router without it needs no SciPy in memory
+
     filled, spread, likelihood = standard - mean, np.zeros_like(sigma), 0.0
     patterns, pattern_of_row = np.unique(known, axis=0, return_inverse=True)
     rows_by_pattern = np.argsort(pattern_of_row.ravel(), kind="stable")
     ends = np.cumsum(np.bincount(pattern_of_row.ravel(), minlength=len(patterns)))
     for pattern, rows in zip(patterns, np.split(rows_by_pattern, ends[:-1]), strict=True):
         seen, hidden = np.flatnonzero(pattern), np.flatnonzero(~pattern)
-        factor = cholesky(sigma[np.ix_(seen, seen)], lower=True, check_finite=False)
+        factor = linalg.cholesky(sigma[np.ix_(seen, seen)], lower=True, check_finite=False)
         cross = sigma[np.ix_(seen, hidden)]
         values = filled[np.ix_(rows, seen)]
-        solved = cho_solve((factor, True), np.hstack([cross, values.T]), check_finite=False)
+        solved = linalg.cho_solve((factor, True), np.hstack([cross, values.T]), check_finite=False)
         gain, weighted = solved[:, : len(hidden)], solved[:, len(hidden) :]
         filled[np.ix_(rows, hidden)] = values @ gain
         spread[np.ix_(hidden, hidden)] += len(rows) * (sigma[np.ix_(hidden, hidden)] - cross.T @ gain)

@@ -14,7 +14,6 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
 
 from headrace.arrays import BoolArray, FloatArray, IndexArray
 from headrace.estimators.exchangeable import Variables
@@ -80,8 +79,10 @@ def whitened_weights(sigma: FloatArray, order: IndexArray, targets: IndexArray) 
     weights : ndarray of shape (n_features, n_targets)
         W, the weights of the whitened features.
     """
-    factor = cholesky(sigma[np.ix_(order, order)], lower=True, check_finite=False)
-    weights = solve_triangular(factor, sigma[np.ix_(order, targets)], lower=True, check_finite=False)
+    from scipy import linalg  # here: a router without it needs no SciPy in memory
+
+    factor = linalg.cholesky(sigma[np.ix_(order, order)], lower=True, check_finite=False)
+    weights = linalg.solve_triangular(factor, sigma[np.ix_(order, targets)], lower=True, check_finite=False)
     return factor, weights
 
 
@@ -159,10 +160,12 @@ def _steps(
     walk: _Walk, variables: Variables, strengths: Strengths, bounds: tuple[float, float]
 ) -> list[tuple[FloatArray, FloatArray]]:
     """Give the estimates after each run, shape (n_labelled, n_rows), and the variances of the update still to come."""
+    from scipy import linalg  # here: a router without it needs no SciPy in memory
+
     targets = variables.n_features + walk.labelled
     factor, weights = whitened_weights(walk.moments.shrunk(variables, strengths), walk.order, targets)
     weights = weights * walk.moments.scale[targets]
-    whitened = solve_triangular(factor, walk.features, lower=True, check_finite=False)
+    whitened = linalg.solve_triangular(factor, walk.features, lower=True, check_finite=False)
     estimate = np.repeat(walk.moments.mean[targets, None], walk.features.shape[1], axis=1)
     steps, begin = [], 0
     for end in walk.ends.tolist():

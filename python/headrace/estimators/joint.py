@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from headrace.arrays import BoolArray, FloatArray
 from headrace.belief import Belief
@@ -160,6 +159,8 @@ class JointQuality:
         return self._gains[key]
 
     def _compute_gain(self, run: BoolArray) -> _Gain:
+        from scipy import linalg  # here: a router without it needs no SciPy in memory
+
         variables, moments = self._variables, self.moments_
         known = variables.known_after(run)
         rest = np.setdiff1d(np.arange(variables.n_features), known)
@@ -167,7 +168,7 @@ class JointQuality:
         factor, weights = whitened_weights(self._sigma, np.append(known, rest), targets)
         weights = weights * moments.scale[targets]
         n = len(known)
-        gain = solve_triangular(factor[:n, :n], weights[:n], lower=True, trans="T", check_finite=False)
+        gain = linalg.solve_triangular(factor[:n, :n], weights[:n], lower=True, trans="T", check_finite=False)
         scale = moments.scale[known, None]
         gain = np.where(scale > 0.0, gain / np.where(scale > 0.0, scale, 1.0), 0.0)
         update = self.update_scale_ * (weights[n:].T @ weights[n:])

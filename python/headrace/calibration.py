@@ -105,7 +105,7 @@ def calibrate(
         if progress is not None:
             progress((done + 1) / len(scales))
     assert best is not None  # there is at least one scale
-    if step_weights == "search":
+    if isinstance(step_weights, str):
         weights = search_step_weights(rule, table, best.settings, answer=answer)
         stops = walk(make_rule(rule, 0.0, best.settings), outcomes, table, answer=answer, step_weights=weights)
         best = best._replace(path=budget_path(stops, outcomes.costs), stops=stops, step_weights=weights)

@@ -126,11 +126,14 @@ class BudgetPath:
             raise ValueError("budget, quality: expected exactly one of them")
         if budget is not None:
             return self._within(checked_budget(budget, self.costs))
+        return self.reaching(checked_target(quality), "quality")
+
+    def reaching(self, target: float, argument: str) -> PathPoint:
+        """Find the cheapest point that meets a quality target, which messages call as its argument."""
         best = float(self.quality.max())
-        target = checked_target(quality)
         if not target <= best + ROUNDING:
             raise ValueError(
-                f"quality: expected at most {_shown(best, up=False)}, the best that this rule reaches; got {quality}"
+                f"{argument}: expected at most {rounded(best, up=False)}, the best that this rule reaches; got {target}"
             )
         good = len(self.quality) - 1 - int(np.argmax(self.quality[::-1] >= min(target, best)))
         if good == len(self.quality) - 1:
@@ -147,7 +150,7 @@ class BudgetPath:
             if not limit >= least * (1.0 - ROUNDING):
                 raise ValueError(
                     f"{'budget' if len(costs) == 1 else f'budget {name!r}'}: "
-                    f"expected at least {_shown(least, up=True)}, the mean cost per query of the cheapest feasible "
+                    f"expected at least {rounded(least, up=True)}, the mean cost per query of the cheapest feasible "
                     f"policy (the dearest: {float(costs[name].max()):.6g}); got {limit:.6g}"
                 )
             kept &= costs[name] <= max(limit, least)
@@ -292,7 +295,7 @@ def curve_area(cost: FloatArray, quality: FloatArray, lowest: float, highest: fl
     return float(np.sum((to_cost - from_cost) * middle) / (highest - lowest))
 
 
-def _shown(bound: float, *, up: bool) -> str:
+def rounded(bound: float, *, up: bool) -> str:
     """Write a bound with six digits, rounded to the side on which it holds."""
     for shown in (f"{bound:.6g}", f"{bound + (1 if up else -1) * 5e-6 * abs(bound):.6g}"):
         if (float(shown) >= bound) if up else (float(shown) <= bound):

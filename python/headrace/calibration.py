@@ -119,7 +119,7 @@ def calibrate(
         if progress is not None:
             progress((done + 1) / len(scales))
     assert best is not None  # there is at least one scale
-    if step_weights == "search":
+    if isinstance(step_weights, str):
         search = search_step_weights(rule, table, best.settings, answer=answer)
         weights = search.found if search.kept else ()
         stops = walk(make_rule(rule, 0.0, best.settings), outcomes, table, answer=answer, step_weights=weights)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from headrace.arrays import BoolArray, FloatArray
+from headrace.arrays import BoolArray, FloatArray, IndexArray
 from headrace.belief_table import BeliefTable
-from headrace.budget_path import PathPoint
+from headrace.budget_path import BudgetPath, PathPoint, rounded
 from headrace.calibration import Calibration
-from headrace.exchange_rates import Walked, balance
+from headrace.exchange_rates import Walked, balance, one_cost
 from headrace.guarantee import Guarantee, cost_evidence, fixed_sequence, mean_upper_bound, quality_evidence
 from headrace.policy import make_rule
 from headrace.walk import budget_path, walk
@@ -57,8 +57,8 @@ class Calibrator:
         self._fitting_costs = {} if fitting is None else dict(fitting.outcomes.costs)
         self._qualities = _span((table if fitting is None else fitting).outcomes.quality)
         self._tables: tuple[BeliefTable, BeliefTable | None] | None = (table, fitting)
-        self._last_fitting = first
-        self._last = first if fitting is None else self._walk(table, (1.0,), self.realised)
+        #: The last walk of the calibration queries, and that of the fitting queries at the same rates.
+        self._last = first if fitting is None else self._walk(table, (1.0,), self.realised), first
         self._expected = table.costs_before()
         if len(self.costs) == 1:
             # No other rates to walk at: the labelled queries can be forgotten.
@@ -66,20 +66,40 @@ class Calibrator:
 
     def walked(self, rates: tuple[float, ...]) -> Walked:
         """Walk the calibration queries at some exchange rates."""
-        if rates != self._last.rates:
+        return self._both(rates)[0]
+
+    def _both(self, rates: tuple[float, ...]) -> tuple[Walked, Walked]:
+        if rates != self._last[0].rates:
             assert self._tables is not None  # there are several costs
             table, fitting = self._tables
-            self._last = self._walk(table, rates, self.realised)
-            self._last_fitting = self._last if fitting is None else self._walk(fitting, rates, self._fitting_costs)
+            walked = self._walk(table, rates, self.realised)
+            self._last = walked, walked if fitting is None else self._walk(fitting, rates, self._fitting_costs)
         return self._last
 
     def balanced(self, budget: Mapping[str, float]) -> tuple[float, ...]:
         """Find the exchange rates that suit some budgets, on the fitting queries where these are others."""
         if self._tables is None:
             return (1.0,)
+        if len(budget) == 1:
+            return one_cost(self.costs, *budget)
         table, fitting = self._tables
         searched, costs = (table, self.realised) if fitting is None else (fitting, self._fitting_costs)
         return balance(lambda rates: self._walk(searched, rates, costs), budget, self.costs).rates
+
+    def within(self, walked: Walked, budget: Mapping[str, float]) -> PathPoint:
+        """Find the point of a path that meets some budgets; if none does, say what each of them could be."""
+        try:
+            return walked.path.at(budget=budget)
+        except ValueError as error:
+            if len(budget) == 1:
+                raise
+            cheapest = {}
+            for name, limit in budget.items():
+                path = self.walked(one_cost(self.costs, name)).path
+                path.at(budget={name: limit})
+                cheapest[name] = {other: float(path.costs[other][-1]) for other in budget}
+            shown = "; ".join(f"the cheapest in {name} takes {_named(costs)}" for name, costs in cheapest.items())
+            raise ValueError(f"budget: no policy found that keeps {_named(budget)} together; {shown}") from error
 
     def promised(
         self, walked: Walked, point: PathPoint
@@ -90,7 +110,9 @@ class Calibrator:
         columns = {name: stops.total(cost) for name, cost in self.realised.items()} | {"quality": stops.quality}
         mixed = {name: point.share * v[cheap] + (1.0 - point.share) * v[dear] for name, v in columns.items()}
         ends = {name: (0.0, MARGIN * float(max(v[cheap].max(), v[dear].max()))) for name, v in columns.items()}
-        return {name: values.tolist() for name, values in mixed.items()}, ends | {"quality": self._qualities}
+        # A table may be sorted; a confidence sequence needs an order that doesn't depend on the values.
+        order = _shuffled(self.n_queries)
+        return {name: values[order].tolist() for name, values in mixed.items()}, ends | {"quality": self._qualities}
 
     def replaced(self, table: BeliefTable) -> Calibrator:
         """Give a calibrator for other calibration queries."""
@@ -98,7 +120,8 @@ class Calibrator:
         calibrator.n_queries = table.outcomes.n_queries
         calibrator.realised = dict(table.outcomes.costs)
         calibrator._expected = table.costs_before()
-        calibrator._last = calibrator._walk(table, table.rates, calibrator.realised)
+        walked = calibrator._walk(table, table.rates, calibrator.realised)
+        calibrator._last = walked, self._both(table.rates)[1] if self._fitting_costs else walked
         if self._tables is not None:
             calibrator._tables = (table, self._tables[1])
         return calibrator
@@ -114,7 +137,8 @@ class Calibrator:
             logged = log.outcomes.costs[name]
             change = _ratio(logged, expected[number], ~np.isnan(logged)) / _ratio(cost, self._expected[number], ran)
             calibrator.realised[name] = cost * np.where(np.isfinite(change), change, 1.0)
-        calibrator._last = walked._replace(path=budget_path(walked.stops, calibrator.realised))
+        repriced = walked._replace(path=budget_path(walked.stops, calibrator.realised))
+        calibrator._last = repriced, self._both(walked.rates)[1] if self._fitting_costs else repriced
         return calibrator
 
     def guaranteed(
@@ -148,34 +172,43 @@ class Calibrator:
             raise ValueError(
                 "confidence: expected a fit that kept calibration apart; fit with confidence=... or calibration=..."
             )
-        tests = _Tests(walked, self._last_fitting, self.realised, self._fitting_costs, self._qualities, confidence)
+        fitting = self._both(walked.rates)[1]
+        tests = _Tests(walked, fitting, self.realised, self._fitting_costs, self._qualities, confidence)
         limits = dict(budget or {}) if target is None else {"quality": target}
-        sequence = self._sequence(target is not None)
+        sequence = _sequence(fitting.path, limits, for_quality=target is not None)
         passed = fixed_sequence((tests.evidence(parameter, limits) for parameter in sequence), confidence)
         if not passed:
             argument, side = ("budget", "at least") if target is None else ("quality_target", "at most")
-            nearest = _joined(tests.nearest(sequence[0], limits).values())
+            up = target is None
+            nearest = {name: rounded(limit, up=up) for name, limit in tests.nearest(sequence[0], limits).items()}
             raise ValueError(
-                f"{argument}: expected {side} {nearest}, which can be promised with confidence {confidence:g} from "
-                f"{self.n_queries} calibration queries; got {_joined(limits.values())}"
+                f"{argument}: expected {side} {_named(nearest)}, which can be promised with confidence {confidence:g} "
+                f"from {self.n_queries} calibration queries; got {_named(limits)}"
             )
         point = walked.path.realised(sequence[passed - 1])
         price = point.cost - without.cost if target is not None else without.quality - point.quality
         return point, Guarantee(limits, confidence, tests.largest, self.n_queries, price)
-
-    def _sequence(self, for_quality: bool) -> list[float]:
-        """Parameters to test, from the safest on: they depend on the fitting queries only."""
-        path = self._last_fitting.path
-        last = len(path.cost) - 1
-        ends = (int(path.quality.argmax()), last) if for_quality else (last, 0)
-        points = np.linspace(*ends, num=min(abs(ends[1] - ends[0]) + 1, N_TESTED)).round().astype(int)
-        return [path.inside(point) for point in points.tolist()]
 
     def _walk(self, table: BeliefTable, rates: tuple[float, ...], costs: Mapping[str, FloatArray]) -> Walked:
         rule = make_rule(self._rule, 0.0, self._settings)
         believed = table.at_rates(rates)
         stops = walk(rule, table.outcomes, believed, answer=self._answer, step_weights=self._step_weights)
         return Walked(rates, budget_path(stops, costs), stops)
+
+
+def _sequence(path: BudgetPath, limits: Mapping[str, float], *, for_quality: bool) -> list[float]:
+    """Parameters to test, from the safest on, by the path of the fitting queries: no other may have a say."""
+    last = len(path.cost) - 1
+    if for_quality:
+        ends = int(path.quality.argmax()), last
+    elif len(limits) == 1:
+        ends = last, 0
+    else:
+        # At the highest cost weight one cost is least, but another may be beyond its limit.
+        use = np.max([path.costs[name] / max(limit, 1e-300) for name, limit in limits.items()], axis=0)
+        ends = last - int(use[::-1].argmin()), 0
+    points = np.linspace(*ends, num=min(abs(ends[1] - ends[0]) + 1, N_TESTED)).round().astype(int)
+    return [path.inside(point) for point in points.tolist()]
 
 
 class _Tests:
@@ -191,6 +224,8 @@ class _Tests:
         confidence: float,
     ) -> None:
         self._stops, self._fitting = walked.stops, fitting.stops
+        # A table may be sorted, e.g. by task: evidence needs an order that doesn't depend on the values.
+        self._order = _shuffled(walked.path.n_queries)
         self._values = {name: self._stops.total(cost) for name, cost in costs.items()}
         self._others = {name: self._fitting.total(cost) for name, cost in fitting_costs.items()}
         self._least, self._greatest = qualities
@@ -200,7 +235,7 @@ class _Tests:
 
     def evidence(self, parameter: float, limits: Mapping[str, float]) -> float:
         """Give the evidence for all limits together: the weakest."""
-        here, there = self._stops.at(parameter), self._fitting.at(parameter)
+        here, there = self._stops.at(parameter)[self._order], self._fitting.at(parameter)
         if "quality" in limits:
             return quality_evidence(
                 self._stops.quality[here],
@@ -222,9 +257,9 @@ class _Tests:
 
     def nearest(self, parameter: float, limits: Mapping[str, float]) -> dict[str, float]:
         """Give the nearest limits that can be promised of one policy."""
-        here, there = self._stops.at(parameter), self._fitting.at(parameter)
+        here, there = self._stops.at(parameter)[self._order], self._fitting.at(parameter)
         if "quality" in limits:
-            missed = self._greatest - np.minimum(self._stops.quality[here], self._greatest)
+            missed = self._greatest - np.clip(self._stops.quality[here], self._least, self._greatest)
             sd = float(self._fitting.quality[there].std())
             bound = mean_upper_bound(missed, self._greatest - self._least, sd=sd, confidence=self._confidence)
             return {"quality": self._greatest - bound}
@@ -251,5 +286,11 @@ def _span(values: FloatArray) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _joined(numbers: Iterable[float]) -> str:
-    return " and ".join(f"{number:.6g}" for number in numbers)
+def _shuffled(n: int) -> IndexArray:
+    return np.random.default_rng(0).permutation(n)
+
+
+def _named(limits: Mapping[str, float | str]) -> str:
+    """Write limits for a message; the name of a single one goes without saying."""
+    shown = {name: limit if isinstance(limit, str) else f"{limit:.6g}" for name, limit in limits.items()}
+    return " and ".join(shown.values() if len(shown) == 1 else (f"{name} = {limit}" for name, limit in shown.items()))

@@ -11,7 +11,8 @@ data tested on; the last one before the first failure is taken. The probability 
 delta (fixed-sequence testing, as in Angelopoulos et al., Learn then Test, Annals of Applied Statistics 2025).
 
 Assumed: the calibration queries and those to come are exchangeable, and calibration has not been used to fit estimators
-or to choose settings. A query's cost counts up to `largest` only: no finite sample can exclude a cost never seen.
+or to choose settings. A query's cost counts up to `largest` only, and its quality from the least among the fitting
+queries on: no finite sample can exclude what was never seen.
 """
 
 from __future__ import annotations
@@ -94,13 +95,13 @@ def cost_evidence(cost: FloatArray, limit: float, largest: float, *, sd: float, 
 def quality_evidence(
     quality: FloatArray, target: float, least: float, greatest: float, *, sd: float, confidence: float
 ) -> float:
-    """Logarithm of the evidence that a mean quality is at least `target`; all lie between `least` and `greatest`.
+    """Logarithm of the evidence that a mean quality is at least `target`; it counts from `least` to `greatest` only.
 
     Otherwise as `cost_evidence`.
     """
     if target <= least:
         return float("inf")
-    return _log_evidence(np.minimum(quality, greatest) - target, target - least, sd, confidence)
+    return _log_evidence(np.clip(quality, least, greatest) - target, target - least, sd, confidence)
 
 
 def fixed_sequence(evidence: Iterable[float], confidence: float) -> int:

@@ -536,12 +536,16 @@ def _named_costs(
             raise ValueError("cost, further_costs: expected all costs in one mapping, got both")
         costs = dict(cost)
     else:
+        if cost_name in further_costs:
+            raise ValueError(f"cost_name, further_costs: expected different names, got {cost_name!r} in both")
         costs = {cost_name: cost, **further_costs}
     if not costs:
         raise ValueError("cost: expected at least one cost, got an empty mapping")
     for name in costs:
         if not isinstance(name, str) or not name:
             raise TypeError(f"cost: expected non-empty str as names, got {name!r}")
+        if name == "quality":
+            raise ValueError("cost: expected another name than 'quality'")
     if len(costs) == 1:
         return {name: ("cost", values) for name, values in costs.items()}
     return {name: (f"cost {name!r}", values) for name, values in costs.items()}

@@ -23,7 +23,7 @@ from headrace.guarantee import Guarantee
 from headrace.monitor import Monitor
 from headrace.outcomes import Outcomes
 from headrace.policy import RULES, Policy, fold_of
-from headrace.session import Session
+from headrace.session import Session, checked_caps
 
 __all__ = ["Router"]
 
@@ -193,9 +193,13 @@ class Router:
         if not isinstance(outcomes, Outcomes):
             raise TypeError(f"outcomes: expected an Outcomes table, got {type(outcomes).__name__}")
         _check_wanted(budget, quality_target, confidence)
+        if budget is not None:
+            checked_budget(budget, outcomes.costs)
         fitting, n_dropped = self._complete("outcomes", outcomes, FEWEST_QUERIES)
         apart: Outcomes | None = None
         if calibration is not None:
+            if not isinstance(calibration, Outcomes):
+                raise TypeError(f"calibration: expected an Outcomes table, got {type(calibration).__name__}")
             apart, n_more = self._complete("calibration", calibration, 1)
             n_dropped += n_more
             if (apart.models, tuple(apart.costs)) != (fitting.models, tuple(fitting.costs)):
@@ -266,10 +270,7 @@ class Router:
         query_id = _content_id(columns) if id is None else str(id)
         quality, costs = self.estimators_[fold_of(self.seed, query_id, len(self.estimators_))]
         if max_seconds is not None:
-            caps = dict(max_cost) if isinstance(max_cost, Mapping) else {}
-            if max_cost is not None and not caps:
-                caps[self.policy_.costs[0]] = max_cost  # type: ignore[assignment]  # it is a number
-            max_cost = caps | {"seconds": max_seconds}
+            max_cost = checked_caps(max_cost, self.policy_.costs) | {"seconds": max_seconds}
         return Session(
             self.policy_,
             quality,
@@ -347,6 +348,8 @@ class Router:
         new = new_outcomes.select(self.models_)
         if tuple(new.costs) != self._calibrator.costs:
             raise ValueError(f"new_outcomes: expected the costs {self._calibrator.costs}, got {tuple(new.costs)}")
+        if all(np.isnan(cost).all() for cost in new.costs.values()):
+            raise ValueError("new_outcomes: expected costs of runs, got none")
         if new.missing and self._confidence is not None:
             wanted = "every model's quality and cost on each query, for a router with a confidence"
             raise ValueError(f"new_outcomes: expected {wanted}; got {new.missing} missing cells")
@@ -369,7 +372,8 @@ class Router:
         """Give the complete rows of the router's models, and how many were dropped."""
         if self.models is not None:
             outcomes = outcomes.select(self.models)
-        unlabelled = np.isnan(outcomes.mean_quality) | np.isnan(outcomes.mean_cost)
+        columns = (outcomes.quality, *outcomes.costs.values())
+        unlabelled = np.any([np.isnan(values).all(axis=0) for values in columns], axis=0)
         if unlabelled.any():
             named = listed(name for name, lacks in zip(outcomes.models, unlabelled, strict=True) if lacks)
             raise ValueError(f"{argument}: no quality or no cost at all for {named}; leave it out with models=...")
@@ -386,8 +390,8 @@ class Router:
         chosen = calibrate(
             self.rule,
             table,
-            settings=rule_settings(self.rule, fitting, max_depth=self.max_depth, order=self.order),
-            uncertainty_scale=self.uncertainty_scale,
+            settings=rule_settings(self.rule, fitting, max_depth=int(self.max_depth), order=self.order),
+            uncertainty_scale=None if self.uncertainty_scale is None else float(self.uncertainty_scale),
             step_weights=() if self.step_weights is None else self.step_weights,
             answer=self.answer,
             progress=progress,
@@ -428,7 +432,11 @@ class Router:
         rates = (1.0,) if limits is None else self._calibrator.balanced(limits)
         if rates != self._walked.rates:
             self._use(self._calibrator.walked(rates))
-        point = self.path_.at(budget=limits, quality=quality)
+        if limits is not None:
+            point = self._calibrator.within(self._walked, limits)
+        else:
+            assert quality is not None  # one of the two is given
+            point = self.path_.reaching(float(quality), "quality_target")
         self.guarantee_ = None
         if confidence is not None:
             point, self.guarantee_ = self._calibrator.guaranteed(self._walked, limits, quality, confidence, point)
@@ -466,8 +474,18 @@ class Router:
                 raise ValueError(f"{name}: expected an int >= {least}, got {value!r}")
         if self.order is not None and self.rule not in ("cascade", "threshold-cascade"):
             raise ValueError(f"order: expected None for {self.rule}, which has no order of its own, got {self.order!r}")
-        if isinstance(self.step_weights, str) and self.step_weights != "search":
-            raise ValueError(f'step_weights: expected numbers or "search", got {self.step_weights!r}')
+        _check_step_weights(self.step_weights)
+
+
+def _check_step_weights(weights: Any) -> None:
+    if weights is None or (isinstance(weights, str) and weights == "search"):
+        return
+    wanted = 'finite numbers > 0, or "search"'
+    if isinstance(weights, str) or not hasattr(weights, "__iter__"):
+        raise ValueError(f"step_weights: expected {wanted}, got {weights!r}")
+    for weight in weights:
+        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0.0 < float(weight) < np.inf:
+            raise ValueError(f"step_weights: expected {wanted}, got {weight!r}")
 
 
 def _check_wanted(budget: Any, quality_target: Any, confidence: Any) -> None:

@@ -810,7 +810,7 @@ def test_a_budget_below_the_cheapest_policy_is_refused_wherever_it_is_given(tabl
             ask()
     best = float(router.path_.quality.max())
     for ask in (lambda: router.with_quality_target(0.99), lambda: hr.Router().fit(table, quality_target=0.99)):
-        with pytest.raises(ValueError, match=r"quality: expected at most 0\.\d+, the best that this rule reaches"):
+        with pytest.raises(ValueError, match=r"quality_target: expected at most 0\.\d+, the best that"):
             ask()
     assert best < 0.99
 

@@ -85,7 +85,14 @@ class BeliefTable:
 
     @classmethod
     def cross_fit(
-        cls, outcomes: Outcomes, quality: QualityEstimator, cost: CostEstimator, *, n_folds: int, seed: int
+        cls,
+        outcomes: Outcomes,
+        quality: QualityEstimator,
+        cost: CostEstimator,
+        *,
+        n_folds: int,
+        seed: int,
+        partial: Outcomes | None = None,
     ) -> Self:
         """Make the table of estimators that are fitted, for each fold of the rows, on the other folds.
 
@@ -99,6 +106,8 @@ class BeliefTable:
             Number of folds; fewer where there are not so many queries, or groups.
         seed : int
             Seed of the folds.
+        partial : Outcomes, optional
+            More labelled queries, with missing cells, for estimators that accept them.
         """
         n_units = outcomes.n_queries if outcomes.groups is None else len(np.unique(outcomes.groups))
         n_folds = min(n_folds, n_units)
@@ -106,7 +115,7 @@ class BeliefTable:
         parts = []
         for fold in range(n_folds):
             others = outcomes.take(fold_of_row != fold)
-            fitted = fit_estimators(others, quality, cost)
+            fitted = fit_estimators(others, quality, cost, partial)
             parts.append((np.flatnonzero(fold_of_row == fold), *fitted))
         return cls(outcomes, parts)
 
@@ -217,11 +226,21 @@ def _bytes(entry: tuple[Belief, FloatArray]) -> int:
     return sum(array.nbytes for array in (*entry[0], entry[1]) if array is not None)
 
 
-def fit_estimators(outcomes: Outcomes, quality: QualityEstimator, cost: CostEstimator) -> Estimators:
-    """Fit copies of two estimators on a complete table, that of costs for each of its costs."""
+def fit_estimators(
+    outcomes: Outcomes, quality: QualityEstimator, cost: CostEstimator, partial: Outcomes | None = None
+) -> Estimators:
+    """Fit copies of two estimators on a complete table, that of costs for each of its costs.
+
+    A quality estimator whose `accepts_missing` is True also gets the queries of `partial`, with NaN where a quality is
+    missing, and the responses of the models that have one.
+    """
     everything = outcomes.responses_for(np.ones(outcomes.n_models, dtype=np.bool_))
+    labelled = outcomes
+    if partial is not None and getattr(quality, "accepts_missing", False):
+        labelled = outcomes.joined(partial)
+    seen = labelled.responses_for(~np.isnan(labelled.quality))
     return (
-        copy.deepcopy(quality).fit(outcomes.queries, everything, outcomes.quality),
+        copy.deepcopy(quality).fit(labelled.queries, seen, labelled.quality),
         tuple(copy.deepcopy(cost).fit(outcomes.queries, everything, values) for values in outcomes.costs.values()),
     )
 

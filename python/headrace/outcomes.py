@@ -201,6 +201,11 @@ class Outcomes:
         return int(self._missing_cells().sum())
 
     @property
+    def incomplete(self) -> BoolArray:
+        """Whether a quality or a cost is missing, for each query: shape (n_queries,)."""
+        return np.asarray(self._missing_cells().any(axis=1))
+
+    @property
     def mean_quality(self) -> FloatArray:
         """Mean quality per model where it isn't missing, shape (n_models,); NaN for a model without any."""
         return _column_means(self.quality)
@@ -288,13 +293,49 @@ class Outcomes:
         1
         """
         missing = self._missing_cells()
-        whole = ~missing.any(axis=1)
+        whole = ~self.incomplete
         if not whole.any():
             counts = missing.sum(axis=0)
             emptiest = np.argsort(-counts, kind="stable")[:3]
             named = ", ".join(f"{self.models[j]!r} ({counts[j]} of {self.n_queries})" for j in emptiest)
             raise ValueError(f"no query has every model's quality and cost; missing most: {named}")
         return self.take(whole)
+
+    def joined(self, other: Outcomes) -> Outcomes:
+        """Put the rows of another table with the same models, costs and columns below these.
+
+        Raises
+        ------
+        ValueError
+            If the other table has other models, costs or columns.
+
+        Examples
+        --------
+        >>> table = Outcomes(models=["a"], quality=[[0], [1]], cost=[1])
+        >>> len(table.joined(table.take([1])))
+        3
+        """
+        for what in ("models", "costs", "queries", "responses"):
+            mine, its = tuple(getattr(self, what)), tuple(getattr(other, what))
+            if mine != its:
+                raise ValueError(f"other: expected {what} {listed(mine)}; got {listed(its)}")
+        if (self.groups is None) != (other.groups is None):
+            raise ValueError("other: expected groups in both tables or in neither")
+
+        def below(mine: Mapping[str, Column], its: Mapping[str, Column]) -> dict[str, Column]:
+            return {name: np.concatenate([values, its[name]]) for name, values in mine.items()}
+
+        ids, n_renamed = _distinct((*self.ids, *other.ids))
+        return self._changed(
+            quality=np.concatenate([self.quality, other.quality]),
+            cost=np.concatenate([self.cost, other.cost]),
+            further_costs=below(self.further_costs, other.further_costs),
+            ids=ids,
+            queries=below(self.queries, other.queries),
+            responses=below(self.responses, other.responses),
+            groups=None if self.groups is None else np.concatenate([self.groups, other.groups]),
+            n_duplicate_ids=n_renamed,
+        )
 
     def split(self, fraction: float, *, rng: int | np.random.Generator | None = None) -> tuple[Outcomes, Outcomes]:
         """Split at random into two parts that share no row and no group; both keep the order of rows.

@@ -17,7 +17,7 @@ from headrace.budget_path import BudgetPath, PathPoint, checked_budget, checked_
 from headrace.calibration import calibrate, rule_settings
 from headrace.calibrator import Calibrator
 from headrace.controller import BudgetController
-from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator
+from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator, load
 from headrace.exchange_rates import Walked
 from headrace.guarantee import Guarantee
 from headrace.monitor import Monitor
@@ -41,10 +41,10 @@ class Router:
     ----------
     models : sequence of str, optional
         Models to choose among, by name; all of the table by default.
-    quality : QualityEstimator, optional
-        Unfitted; `LinearQuality` by default.
-    cost : CostEstimator, optional
-        Unfitted; `LinearCost` by default.
+    quality : QualityEstimator or str, optional
+        Unfitted, or the name of one (`headrace.estimators.estimator_names`); `LinearQuality` by default.
+    cost : CostEstimator or str, optional
+        The same for costs; `LinearCost` by default.
     rule : {"cascade-routing", "cascade", "index", "routing", "threshold-cascade"}
         The rule; see `headrace.rules`.
     max_depth : int, default 5
@@ -121,8 +121,8 @@ class Router:
         self,
         models: Sequence[str] | None = None,
         *,
-        quality: QualityEstimator | None = None,
-        cost: CostEstimator | None = None,
+        quality: QualityEstimator | str | None = None,
+        cost: CostEstimator | str | None = None,
         rule: str = "cascade-routing",
         max_depth: int = 5,
         order: Sequence[str] | None = None,
@@ -161,7 +161,8 @@ class Router:
         Parameters
         ----------
         outcomes : Outcomes
-            Labelled queries. Rows with a missing quality or cost are left out; `n_dropped_` counts them.
+            Labelled queries. Rows with a missing quality or cost are left out of the calibration, and of the fit of
+            estimators that don't accept them; `n_dropped_` counts them.
         calibration : Outcomes, optional
             Labelled queries to calibrate on; `outcomes` then fits the estimators only. By default both are done with
             `outcomes`, by cross-fitting.
@@ -196,6 +197,7 @@ class Router:
         if budget is not None:
             checked_budget(budget, outcomes.costs)
         fitting, n_dropped = self._complete("outcomes", outcomes, FEWEST_QUERIES)
+        partial = self._partial(outcomes)
         apart: Outcomes | None = None
         if calibration is not None:
             if not isinstance(calibration, Outcomes):
@@ -209,7 +211,7 @@ class Router:
                 wanted = f"at least {2 * FEWEST_QUERIES} complete queries for a confidence"
                 raise ValueError(f"outcomes: expected {wanted}, got {fitting.n_queries}")
             fitting, apart = fitting.split(FITTING_SHARE, rng=int(self.seed))
-        self._calibrate(fitting, apart, progress)
+        self._calibrate(fitting, partial, apart, progress)
         self.n_dropped_ = n_dropped
         self.__dict__.pop("policy_", None)
         if budget is not None or quality_target is not None:
@@ -238,6 +240,7 @@ class Router:
         allowed: Sequence[str] | None = None,
         max_cost: float | Mapping[str, float] | None = None,
         max_seconds: float | None = None,
+        session: Mapping[str, float] | None = None,
     ) -> Session:
         """Start the walk over one query.
 
@@ -255,6 +258,9 @@ class Router:
             that is named.
         max_seconds : float, optional
             The same as ``max_cost={"seconds": ...}``, for a table with a cost of that name.
+        session : mapping of str to float, optional
+            What running a model costs more in the state that a conversation is in, such as a prompt cache that only the
+            model used so far holds; models that aren't named cost nothing more.
 
         Returns
         -------
@@ -281,6 +287,7 @@ class Router:
             answer=self.answer,
             allowed=allowed,
             max_cost=max_cost,
+            switching_cost=session,
         )
 
     def monitor(self, *, confidence: float = 0.95) -> Monitor:
@@ -382,11 +389,25 @@ class Router:
             raise ValueError(f"{argument}: expected at least {fewest} complete queries, got {complete.n_queries}")
         return complete, outcomes.n_queries - complete.n_queries
 
-    def _calibrate(self, fitting: Outcomes, apart: Outcomes | None, progress: Callable[[float], None] | None) -> None:
+    def _partial(self, outcomes: Outcomes) -> Outcomes | None:
+        """Give the rows with missing cells; they help to fit estimators that accept them."""
+        if self.models is not None:
+            outcomes = outcomes.select(self.models)
+        rows = outcomes.incomplete
+        return outcomes.take(rows) if rows.any() else None
+
+    def _calibrate(
+        self,
+        fitting: Outcomes,
+        partial: Outcomes | None,
+        apart: Outcomes | None,
+        progress: Callable[[float], None] | None,
+    ) -> None:
         """Fit the estimators, choose the rule's settings, and walk the calibration queries."""
-        quality, cost = self.quality or LinearQuality(), self.cost or LinearCost()
+        quality = load(self.quality) if isinstance(self.quality, str) else self.quality or LinearQuality()
+        cost = load(self.cost, "cost") if isinstance(self.cost, str) else self.cost or LinearCost()
         n_folds = min(self.n_folds, fitting.n_queries // 2)
-        table = BeliefTable.cross_fit(fitting, quality, cost, n_folds=n_folds, seed=self.seed)
+        table = BeliefTable.cross_fit(fitting, quality, cost, n_folds=n_folds, seed=int(self.seed), partial=partial)
         chosen = calibrate(
             self.rule,
             table,
@@ -400,7 +421,7 @@ class Router:
         self.estimators_ = table.estimators
         served = table
         if apart is not None:
-            self.estimators_ = (fit_estimators(fitting, quality, cost),)
+            self.estimators_ = (fit_estimators(fitting, quality, cost, partial),)
             served = BeliefTable.served(apart, self.estimators_)
         self.uncertainty_scale_ = chosen.settings.get("uncertainty_scale")
         self.step_weights_ = chosen.step_weights
@@ -465,6 +486,8 @@ class Router:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}; got {getattr(self, name)!r}")
         for name in ("quality", "cost"):
             estimator = getattr(self, name)
+            if isinstance(estimator, str):
+                continue
             # A class has its methods, too, but is not yet an estimator.
             if estimator is not None and (isinstance(estimator, type) or not isinstance(estimator, QualityEstimator)):
                 raise TypeError(f"{name}: expected an estimator with fit and predict, got {estimator!r}")

@@ -49,6 +49,7 @@ class Session:
         answer: str = "best",
         allowed: Sequence[str] | None = None,
         max_cost: float | Mapping[str, float] | None = None,
+        switching_cost: Mapping[str, float] | None = None,
     ) -> None:
         self.id = id
         self.costs = dict.fromkeys(policy.costs, 0.0)
@@ -68,6 +69,11 @@ class Session:
         names = self._models if allowed is None else allowed
         self._allowed = [self._index("allowed", name) for name in names]
         self._caps = checked_caps(max_cost, policy.costs)
+        self._switching = np.zeros(len(self._models))
+        for name, added in (switching_cost or {}).items():
+            if not isinstance(added, Real) or not 0.0 <= float(added) < np.inf:
+                raise ValueError(f"session: expected finite numbers >= 0, got {added!r} for {name!r}")
+            self._switching[self._index("session", name)] = added
         self._believed: tuple[Belief, FloatArray] | None = None
 
     @property
@@ -221,6 +227,7 @@ class Session:
         if self._believed is None:
             responses = Responses(self._run[None, :], self._columns)
             costs = np.stack([estimator.predict(self._queries, responses) for estimator in self._cost_estimators])
+            costs[0] += self._switching
             self._believed = self._quality_estimator.predict(self._queries, responses), costs
         return self._believed
 

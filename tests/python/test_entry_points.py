@@ -71,7 +71,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_built_in_estimators_have_names() -> None:
-    assert set(estimator_names()) >= {"boosting", "clusters", "constant", "linear", "neighbors"}
+    assert set(estimator_names()) >= {"boosting", "clusters", "constant", "joint", "linear", "neighbors"}
     assert set(estimator_names("cost")) >= {"constant", "linear", "prices", "switching"}
     estimator = load("neighbors", n_neighbors=7)
     assert isinstance(estimator, KNeighborsQuality)

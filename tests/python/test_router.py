@@ -860,13 +860,70 @@ def test_settings_that_make_no_sense_are_refused(
     "settings",
     [
         {"quality": 3},
-        {"cost": "linear"},
+        {"cost": LinearCost},
         {"quality": LinearQuality},
     ],
 )
 def test_what_is_no_estimator_is_refused(settings: dict[str, Any], table: hr.Outcomes) -> None:
     with pytest.raises(TypeError, match=next(iter(settings))):
         hr.Router(**settings).fit(table)
+
+
+def test_estimators_have_names(table: hr.Outcomes) -> None:
+    by_name = hr.Router(quality="constant", cost="constant").fit(table, budget=4.0)
+    by_object = hr.Router(quality=ConstantQuality(), cost=ConstantCost()).fit(table, budget=4.0)
+    assert by_name.policy_ == by_object.policy_
+    with pytest.raises(ValueError, match="unknown cost estimator 'guess'; known: "):
+        hr.Router(cost="guess").fit(table)
+
+
+class Counting(ConstantQuality):
+    """Keeps the labels of its fit."""
+
+    accepts_missing = True
+
+    def fit(self, queries: Any, responses: hr.Responses, targets: Any) -> Self:
+        self.run, self.targets = responses.run, targets
+        self.mean_ = np.nanmean(targets, axis=0)
+        return self
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_estimators_that_accept_missing_labels_get_partial_rows(
+    accepts: bool, table: hr.Outcomes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Counting, "accepts_missing", accepts)
+    quality = table.quality.copy()
+    quality[100:, 1] = math.nan
+    partial = dataclasses.replace(table, quality=quality)
+    router = hr.Router(quality=Counting()).fit(partial)
+    assert (router.n_dropped_, router.path_.n_queries) == (200, 100)
+    for estimator, _ in router.estimators_:
+        assert isinstance(estimator, Counting)
+        assert len(estimator.targets) == 80 + 200 * accepts
+        assert np.array_equal(estimator.run, ~np.isnan(estimator.targets))
+        assert np.isnan(estimator.targets).sum() == 200 * accepts
+
+
+def test_switching_costs_of_a_conversation_count(table: hr.Outcomes) -> None:
+    router = hr.Router(rule="routing", cost=ConstantCost()).fit(table, budget=4.0)
+    query = query_of(table, 0)
+    free = router.start(query, id="a")
+    first = free.next()
+    held = router.start(query, id="a", session={name: 1e3 for name in table.models if name != "small"})
+    assert held.next() == "small"
+    costs = [model["cost"] for model in free.explain()["models"]]
+    assert [model["cost"] - cost for model, cost in zip(held.explain()["models"], costs, strict=True)] == [
+        0.0,
+        1e3,
+        1e3,
+    ]
+    assert first is not None
+    for wrong in (-1.0, math.inf, "much"):
+        with pytest.raises(ValueError, match="session: expected finite numbers >= 0, got"):
+            router.start(query, session={"small": wrong})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="session: unknown model 'huge'"):
+        router.start(query, session={"huge": 1.0})
 
 
 def test_a_budget_and_a_target_are_too_much(table: hr.Outcomes) -> None:

@@ -136,7 +136,8 @@ def test_the_last_weight_holds_for_all_further_steps() -> None:
 
 
 def searched(table: hr.Outcomes, believe: BeliefTable) -> tuple[float, ...]:
-    return search_step_weights("cascade-routing", believe, {"max_depth": 3, "uncertainty_scale": 1.0})
+    search = search_step_weights("cascade-routing", believe, {"max_depth": 3, "uncertainty_scale": 1.0})
+    return search.found if search.kept else ()
 
 
 def areas_of(table: hr.Outcomes, believe: BeliefTable, weights: tuple[float, ...]) -> list[float]:
@@ -196,7 +197,7 @@ def test_weights_are_kept_only_where_both_held_out_halves_gain() -> None:
 
 @pytest.mark.parametrize(("rule", "settings"), [("routing", {}), ("index", {}), ("cascade-routing", {"max_depth": 1})])
 def test_rules_of_one_step_and_the_index_rule_have_none(rule: str, settings: dict[str, Any]) -> None:
-    assert search_step_weights(rule, believed(some_table()), settings) == ()
+    assert search_step_weights(rule, believed(some_table()), settings) == ((), False)
 
 
 def test_a_router_searches_if_it_is_asked_to() -> None:

@@ -92,6 +92,9 @@ class KNeighborsQuality:
 
     n_neighbors_: int
 
+    #: Labels, and responses of models that never ran, may be missing in a fit.
+    accepts_missing = True
+
     def __init__(self, *, n_neighbors: int | None = None, n_grams: bool = True) -> None:
         self.n_neighbors = n_neighbors
         self.n_grams = n_grams
@@ -198,6 +201,9 @@ class ClusterQuality:
 
     means_: FloatArray
 
+    #: Labels, and responses of models that never ran, may be missing in a fit.
+    accepts_missing = True
+
     def __init__(self, *, n_clusters: int = 20, n_grams: bool = True) -> None:
         self.n_clusters = n_clusters
         self.n_grams = n_grams
@@ -258,6 +264,9 @@ class BoostingQuality:
     >>> trees.predict(table.queries, table.responses_for([False] * 5)).quality.shape
     (400, 5)
     """
+
+    #: Labels, and responses of models that never ran, may be missing in a fit.
+    accepts_missing = True
 
     def __init__(self, *, n_trees: int = 60, n_grams: bool = True) -> None:
         self.n_trees = n_trees

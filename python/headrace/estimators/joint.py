@@ -80,6 +80,9 @@ class JointQuality:
     update_scale_: float
     moments_: Moments
 
+    #: Labels, and responses of models that never ran, may be missing in a fit.
+    accepts_missing = True
+
     def __init__(self, *, joint: bool = False, strengths: Strengths | None = None) -> None:
         self.joint = joint
         self.strengths = strengths

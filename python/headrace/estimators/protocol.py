@@ -15,7 +15,10 @@ Queries: TypeAlias = Mapping[str, Column]
 
 @runtime_checkable
 class QualityEstimator(Protocol):
-    """Estimates the quality of every model's answer."""
+    """Estimates the quality of every model's answer.
+
+    An attribute ``accepts_missing = True`` says that labels may be missing (NaN) in a fit, and responses not run.
+    """
 
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
         """Learn from labelled queries.

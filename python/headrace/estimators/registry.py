@@ -18,6 +18,7 @@ from typing import Any
 from headrace.arrays import listed
 from headrace.estimators.constant import ConstantCost, ConstantQuality
 from headrace.estimators.ex_ante import BoostingQuality, ClusterQuality, KNeighborsQuality
+from headrace.estimators.joint import JointQuality
 from headrace.estimators.linear import LinearCost, LinearQuality
 from headrace.estimators.prices import PriceTable
 from headrace.estimators.switching import SwitchingCost
@@ -30,6 +31,7 @@ BUILT_IN: dict[str, dict[str, Callable[..., Any]]] = {
         "clusters": ClusterQuality,
         "constant": ConstantQuality,
         "linear": LinearQuality,
+        "joint": JointQuality,
         "neighbors": KNeighborsQuality,
     },
     "cost": {

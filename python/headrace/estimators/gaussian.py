@@ -27,8 +27,7 @@ __all__ = ["Moments", "Strengths", "fit_moments"]
 #: A variable whose standard deviation is below this fraction of its size is constant.
 CONSTANT = 1e-9
 
-#: EM ends when no entry of the covariance of standardised variables moves by more, or after so many iterations. Estimates
-#: of quality are then some 0.001 from where they would end.
+#: EM ends when no entry of the covariance of standardised variables moves by more, or after so many iterations.
 TOLERANCE = 5e-3
 MOST_ITERATIONS = 30
 
@@ -49,8 +48,8 @@ class Strengths(NamedTuple):
     ridge: float
 
 
-#: The prior under which missing cells are estimated: weak, as the result is shrunk further. On real logs, with 50% and 80%
-#: of the cells missing, a pooling of 0.1 did best among 0.1, 0.3, 1 and 3, and better than the one chosen afterwards.
+#: The prior under which missing cells are estimated: weak, as the result is shrunk further. On real logs, with 50% and
+#: 80% of the cells missing, a pooling of 0.1 did best among 0.1, 0.3, 1 and 3, and than that chosen afterwards.
 PRIOR = Strengths(0.1, 0.3, 0.03)
 
 

@@ -8,7 +8,7 @@ number of runs, and the sums of squares of the W still to come are the variances
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from headrace.arrays import BoolArray, FloatArray, IndexArray
 from headrace.estimators.exchangeable import Variables
 from headrace.estimators.gaussian import Moments, Strengths, fit_moments
 
-__all__ = ["Selection", "select_strengths", "whitened_weights"]
+__all__ = ["CrossValidation", "cross_validate", "whitened_weights"]
 
 #: Strengths tried, and where the search begins.
 POOLINGS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -35,12 +35,13 @@ N_ORDERS = 2
 MOST_PATTERNS = 60
 
 
-class Selection(NamedTuple):
-    """The strengths of the smallest error on held-out rows.
+class CrossValidation(NamedTuple):
+    """What held-out rows tell.
 
     Attributes
     ----------
     strengths : Strengths
+        Those of the smallest error.
     update_scale : float
         Ratio of the updates' mean square on held-out rows to what was expected; at most 1.
     """
@@ -86,14 +87,18 @@ def whitened_weights(sigma: FloatArray, order: IndexArray, targets: IndexArray) 
     return factor, weights
 
 
-def select_strengths(values: FloatArray, variables: Variables, *, seed: int = 0) -> Selection:
-    """Choose strengths by cross-validation, one after the other.
+def cross_validate(
+    values: FloatArray, variables: Variables, *, strengths: Strengths | None = None, seed: int = 0
+) -> CrossValidation:
+    """Choose strengths by the error on held-out rows, one after the other.
 
     Parameters
     ----------
     values : ndarray of shape (n, n_variables)
         NaN where missing; at least two rows.
     variables : Variables
+    strengths : Strengths, optional
+        Fixes the strengths; then only the updates are looked at.
     seed : int
         Of the folds, and of the orders of the models.
     """
@@ -114,15 +119,15 @@ def select_strengths(values: FloatArray, variables: Variables, *, seed: int = 0)
             for estimate, _ in _steps(walk, variables, strengths, bounds)
         )
 
-    chosen = START
-    chosen = _least(error, (chosen._replace(query_ridge=value) for value in QUERY_RIDGES))
-    chosen = _least(error, (chosen._replace(pooling=p, ridge=value) for p, value in product(POOLINGS, RIDGES)))
-    chosen = _least(error, (chosen._replace(query_ridge=value) for value in QUERY_RIDGES))
-    return Selection(chosen, _update_scale(walks, variables, chosen, bounds))
+    chosen = _search(error) if strengths is None else strengths
+    return CrossValidation(chosen, _update_scale(walks, variables, chosen, bounds))
 
 
-def _least(error: Callable[[Strengths], float], candidates: Iterable[Strengths]) -> Strengths:
-    return min(candidates, key=error)
+def _search(error: Callable[[Strengths], float]) -> Strengths:
+    """Go through the penalty of the queries' features, the other strengths, and that penalty again."""
+    chosen = min((START._replace(query_ridge=value) for value in QUERY_RIDGES), key=error)
+    chosen = min((chosen._replace(pooling=p, ridge=value) for p, value in product(POOLINGS, RIDGES)), key=error)
+    return min((chosen._replace(query_ridge=value) for value in QUERY_RIDGES), key=error)
 
 
 def _walks(rows: FloatArray, moments: Moments, variables: Variables, rng: np.random.Generator) -> list[_Walk]:

@@ -18,13 +18,14 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 
-from headrace.arrays import BoolArray, FloatArray
+from headrace.arrays import BoolArray, FloatArray, checked_bools
 from headrace.belief import Belief
 from headrace.estimators.exchangeable import Variables
 from headrace.estimators.features import QueryFeatures, ResponseFeatures
 from headrace.estimators.gaussian import Moments, Strengths, fit_moments
-from headrace.estimators.held_out import select_strengths, whitened_weights
+from headrace.estimators.held_out import cross_validate, whitened_weights
 from headrace.estimators.protocol import Queries
 from headrace.responses import Responses
 
@@ -101,16 +102,16 @@ class JointQuality:
         Raises
         ------
         ValueError
-            Fewer than two queries, a model without a label, infinite targets, or targets of another shape.
+            Fewer than two queries, a model without a label, infinite targets, or targets of another shape; strengths
+            that are not positive.
         """
         targets = _checked_targets(targets, responses)
         self._query_features = QueryFeatures().fit(queries)
         self._response_features = ResponseFeatures().fit(responses)
         self._variables, values = self._encode(queries, responses, targets)
         self._range = float(np.nanmin(targets)), float(np.nanmax(targets))
-        selection = select_strengths(values, self._variables)
-        self.update_scale_ = selection.update_scale
-        self.strengths_ = selection.strengths if self.strengths is None else self.strengths
+        strengths = None if self.strengths is None else _checked_strengths(self.strengths)
+        self.strengths_, self.update_scale_ = cross_validate(values, self._variables, strengths=strengths)
         self.moments_ = fit_moments(values, self._variables)
         self._sigma = self.moments_.shrunk(self._variables, self.strengths_)
         self._gains: dict[bytes, _Gain] = {}
@@ -132,11 +133,32 @@ class JointQuality:
         if missing.any():
             features = np.where(missing, gain.average, features)
         quality = np.clip(features @ gain.weights + gain.intercept, *self._range)
-        return Belief(quality, covariance=gain.update) if self.joint else Belief(quality, variance=np.diag(gain.update))
+        return (
+            Belief(quality, covariance=gain.update) if self.joint else Belief(quality, variance=gain.update.diagonal())
+        )
 
-    def update_covariance(self, run: BoolArray) -> FloatArray:
-        """Covariance of the update still to come after a run set: shape (n_models, n_models)."""
-        return self._gain(np.asarray(run, dtype=np.bool_)).update
+    def update_covariance(self, run: npt.ArrayLike) -> FloatArray:
+        """Give the covariance of the update still to come once the models of a mask have run.
+
+        Parameters
+        ----------
+        run : bool array-like of shape (n_models,)
+
+        Returns
+        -------
+        ndarray of shape (n_models, n_models)
+            Zero after all models. See `one_factor` for its approximation by one factor.
+
+        Raises
+        ------
+        ValueError
+            A mask of another shape.
+        """
+        mask = checked_bools("run", run)
+        if mask.shape != (len(self._sigma) - self._variables.n_features,):
+            n_models = len(self._sigma) - self._variables.n_features
+            raise ValueError(f"run: expected shape ({n_models},), got {mask.shape}")
+        return self._gain(mask).update.copy()
 
     def _encode(self, queries: Queries, responses: Responses, targets: FloatArray) -> tuple[Variables, FloatArray]:
         """Lay out all variables, with NaN for those of models that have not run, and for missing labels."""
@@ -229,6 +251,12 @@ def _checked_targets(targets: FloatArray, responses: Responses) -> FloatArray:
     if len(unlabelled):
         raise ValueError(f"targets: expected a label of every model; models {unlabelled.tolist()} have none")
     return values
+
+
+def _checked_strengths(strengths: Strengths) -> Strengths:
+    if not (0.0 <= strengths.pooling < np.inf and all(0.0 < ridge < np.inf for ridge in strengths[1:])):
+        raise ValueError(f"strengths: expected a pooling >= 0 and ridges > 0, got {strengths}")
+    return strengths
 
 
 def _common_run(responses: Responses) -> BoolArray:

@@ -17,7 +17,8 @@ pytest.importorskip("matplotlib")
 
 from typer.testing import CliRunner
 
-from headrace.commands import app, efficient_models
+from headrace.commands import app
+from headrace.commands.demo import efficient_models
 
 RUNNER = CliRunner()
 

@@ -1,4 +1,4 @@
-"""Why a policy decides as it does on some beliefs: the candidates, what was beaten and by how much, what would flip it."""
+"""Why a policy decides as it does on some beliefs: the candidates, what was beaten, and what would flip it."""
 
 from __future__ import annotations
 
@@ -93,9 +93,8 @@ class Explanation:
 
     def __str__(self) -> str:
         named = "threshold" if self.rule == "threshold-cascade" else "cost weight"
-        lines = [
-            f"{_action(self.next)}: {self.rule}, {named} {self.parameter:.4g}, which decides {self.share:.0%} of queries"
-        ]
+        decides = f"which decides {self.share:.0%} of queries"
+        lines = [f"{_action(self.next)}: {self.rule}, {named} {self.parameter:.4g}, {decides}"]
         if self.value is not None and self.tradeoff is not None:
             plan = ", ".join(self.plan) or "nothing"
             lines.append(f"Plan: {plan}; expected quality {self.value:.4f}, tradeoff {self.tradeoff:.4f}")

@@ -731,7 +731,7 @@ BARE: dict[Any, Any] = {"a|quality": [1, 0], "a|cost": [1, 2]}
             {"a|cost": [1]},
             {"layout": "wide"},
             ValueError,
-            "no models found, expected '<model>.quality'.* found: 'a.cost'",
+            "no models found, expected .* found: 'a.cost'",
         ),
         ({"x": [1]}, {"layout": "routerbench"}, ValueError, "no models found"),
         (
@@ -1073,7 +1073,7 @@ def test_other_suffixes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.txt"
     path.write_text("x")
     with pytest.raises(
-        ValueError, match=r"expected a file that ends in \.parquet, \.csv, \.json, \.jsonl or \.npz, got '\.txt'"
+        ValueError, match=r"ends in \.parquet, \.csv, \.json, \.jsonl or \.npz, got '\.txt'"
     ):
         Outcomes.from_file(path)
 

@@ -50,13 +50,13 @@ Cost = Annotated[
     typer.Option(help="Per-model column that serves as the cost, e.g. response_len; repeat it for several costs."),
 ]
 Layout = Annotated[
-    str | None, typer.Option(help="Layout of the file; found by its columns by default.", metavar="|".join(LAYOUTS))
+    str | None, typer.Option(help=f"Layout of the file: {', '.join(LAYOUTS)}. Found by its columns by default.")
 ]
 Labels = Annotated[
     Path | None, typer.Option(help="File of request_id and quality, for litellm's spend logs, which have no quality.")
 ]
 Verified = Annotated[bool, typer.Option(help="A run shows its own quality: tests passed, schema valid.")]
-RuleName = Annotated[str, typer.Option("--rule", help="The rule.", metavar="|".join(RULES), callback=_known_rule)]
+RuleName = Annotated[str, typer.Option("--rule", help=f"One of {', '.join(RULES)}.", callback=_known_rule)]
 MaxDepth = Annotated[int, typer.Option(help="Most models to run for one query.", min=1)]
 Seed = Annotated[int, typer.Option(help="Seed of folds, splits and mixing.", min=0)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]

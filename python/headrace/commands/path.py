@@ -134,6 +134,6 @@ def picture(budget_path: BudgetPath, outcomes: hr.Outcomes) -> Any:
     axes.plot(outcomes.mean_cost, outcomes.mean_quality, "o", color="black", zorder=5)
     for name, cost, quality in zip(outcomes.models, outcomes.mean_cost, outcomes.mean_quality, strict=True):
         axes.annotate(name, (cost, quality), textcoords="offset points", xytext=(6, -12), fontsize=8)
-    axes.margins(x=0.15)
+    axes.margins(x=0.15, y=0.12)
     axes.set_xlabel(f"mean {budget_path.cost_name} per query")
     return axes

@@ -1072,9 +1072,7 @@ def test_missing_files(tmp_path: Path, name: str) -> None:
 def test_other_suffixes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.txt"
     path.write_text("x")
-    with pytest.raises(
-        ValueError, match=r"ends in \.parquet, \.csv, \.json, \.jsonl or \.npz, got '\.txt'"
-    ):
+    with pytest.raises(ValueError, match=r"ends in \.parquet, \.csv, \.json, \.jsonl or \.npz, got '\.txt'"):
         Outcomes.from_file(path)
 
 

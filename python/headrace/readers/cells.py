@@ -56,7 +56,7 @@ def number_in(cell: str | None) -> float:
 
 def numbers_if_all(cells: Column) -> Column:
     """Give numbers where every cell that is there reads as one, else the cells as they came."""
-    if is_empty(cells):
+    if is_numeric(cells) or is_empty(cells):
         return cells
     try:
         return np.array([number_in(cell) for cell in cells])

@@ -101,12 +101,22 @@ def described(outcomes: Outcomes) -> Description:
         outcomes.n_duplicate_ids,
         models,
         outcomes.cost_name,
-        cost_unit(outcomes.cost_name, outcomes.cost),
+        cost_unit(" or ".join(_cost_names(outcomes)), outcomes.cost),
         tuple(outcomes.further_costs),
         tuple(outcomes.queries),
         tuple(outcomes.responses),
         tuple(_remarks(outcomes, n_complete)),
     )
+
+
+def _cost_names(outcomes: Outcomes) -> list[str]:
+    """Give the names of the cost: its own, and those of response columns with the same numbers."""
+    same = [
+        name
+        for name, cells in outcomes.responses.items()
+        if cells.dtype.kind in "iuf" and np.array_equal(cells, outcomes.cost, equal_nan=True)
+    ]
+    return list(dict.fromkeys([outcomes.cost_name, *same]))
 
 
 def cost_unit(name: str, cost: FloatArray) -> str:

@@ -453,6 +453,14 @@ def test_explain_says_what_was_beaten_and_what_would_flip_it(policy: str) -> Non
     assert chosen == [1, None]
 
 
+def test_names_of_models_are_no_markup(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    hr.Policy(("gpt[high]", "[red]"), "routing", {}, (2.0, 1.0), 0.75).save(path)
+    result = RUNNER.invoke(app, ["explain", str(path), "--quality", "0.6,0.8", "--cost", "0.01,0.05"])
+    assert "gpt[high]" in result.stdout
+    assert "[red]" in result.stdout
+
+
 def test_explain_takes_the_rule_of_the_query(policy: str) -> None:
     rule = hr.Policy.load(policy)
     names = [next(f"q{i}" for i in range(99) if rule.rule_for(f"q{i}") is kind) for kind in rule.rules]

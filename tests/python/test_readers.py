@@ -458,5 +458,11 @@ def test_the_unit_of_a_cost_is_guessed(cost: dict[str, list[float]], unit: str) 
     assert described(cost=cost).cost_unit.startswith(unit)
 
 
+def test_the_unit_is_known_by_a_response_column_with_the_same_numbers() -> None:
+    tokens = np.tile([[12.0, 40.0]], (100, 1))
+    assert described(cost=tokens, responses={"output_tokens": tokens}).cost_unit == "tokens by its name"
+    assert described(cost=tokens, responses={"output_tokens": tokens + 1}).cost_unit.startswith("tokens or another")
+
+
 def test_repeated_ids_are_counted() -> None:
     assert "100 queries complete, 99 repeated ids" in str(described(ids=["q"] * 100))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import headrace as hr
@@ -53,7 +54,9 @@ def explain(
     for row in why.models:
         score = "" if row["score"] is None else f"{row['score']:.4f}"
         state = "next" if row["model"] == why.next else "has run" if row["run"] else "in plan" if row["in_plan"] else ""
-        table.add_row(row["model"], f"{row['quality']:.3f}", f"{row['sd']:.3f}", f"{row['cost']:.4g}", score, state)
+        table.add_row(
+            escape(row["model"]), f"{row['quality']:.3f}", f"{row['sd']:.3f}", f"{row['cost']:.4g}", score, state
+        )
     Console().print(table)
     typer.echo(str(why))
 

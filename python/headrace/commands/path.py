@@ -10,6 +10,7 @@ import numpy as np
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import headrace as hr
@@ -105,7 +106,7 @@ def show(budget_path: BudgetPath) -> None:
     """Print the path at some budgets."""
     table = Table(title=f"Budget path, {budget_path.n_queries} queries", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in (f"mean {budget_path.cost_name}", "quality", "runs per query", *budget_path.further_costs):
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
     for budget in shown_budgets(budget_path):
         point = budget_path.at(budget=budget)
         further = [f"{value:.4g}" for value in point.further_costs.values()]

@@ -1,4 +1,4 @@
-"""The command line: ``headrace demo``."""
+"""The command line: ``headrace demo | convert | fit | path | explain``."""
 
 from __future__ import annotations
 

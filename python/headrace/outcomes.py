@@ -15,6 +15,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -35,7 +36,8 @@ from headrace.arrays import (
     read_only_view,
     row_index,
 )
-from headrace.readers import Table, read_file, read_frame, write_npz
+from headrace.description import Description, described
+from headrace.readers import Table, read_file, read_frame, write_file
 from headrace.responses import Responses
 
 __all__ = ["Outcomes"]
@@ -449,14 +451,29 @@ class Outcomes:
         layout: str | None = None,
         cost: str | Sequence[str] | None = None,
         verified: bool = False,
+        labels: str | os.PathLike[str] | None = None,
     ) -> Outcomes:
-        """Read a table from a .parquet or .csv file in one of the layouts below, or from an .npz of `save`.
+        """Read a table from a .parquet, .csv, .json or .jsonl file in one of the layouts below, or an .npz of `save`.
 
-        - "wide": ``query_id``, ``text``, ``task``, and per model ``<model>|quality``, ``<model>|cost`` and
+        One row per query:
+
+        - "wide": ``query_id``, ``text``, ``task``, ``group``, and per model ``<model>|quality``, ``<model>|cost`` and
           ``<model>|<anything>``, a response column. A column without ``|`` is a query column.
         - "routerbench": ``sample_id``, ``prompt`` (read as "text"), ``eval_name`` (read as "task"), and per
           model ``<model>``, its quality, ``<model>|total_cost`` and ``<model>|model_response`` (the response
           column "answer").
+
+        One row per query and model; other columns than these, the ones under `cost`, answers and tokens are left out:
+
+        - "long": ``query_id`` or ``text`` (or both), ``model``, ``quality``, ``cost``, ``task``.
+        - "llmrouter": ``query``, ``model_name``, ``performance``, ``token_num`` (the cost), ``task_name``.
+        - "nvidia": ``question``, ``model``, ``isCorrect``, ``output_tokens`` (the cost).
+        - "routerarena": ``global index``, ``prompt``, ``prediction``, ``accuracy``, ``cost``.
+        - "litellm": spend logs, ``request_id``, ``model_group`` or ``model``, ``spend`` (the cost) and ``messages``.
+          They need a column ``quality``, or `labels`, and a column ``query_id`` where messages aren't stored.
+
+        A query without an id gets a hash of its task and text. Where a model has run on a query several times, the
+        repeats are further rows, and all rows of the query are one group: nothing is averaged.
 
         The realised cost is known after a run, so it is a response column too, "cost". CSV has no types:
         there a column is numbers if all its cells read as such (a response column: the cells of all models).
@@ -472,6 +489,8 @@ class Outcomes:
         verified : bool, default False
             The quality of a model that has run can be observed (tests passed, schema valid): it is a response
             column too, "quality".
+        labels : str or path-like, optional
+            Second file for litellm's spend logs: columns ``request_id`` and ``quality``.
 
         Raises
         ------
@@ -489,7 +508,7 @@ class Outcomes:
         >>> Outcomes.from_file(path).ids
         ('q',)
         """
-        return cls(**read_file(path, layout=layout, cost=cost, verified=verified))
+        return cls(**read_file(path, layout=layout, cost=cost, verified=verified, labels=labels))
 
     @classmethod
     def from_frame(
@@ -524,12 +543,22 @@ class Outcomes:
         return cls(**read_frame(frame, layout=layout, cost=cost, verified=verified))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table to an .npz file that `from_file` reads; it appears whole or not at all.
+        """Write the table to a file that `from_file` reads; it appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Its suffix says how: .npz keeps everything exactly; .parquet and .csv have the wide layout, for other
+            programs. CSV has no types: there an empty text is read back as missing, and text that looks like a number
+            as one.
 
         Raises
         ------
+        ImportError
+            If pyarrow is missing, for Parquet and CSV: ``pip install 'headrace[data]'``.
         TypeError, ValueError
-            If `path` doesn't end in ".npz", or a column holds objects other than text and None.
+            If `path` ends in something else, a column holds objects other than text and None, or the wide layout can't
+            hold a column: vectors in CSV, names with ``|``.
 
         Examples
         --------
@@ -544,7 +573,24 @@ class Outcomes:
             "responses": self.responses,
             "groups": self.groups,
         }
-        write_npz(path, table)
+        write_file(Path(path), table)
+
+    def describe(self) -> Description:
+        """Say what the table holds, and what looks odd: ``print(outcomes.describe())``.
+
+        Returns
+        -------
+        Description
+            Sizes, per model the means and the number of missing cells, the unit that the cost seems to have, and
+            remarks; `to_dict` makes it ready for JSON.
+
+        Examples
+        --------
+        >>> table = Outcomes(models=["a", "b"], quality=[[0, 1], [1, 1]], cost=[350.0, 0.002])
+        >>> table.describe().remarks[0]
+        "cost: the median of 'a' is 175000 times that of 'b'; are they in one unit?"
+        """
+        return described(self)
 
     def _missing_cells(self) -> BoolArray:
         return np.asarray(np.isnan(np.stack([self.quality, *self.costs.values()])).any(axis=0))

@@ -6,12 +6,12 @@ import hashlib
 import json
 import math
 import os
-import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from headrace.draft import draft_of
 from headrace.rules import Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade
 
 __all__ = ["RULES", "Policy", "fold_of", "share_of"]
@@ -171,13 +171,8 @@ class Policy:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the policy to a file: to a temporary name first, then renamed."""
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        try:
-            temporary.write_text(self.to_json() + "\n", encoding="utf-8")
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with draft_of(path) as draft:
+            draft.write_text(self.to_json() + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Policy:

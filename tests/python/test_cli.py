@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +21,11 @@ pytest.importorskip("matplotlib")
 
 from typer.testing import CliRunner
 
-from headrace.commands import app, efficient_models
+from headrace.commands import app
+from headrace.commands.demo import efficient_models
 
-RUNNER = CliRunner()
+# Wide and plain, so that no message is broken over lines or coloured.
+RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
 
 
 def saved(tmp_path: Path, outcomes: hr.Outcomes) -> str:
@@ -106,3 +112,388 @@ def test_efficient_models_are_undominated_and_at_most_five() -> None:
     assert chosen[0] == "a"
     assert chosen[-1] == "i"
     assert not {"c", "h"} & set(chosen)
+
+
+# Logs of every kind, end to end
+
+
+def runs(n_queries: int = 80) -> list[dict[str, Any]]:
+    """Draw runs of two models: the dear one is right more often, most of all on long queries."""
+    rng = np.random.default_rng(0)
+    drawn = []
+    for number in range(n_queries):
+        hard = rng.random() < 0.5
+        text = f"Question {number}: " + ("prove that " * 9 if hard else "add")
+        for model, cost, chance in (("small", 0.001, 0.2 if hard else 0.9), ("large", 0.01, 0.85)):
+            drawn.append(
+                {"text": text, "model": model, "cost": cost, "quality": int(rng.random() < chance), "n": len(drawn)}
+            )
+    return drawn
+
+
+def spend_row(run: dict[str, Any]) -> dict[str, Any]:
+    messages = [{"role": "user", "content": run["text"]}]
+    names = {"request_id": f"r{run['n']}", "model": "deployment", "model_group": run["model"], "spend": run["cost"]}
+    return {**names, "messages": messages, "startTime": "2026-04-21T10:00:00", "endTime": "2026-04-21T10:00:01"}
+
+
+LONG_ROWS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "llmrouter.jsonl": lambda run: {
+        "query": run["text"],
+        "model_name": run["model"],
+        "performance": run["quality"],
+        "token_num": 1000 * run["cost"],
+        "task_name": "t",
+        "response": "r",
+    },
+    "nvidia.csv": lambda run: {
+        "question": run["text"],
+        "model": run["model"],
+        "isCorrect": run["quality"],
+        "output_tokens": round(100_000 * run["cost"]),
+    },
+    "routerarena.json": lambda run: {
+        "global index": run["text"][:12],
+        "prompt": run["text"],
+        "prediction": run["model"],
+        "generated_result": {"generated_answer": "x"},
+        "cost": run["cost"],
+        "accuracy": run["quality"],
+        "for_optimality": False,
+    },
+    "spend.json": spend_row,
+    "long.jsonl": lambda run: run,
+}
+
+
+def wide_frame(*, routerbench: bool = False) -> dict[str, list[Any]]:
+    drawn = runs()
+    quality, cost = ("", "|total_cost") if routerbench else ("|quality", "|cost")
+    frame: dict[str, list[Any]] = {"prompt" if routerbench else "text": [run["text"] for run in drawn[::2]]}
+    for number, model in enumerate(("small", "large")):
+        frame[f"{model}{quality}"] = [run["quality"] for run in drawn[number::2]]
+        frame[f"{model}{cost}"] = [run["cost"] for run in drawn[number::2]]
+    return frame
+
+
+def log_of(tmp_path: Path, name: str) -> list[str]:
+    """Write a small log of a kind; gives the arguments that name it."""
+    path = tmp_path / name
+    if name in LONG_ROWS:
+        rows = [LONG_ROWS[name](run) for run in runs()]
+        if path.suffix == ".csv":
+            write_csv(path, {column: [row[column] for row in rows] for column in rows[0]})
+        else:
+            lines = path.suffix == ".jsonl"
+            path.write_text("\n".join(map(json.dumps, rows)) if lines else json.dumps(rows), encoding="utf-8")
+    elif path.suffix == ".csv":
+        write_csv(path, wide_frame(routerbench=name.startswith("routerbench")))
+    else:
+        hr.Outcomes.from_frame(wide_frame()).save(path)
+    if name != "spend.json":
+        return [str(path)]
+    labels = {"request_id": [f"r{run['n']}" for run in runs()], "quality": [run["quality"] for run in runs()]}
+    write_csv(tmp_path / "labels.csv", labels)
+    return [str(path), "--labels", str(tmp_path / "labels.csv")]
+
+
+def write_csv(path: Path, columns: dict[str, list[Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def invoked(*arguments: str) -> dict[str, Any]:
+    result = RUNNER.invoke(app, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    numbers: dict[str, Any] = json.loads(result.stdout)
+    return numbers
+
+
+KINDS = [*LONG_ROWS, "wide.parquet", "wide.csv", "wide.npz", "routerbench.csv"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_log_of_every_kind_is_read_fitted_and_explained(tmp_path: Path, name: str) -> None:
+    log, policy = log_of(tmp_path, name), str(tmp_path / "policy.json")
+    fitted = invoked("fit", *log, "--quality-target", "0.75", "--out", policy)
+    assert [row["model"] for row in fitted["outcomes"]["models"]] == ["small", "large"]
+    assert fitted["outcomes"]["n_complete"] == 80
+    small, large = fitted["outcomes"]["models"]
+    assert fitted["point"]["quality"] == pytest.approx(0.75, abs=0.02)
+    assert small["cost"] <= fitted["point"]["cost"] <= small["cost"] + large["cost"]
+    costs = f"{small['cost']},{large['cost']}"
+    why = invoked("explain", policy, "--quality", "0.95,0.9", "--cost", costs)
+    assert why["next"] == "small"
+    assert hr.Policy.load(policy).models == ("small", "large")
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "npz"])
+def test_a_log_of_every_kind_is_converted(tmp_path: Path, name: str, suffix: str) -> None:
+    log, out = log_of(tmp_path, name), tmp_path / f"converted.{suffix}"
+    converted = invoked("convert", log[0], str(out), *log[1:])
+    table = hr.Outcomes.from_file(out)
+    expected = np.array([run["quality"] for run in runs()]).reshape(-1, 2)
+    np.testing.assert_array_equal(table.quality, expected)
+    assert table.queries["text"][0] == runs()[0]["text"]
+    assert table.mean_cost.tolist() == pytest.approx([row["cost"] for row in converted["outcomes"]["models"]])
+
+
+# Bad files
+
+TABLE = hr.datasets.simulate(60, 2)
+
+
+def truncated(path: Path) -> None:
+    TABLE.save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def pickled(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"a|quality": [1]}))
+
+
+def csv_of(**columns: list[Any]) -> Callable[[Path], None]:
+    return lambda path: write_csv(path, {name.replace("_", "|"): cells for name, cells in columns.items()})
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("t.parquet", truncated, "can't be read as Parquet"),
+        ("t.npz", truncated, "can't be read as a table"),
+        ("t.pkl", pickled, "a pickle is refused"),
+        ("t.parquet", pickled, "save it as Parquet"),
+        ("t.csv", csv_of(x=[1], y=[2]), "no known layout"),
+        ("t.csv", csv_of(a_quality=[], a_cost=[]), "has no rows"),
+        ("t.csv", csv_of(a_quality=[1, 0], a_cost=[1, -2]), "is -2.0, expected a finite number >= 0"),
+        ("t.csv", csv_of(a_quality=[1, 0], a_cost=["$1", "$2"]), "expected a number at row 0, got '$1'"),
+        ("t.csv", csv_of(a_quality=[1, 0], a_tokens=[1, 2]), "name the column that serves as cost"),
+        ("t.csv", csv_of(a_quality=[1, 0], a_cost=[1, 2]), "at least 4 complete queries"),
+        (
+            "t.csv",
+            csv_of(a_quality=[1, ""] * 9, b_quality=["", 1] * 9, a_cost=[1] * 18, b_cost=[1] * 18),
+            "no query has",
+        ),
+        ("t.json", lambda path: path.write_text("{"), "can't be read as JSON"),
+        ("missing.csv", lambda path: None, "no such file"),
+        ("folder.parquet", Path.mkdir, "folder.parquet"),
+        ("t.xlsx", lambda path: path.write_text("x"), "ends in .parquet, .csv, .json, .jsonl or .npz"),
+    ],
+)
+@pytest.mark.parametrize("command", ["fit", "path"])
+def test_bad_files_are_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str, make: Callable[[Path], None], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / name)
+    wanted = ["--budget", "1", "--out", "policy.json"] if command == "fit" else ["--out", "path.csv"]
+    result = RUNNER.invoke(app, [command, name, *wanted])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert "error:" in result.stderr
+    assert "Traceback" not in result.output
+    assert not {"policy.json", "path.csv"} & {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("columns", "verdict"),
+    [
+        ({"b_cost": [3e-4] * 120}, "are they in one unit?"),
+        ({"a_quality": [1] * 120, "b_quality": [1] * 120}, "every cell is 1; the cheapest model is as good as any"),
+        ({"b_quality": None, "b_cost": None}, "there is one model only"),
+        ({"b_cost": [400] * 120, "b_quality": [0] * 120}, "a alone is as good (0.5000) at no more cost: use that one"),
+    ],
+)
+def test_odd_tables_get_a_verdict(tmp_path: Path, columns: dict[str, Any], verdict: str) -> None:
+    frame = {"a_quality": [1, 0] * 60, "b_quality": [1] * 120, "a_cost": [40] * 120, "b_cost": [80] * 120, **columns}
+    csv_of(**{name: cells for name, cells in frame.items() if cells is not None})(tmp_path / "t.csv")
+    arguments = ["fit", str(tmp_path / "t.csv"), "--budget", "100", "--out", str(tmp_path / "policy.json")]
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert verdict in result.output
+
+
+# fit
+
+
+def test_fit_says_what_it_chose_and_promises(tmp_path: Path) -> None:
+    data, policy = saved(tmp_path, hr.datasets.simulate(600, 3)), tmp_path / "policy.json"
+    table = hr.Outcomes.from_file(data)
+    budget = float(np.median(table.mean_cost))
+    result = RUNNER.invoke(app, ["fit", data, "--budget", str(budget), "--confidence", "0.9", "--out", str(policy)])
+    assert result.exit_code == 0, result.output
+    for words in ("guarantee: mean cost at most", "with probability 0.9", "runs per query", f"written: {policy}"):
+        assert words in result.stdout
+    assert "600 queries x 3 models" in result.stderr
+    router = hr.Router().fit(table, budget=budget, confidence=0.9)
+    assert hr.Policy.load(policy) == router.policy_
+
+
+def test_a_log_sorted_by_task_breaks_no_promise(tmp_path: Path) -> None:
+    # The first half is cheap: in the log's order it would soon speak for a mean cost far below the true one.
+    rng = np.random.default_rng(2)
+    n = 1000
+    cost = np.column_stack([np.repeat([1.0, 10.0], n // 2), np.repeat([3.0, 30.0], n // 2)])
+    quality = (rng.random((n, 2)) < [0.3, 0.9]).astype(float)
+    data = saved(tmp_path, hr.Outcomes(models=["small", "large"], quality=quality, cost=cost))
+    options = ["--budget", "9", "--confidence", "0.9", "--out", str(tmp_path / "policy.json")]
+    assert invoked("fit", data, *options)["point"]["cost"] <= 9.0
+
+
+def test_fit_takes_models_rule_and_several_costs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    quality = (rng.random((200, 3)) < [0.4, 0.6, 0.9]).astype(float)
+    costs = {"usd": [1.0, 2.0, 4.0], "seconds": [3.0, 2.0, 1.0]}
+    log, policy = tmp_path / "log.csv", tmp_path / "policy.json"
+    hr.Outcomes(models=["a", "b", "c"], quality=quality, cost=costs).save(log)
+    named = ["--cost", "usd", "--cost", "seconds", "--budget", "usd=3", "--budget", "seconds=2.5"]
+    fitted = invoked("fit", str(log), *named, "--models", "c, a", "--rule", "routing", "--out", str(policy))
+    assert fitted["rule"] == "routing"
+    assert fitted["point"]["cost"] <= 3.0 + 1e-9
+    assert fitted["point"]["further_costs"]["seconds"] <= 2.5 + 1e-9
+    loaded = hr.Policy.load(policy)
+    assert (loaded.models, loaded.costs, loaded.rule) == (("c", "a"), ("usd", "seconds"), "routing")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "log.npz"], "one of --budget and"),
+        (["fit", "log.npz", "--budget", "1", "--quality-target", "1"], "one of --budget and"),
+        (["fit", "log.npz", "--budget", "cheap"], "expected a number, or name=number"),
+        (["fit", "log.npz", "--budget", "1", "--budget", "2"], "expected a number, or name=number"),
+        (["fit", "log.npz", "--budget", "1", "--rule", "best"], "got 'best'"),
+        (["fit", "log.npz", "--budget", "1", "--seed", "-1"], "--seed"),
+        (["path", "log.npz", "--out", "path.txt"], "ends in .csv, .png, .svg, .pdf"),
+        (["explain", "p.json", "--quality", "x", "--cost", "1"], "expected numbers"),
+        (["explain", "p.json", "--quality", "1"], "--cost"),
+        (["convert", "log.npz"], "out"),
+        (["bake"], "bake"),
+    ],
+)
+def test_usage_errors_end_with_2(arguments: list[str], message: str) -> None:
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert message.lower() in " ".join(result.stderr.split()).lower()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--budget", "0"], "expected at least"),
+        (["--quality-target", "2"], "expected at most"),
+        (["--budget", "usd=1"], "unknown cost 'usd'"),
+        (["--budget", "1", "--models", "nobody"], "nobody"),
+        (["--budget", "1", "--confidence", "2"], "confidence"),
+        (["--budget", "1", "--layout", "tall"], "layout"),
+        (["--budget", "1000", "--out", "nowhere/policy.json"], "nowhere"),
+    ],
+)
+def test_fit_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = RUNNER.invoke(app, ["fit", saved(tmp_path, TABLE), *options])
+    assert result.exit_code == 1, result.output
+    assert message in result.stderr.partition("error:")[2]
+    assert [path.name for path in tmp_path.iterdir()] == ["log.npz"]
+
+
+# path
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("p.csv", b"parameter,cost,quality"), ("p.png", b"\x89PNG"), ("p.svg", b"<?xml")]
+)
+def test_path_is_shown_and_written(tmp_path: Path, name: str, start: bytes) -> None:
+    data, out = saved(tmp_path, hr.datasets.simulate(200, 3)), tmp_path / name
+    result = RUNNER.invoke(app, ["path", data, "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "Budget path, 200 queries" in result.stdout
+    assert out.read_bytes().startswith(start)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["log.npz", name])
+
+
+@pytest.mark.parametrize("rule", ["cascade-routing", "threshold-cascade"])
+def test_path_json_holds_every_point(tmp_path: Path, rule: str) -> None:
+    table = hr.datasets.simulate(200, 3)
+    numbers = invoked("path", saved(tmp_path, table), "--rule", rule)["path"]
+    router = hr.Router(rule=rule).fit(table)
+    for name, values in router.path_.to_frame().items():
+        assert [float(value) for value in numbers[name]] == values.tolist()
+
+
+# explain
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    path = tmp_path / "policy.json"
+    hr.Policy(("small", "large"), "cascade-routing", {"max_depth": 2}, (2.0, 1.0), 0.75).save(path)
+    return str(path)
+
+
+BELIEFS = ["--quality", "0.6,0.8", "--cost", "0.01,0.05", "--variance", "0,0.04", "--run", "small"]
+
+
+def test_explain_says_what_was_beaten_and_what_would_flip_it(policy: str) -> None:
+    result = RUNNER.invoke(app, ["explain", policy, *BELIEFS])
+    assert result.exit_code == 0, result.output
+    for words in ("Run large: cascade-routing, cost weight 2", "75% of queries", "It beats stopping by 0.1167"):
+        assert words in result.stdout
+    assert "Above a cost weight of 4.333 (+117%): stop" in result.stdout
+    why = invoked("explain", policy, *BELIEFS)
+    assert (why["next"], why["runner_up"]) == ("large", "stop")
+    (flip,) = why["flips"]
+    assert flip["next"] is None
+    below, above = (hr.CascadeRouting(flip["parameter"] * factor, max_depth=2) for factor in (0.999, 1.001))
+    chosen = [rule.select([0.6, 0.8], [0.01, 0.05], variance=[0, 0.04], run=(0,)).next for rule in (below, above)]
+    assert chosen == [1, None]
+
+
+def test_names_of_models_are_no_markup(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    hr.Policy(("gpt[high]", "[red]"), "routing", {}, (2.0, 1.0), 0.75).save(path)
+    result = RUNNER.invoke(app, ["explain", str(path), "--quality", "0.6,0.8", "--cost", "0.01,0.05"])
+    assert "gpt[high]" in result.stdout
+    assert "[red]" in result.stdout
+
+
+def test_explain_takes_the_rule_of_the_query(policy: str) -> None:
+    rule = hr.Policy.load(policy)
+    names = [next(f"q{i}" for i in range(99) if rule.rule_for(f"q{i}") is kind) for kind in rule.rules]
+    said = [invoked("explain", policy, *BELIEFS, "--id", name) for name in names]
+    assert [(why["parameter"], why["share"]) for why in said] == [(2.0, 0.75), (1.0, 0.25)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--quality", "0.6", "--cost", "0.01,0.05"], "quality: expected one number for each of 'small', 'large'"),
+        (["--quality", "0.6,0.8", "--cost", "0.01"], "cost: expected shape (1, 2)"),
+        (["--quality", "0.6,0.8", "--cost", "0.01,-1"], "cost"),
+        (["--quality", "0.6,0.8", "--cost", "1,2", "--run", "nobody"], "run: unknown model 'nobody'"),
+        (["--quality", "0.6,0.8", "--cost", "1,2", "--variance", "-1,0"], "variance"),
+    ],
+)
+def test_explain_refuses(policy: str, options: list[str], message: str) -> None:
+    result = RUNNER.invoke(app, ["explain", policy, *options])
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+def test_explain_refuses_what_is_no_policy(tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text('{"format": "other"}')
+    result = RUNNER.invoke(app, ["explain", str(tmp_path / "p.json"), "--quality", "1", "--cost", "1"])
+    assert result.exit_code == 1
+    assert "expected a headrace policy as JSON" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["demo", "convert", "fit", "path", "explain"])
+def test_every_command_has_help_with_examples(command: str) -> None:
+    result = RUNNER.invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Examples:" in result.stdout
+    assert "--json" in result.stdout

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 
 import headrace.outcomes
-import headrace.readers
+import headrace.readers.files
 import headrace.responses
 from headrace.outcomes import Outcomes
 from headrace.responses import Responses
@@ -723,17 +723,22 @@ BARE: dict[Any, Any] = {"a|quality": [1, 0], "a|cost": [1, 2]}
             {"x": [1]},
             {},
             ValueError,
-            "no known layout: 'wide' needs '<model>.quality', 'routerbench' .* found: 'x'$",
+            "no known layout: 'wide' needs '<model>.quality'; 'routerbench' .* 'nvidia' .* found: 'x'$",
         ),
         ({f"c{i}": [1] for i in range(20)}, {}, ValueError, r"'c11', \.\.\. \(20 in all\)"),
         ({}, {}, ValueError, "columns found: none"),
-        ({"a|cost": [1]}, {"layout": "wide"}, ValueError, "no models found: 'wide' needs .* found: 'a.cost'"),
+        (
+            {"a|cost": [1]},
+            {"layout": "wide"},
+            ValueError,
+            "no models found, expected .* found: 'a.cost'",
+        ),
         ({"x": [1]}, {"layout": "routerbench"}, ValueError, "no models found"),
         (
             BARE,
-            {"layout": "long"},
+            {"layout": "tall"},
             ValueError,
-            "layout: expected None or one of 'wide', 'routerbench', got 'long'",
+            "layout: expected None or one of .wide., .routerbench., .*, got 'tall'",
         ),
         ({"a|quality": []}, {}, ValueError, "^frame has no rows"),
         ({**BARE, "text": ["x"]}, {}, ValueError, "columns differ in length: .*'text': 1"),
@@ -967,7 +972,7 @@ def test_csv_with_a_byte_order_mark_and_a_long_prompt(tmp_path: Path) -> None:
 
 def test_csv_in_several_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs_data_extra()
-    monkeypatch.setattr(headrace.readers, "MAX_CSV_BLOCK", 200)
+    monkeypatch.setattr(headrace.readers.files, "MAX_CSV_BLOCK", 200)
     n = 50
     text = ['one "line"\nand, another\n'] * n
     frame: dict[str, Any] = {"text": text, "a|quality": [1] * n, "a|cost": [0.5] * n}
@@ -1022,8 +1027,8 @@ def test_npz_takes_no_layout_or_cost(tmp_path: Path, options: dict[str, str]) ->
 
 def test_save_refuses_and_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "table.npz"
-    with pytest.raises(ValueError, match=r"path: expected a name that ends in \.npz, got 'table\.parquet'"):
-        small().save(tmp_path / "table.parquet")
+    with pytest.raises(ValueError, match=r"path: expected a name that ends in \.parquet, .*, got 'table\.txt'"):
+        small().save(tmp_path / "table.txt")
     small().save(path)
     before = path.read_bytes()
     objects = np.empty((4, 3), dtype=object)
@@ -1067,7 +1072,7 @@ def test_missing_files(tmp_path: Path, name: str) -> None:
 def test_other_suffixes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.txt"
     path.write_text("x")
-    with pytest.raises(ValueError, match=r"expected a file that ends in \.parquet, \.csv or \.npz, got '\.txt'"):
+    with pytest.raises(ValueError, match=r"ends in \.parquet, \.csv, \.json, \.jsonl or \.npz, got '\.txt'"):
         Outcomes.from_file(path)
 
 
@@ -1165,7 +1170,7 @@ def test_npz_of_another_version(tmp_path: Path, changes: dict[str, Any]) -> None
 def test_npz_that_is_a_pickle_is_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "table.npz"
     path.write_bytes(pickle.dumps({"quality": [1]}))
-    with pytest.raises(ValueError, match=r"table\.npz: can't be read"):
+    with pytest.raises(ValueError, match=r"table\.npz: a pickle is refused"):
         Outcomes.from_file(path)
 
 

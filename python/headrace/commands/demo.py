@@ -1,8 +1,7 @@
-"""The commands, on typer and rich."""
+"""``headrace demo``: the rules against each other, on the bundled table or on one's own."""
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,20 +10,28 @@ import numpy as np
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import headrace as hr
+from headrace.commands.console import (
+    AsJson,
+    Cost,
+    MaxDepth,
+    Seed,
+    Verified,
+    names_in,
+    notes,
+    print_json,
+    progress_bar,
+    read_log,
+    told,
+)
 from headrace.evaluation.comparison import LINEAR, METHODS, Comparison, compare
 from headrace.evaluation.picture import LABELS, draw
 
-__all__ = ["app"]
-
-app = typer.Typer(
-    help="Decide, per query, which model to run next or to stop.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
+EXAMPLES = (
+    "Examples: [bold]headrace demo[/]; "
+    "[bold]headrace demo --data log.parquet --models small,medium,large --out curve.png[/]"
 )
 
 #: Most models that the demo compares unless told which.
@@ -37,25 +44,6 @@ NEARLY = 0.005
 SHOWN_BUDGETS = (0.25, 0.5, 0.75)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(hr.__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def about(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Decide, per query, which model to run next or to stop."""
-
-
-@app.command(
-    epilog="Examples: [bold]headrace demo[/]; "
-    "[bold]headrace demo --data log.parquet --models small,medium,large --out curve.png[/]"
-)
 def demo(
     data: Annotated[
         Path | None, typer.Option(help="Your own table (.parquet, .csv or .npz); the bundled one by default.")
@@ -63,52 +51,53 @@ def demo(
     models: Annotated[
         str | None, typer.Option(help="Models to compare, comma separated; up to five efficient ones by default.")
     ] = None,
-    cost: Annotated[
-        str | None, typer.Option(help="Per-model column that serves as the cost, e.g. response_len.")
-    ] = None,
-    verified: Annotated[bool, typer.Option(help="A run shows its own quality: tests passed, schema valid.")] = False,
+    cost: Cost = None,
+    verified: Verified = False,
     fit_share: Annotated[float, typer.Option(help="Share of the queries that is fitted on.", min=0.05, max=0.95)] = 0.5,
-    max_depth: Annotated[int, typer.Option(help="Most models to run for one query.", min=1)] = 5,
-    seed: Annotated[int, typer.Option(help="Seed of the split, the folds and the bootstrap.", min=0)] = 0,
+    max_depth: MaxDepth = 5,
+    seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("headrace-demo.png"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON instead of tables.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fit on one part of a table, test on the other, and compare the rules at many budgets."""
     started = time.perf_counter()
     # Progress and remarks go to stderr, results to stdout.
-    notes = Console(stderr=True, soft_wrap=True)
-    try:
-        table, unit = _table(data, cost=cost, verified=verified)
-        if models is not None:
-            table = table.select([name.strip() for name in models.split(",")])
+    console = notes()
+    with told(console):
+        table, unit = _table(data, models=models, cost=cost, verified=verified)
         complete = table.complete() if table.missing else table
         fitting, test = complete.split(fit_share, rng=seed)
         if models is None and fitting.n_models > MOST_MODELS:
             names = efficient_models(fitting)
             fitting, test = fitting.select(names), test.select(names)
-        notes.print(
+        console.print(
             f"{'bundled quickstart table' if data is None else data.name}: {len(table)} queries, "
             f"{len(table) - len(complete)} left out for missing cells; "
             f"{len(fitting)} to fit on, {len(test)} to test on, {fitting.n_models} models"
         )
-        comparison = _compared(fitting, test, max_depth=max_depth, seed=seed, notes=notes)
+        with progress_bar(console, *(LABELS[method] for method in METHODS)) as progress:
+            comparison = compare(
+                fitting,
+                test,
+                max_depth=max_depth,
+                seed=seed,
+                progress=lambda method, share: progress(LABELS[method], share),
+            )
         title = "Quickstart digits: five classifiers" if data is None else data.stem
         picture = draw(comparison, out, title=title, cost_unit=unit)
-    except (ValueError, OSError, ImportError) as error:
-        notes.print(f"[red]error:[/] {error}", highlight=False)
-        raise typer.Exit(1) from None
     if as_json:
-        typer.echo(json.dumps(summary(comparison, picture), indent=2))
+        print_json(summary(comparison, picture))
     else:
         show(comparison, unit)
-        notes.print(f"picture: {picture}; {time.perf_counter() - started:.1f} s")
+        console.print(f"picture: {picture}; {time.perf_counter() - started:.1f} s")
 
 
-def _table(data: Path | None, *, cost: str | None, verified: bool) -> tuple[hr.Outcomes, str]:
+def _table(data: Path | None, *, models: str | None, cost: list[str] | None, verified: bool) -> tuple[hr.Outcomes, str]:
     """Read the table, and the unit of its costs where it is known."""
-    if data is None:
-        return hr.datasets.load_quickstart(), "microseconds"
-    return hr.Outcomes.from_file(data, cost=cost, verified=verified), ""
+    if data is not None:
+        return read_log(data, models=models, cost=cost, verified=verified), ""
+    table, chosen = hr.datasets.load_quickstart(), names_in(models)
+    return (table if chosen is None else table.select(chosen)), "microseconds"
 
 
 def efficient_models(outcomes: hr.Outcomes) -> list[str]:
@@ -134,24 +123,6 @@ def efficient_models(outcomes: hr.Outcomes) -> list[str]:
         rest = [i for i in range(len(front)) if i not in chosen]
         chosen.append(min(rest, key=lambda i: abs(logarithms[i] - level)))
     return [outcomes.models[front[i]] for i in sorted(chosen)]
-
-
-def _compared(fitting: hr.Outcomes, test: hr.Outcomes, *, max_depth: int, seed: int, notes: Console) -> Comparison:
-    columns = (
-        TextColumn("{task.description:18}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f}%"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=notes, transient=True) as bar:
-        tasks = {method: bar.add_task(LABELS[method], total=1.0, start=False) for method in METHODS}
-
-        def progress(method: str, share: float) -> None:
-            if not bar.tasks[tasks[method]].started:
-                bar.start_task(tasks[method])
-            bar.update(tasks[method], completed=share)
-
-        return compare(fitting, test, max_depth=max_depth, seed=seed, progress=progress)
 
 
 def show(comparison: Comparison, unit: str) -> None:

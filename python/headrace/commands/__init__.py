@@ -1,0 +1,41 @@
+"""The commands, on typer and rich: one file each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import headrace as hr
+from headrace.commands import convert, demo, explain, fit, path
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Decide, per query, which model to run next or to stop.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(hr.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Decide, per query, which model to run next or to stop."""
+
+
+app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
+app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
+app.command("fit", epilog=fit.EXAMPLES)(fit.fit)
+app.command("path", epilog=path.EXAMPLES)(path.path)
+app.command("explain", epilog=explain.EXAMPLES)(explain.explain)

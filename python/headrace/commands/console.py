@@ -1,0 +1,134 @@
+"""What the commands share: where they print, how they fail, the options of a log, and progress."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+import headrace as hr
+from headrace.policy import RULES
+from headrace.readers import LAYOUTS
+
+__all__ = [
+    "AsJson",
+    "Cost",
+    "Labels",
+    "Layout",
+    "Log",
+    "MaxDepth",
+    "Models",
+    "RuleName",
+    "Seed",
+    "Verified",
+    "names_in",
+    "notes",
+    "print_json",
+    "progress_bar",
+    "read_log",
+    "told",
+]
+
+
+def _known_rule(name: str) -> str:
+    if name not in RULES:
+        raise typer.BadParameter(f"expected one of {', '.join(RULES)}; got {name!r}")
+    return name
+
+
+Log = Annotated[Path, typer.Argument(help="Your table or log: .parquet, .csv, .json, .jsonl or .npz.")]
+Models = Annotated[str | None, typer.Option(help="Models to choose among, comma separated; all by default.")]
+Cost = Annotated[
+    list[str] | None,
+    typer.Option(help="Per-model column that serves as the cost, e.g. response_len; repeat it for several costs."),
+]
+Layout = Annotated[
+    str | None, typer.Option(help=f"Layout of the file: {', '.join(LAYOUTS)}. Found by its columns by default.")
+]
+Labels = Annotated[
+    Path | None, typer.Option(help="File of request_id and quality, for litellm's spend logs, which have no quality.")
+]
+Verified = Annotated[bool, typer.Option(help="A run shows its own quality: tests passed, schema valid.")]
+RuleName = Annotated[str, typer.Option("--rule", help=f"One of {', '.join(RULES)}.", callback=_known_rule)]
+MaxDepth = Annotated[int, typer.Option(help="Most models to run for one query.", min=1)]
+Seed = Annotated[int, typer.Option(help="Seed of folds, splits and mixing.", min=0)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+
+
+def notes() -> Console:
+    """Make a console for progress and remarks: stderr, so that stdout holds results only."""
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def told(console: Console) -> Iterator[None]:
+    """Turn what can't be done into one message on stderr and exit code 1, without a traceback."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        console.print("[red]error:[/] ", end="")
+        console.print(str(error), markup=False)
+        raise typer.Exit(1) from None
+
+
+def names_in(text: str | None) -> list[str] | None:
+    """Split comma-separated names."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def read_log(
+    log: Path,
+    *,
+    models: str | None = None,
+    cost: list[str] | None = None,
+    layout: str | None = None,
+    labels: Path | None = None,
+    verified: bool = False,
+) -> hr.Outcomes:
+    """Read a log by the options of a command."""
+    column = cost[0] if cost is not None and len(cost) == 1 else cost or None
+    outcomes = hr.Outcomes.from_file(log, layout=layout, cost=column, verified=verified, labels=labels)
+    chosen = names_in(models)
+    return outcomes if chosen is None else outcomes.select(chosen)
+
+
+@contextmanager
+def progress_bar(console: Console, *names: str) -> Iterator[Callable[[str, float], None]]:
+    """Show bars; gives a function that takes a bar's name and the share that is done."""
+    columns = (
+        TextColumn("{task.description:18}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        tasks = {name: bar.add_task(name, total=1.0, start=False) for name in names}
+
+        def progress(name: str, share: float) -> None:
+            if not bar.tasks[tasks[name]].started:
+                bar.start_task(tasks[name])
+            bar.update(tasks[name], completed=share)
+
+        yield progress
+
+
+def print_json(value: Any) -> None:
+    """Print JSON; an infinite number, which JSON doesn't know, as the text "inf"."""
+    typer.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value

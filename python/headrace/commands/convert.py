@@ -1,0 +1,46 @@
+"""``headrace convert``: a log in any layout that is known, to a table in ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headrace.commands.console import (
+    AsJson,
+    Cost,
+    Labels,
+    Layout,
+    Log,
+    Models,
+    notes,
+    print_json,
+    read_log,
+    told,
+)
+
+EXAMPLES = (
+    "Examples: [bold]headrace convert routing.jsonl table.parquet[/]; "
+    "[bold]headrace convert spend.json table.parquet --labels quality.csv[/]"
+)
+
+
+def convert(
+    log: Log,
+    out: Annotated[Path, typer.Argument(help="The new file: .parquet, .csv or .npz.")],
+    models: Models = None,
+    cost: Cost = None,
+    layout: Layout = None,
+    labels: Labels = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a log, say what is in it, and write it as one table: a row per query, columns per model."""
+    with told(notes()):
+        outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels)
+        outcomes.save(out)
+    description = outcomes.describe()
+    if as_json:
+        print_json({"outcomes": description.to_dict(), "written": str(out)})
+    else:
+        typer.echo(f"{description}\nwritten: {out}")

@@ -1,0 +1,76 @@
+"""``headrace explain``: why a policy decides as it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import headrace as hr
+from headrace import explanation
+from headrace.commands.console import AsJson, names_in, notes, print_json, told
+
+EXAMPLES = (
+    "Examples: [bold]headrace explain policy.json --quality 0.6,0.8 --cost 0.001,0.01 --variance 0.09,0.04[/]; "
+    "[bold]headrace explain policy.json --quality 0.3,0.8 --cost 0.001,0.01 --run small --json[/]"
+)
+
+
+def explain(
+    policy: Annotated[Path, typer.Argument(help="A policy that headrace fit has written.")],
+    quality: Annotated[str, typer.Option(help="Estimated quality of each model, comma separated.")],
+    cost: Annotated[
+        list[str], typer.Option(help="Estimated cost of each model; repeat it, for each cost of the policy in order.")
+    ],
+    variance: Annotated[
+        str | None, typer.Option(help="Variance of the update of each quality still to come; zero by default.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="Models that have run, comma separated.")] = None,
+    id: Annotated[str | None, typer.Option(help="Id of the query: which of the policy's two rules decides it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Explain a decision: the candidates, what was beaten and by how much, and what would flip it."""
+    levels = numbers_in("--quality", quality)
+    costs = [numbers_in("--cost", text) for text in cost]
+    spread = None if variance is None else numbers_in("--variance", variance)
+    if any(len(row) != len(costs[0]) for row in costs):
+        raise typer.BadParameter("--cost: expected as many numbers each time")
+    with told(notes()):
+        loaded = hr.Policy.load(policy)
+        why = explanation.explain(loaded, levels, costs, variance=spread, run=names_in(run) or (), id=id)
+    if as_json:
+        print_json(why.to_dict())
+        return
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("model")
+    for name in ("quality", "sd", "cost", why.score):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for row in why.models:
+        score = "" if row["score"] is None else f"{row['score']:.4f}"
+        state = "next" if row["model"] == why.next else "has run" if row["run"] else "in plan" if row["in_plan"] else ""
+        table.add_row(
+            escape(row["model"]), f"{row['quality']:.3f}", f"{row['sd']:.3f}", f"{row['cost']:.4g}", score, state
+        )
+    Console().print(table)
+    typer.echo(str(why))
+
+
+def numbers_in(option: str, text: str) -> list[float]:
+    """Read comma-separated numbers.
+
+    Examples
+    --------
+    >>> from headrace.commands.explain import numbers_in
+    >>> numbers_in("--cost", "0.001, 2")
+    [0.001, 2.0]
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{option}: expected numbers, comma separated, got {text!r}") from None

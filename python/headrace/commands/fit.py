@@ -1,0 +1,150 @@
+"""``headrace fit``: from a log and a budget to a policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import headrace as hr
+from headrace.commands.console import (
+    AsJson,
+    Cost,
+    Labels,
+    Layout,
+    Log,
+    MaxDepth,
+    Models,
+    RuleName,
+    Seed,
+    Verified,
+    notes,
+    print_json,
+    progress_bar,
+    read_log,
+    told,
+)
+
+EXAMPLES = (
+    "Examples: [bold]headrace fit log.parquet --budget 0.002[/]; "
+    "[bold]headrace fit log.csv --models small,large --quality-target 0.8 --confidence 0.95[/]; "
+    "[bold]headrace fit log.parquet --cost usd --cost seconds --budget usd=0.002 --budget seconds=1.5[/]"
+)
+
+
+def fit(
+    log: Log,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(help="Mean cost per query, in the log's unit; of several costs, name=number, at most two."),
+    ] = None,
+    quality_target: Annotated[float | None, typer.Option(help="Mean quality to reach at the least cost.")] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Probability, e.g. 0.95, with which fresh queries keep the budget or target.")
+    ] = None,
+    models: Models = None,
+    cost: Cost = None,
+    layout: Layout = None,
+    labels: Labels = None,
+    verified: Verified = False,
+    rule: RuleName = "cascade-routing",
+    max_depth: MaxDepth = 5,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Where the policy goes.")] = Path("policy.json"),
+    as_json: AsJson = False,
+) -> None:
+    """Fit on a log, and write the policy for a budget or a quality target."""
+    if (budget is None) == (quality_target is None):
+        raise typer.BadParameter("expected one of --budget and --quality-target")
+    limits = None if budget is None else parsed_budget(budget)
+    console = notes()
+    with told(console):
+        outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, verified=verified)
+        description = outcomes.describe()
+        console.print(str(description), markup=False)
+        router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
+        with progress_bar(console, rule) as progress:
+            router.fit(
+                outcomes,
+                budget=limits,
+                quality_target=quality_target,
+                confidence=confidence,
+                progress=lambda share: progress(rule, share),
+            )
+        router.policy_.save(out)
+    if as_json:
+        print_json({"outcomes": description.to_dict(), **summary(router, outcomes), "written": str(out)})
+    else:
+        typer.echo("\n".join(words(router, outcomes)))
+        typer.echo(f"written: {out}")
+
+
+def parsed_budget(given: list[str]) -> float | dict[str, float]:
+    """Read a budget, or one for each of several costs.
+
+    Examples
+    --------
+    >>> from headrace.commands.fit import parsed_budget
+    >>> parsed_budget(["0.002"]), parsed_budget(["usd=0.002", "seconds=1.5"])
+    (0.002, {'usd': 0.002, 'seconds': 1.5})
+    """
+    named = {name: number for name, _, number in (text.rpartition("=") for text in given)}
+    try:
+        numbers = {name: float(number) for name, number in named.items()}
+    except ValueError:
+        numbers = {}
+    if len(numbers) < len(given) or ("" in numbers and len(numbers) > 1):
+        raise typer.BadParameter(f"--budget: expected a number, or name=number for each cost; got {', '.join(given)}")
+    return numbers.get("", numbers)
+
+
+def summary(router: hr.Router, outcomes: hr.Outcomes) -> dict[str, Any]:
+    """Collect the numbers of a fit for JSON."""
+    point, guarantee = router.point_, router.guarantee_
+    return {
+        "point": {**point._asdict(), "further_costs": dict(point.further_costs)},
+        "rule": router.rule,
+        "uncertainty_scale": router.uncertainty_scale_,
+        "guarantee": None if guarantee is None else guarantee._asdict(),
+        "best_single_model": best_single(outcomes, router),
+        "n_dropped": router.n_dropped_,
+    }
+
+
+def best_single(outcomes: hr.Outcomes, router: hr.Router) -> dict[str, Any] | None:
+    """Give the best single model that costs no more than the policy, on the queries of the fit."""
+    complete = outcomes.complete()
+    cost, quality = complete.mean_cost, complete.mean_quality
+    within = np.flatnonzero(cost <= router.point_.cost * (1.0 + 1e-9))
+    if not len(within):
+        return None
+    best = int(within[quality[within].argmax()])
+    return {"model": complete.models[best], "cost": float(cost[best]), "quality": float(quality[best])}
+
+
+def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
+    """Say what a fit chose, what is promised, and whether a single model would do."""
+    point, guarantee, costs = router.point_, router.guarantee_, router.policy_.costs
+    spent = ", ".join(f"{name} {mean:.6g}" for name, mean in {costs[0]: point.cost, **point.further_costs}.items())
+    lines = [f"{router.rule}: mean {spent}, quality {point.quality:.4f}, {point.n_runs:.2f} runs per query"]
+    lines.append(f"as on the calibration queries; {router.n_dropped_} of {len(outcomes)} queries were incomplete")
+    if guarantee is not None:
+        promised = " and ".join(
+            f"{name} {'at least' if name == 'quality' else 'at most'} {limit:.6g}"
+            for name, limit in guarantee.limits.items()
+        )
+        unit = "quality" if "quality" not in guarantee.limits else "cost"
+        lines.append(
+            f"guarantee: mean {promised} on fresh queries of the same kind with probability {guarantee.confidence:g} "
+            f"({guarantee.n_queries} calibration queries); its price: {guarantee.price:.4g} of {unit}"
+        )
+    single = best_single(outcomes, router)
+    if single is None:
+        lines.append("no single model costs as little on average")
+    elif single["quality"] >= point.quality:
+        lines.append(f"{single['model']} alone is as good ({single['quality']:.4f}) at no more cost: use that one")
+    else:
+        lines.append(f"best single model at no more cost: {single['model']}, quality {single['quality']:.4f}")
+    return lines

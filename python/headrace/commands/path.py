@@ -1,0 +1,140 @@
+"""``headrace path``: what every budget would bring."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import headrace as hr
+from headrace.budget_path import BudgetPath
+from headrace.commands.console import (
+    AsJson,
+    Cost,
+    Labels,
+    Layout,
+    Log,
+    MaxDepth,
+    Models,
+    RuleName,
+    Seed,
+    Verified,
+    notes,
+    print_json,
+    progress_bar,
+    read_log,
+    told,
+)
+from headrace.draft import draft_of
+
+EXAMPLES = (
+    "Examples: [bold]headrace path log.parquet[/]; "
+    "[bold]headrace path log.csv --cost output_tokens --out path.png[/]; [bold]headrace path log.npz --json[/]"
+)
+
+#: Budgets that the table shows.
+N_SHOWN = 11
+
+#: Kinds of files that a path is written to.
+SUFFIXES = (".csv", ".png", ".svg", ".pdf")
+
+
+def path(
+    log: Log,
+    models: Models = None,
+    cost: Cost = None,
+    layout: Layout = None,
+    labels: Labels = None,
+    verified: Verified = False,
+    rule: RuleName = "cascade-routing",
+    max_depth: MaxDepth = 5,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Where all points go (.csv), or their picture (.png, .svg or .pdf).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the mean quality that every budget reaches, from one fit."""
+    if out is not None and out.suffix.lower() not in SUFFIXES:
+        raise typer.BadParameter(f"--out: expected a name that ends in {', '.join(SUFFIXES)}; got {out.name}")
+    console = notes()
+    with told(console):
+        outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, verified=verified)
+        description = outcomes.describe()
+        console.print(str(description), markup=False)
+        router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
+        with progress_bar(console, rule) as progress:
+            router.fit(outcomes, progress=lambda share: progress(rule, share))
+        if out is not None:
+            write(router.path_, outcomes.complete(), out, title=f"{log.stem}: {rule}")
+    if as_json:
+        columns = {name: values.tolist() for name, values in router.path_.to_frame().items()}
+        print_json({"outcomes": description.to_dict(), "rule": rule, "path": columns})
+    else:
+        show(router.path_)
+        if out is not None:
+            typer.echo(f"written: {out}")
+
+
+def shown_budgets(budget_path: BudgetPath) -> list[float]:
+    """Choose budgets for the table, from the cheapest policy to the dearest, evenly in logarithms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.budget_path import BudgetPath
+    >>> from headrace.commands.path import shown_budgets
+    >>> ones = np.ones(2)
+    >>> shown_budgets(BudgetPath(np.array([0.0, 1.0]), np.array([3.0, 3.0]), ones, ones, 1))
+    [3.0]
+    """
+    least, most = float(budget_path.cost.min()), float(budget_path.cost.max())
+    if least <= 0.0:
+        return sorted(set(np.linspace(least, most, N_SHOWN).tolist()))
+    inner = np.geomspace(least, most, N_SHOWN)[1:-1].tolist()
+    return sorted({least, *(budget for budget in inner if least < budget < most), most})
+
+
+def show(budget_path: BudgetPath) -> None:
+    """Print the path at some budgets."""
+    table = Table(title=f"Budget path, {budget_path.n_queries} queries", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in (f"mean {budget_path.cost_name}", "quality", "runs per query", *budget_path.further_costs):
+        table.add_column(escape(name), justify="right")
+    for budget in shown_budgets(budget_path):
+        point = budget_path.at(budget=budget)
+        further = [f"{value:.4g}" for value in point.further_costs.values()]
+        table.add_row(f"{point.cost:.4g}", f"{point.quality:.4f}", f"{point.n_runs:.2f}", *further)
+    Console().print(table)
+
+
+def write(budget_path: BudgetPath, outcomes: hr.Outcomes, out: Path, *, title: str) -> None:
+    """Write all points, or a picture of them with the single models."""
+    with draft_of(out) as draft:
+        if out.suffix.lower() == ".csv":
+            columns = budget_path.to_frame()
+            with draft.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(columns)
+                writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
+        else:
+            axes = picture(budget_path, outcomes)
+            axes.set_title(title)
+            axes.figure.savefig(draft, dpi=150)
+
+
+def picture(budget_path: BudgetPath, outcomes: hr.Outcomes) -> Any:
+    """Draw the path, and the single models as points."""
+    axes = budget_path.plot()
+    axes.plot(outcomes.mean_cost, outcomes.mean_quality, "o", color="black", zorder=5)
+    for name, cost, quality in zip(outcomes.models, outcomes.mean_cost, outcomes.mean_quality, strict=True):
+        axes.annotate(name, (cost, quality), textcoords="offset points", xytext=(6, -12), fontsize=8)
+    axes.margins(x=0.15, y=0.12)
+    axes.set_xlabel(f"mean {budget_path.cost_name} per query")
+    return axes

@@ -1,0 +1,94 @@
+"""Explanations against the rules themselves: what is said to flip a decision flips it, and nothing nearer does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import headrace as hr
+from headrace.explanation import explain
+
+MODELS = ("a", "b", "c")
+RULES: dict[str, dict[str, Any]] = {
+    "routing": {},
+    "cascade": {"max_depth": 3},
+    "cascade-routing": {"max_depth": 3, "uncertainty_scale": 0.5},
+    "index": {},
+    "threshold-cascade": {},
+}
+
+
+def policy_of(rule: str, shown: float, **changes: Any) -> hr.Policy:
+    """Make a policy of one rule, by its cost weight or its threshold."""
+    parameter = -shown if rule == "threshold-cascade" else shown
+    return hr.Policy(MODELS, rule, RULES[rule], (parameter, parameter), **changes)
+
+
+def beliefs(seed: int) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0.3, 0.9, 3), rng.uniform(0.0, 0.1, 3), rng.uniform(0.0, 0.1, 3)
+
+
+@pytest.mark.parametrize("rule", list(RULES))
+@pytest.mark.parametrize("run", [(), ("b",)])
+@pytest.mark.parametrize("seed", range(6))
+def test_flips_flip_and_nothing_nearer_does(rule: str, run: tuple[str, ...], seed: int) -> None:
+    quality, cost, variance = beliefs(seed)
+    shown = 0.6 if rule == "threshold-cascade" else 2.0
+
+    def decided(parameter: float) -> str | None:
+        return explain(policy_of(rule, parameter), quality, cost, variance=variance, run=run).next
+
+    why = explain(policy_of(rule, shown), quality, cost, variance=variance, run=run)
+    ends = {"below": 0.0, "above": 1.0 if rule == "threshold-cascade" else 1e6}
+    for flip in why.flips:
+        side = "below" if flip.parameter < shown else "above"
+        away = -1e-4 if side == "below" else 1e-4
+        assert decided(flip.parameter * (1.0 + away)) == flip.next != why.next
+        assert flip.change == pytest.approx(flip.parameter / shown - 1.0)
+        ends[side] = flip.parameter * (1.0 - away)
+    for parameter in np.linspace(ends["below"], min(ends["above"], 100.0), 40):
+        assert decided(float(parameter)) == why.next
+
+
+@pytest.mark.parametrize("rule", ["cascade-routing", "index", "routing"])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_runner_up_is_what_would_run_without_the_winner(rule: str, seed: int) -> None:
+    quality, cost, variance = beliefs(seed)
+    policy = policy_of(rule, 1.0)
+    why = explain(policy, quality, cost, variance=variance)
+    assert why.margin is not None
+    assert why.margin >= 0.0
+    allowed = [j for j, name in enumerate(MODELS) if name != why.next]
+    other = policy.rules[0].select(quality, cost, variance=variance, allowed=allowed)
+    assert why.runner_up == MODELS[other.next]  # type: ignore[index]  # it runs one
+
+
+def test_scores_are_those_of_one_model_each() -> None:
+    quality, cost, variance = beliefs(0)
+    why = explain(policy_of("routing", 2.0), quality, cost, variance=variance)
+    assert [row["score"] for row in why.models] == pytest.approx((quality - 2.0 * cost).tolist())
+    # The reservation value: the r at which running the model is worth its cost, E[(Q - r)+] = cost weight x cost.
+    why = explain(policy_of("index", 2.0), quality, cost, variance=variance)
+    for j, row in enumerate(why.models):
+        gain = hr.expected_max([quality[j], row["score"]], variance=[variance[j], 0.0]) - row["score"]
+        assert gain == pytest.approx(2.0 * cost[j], abs=1e-9)
+
+
+def test_several_costs_and_steps_count_as_in_a_session() -> None:
+    policy = policy_of("routing", 1.0, costs=("usd", "seconds"), rates=(1.0, 0.5), step_weights=(1.0, 3.0))
+    costs = [[0.1, 0.2, 0.3], [1.0, 0.4, 0.2]]
+    first = explain(policy, [0.5, 0.5, 0.5], costs)
+    assert [row["cost"] for row in first.models] == pytest.approx([0.6, 0.4, 0.4])
+    second = explain(policy, [0.5, 0.5, 0.5], costs, run=["b"])
+    assert [row["cost"] for row in second.models] == pytest.approx([1.8, 1.2, 1.2])
+    with pytest.raises(ValueError, match=r"cost: expected shape \(2, 3\), the costs .* of each model"):
+        explain(policy, [0.5, 0.5, 0.5], costs[0])
+
+
+def test_an_infinite_cost_weight_is_explained() -> None:
+    why = explain(policy_of("cascade-routing", float("inf")), [0.5, 0.6, 0.7], [1.0, 2.0, 3.0])
+    assert (why.next, why.tradeoff, why.margin) == ("a", None, None)
+    assert str(why).startswith("Run a: cascade-routing, cost weight inf")

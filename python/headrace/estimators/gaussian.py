@@ -7,8 +7,9 @@ a diagonal, the estimate is
 
 the mode of the posterior under an inverse Wishart prior with scale p T + (1 + p) D. Without missing cells, S is the
 sample covariance. With them, it comes from the EM algorithm under a weak prior of that form (Dempster, Laird and Rubin
-1977, section 4.1.3; Schafer 1997, section 5.3), valid where what is missing depends on what is known only: so do the
-logs of a router. One iteration takes O(n d^3) at most, for n rows of different patterns and d variables.
+1977, section 4.1.3; Schafer 1997, section 5.3). That may depend on what is known: in a router's log, the responses seen
+decide what runs next. Maximum likelihood is then without bias; the prior leaves a part of that of the known cells. One
+iteration takes O(n d^3) at most, for n rows of different patterns and d variables.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""The joint belief next to a regression per run set: error by size of the run set, area of cascade routing, time to fit.
+"""The joint belief next to a regression per run set: error by size of the run set, routing, time to fit.
 
     python benches/python/joint_belief.py FOLDER [--seeds 5] [--areas]
 
 FOLDER holds ``mmlu_pro.parquet`` and ``routerbench_arc_mbpp_winogrande.parquet``: a table of outcomes each, columns
-``<model>|quality``, ``|cost``, ``|answer``, ``|response_len``. Markdown goes to the standard output. Intervals are of 95%:
-of errors over the seeds (each draws the queries of both parts anew), of areas by a paired bootstrap over the test queries.
+``<model>|quality``, ``|cost``, ``|answer``, ``|response_len``. Markdown goes to the standard output. Intervals are of
+95%: of errors over the seeds (each draws the queries of both parts anew), of areas under the curve by a paired
+bootstrap over the test queries.
 """
 
 from __future__ import annotations

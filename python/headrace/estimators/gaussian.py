@@ -7,8 +7,9 @@ a diagonal, the estimate is
 
 the mode of the posterior under an inverse Wishart prior with scale p T + (1 + p) D. Without missing cells, S is the
 sample covariance. With them, it comes from the EM algorithm under a weak prior of that form (Dempster, Laird and Rubin
-1977, section 4.1.3; Schafer 1997, section 5.3), valid where what is missing depends on what is known only: so do the
-logs of a router. One iteration takes O(n d^3) at most, for n rows of different patterns and d variables.
+1977, section 4.1.3; Schafer 1997, section 5.3). That may depend on what is known: in a router's log, the responses seen
+decide what runs next. Maximum likelihood is then without bias; the prior leaves a part of that of the known cells. One
+iteration takes O(n d^3) at most, for n rows of different patterns and d variables.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Moments:
     mean, scale : ndarray of shape (n_variables,)
         The scale of a constant variable is zero.
     covariance : ndarray of shape (n_variables, n_variables)
-        S; the variance of a constant variable counts as one.
+        S; of a constant variable, zero.
     pooled : ndarray of shape (n_variables, n_variables)
         T.
     objective : tuple of float
@@ -85,7 +86,9 @@ class Moments:
         return np.asarray((known - self.mean) * _inverse(self.scale))
 
 
-def fit_moments(values: FloatArray, variables: Variables, prior: Strengths = PRIOR) -> Moments:
+def fit_moments(
+    values: FloatArray, variables: Variables, prior: Strengths = PRIOR, *, tolerance: float = TOLERANCE
+) -> Moments:
     """Estimate moments from rows with missing cells (NaN).
 
     Parameters
@@ -94,6 +97,8 @@ def fit_moments(values: FloatArray, variables: Variables, prior: Strengths = PRI
     variables : Variables
     prior : Strengths, optional
         Of the prior under which missing cells are estimated; without missing cells, it has no part.
+    tolerance : float, optional
+        EM ends when no entry of the standardised covariance moves by more.
 
     Returns
     -------
@@ -114,11 +119,12 @@ def fit_moments(values: FloatArray, variables: Variables, prior: Strengths = PRI
     standard = np.where(known, (values - mean) * _inverse(scale), 0.0)
     counts = known.T.astype(np.float64) @ known
     covariance = standard.T @ standard / np.maximum(counts, 1.0)
-    np.fill_diagonal(covariance, 1.0)
     pooled = exchangeable_mean(covariance, variables.orbit, counts)
     if known.all():
         return Moments(mean, scale, covariance, pooled)
-    return _expectation_maximisation(standard, known, Moments(mean, scale, covariance, pooled), variables, prior)
+    return _expectation_maximisation(
+        standard, known, Moments(mean, scale, covariance, pooled), variables, prior, tolerance
+    )
 
 
 def _means_and_scales(values: FloatArray, known: FloatArray, variables: Variables) -> tuple[FloatArray, FloatArray]:
@@ -138,10 +144,14 @@ def _means_and_scales(values: FloatArray, known: FloatArray, variables: Variable
 
 
 def _expectation_maximisation(
-    standard: FloatArray, known: FloatArray, start: Moments, variables: Variables, strengths: Strengths
+    standard: FloatArray,
+    known: FloatArray,
+    start: Moments,
+    variables: Variables,
+    strengths: Strengths,
+    tolerance: float,
 ) -> Moments:
-    constant = np.diag((start.scale == 0.0).astype(np.float64))
-    diagonal = _diagonal(variables, strengths) + constant / (1.0 + strengths.pooling)
+    diagonal = _diagonal(variables, strengths)
     pooled = _nearest_semidefinite(start.pooled)
     mean, sigma = np.zeros(len(start.mean)), pooled + diagonal
     objective: list[float] = []
@@ -151,9 +161,9 @@ def _expectation_maximisation(
         objective.append(likelihood + len(standard) * _log_prior(sigma, pooled, diagonal, strengths))
         sigma = _posterior_mode(covariance, pooled, diagonal, strengths)
         mean = mean_next
-        if np.abs(sigma - before).max() < TOLERANCE:
+        if np.abs(sigma - before).max() < tolerance:
             break
-    return Moments(start.mean + mean * start.scale, start.scale, covariance + constant, pooled, tuple(objective))
+    return Moments(start.mean + mean * start.scale, start.scale, covariance, pooled, tuple(objective))
 
 
 def _expected_moments(

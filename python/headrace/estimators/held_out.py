@@ -24,15 +24,19 @@ __all__ = ["CrossValidation", "cross_validate", "whitened_weights"]
 #: Strengths tried, and where the search begins.
 POOLINGS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
 QUERY_RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
-RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3)
+RIDGES = (0.01, 0.03, 0.1)
 START = Strengths(1.0, 0.3, 0.03)
 
 #: Folds, and orders of the models tried in each.
 N_FOLDS = 5
 N_ORDERS = 2
 
-#: Most different patterns of missing cells that are looked at in a fold.
+#: Tolerance of EM in the folds: half the iterations, and as good for a choice.
+ROUGH = 2e-2
+
+#: Most different patterns of missing cells that are looked at in a fold, and most rows of each.
 MOST_PATTERNS = 60
+MOST_ROWS = 100
 
 
 class CrossValidation(NamedTuple):
@@ -107,7 +111,7 @@ def cross_validate(
     fold_of_row = rng.permutation(len(values)) % n_folds
     walks: list[_Walk] = []
     for fold in range(n_folds):
-        moments = fit_moments(values[fold_of_row != fold], variables)
+        moments = fit_moments(values[fold_of_row != fold], variables, tolerance=ROUGH)
         walks += _walks(values[fold_of_row == fold], moments, variables, rng)
     targets = values[:, variables.n_features :]
     bounds = float(np.nanmin(targets)), float(np.nanmax(targets))
@@ -116,7 +120,7 @@ def cross_validate(
         return sum(
             float(((estimate - walk.values) ** 2).sum()) / len(walk.ends)
             for walk in walks
-            for estimate, _ in _steps(walk, variables, strengths, bounds)
+            for estimate in _steps(walk, variables, strengths, bounds)[0]
         )
 
     chosen = _search(error) if strengths is None else strengths
@@ -139,7 +143,7 @@ def _walks(rows: FloatArray, moments: Moments, variables: Variables, rng: np.ran
     walks = []
     for number in looked_at.tolist():
         labelled = np.flatnonzero(patterns[number, n_features:])
-        of_pattern = rows[pattern_of_row.ravel() == number]
+        of_pattern = rows[pattern_of_row.ravel() == number][:MOST_ROWS]
         standard = moments.standardise(of_pattern)
         # A pattern of its own needs no second order: there are many of them.
         for _ in range(N_ORDERS if len(patterns) == 1 else 1):
@@ -163,8 +167,8 @@ def _known_in_turn(known: BoolArray, variables: Variables, rng: np.random.Genera
 
 def _steps(
     walk: _Walk, variables: Variables, strengths: Strengths, bounds: tuple[float, float]
-) -> list[tuple[FloatArray, FloatArray]]:
-    """Give the estimates after each run, shape (n_labelled, n_rows), and the variances of the update still to come."""
+) -> tuple[list[FloatArray], FloatArray]:
+    """Give the estimates after 0, 1, ... runs, of shape (n_labelled, n_rows), and the weights of whitened features."""
     from scipy import linalg  # here: a router without it needs no SciPy in memory
 
     targets = variables.n_features + walk.labelled
@@ -172,19 +176,18 @@ def _steps(
     weights = weights * walk.moments.scale[targets]
     whitened = linalg.solve_triangular(factor, walk.features, lower=True, check_finite=False)
     estimate = np.repeat(walk.moments.mean[targets, None], walk.features.shape[1], axis=1)
-    steps, begin = [], 0
+    estimates, begin = [], 0
     for end in walk.ends.tolist():
         estimate = estimate + weights[begin:end].T @ whitened[begin:end]
-        steps.append((np.clip(estimate, *bounds), (weights[end:] ** 2).sum(axis=0)))
+        estimates.append(np.clip(estimate, *bounds))
         begin = end
-    return steps
+    return estimates, weights
 
 
 def _update_scale(walks: list[_Walk], variables: Variables, strengths: Strengths, bounds: tuple[float, float]) -> float:
     realised, expected = 0.0, 0.0
     for walk in walks:
-        steps = _steps(walk, variables, strengths, bounds)
-        final = steps[-1][0]
-        realised += sum(float(((final - estimate) ** 2).sum()) for estimate, _ in steps)
-        expected += sum(float(variance.sum()) * final.shape[1] for _, variance in steps)
+        estimates, weights = _steps(walk, variables, strengths, bounds)
+        realised += sum(float(((estimates[-1] - estimate) ** 2).sum()) for estimate in estimates)
+        expected += sum(float((weights[end:] ** 2).sum()) * walk.features.shape[1] for end in walk.ends)
     return min(realised / expected, 1.0) if expected > 0.0 else 1.0

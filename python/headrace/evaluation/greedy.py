@@ -95,8 +95,8 @@ class GreedyRule:
                 else:
                     pieces.append((i, low, high, step))
                 before = step
-        row, low, high, model = (np.array(column) for column in zip(*pieces, strict=True))
-        return Profile(row.astype(np.int64), low.astype(np.float64), high.astype(np.float64), model.astype(np.int32))
+        row, lows, highs, model = zip(*pieces, strict=True)
+        return Profile(np.array(row, np.int64), np.array(lows), np.array(highs), np.array(model, np.int32))
 
     def _grow(
         self, value: _Values, cost: FloatArray, plan: tuple[int, ...], low: float, high: float

@@ -119,7 +119,7 @@ def arena_score(cost: float, quality: float, lowest: float, highest: float, *, b
 
 
 def quality_at_cost(cost: FloatArray, quality: FloatArray, wanted: float) -> float:
-    """Quality of a curve at one cost; flat to the right of its last point, NaN to the left of its first.
+    """Quality of a curve at one cost; flat to the right of its last point, minus infinity left of its first.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def quality_at_cost(cost: FloatArray, quality: FloatArray, wanted: float) -> flo
     0.625
     """
     order = np.lexsort((quality, cost))
-    return float(np.interp(wanted, cost[order], quality[order], left=np.nan))
+    return float(np.interp(wanted, cost[order], quality[order], left=-np.inf))
 
 
 def cost_at_quality(cost: FloatArray, quality: FloatArray, wanted: float) -> float:

@@ -20,7 +20,7 @@ WIDTH, HEIGHT = 560, 380
 LEFT, TOP, RIGHT, BOTTOM = 46, 12, 14, 40
 
 #: Least distance of two labels, one below the other.
-LINE_HEIGHT = 14.0
+LINE_HEIGHT = 16.0
 
 #: Side of a reliability chart, and its margin.
 SIDE, MARGIN = 170, 28
@@ -87,7 +87,7 @@ def reliability_chart(entries: list[Reliability]) -> str:
     low, high = min(0.0, float(values.min())), max(1.0, float(values.max()))
 
     def place(value: float) -> float:
-        return MARGIN + (value - low) / (high - low) * (SIDE - MARGIN - 6)
+        return MARGIN + (value - low) / (high - low) * (SIDE - MARGIN - 12)
 
     near, far = place(low), place(high)
     parts = [

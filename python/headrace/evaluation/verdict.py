@@ -58,7 +58,7 @@ def shares(part: Estimate) -> str:
     >>> shares(Estimate(0.5, 0.25, 0.75)), shares(Estimate(0.5, float("-inf"), 0.75))
     ('50% [25%, 75%]', '50% [none, 75%]')
     """
-    value, low, high = (f"{100.0 * number:.0f}%" if np.isfinite(number) else "none" for number in part)
+    value, low, high = (f"{round(100.0 * number):d}%" if np.isfinite(number) else "none" for number in part)
     return f"{value} [{low}, {high}]"
 
 

@@ -81,6 +81,14 @@ def _headline(evaluation: Evaluation) -> str:
     best = evaluation.best_single
     model, gain = best.model, best.gain
     if all(best.cost.value <= other.cost.value for other in evaluation.singles):
+        router = evaluation["router"]
+        top = int(router.quality.argmax())
+        if router.quality[top] > best.quality.high:
+            return (
+                f"This router pays: {model} is the best single model and the cheapest one, with a quality of "
+                f"{100.0 * best.quality.value:.1f}% at {best.cost.value:.4g}; the router reaches "
+                f"{100.0 * router.quality[top]:.1f}% at {router.cost[top]:.4g}."
+            )
         return (
             f"Use {model} alone: on these {evaluation.n_test} queries it is the best model and the cheapest one, "
             "so there is nothing to trade."

@@ -1,5 +1,7 @@
 """Cascade routing: per query, decide which model to run next or to stop, at an expected cost that you set."""
 
+from typing import TYPE_CHECKING, Any
+
 from headrace import datasets, estimators
 from headrace._core import __version__
 from headrace.belief import Belief
@@ -19,6 +21,9 @@ from headrace.rules import (
 )
 from headrace.session import Session
 
+if TYPE_CHECKING:
+    from headrace.evaluation import evaluate
+
 __all__ = [
     "Belief",
     "Cascade",
@@ -36,5 +41,15 @@ __all__ = [
     "__version__",
     "datasets",
     "estimators",
+    "evaluate",
     "expected_max",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what isn't needed for serving when it is first asked for."""
+    if name == "evaluate":
+        from headrace.evaluation import evaluate
+
+        return evaluate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

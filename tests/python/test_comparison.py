@@ -15,7 +15,9 @@ from headrace.belief_table import BeliefTable
 from headrace.calibration import calibrate, rule_settings
 from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, LinearQuality
 from headrace.evaluation import Comparison, compare
-from headrace.evaluation.comparison import METHODS, N_RESAMPLES, budget_grid, single_model_hull
+from headrace.evaluation.bootstrap import N_RESAMPLES
+from headrace.evaluation.comparison import METHODS, budget_grid
+from headrace.evaluation.metrics import concave_hull
 from headrace.policy import make_rule
 from headrace.walk import Stops, walk
 
@@ -79,14 +81,14 @@ def area_under(cost: Floats, quality: Floats, test: hr.Outcomes) -> float:
     ],
 )
 def test_the_hull_of_single_models_by_hand(cost: list[float], quality: list[float], hull: list[int]) -> None:
-    assert single_model_hull(np.array(cost), np.array(quality)).tolist() == hull
+    assert concave_hull(np.array(cost), np.array(quality)).tolist() == hull
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_model_is_above_the_hull(seed: int) -> None:
     rng = np.random.default_rng(seed)
     cost, quality = rng.uniform(size=(2, int(rng.integers(2, 12))))
-    hull = single_model_hull(cost, quality)
+    hull = concave_hull(cost, quality)
     assert hull[0] == cost.argmin()
     assert quality[hull[-1]] == quality.max()
     slopes = np.diff(quality[hull]) / np.diff(cost[hull])
@@ -116,7 +118,7 @@ def test_a_comparison_describes_itself(comparison: Comparison, digits: tuple[hr.
     np.testing.assert_array_equal(comparison.single_cost, test.mean_cost)
     np.testing.assert_array_equal(comparison.single_quality, test.mean_quality)
     assert [method.name for method in comparison.methods] == [LINEAR, *METHODS]
-    hull = fitting.mean_cost[single_model_hull(fitting.mean_cost, fitting.mean_quality)]
+    hull = fitting.mean_cost[concave_hull(fitting.mean_cost, fitting.mean_quality)]
     np.testing.assert_array_equal(comparison.budgets, budget_grid(hull, highest=float(fitting.mean_cost.max())))
     for method in comparison.methods:
         n_budgets = len(comparison.budgets)

@@ -8,18 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from headrace.evaluation.comparison import LINEAR, Comparison
+from headrace.evaluation.verdict import LABELS
 
 __all__ = ["LABELS", "draw"]
-
-#: How the methods are called in tables and pictures.
-LABELS = {
-    LINEAR: "models, mixed",
-    "routing": "routing",
-    "threshold-cascade": "threshold cascade",
-    "cascade": "cascade",
-    "cascade-routing": "cascade routing",
-    "index": "index rule",
-}
 
 #: Colour-blind safe (Okabe and Ito), and each with a dash pattern of its own.
 STYLES: dict[str, dict[str, Any]] = {

@@ -1,0 +1,153 @@
+"""Baselines: other ways of spending the same budgets on the same queries, with the same estimates.
+
+Those with a parameter are calibrated as a router is: on queries whose labels neither their estimates nor the queries
+they are replayed on have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headrace.arrays import BoolArray, FloatArray, IndexArray
+from headrace.belief import Belief
+from headrace.belief_table import BeliefTable
+from headrace.calibration import Calibration, calibrate, rule_settings
+from headrace.evaluation.greedy import GreedyRule
+from headrace.evaluation.metrics import concave_hull
+from headrace.evaluation.replay import Replay, join, mixture, points_for, replay
+from headrace.outcomes import Outcomes
+from headrace.policy import RULES, make_rule
+from headrace.rules import Routing
+from headrace.walk import budget_path, walk
+
+__all__ = ["BASELINES", "GREEDY", "LINEAR", "NO_EXPECTED_MAX", "ORACLE", "Fold", "estimates_of", "replay_baseline"]
+
+#: Single models mixed at random, on the hull of their costs and qualities.
+LINEAR = "linear interpolation"
+
+#: Cascade routing with greedy set growth instead of the search.
+GREEDY = "greedy"
+
+#: Cascade routing that takes the largest of the means for a set's value.
+NO_EXPECTED_MAX = "no-expected-max"
+
+#: The single model that is best for each query, chosen with its realised quality and cost: a bound, not a method.
+ORACLE = "oracle"
+
+#: All baselines, in the order of the tables.
+BASELINES = (LINEAR, *RULES, GREEDY, NO_EXPECTED_MAX, ORACLE)
+
+
+class Fold(NamedTuple):
+    """Queries to calibrate on, and others to replay on.
+
+    Attributes
+    ----------
+    calibration, held_out : BeliefTable
+    rows : ndarray of int
+        Rows of `held_out` in the whole test table.
+    """
+
+    calibration: BeliefTable
+    held_out: BeliefTable
+    rows: IndexArray
+
+
+def estimates_of(rule: str) -> str:
+    """When a rule asks its estimators: see `headrace.evaluation.replay.Replay`.
+
+    Examples
+    --------
+    >>> from headrace.evaluation.baselines import estimates_of
+    >>> estimates_of("routing"), estimates_of("threshold-cascade"), estimates_of("cascade-routing")
+    ('before', 'after', 'both')
+    """
+    return {"routing": "before", "threshold-cascade": "after"}.get(rule, "both")
+
+
+def replay_baseline(
+    name: str,
+    folds: Sequence[Fold],
+    test: Outcomes,
+    budgets: FloatArray,
+    *,
+    max_depth: int,
+    answer: str,
+    progress: Callable[[float], None] | None = None,
+) -> Replay:
+    """Calibrate a baseline for every budget, and replay it on the test queries.
+
+    Parameters
+    ----------
+    name : str
+        One of `BASELINES`.
+    folds : sequence of Fold
+        Their rows make up the test table.
+    test : Outcomes
+    budgets : ndarray of shape (n_budgets,)
+    max_depth : int
+        Most models to run for one query.
+    answer : {"best", "last"}
+        Which answer is returned; a threshold cascade always returns the last.
+    progress : callable, optional
+        Called with the share done.
+    """
+    if name == ORACLE:
+        return _oracle(test, budgets)
+    parts = []
+    for done, fold in enumerate(folds):
+        if name == LINEAR:
+            known = fold.calibration.outcomes
+            hull = concave_hull(known.mean_cost, known.mean_quality)
+            parts.append(mixture(name, known, fold.held_out.outcomes, hull, budgets))
+        else:
+            parts.append(_calibrated(name, fold, budgets, max_depth, answer))
+        if progress is not None:
+            progress((done + 1) / len(folds))
+    return join(parts, [fold.rows for fold in folds])
+
+
+def _calibrated(name: str, fold: Fold, budgets: FloatArray, max_depth: int, answer: str) -> Replay:
+    """Calibrate a rule on one part of the queries and replay it on the other."""
+    kind = "cascade-routing" if name in (GREEDY, NO_EXPECTED_MAX) else name
+    answer = "last" if name == "threshold-cascade" else answer
+    settings = rule_settings(kind, fold.calibration.outcomes, max_depth=max_depth)
+    scale = 0.0 if name == NO_EXPECTED_MAX else None
+    chosen = calibrate(kind, fold.calibration, settings=settings, uncertainty_scale=scale, answer=answer)
+    rule: Any = make_rule(kind, 0.0, chosen.settings)
+    path = chosen.path
+    if name == GREEDY:
+        # At the scale that suits the search: what remains is the difference between search and growth.
+        rule = GreedyRule(max_depth, _scale(chosen))
+        known = fold.calibration.outcomes
+        path = budget_path(walk(rule, known, fold.calibration, answer=answer), known.costs)
+    points, feasible = points_for(path, budgets)
+    test = fold.held_out.outcomes
+    stops = walk(rule, test, fold.held_out, answer=answer)
+    return replay(
+        name,
+        points,
+        stops,
+        test,
+        feasible=feasible,
+        uncertainty_scale=chosen.settings.get("uncertainty_scale"),
+        estimates=estimates_of(name),
+    )
+
+
+def _scale(chosen: Calibration) -> float:
+    return float(chosen.settings["uncertainty_scale"])
+
+
+def _oracle(test: Outcomes, budgets: FloatArray) -> Replay:
+    """Route by what each model will have brought and cost."""
+
+    def believe(rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
+        return Belief(test.quality[rows]), np.asarray(test.cost[rows])
+
+    stops = walk(Routing(0.0), test, believe)
+    points, feasible = points_for(budget_path(stops, test.costs), budgets)
+    return replay(ORACLE, points, stops, test, feasible=feasible, estimates="none")

@@ -1,0 +1,164 @@
+"""Greedy set growth: a baseline that grows the plan one model at a time instead of searching for the best set.
+
+From the set of models run, the model whose addition raises the tradeoff most is added, until none raises it; the
+cheapest model of the plan that hasn't run is the next one. It looks one model ahead: where two models pay only
+together, or where the first one added becomes needless by the second, it misses the best set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arrays import BoolArray, FloatArray
+from headrace.rules import expected_max
+
+__all__ = ["GreedyRule"]
+
+#: Gains below this count as none.
+TOLERANCE = 1e-12
+
+
+class Profile(NamedTuple):
+    """Next models as step functions of the cost weight, one after the other; as from `Rule.profile_batch`."""
+
+    row: npt.NDArray[np.int64]
+    lower: FloatArray
+    upper: FloatArray
+    next: npt.NDArray[np.int32]
+
+
+class GreedyRule:
+    """Grow the plan one model at a time while that raises the tradeoff.
+
+    Exact in the cost weight: a plan's growth is a step function of it, with breakpoints where two gains cross.
+    O(pieces x k) expected maxima per query, called one by one: for baselines, not for serving.
+
+    Parameters
+    ----------
+    max_depth : int
+        Most models of a plan.
+    uncertainty_scale : float, default 1.0
+        Factor of the standard deviations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.evaluation.greedy import GreedyRule
+    >>> profile = GreedyRule(2).profile_batch(
+    ...     np.array([[0.6, 0.8]]), np.array([[0.1, 0.4]]), lower=np.zeros(1), upper=np.full(1, np.inf),
+    ...     run=np.zeros(2, dtype=bool),
+    ... )
+    >>> profile.next.tolist(), profile.lower.round(6).tolist()
+    ([1, 0], [0.0, 0.666667])
+    """
+
+    def __init__(self, max_depth: int, uncertainty_scale: float = 1.0) -> None:
+        self.max_depth = max_depth
+        self.uncertainty_scale = uncertainty_scale
+
+    def profile_batch(
+        self,
+        quality: FloatArray,
+        cost: FloatArray,
+        *,
+        lower: FloatArray,
+        upper: FloatArray,
+        run: BoolArray,
+        variance: FloatArray | None = None,
+        covariance: FloatArray | None = None,
+    ) -> Profile:
+        """Give the next model of each query at every cost weight between `lower` and `upper`.
+
+        Parameters
+        ----------
+        quality, cost : ndarray of shape (n_queries, n_models)
+        lower, upper : ndarray of shape (n_queries,)
+        run : ndarray of bool of shape (n_models,)
+            The models run, of all queries.
+        variance : ndarray of shape ([n_queries, ]n_models), optional
+        covariance : ndarray of shape ([n_queries, ]n_models, n_models), optional
+        """
+        pieces: list[tuple[int, float, float, int]] = []
+        started = tuple(np.flatnonzero(run).tolist())
+        for i in range(len(quality)):
+            value = _Values(quality[i], _of_row(variance, i, 2), _of_row(covariance, i, 3), self.uncertainty_scale)
+            before: int | None = None
+            for low, high, plan in self._grow(value, cost[i], started, float(lower[i]), float(upper[i])):
+                rest = [j for j in plan if not run[j]]
+                step = min(rest, key=lambda j: (cost[i, j], j)) if rest else -1
+                if step == before:
+                    pieces[-1] = (i, pieces[-1][1], high, step)
+                else:
+                    pieces.append((i, low, high, step))
+                before = step
+        row, lows, highs, model = zip(*pieces, strict=True)
+        return Profile(np.array(row, np.int64), np.array(lows), np.array(highs), np.array(model, np.int32))
+
+    def _grow(
+        self, value: _Values, cost: FloatArray, plan: tuple[int, ...], low: float, high: float
+    ) -> Iterator[tuple[float, float, tuple[int, ...]]]:
+        """Yield the final plans between two cost weights, by rising weight."""
+        rest = [j for j in range(len(cost)) if j not in plan]
+        if not rest or (plan and len(plan) >= self.max_depth):
+            yield low, high, plan
+            return
+        now = value(plan) if plan else 0.0
+        # Lines gain - weight * cost; stopping is the line at zero, but nothing has been run yet without a plan.
+        lines = [(value((*plan, j)) - now, float(cost[j]), j) for j in rest]
+        if plan:
+            lines = [(gain, price, j) for gain, price, j in lines if gain > TOLERANCE]
+            lines.append((0.0, 0.0, -1))
+        for start, end, j in _envelope(lines, low, high):
+            if j < 0:
+                yield start, end, plan
+            else:
+                yield from self._grow(value, cost, tuple(sorted((*plan, j))), start, end)
+
+
+class _Values:
+    """Expected maxima of sets of one query's models, each taken once."""
+
+    def __init__(
+        self, quality: FloatArray, variance: FloatArray | None, covariance: FloatArray | None, scale: float
+    ) -> None:
+        self._quality, self._variance, self._covariance, self._scale = quality, variance, covariance, scale
+        self._known: dict[tuple[int, ...], float] = {}
+
+    def __call__(self, models: tuple[int, ...]) -> float:
+        key = tuple(sorted(models))
+        if key not in self._known:
+            index = list(key)
+            self._known[key] = expected_max(
+                self._quality[index],
+                variance=None if self._variance is None else self._variance[index],
+                covariance=None if self._covariance is None else self._covariance[np.ix_(index, index)],
+                uncertainty_scale=self._scale,
+            )
+        return self._known[key]
+
+
+def _envelope(lines: list[tuple[float, float, int]], low: float, high: float) -> Iterator[tuple[float, float, int]]:
+    """Yield the highest of lines (height at zero, fall, name) from `low` to `high`; of equal ones, the flattest."""
+    at = low
+    height, fall, name = max(lines, key=lambda line: (line[0] - low * line[1], -line[1], -line[2]))
+    while True:
+        crossings = [((height - h) / (fall - f), f, -h, n, h) for h, f, n in lines if f < fall]
+        if not crossings:
+            break
+        where, next_fall, _, next_name, next_height = min(crossings)
+        if not where < high:
+            break
+        where = max(where, at)
+        if where > at:
+            yield at, where, name
+        at, height, fall, name = where, next_height, next_fall, next_name
+    yield at, high, name
+
+
+def _of_row(values: FloatArray | None, row: int, axes: int) -> FloatArray | None:
+    """Give the part of one row of values that have one for each row, or all of what the rows share."""
+    return values if values is None or values.ndim < axes else np.asarray(values[row])

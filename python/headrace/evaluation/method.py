@@ -1,0 +1,133 @@
+"""What one method cost and brought on the test queries, summed up, with bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from headrace.arrays import BoolArray, FloatArray
+from headrace.budget_path import curve_area
+from headrace.evaluation.bootstrap import Estimate, estimate
+from headrace.evaluation.metrics import aiq
+from headrace.evaluation.replay import Replay
+from headrace.outcomes import Outcomes
+
+__all__ = ["MethodResult", "summarise"]
+
+
+@dataclass(frozen=True, eq=False)
+class MethodResult:
+    """What one method cost and brought on the test part.
+
+    Attributes
+    ----------
+    name : str
+    cost, quality : ndarray of shape (n_budgets,)
+        Realised means on the test queries.
+    n_runs : ndarray of shape (n_budgets,)
+        Mean number of models run.
+    feasible : ndarray of bool of shape (n_budgets,)
+        False where the budget is below the method's cheapest policy.
+    area : float
+        Area under the realised curve.
+    interval : tuple of float
+        95% bootstrap interval of the area.
+    excess : float
+        Mean of realised cost / budget - 1 over the feasible budgets that it exceeds, those kept counting as 0; without
+        what the estimates cost.
+    uncertainty_scale : float or None
+        The scale that the fit chose, for a rule that has one.
+    aiq : Estimate
+        Average improvement in quality; see `headrace.evaluation.metrics.aiq`.
+    resampled : ndarray of shape (n_resamples,)
+        The area on each bootstrap resample, the same resamples for all methods.
+    resampled_cost, resampled_quality : ndarray of shape (n_resamples, n_budgets)
+        The curve on each of them.
+    further_costs : dict of str to ndarray of shape (n_budgets,)
+        Means of the costs after the first.
+    """
+
+    name: str
+    cost: FloatArray
+    quality: FloatArray
+    n_runs: FloatArray
+    feasible: BoolArray
+    area: float
+    interval: tuple[float, float]
+    excess: float
+    uncertainty_scale: float | None
+    aiq: Estimate
+    resampled: FloatArray = field(repr=False)
+    resampled_cost: FloatArray = field(repr=False)
+    resampled_quality: FloatArray = field(repr=False)
+    further_costs: dict[str, FloatArray]
+
+
+def summarise(
+    replays: Sequence[Replay],
+    test: Outcomes,
+    budgets: FloatArray,
+    weights: FloatArray,
+    *,
+    estimation_cost: float = 0.0,
+    estimation_per: str = "query",
+) -> list[MethodResult]:
+    """Sum up replays of one table.
+
+    Parameters
+    ----------
+    replays : sequence of Replay
+    test : Outcomes
+    budgets : ndarray of shape (n_budgets,)
+    weights : ndarray of shape (n_resamples, n_queries)
+        From `resampling_weights`.
+    estimation_cost : float, default 0.0
+        What estimates cost, added to the costs of the methods that use them.
+    estimation_per : {"query", "decision"}
+    """
+    lowest, highest = float(test.mean_cost.min()), float(test.mean_cost.max())
+    floor = float(test.mean_quality.min())
+
+    def area(cost: FloatArray, quality: FloatArray) -> float:
+        order = np.lexsort((quality, cost))
+        return curve_area(cost[order], quality[order], lowest, highest, floor)
+
+    results = []
+    for method in replays:
+        models_cost = method.cost.mean(axis=1)
+        judged = method.feasible & (budgets > 0.0)
+        over = np.maximum(models_cost[judged] / budgets[judged] - 1.0, 0.0)
+        of_query = method.cost + estimation_cost * asked(method, estimation_per) if estimation_cost else method.cost
+        cost, quality = of_query.mean(axis=1), method.quality.mean(axis=1)
+        costs, qualities = weights @ of_query.T, weights @ method.quality.T
+        pairs = list(zip(costs, qualities, strict=True))
+        areas = np.array([area(c, q) for c, q in pairs])
+        hulls = np.array([aiq(c, q, lowest, highest, floor) for c, q in pairs])
+        results.append(
+            MethodResult(
+                method.name,
+                cost,
+                quality,
+                method.n_runs.mean(axis=1),
+                method.feasible,
+                (whole := estimate(area(cost, quality), areas)).value,
+                (whole.low, whole.high),
+                float(over.mean()) if len(over) else 0.0,
+                method.uncertainty_scale,
+                estimate(aiq(cost, quality, lowest, highest, floor), hulls),
+                areas,
+                costs,
+                qualities,
+                dict(method.further_costs),
+            )
+        )
+    return results
+
+
+def asked(method: Replay, per: str) -> FloatArray:
+    """How often a query's estimates are paid for: shape (n_budgets, n_queries)."""
+    if per == "decision":
+        return method.n_decisions
+    return np.full_like(method.cost, float(method.estimates != "none"))

@@ -389,6 +389,12 @@ class Router:
             raise ValueError(f"{argument}: expected at least {fewest} complete queries, got {complete.n_queries}")
         return complete, outcomes.n_queries - complete.n_queries
 
+    def _unfitted(self) -> tuple[QualityEstimator, CostEstimator]:
+        """Give the estimators, those named made and those not given by default."""
+        quality = load(self.quality) if isinstance(self.quality, str) else self.quality or LinearQuality()
+        cost = load(self.cost, "cost") if isinstance(self.cost, str) else self.cost or LinearCost()
+        return quality, cost
+
     def _partial(self, outcomes: Outcomes) -> Outcomes | None:
         """Give the rows with missing cells; they help to fit estimators that accept them."""
         if self.models is not None:
@@ -404,8 +410,7 @@ class Router:
         progress: Callable[[float], None] | None,
     ) -> None:
         """Fit the estimators, choose the rule's settings, and walk the calibration queries."""
-        quality = load(self.quality) if isinstance(self.quality, str) else self.quality or LinearQuality()
-        cost = load(self.cost, "cost") if isinstance(self.cost, str) else self.cost or LinearCost()
+        quality, cost = self._unfitted()
         n_folds = min(self.n_folds, fitting.n_queries // 2)
         table = BeliefTable.cross_fit(fitting, quality, cost, n_folds=n_folds, seed=int(self.seed), partial=partial)
         chosen = calibrate(

@@ -15,7 +15,6 @@ import numpy as np
 from headrace.arrays import FloatArray, listed
 from headrace.belief_table import BeliefTable
 from headrace.budget_path import BudgetPath
-from headrace.estimators import LinearCost, LinearQuality
 from headrace.evaluation.baselines import BASELINES, Fold, estimates_of, replay_baseline
 from headrace.evaluation.bootstrap import N_RESAMPLES, Estimate, estimate, resampling_weights
 from headrace.evaluation.comparison import budget_grid
@@ -343,7 +342,7 @@ def _folds(router: Router, table: BeliefTable, fitting: Outcomes | None, seed: i
         known, _ = router._complete("fitting", fitting.select(router.models_), FEWEST_QUERIES)
         if tuple(known.costs) != tuple(test.costs):
             raise ValueError(f"fitting: expected the costs {tuple(test.costs)}, got {tuple(known.costs)}")
-        quality, cost = router.quality or LinearQuality(), router.cost or LinearCost()
+        quality, cost = router._unfitted()
         n_folds = min(router.n_folds, known.n_queries // 2)
         fitted = BeliefTable.cross_fit(known, quality, cost, n_folds=n_folds, seed=int(router.seed))
         held_out = BeliefTable.served(test, fitted.estimators, seed=int(router.seed), rates=table.rates)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import BoolArray, FloatArray
+from headrace.belief import Belief
 from headrace.rules import expected_max
 
 __all__ = ["GreedyRule"]
@@ -70,6 +71,7 @@ class GreedyRule:
         run: BoolArray,
         variance: FloatArray | None = None,
         covariance: FloatArray | None = None,
+        loading: FloatArray | None = None,
     ) -> Profile:
         """Give the next model of each query at every cost weight between `lower` and `upper`.
 
@@ -81,11 +83,13 @@ class GreedyRule:
             The models run, of all queries.
         variance : ndarray of shape ([n_queries, ]n_models), optional
         covariance : ndarray of shape ([n_queries, ]n_models, n_models), optional
+        loading : ndarray of shape ([n_queries, ]n_models), optional
         """
         pieces: list[tuple[int, float, float, int]] = []
         started = tuple(np.flatnonzero(run).tolist())
         for i in range(len(quality)):
-            value = _Values(quality[i], _of_row(variance, i, 2), _of_row(covariance, i, 3), self.uncertainty_scale)
+            parts = _of_row(variance, i, 2), _of_row(covariance, i, 3), _of_row(loading, i, 2)
+            value = _Values(Belief(quality[i], *parts), self.uncertainty_scale)
             before: int | None = None
             for low, high, plan in self._grow(value, cost[i], started, float(lower[i]), float(upper[i])):
                 rest = [j for j in plan if not run[j]]
@@ -122,20 +126,20 @@ class GreedyRule:
 class _Values:
     """Expected maxima of sets of one query's models, each taken once."""
 
-    def __init__(
-        self, quality: FloatArray, variance: FloatArray | None, covariance: FloatArray | None, scale: float
-    ) -> None:
-        self._quality, self._variance, self._covariance, self._scale = quality, variance, covariance, scale
+    def __init__(self, belief: Belief, scale: float) -> None:
+        self._belief, self._scale = belief, scale
         self._known: dict[tuple[int, ...], float] = {}
 
     def __call__(self, models: tuple[int, ...]) -> float:
         key = tuple(sorted(models))
         if key not in self._known:
             index = list(key)
+            _, variance, covariance, loading = self._belief
             self._known[key] = expected_max(
-                self._quality[index],
-                variance=None if self._variance is None else self._variance[index],
-                covariance=None if self._covariance is None else self._covariance[np.ix_(index, index)],
+                self._belief.quality[index],
+                variance=None if variance is None else variance[index],
+                covariance=None if covariance is None else covariance[np.ix_(index, index)],
+                loading=None if loading is None else loading[index],
                 uncertainty_scale=self._scale,
             )
         return self._known[key]

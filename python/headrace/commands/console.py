@@ -112,6 +112,8 @@ def progress_bar(console: Console, *names: str) -> Iterator[Callable[[str, float
         tasks = {name: bar.add_task(name, total=1.0, start=False) for name in names}
 
         def progress(name: str, share: float) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=1.0, start=False)
             if not bar.tasks[tasks[name]].started:
                 bar.start_task(tasks[name])
             bar.update(tasks[name], completed=share)

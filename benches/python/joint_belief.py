@@ -160,7 +160,7 @@ def missing_cells(name: str, table: hr.Outcomes, seeds: int) -> None:
 
 
 def times(name: str, table: hr.Outcomes) -> None:
-    """Fits of every run set of at most 5 models: those that cascade routing may reach by default."""
+    """Fits of all run sets, from a sample of them; and the joint belief's gain of every run set."""
     header(
         f"{name}: seconds", "n_fit", "regressions", "joint: fit", "joint: gains", "ratio", "query (us)", "10,000 (s)"
     )

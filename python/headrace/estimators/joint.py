@@ -36,7 +36,7 @@ N_ITERATIONS = 50
 
 
 class _Gain(NamedTuple):
-    """What depends on the run set only: estimates = features @ weights + intercept, and the update still to come."""
+    """What depends on the run set only: estimates = features @ weights + intercept, and the update to come."""
 
     weights: FloatArray
     intercept: FloatArray
@@ -114,6 +114,10 @@ class JointQuality:
         self.strengths_, self.update_scale_ = cross_validate(values, self._variables, strengths=strengths)
         self.moments_ = fit_moments(values, self._variables)
         self._sigma = self.moments_.shrunk(self._variables, self.strengths_)
+        self._targets = np.arange(self._variables.n_features, len(self._sigma))
+        _, weights = whitened_weights(self._sigma, np.arange(self._variables.n_features), self._targets)
+        weights = weights * self.moments_.scale[self._targets]
+        self._explained = weights.T @ weights
         self._gains: dict[bytes, _Gain] = {}
         return self
 
@@ -155,9 +159,8 @@ class JointQuality:
             A mask of another shape.
         """
         mask = checked_bools("run", run)
-        if mask.shape != (len(self._sigma) - self._variables.n_features,):
-            n_models = len(self._sigma) - self._variables.n_features
-            raise ValueError(f"run: expected shape ({n_models},), got {mask.shape}")
+        if mask.shape != self._targets.shape:
+            raise ValueError(f"run: expected shape {self._targets.shape}, got {mask.shape}")
         return self._gain(mask).update.copy()
 
     def _encode(self, queries: Queries, responses: Responses, targets: FloatArray) -> tuple[Variables, FloatArray]:
@@ -186,17 +189,15 @@ class JointQuality:
     def _compute_gain(self, run: BoolArray) -> _Gain:
         from scipy import linalg  # here: a router without it needs no SciPy in memory
 
-        variables, moments = self._variables, self.moments_
-        known = variables.known_after(run)
-        rest = np.setdiff1d(np.arange(variables.n_features), known)
-        targets = np.arange(variables.n_features, len(self._sigma))
-        factor, weights = whitened_weights(self._sigma, np.append(known, rest), targets)
+        moments, targets, known = self.moments_, self._targets, self._variables.known_after(run)
+        factor, weights = whitened_weights(self._sigma, known, targets)
         weights = weights * moments.scale[targets]
-        n = len(known)
-        gain = linalg.solve_triangular(factor[:n, :n], weights[:n], lower=True, trans="T", check_finite=False)
+        gain = linalg.solve_triangular(factor, weights, lower=True, trans="T", check_finite=False)
         scale = moments.scale[known, None]
-        gain = np.where(scale > 0.0, gain / np.where(scale > 0.0, scale, 1.0), 0.0)
-        update = self.update_scale_ * (weights[n:].T @ weights[n:])
+        gain = np.divide(gain, scale, out=np.zeros_like(gain), where=scale > 0.0)
+        update = self.update_scale_ * (self._explained - weights.T @ weights)
+        # Rounding, where next to nothing is still to come.
+        np.fill_diagonal(update, np.maximum(update.diagonal(), 0.0))
         return _Gain(gain, moments.mean[targets] - moments.mean[known] @ gain, moments.mean[known], update)
 
 

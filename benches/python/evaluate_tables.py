@@ -10,6 +10,7 @@ paired bootstrap over the queries of the second half; the split itself is one of
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -57,12 +58,12 @@ def tables(name: str, evaluation: Evaluation, n_fit: int) -> str:
     lines.append("|---|---|---|---|---|")
     for single in evaluation.singles:
         gain = [100 * number for number in single.gain]
-        saved = [100 * number for number in single.near_saving]
+        saved = [f"{round(100 * number)}%" if math.isfinite(number) else "none" for number in single.near_saving]
         lines.append(
             f"| {single.model} | {single.cost.value:.3g} | {100 * single.quality.value:.1f} "
-            f"| {gain[0]:+.1f} [{gain[1]:+.1f}, {gain[2]:+.1f}] | {saved[0]:.0f}% [{saved[1]:.0f}, {saved[2]:.0f}] |"
+            f"| {gain[0]:+.1f} [{gain[1]:+.1f}, {gain[2]:+.1f}] | {saved[0]} [{saved[1]}, {saved[2]}] |"
         )
-    return "\n".join(lines).replace("+-inf", "-inf").replace("-inf%", "never").replace("-inf", "none")
+    return "\n".join(lines).replace("-inf", "none")
 
 
 def main() -> None:

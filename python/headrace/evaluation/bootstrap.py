@@ -38,7 +38,8 @@ def interval(resampled: FloatArray) -> tuple[float, float]:
     --------
     >>> import numpy as np
     >>> from headrace.evaluation.bootstrap import interval
-    >>> tuple(round(end, 6) for end in interval(np.arange(201.0)))
+    >>> low, high = interval(np.arange(201.0))
+    >>> round(low, 6), round(high, 6)
     (5.0, 195.0)
     """
     ends = [(1.0 - CONFIDENCE) / 2.0, (1.0 + CONFIDENCE) / 2.0]

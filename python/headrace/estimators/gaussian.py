@@ -28,7 +28,6 @@ __all__ = ["Moments", "Strengths", "fit_moments"]
 CONSTANT = 1e-9
 
 #: EM ends when no entry of the covariance of standardised variables moves by more, or after so many iterations.
-#: Estimates of quality are then some 0.001 from where they would end.
 TOLERANCE = 5e-3
 MOST_ITERATIONS = 30
 

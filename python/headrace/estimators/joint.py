@@ -111,7 +111,7 @@ class JointQuality:
             that are not positive.
         """
         targets = _checked_targets(targets, responses)
-        self._query_features = QueryFeatures().fit(queries)
+        self._query_features = QueryFeatures(n_grams=False).fit(queries)
         self._response_features = ResponseFeatures().fit(responses)
         self._variables, values = self._encode(queries, responses, targets)
         self._range = float(np.nanmin(targets)), float(np.nanmax(targets))

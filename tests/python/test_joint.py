@@ -659,7 +659,7 @@ def test_what_is_refused() -> None:
     cases: list[tuple[Any, str]] = [
         (nan, r"targets: expected a label of every model; models \[1\] have none"),
         (table.quality[:, :2], r"targets: expected the shape of responses.run, \(20, 3\), got \(20, 2\)"),
-        (np.full((20, 3), np.inf), "targets: expected finite numbers, or NaN where there is no label; got infinity"),
+        (np.full((20, 3), np.inf), "targets: expected finite numbers, got infinity"),
     ]
     for targets, message in cases:
         with pytest.raises(ValueError, match=message):

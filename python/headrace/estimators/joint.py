@@ -26,7 +26,9 @@ from headrace.estimators.exchangeable import Variables
 from headrace.estimators.features import QueryFeatures, ResponseFeatures
 from headrace.estimators.gaussian import Moments, Strengths, fit_moments
 from headrace.estimators.held_out import cross_validate, whitened_weights
+from headrace.estimators.linear import common_run
 from headrace.estimators.protocol import Queries
+from headrace.estimators.targets import checked_targets
 from headrace.responses import Responses
 
 __all__ = ["JointQuality", "one_factor"]
@@ -134,7 +136,7 @@ class JointQuality:
         ValueError
             Different models have run in different queries.
         """
-        run = _common_run(responses)
+        run = common_run(responses)
         gain = self._gain(run)
         of_query = self._query_features.transform(queries, len(responses))
         features = np.hstack([of_query, self._response_features.transform(responses, run)])
@@ -246,13 +248,11 @@ def one_factor(covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _checked_targets(targets: FloatArray, responses: Responses) -> FloatArray:
-    values = np.asarray(targets, dtype=np.float64)
+    values = checked_targets(targets, partly=True)
     if values.shape != responses.run.shape:
         raise ValueError(f"targets: expected the shape of responses.run, {responses.run.shape}, got {values.shape}")
     if len(values) < 2:
         raise ValueError(f"targets: expected at least 2 labelled queries to learn from, got {len(values)}")
-    if np.isinf(values).any():
-        raise ValueError("targets: expected finite numbers, or NaN where there is no label; got infinity")
     unlabelled = np.flatnonzero(np.isnan(values).all(axis=0))
     if len(unlabelled):
         raise ValueError(f"targets: expected a label of every model; models {unlabelled.tolist()} have none")
@@ -263,9 +263,3 @@ def _checked_strengths(strengths: Strengths) -> Strengths:
     if not (0.0 <= strengths.pooling < np.inf and all(0.0 < ridge < np.inf for ridge in strengths[1:])):
         raise ValueError(f"strengths: expected a pooling >= 0 and ridges > 0, got {strengths}")
     return strengths
-
-
-def _common_run(responses: Responses) -> BoolArray:
-    if len(responses) and (responses.run != responses.run[0]).any():
-        raise ValueError("responses: expected the same models to have run in all queries of a call")
-    return responses.run[0] if len(responses) else np.zeros(responses.run.shape[1], dtype=np.bool_)

@@ -657,7 +657,7 @@ def test_what_is_refused() -> None:
     table = hard_queries(46, n=20)
     nan = np.where(np.arange(3) == 1, np.nan, table.quality)
     cases: list[tuple[Any, str]] = [
-        (nan, r"targets: expected a label of every model; models \[1\] have none"),
+        (nan, r"targets: expected at least 1 labelled queries of every model; models \[1\] have fewer"),
         (table.quality[:, :2], r"targets: expected the shape of responses.run, \(20, 3\), got \(20, 2\)"),
         (np.full((20, 3), np.inf), "targets: expected finite numbers, got infinity"),
     ]

@@ -253,9 +253,6 @@ def _checked_targets(targets: FloatArray, responses: Responses) -> FloatArray:
         raise ValueError(f"targets: expected the shape of responses.run, {responses.run.shape}, got {values.shape}")
     if len(values) < 2:
         raise ValueError(f"targets: expected at least 2 labelled queries to learn from, got {len(values)}")
-    unlabelled = np.flatnonzero(np.isnan(values).all(axis=0))
-    if len(unlabelled):
-        raise ValueError(f"targets: expected a label of every model; models {unlabelled.tolist()} have none")
     return values
 
 

@@ -34,10 +34,10 @@ def checked_targets(targets: npt.ArrayLike, *, fewest: int = 1, partly: bool = F
     missing = np.isnan(values)
     if missing.any() and not partly:
         raise ValueError(f"targets: expected a number for every query and model, {missing.sum()} are missing")
-    n_labelled = int((~missing).sum(axis=0).min(initial=len(values)))
-    if n_labelled < fewest:
-        of_each = " of every model" if partly else ""
-        raise ValueError(
-            f"targets: expected at least {fewest} labelled queries{of_each} to learn from, got {n_labelled}"
-        )
+    if len(values) < fewest:
+        raise ValueError(f"targets: expected at least {fewest} labelled queries to learn from, got {len(values)}")
+    short = np.flatnonzero((~missing).sum(axis=0) < fewest)
+    if len(short):
+        wanted = f"at least {fewest} labelled queries of every model"
+        raise ValueError(f"targets: expected {wanted}; models {short.tolist()} have fewer")
     return values

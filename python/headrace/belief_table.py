@@ -15,7 +15,7 @@ from headrace.estimators import CostEstimator, QualityEstimator
 from headrace.outcomes import Outcomes
 from headrace.policy import fold_of
 
-__all__ = ["BeliefTable", "Estimators", "fit_estimators", "weighed"]
+__all__ = ["BeliefTable", "Estimators", "fit_estimators", "outside_groups", "weighed"]
 
 #: A fitted quality estimator, and a fitted cost estimator for each of the table's costs.
 Estimators: TypeAlias = tuple[QualityEstimator, tuple[CostEstimator, ...]]
@@ -115,7 +115,8 @@ class BeliefTable:
         parts = []
         for fold in range(n_folds):
             others = outcomes.take(fold_of_row != fold)
-            fitted = fit_estimators(others, quality, cost, partial)
+            held_out = outcomes.take(fold_of_row == fold)
+            fitted = fit_estimators(others, quality, cost, outside_groups(partial, held_out))
             parts.append((np.flatnonzero(fold_of_row == fold), *fitted))
         return cls(outcomes, parts)
 
@@ -243,6 +244,14 @@ def fit_estimators(
         copy.deepcopy(quality).fit(labelled.queries, seen, labelled.quality),
         tuple(copy.deepcopy(cost).fit(outcomes.queries, everything, values) for values in outcomes.costs.values()),
     )
+
+
+def outside_groups(partial: Outcomes | None, held_out: Outcomes) -> Outcomes | None:
+    """Give the rows of a table whose group has no row in a held-out one; None where there are none."""
+    if partial is None or partial.groups is None or held_out.groups is None:
+        return partial
+    rows = ~np.isin(partial.groups, held_out.groups)
+    return partial.take(rows) if rows.any() else None
 
 
 def _checked(name: str, values: FloatArray, n: int, k: int) -> FloatArray:

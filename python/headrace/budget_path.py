@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from numbers import Real
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from headrace.arrays import FloatArray, listed
+from headrace.scalars import checked_number
 
 __all__ = ["BudgetPath", "PathPoint", "curve_area"]
 
@@ -126,7 +126,7 @@ class BudgetPath:
             raise ValueError("budget, quality: expected exactly one of them")
         if budget is not None:
             return self._within(checked_budget(budget, self.costs))
-        return self.reaching(checked_target(quality), "quality")
+        return self.reaching(checked_number("quality", quality), "quality")
 
     def reaching(self, target: float, argument: str) -> PathPoint:
         """Find the cheapest point that meets a quality target, which messages call as its argument."""
@@ -155,7 +155,7 @@ class BudgetPath:
                 )
             kept &= costs[name] <= max(limit, least)
         if not kept.any():
-            raise ValueError(f"budget: no policy keeps all of {_listed(budget)} at these exchange rates")
+            raise ValueError(f"budget: no policy keeps all of {shown_limits(budget)} at these exchange rates")
         within = int(np.argmax(kept))
         if within == 0:
             return self._mix(0, 0, 1.0)
@@ -234,23 +234,16 @@ def checked_budget(budget: float | Mapping[str, float], costs: Iterable[str]) ->
     named = dict(budget) if isinstance(budget, Mapping) else {costs[0]: budget}
     if not named:
         raise ValueError("budget: expected at least one cost, got an empty mapping")
-    for name, limit in named.items():
+    for name in named:
         if name not in costs:
             raise ValueError(f"budget: unknown cost {name!r}; known: {listed(costs)}")
-        if isinstance(limit, bool) or not isinstance(limit, Real):
-            raise TypeError(f"budget: expected a number, got {limit!r}")
-    return {name: float(limit) for name, limit in named.items()}
+    return {name: checked_number("budget", limit) for name, limit in named.items()}
 
 
-def checked_target(quality: Any, argument: str = "quality") -> float:
-    """Give a quality target as a number."""
-    if isinstance(quality, bool) or not isinstance(quality, Real):
-        raise TypeError(f"{argument}: expected a number, got {quality!r}")
-    return float(quality)
-
-
-def _listed(budget: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} = {limit:.6g}" for name, limit in budget.items())
+def shown_limits(limits: Mapping[str, float | str]) -> str:
+    """Write limits for a message; the name of a single one goes without saying."""
+    shown = {name: limit if isinstance(limit, str) else f"{limit:.6g}" for name, limit in limits.items()}
+    return " and ".join(shown.values() if len(shown) == 1 else (f"{name} = {limit}" for name, limit in shown.items()))
 
 
 def curve_area(cost: FloatArray, quality: FloatArray, lowest: float, highest: float, floor: float) -> float:

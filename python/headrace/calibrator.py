@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.arrays import BoolArray, FloatArray, IndexArray
 from headrace.belief_table import BeliefTable
-from headrace.budget_path import BudgetPath, PathPoint, rounded
+from headrace.budget_path import BudgetPath, PathPoint, rounded, shown_limits
 from headrace.calibration import Calibration
 from headrace.exchange_rates import Walked, balance, one_cost
 from headrace.guarantee import Guarantee, cost_evidence, fixed_sequence, mean_upper_bound, quality_evidence
@@ -98,8 +98,8 @@ class Calibrator:
                 path = self.walked(one_cost(self.costs, name)).path
                 path.at(budget={name: limit})
                 cheapest[name] = {other: float(path.costs[other][-1]) for other in budget}
-            shown = "; ".join(f"the cheapest in {name} takes {_named(costs)}" for name, costs in cheapest.items())
-            raise ValueError(f"budget: no policy found that keeps {_named(budget)} together; {shown}") from error
+            shown = "; ".join(f"the cheapest in {name} takes {shown_limits(costs)}" for name, costs in cheapest.items())
+            raise ValueError(f"budget: no policy found that keeps {shown_limits(budget)} together; {shown}") from error
 
     def promised(
         self, walked: Walked, point: PathPoint
@@ -182,8 +182,8 @@ class Calibrator:
             up = target is None
             nearest = {name: rounded(limit, up=up) for name, limit in tests.nearest(sequence[0], limits).items()}
             raise ValueError(
-                f"{argument}: expected {side} {_named(nearest)}, which can be promised with confidence {confidence:g} "
-                f"from {self.n_queries} calibration queries; got {_named(limits)}"
+                f"{argument}: expected {side} {shown_limits(nearest)}, which can be promised with confidence "
+                f"{confidence:g} from {self.n_queries} calibration queries; got {shown_limits(limits)}"
             )
         point = walked.path.realised(sequence[passed - 1])
         price = point.cost - without.cost if target is not None else without.quality - point.quality
@@ -288,9 +288,3 @@ def _span(values: FloatArray) -> tuple[float, float]:
 
 def _shuffled(n: int) -> IndexArray:
     return np.random.default_rng(0).permutation(n)
-
-
-def _named(limits: Mapping[str, float | str]) -> str:
-    """Write limits for a message; the name of a single one goes without saying."""
-    shown = {name: limit if isinstance(limit, str) else f"{limit:.6g}" for name, limit in limits.items()}
-    return " and ".join(shown.values() if len(shown) == 1 else (f"{name} = {limit}" for name, limit in shown.items()))

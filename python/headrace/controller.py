@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from headrace.scalars import checked_int, checked_number
 from headrace.session import Session
 
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ class BudgetController:
     """
 
     def __init__(self, router: Router, *, horizon: int = 200) -> None:
-        if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
-            raise ValueError(f"horizon: expected an int >= 1, got {horizon!r}")
         budget = router.budget_
         if budget is None or len(budget) != 1:
             raise ValueError(f"router: expected one with a budget for one cost, got {budget}")
@@ -62,7 +61,7 @@ class BudgetController:
         self.router = router
         self.debt = 0.0
         self.n = 0
-        self._horizon = horizon
+        self._horizon = checked_int("horizon", horizon, 1)
         costs = router.path_.costs[self._cost]
         self._least, self._most = float(costs.min()), float(costs.max())
 
@@ -72,7 +71,7 @@ class BudgetController:
 
     def observe(self, run: Session | float) -> None:
         """Take in what a query cost: a session that has ended, or a number, and set the cost weight anew."""
-        cost = run.costs[self._cost] if isinstance(run, Session) else float(run)
+        cost = run.costs[self._cost] if isinstance(run, Session) else checked_number("run", run)
         if not 0.0 <= cost < float("inf"):
             raise ValueError(f"run: expected a finite cost >= 0, got {cost}")
         self.debt += cost - self._budget

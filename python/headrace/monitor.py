@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from headrace.scalars import checked_number
 from headrace.session import Session
 
 __all__ = ["Monitor", "Watch"]
@@ -167,10 +168,12 @@ class Monitor:
                 raise ValueError(
                     f"run: unknown cost {name!r}; known: {', '.join(n for n in self._seen if n != 'quality')}"
                 )
-            if not math.isfinite(value):
-                raise ValueError(f"{'quality' if name == 'quality' else 'run'}: expected a finite number, got {value}")
+            argument = "quality" if name == "quality" else "run"
+            values[name] = checked_number(argument, value)
+            if not math.isfinite(values[name]):
+                raise ValueError(f"{argument}: expected a finite number, got {value}")
         for name, value in values.items():
-            self._seen[name].add(float(value))
+            self._seen[name].add(value)
 
     def report(self) -> list[Watch]:
         """Say of each quantity what was promised, what is seen, and whether they differ by more than chance."""

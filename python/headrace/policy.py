@@ -163,8 +163,8 @@ class Policy:
                 raise ValueError("another format")
             fields["models"] = tuple(fields["models"])
             fields["parameters"] = tuple(float(number) for number in fields["parameters"])
-            for name in ("costs", "rates", "step_weights"):
-                fields[name] = tuple(fields[name])
+            # A file written before there were several costs, or weights of the steps, has none of these.
+            fields |= {name: tuple(fields[name]) for name in ("costs", "rates", "step_weights") if name in fields}
             return cls(**fields)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"text: expected a headrace policy as JSON, got something else ({error})") from error

@@ -12,8 +12,8 @@ from typing import Any, Self
 import numpy as np
 
 from headrace.arrays import listed
-from headrace.belief_table import BeliefTable, Estimators, fit_estimators
-from headrace.budget_path import BudgetPath, PathPoint, checked_budget, checked_target
+from headrace.belief_table import BeliefTable, Estimators, fit_estimators, outside_groups
+from headrace.budget_path import BudgetPath, PathPoint, checked_budget
 from headrace.calibration import calibrate, rule_settings
 from headrace.calibrator import Calibrator
 from headrace.controller import BudgetController
@@ -23,6 +23,7 @@ from headrace.guarantee import Guarantee
 from headrace.monitor import Monitor
 from headrace.outcomes import Outcomes
 from headrace.policy import RULES, Policy, fold_of
+from headrace.scalars import checked_int, checked_number
 from headrace.session import Session, checked_caps
 
 __all__ = ["Router"]
@@ -426,7 +427,7 @@ class Router:
         self.estimators_ = table.estimators
         served = table
         if apart is not None:
-            self.estimators_ = (fit_estimators(fitting, quality, cost, partial),)
+            self.estimators_ = (fit_estimators(fitting, quality, cost, outside_groups(partial, apart)),)
             served = BeliefTable.served(apart, self.estimators_)
         self.uncertainty_scale_ = chosen.settings.get("uncertainty_scale")
         self.step_weights_ = chosen.step_weights
@@ -497,9 +498,7 @@ class Router:
             if estimator is not None and (isinstance(estimator, type) or not isinstance(estimator, QualityEstimator)):
                 raise TypeError(f"{name}: expected an estimator with fit and predict, got {estimator!r}")
         for name, least in (("n_folds", 2), ("seed", 0), ("max_depth", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name}: expected an int >= {least}, got {value!r}")
+            checked_int(name, getattr(self, name), least)
         if self.order is not None and self.rule not in ("cascade", "threshold-cascade"):
             raise ValueError(f"order: expected None for {self.rule}, which has no order of its own, got {self.order!r}")
         _check_step_weights(self.step_weights)
@@ -520,7 +519,7 @@ def _check_wanted(budget: Any, quality_target: Any, confidence: Any) -> None:
     if budget is not None and quality_target is not None:
         raise ValueError("budget, quality_target: expected at most one of them")
     if quality_target is not None:
-        checked_target(quality_target, "quality_target")
+        checked_number("quality_target", quality_target)
     if confidence is None:
         return
     _check_confidence(confidence)
@@ -535,5 +534,7 @@ def _check_confidence(confidence: Any) -> None:
 
 def _content_id(columns: Mapping[str, Any]) -> str:
     """Give a query without an id one: a hash of its columns, which doesn't show them."""
-    text = json.dumps(columns, sort_keys=True, default=repr)
+    text = json.dumps(
+        columns, sort_keys=True, default=lambda value: value.tolist() if hasattr(value, "tolist") else repr(value)
+    )
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

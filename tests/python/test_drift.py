@@ -273,8 +273,10 @@ def test_a_session_is_observed_with_each_cost() -> None:
         (math.inf, None, ValueError, "run: expected a finite number"),
         ({"cost": 1.0, "eur": 1.0}, None, ValueError, "run: unknown cost 'eur'; known: cost"),
         (1.0, math.nan, ValueError, "quality: expected a finite number"),
-        ("1", None, TypeError, "must be real number"),
-        (1.0, "1", TypeError, "must be real number"),
+        ("1", None, TypeError, "run: expected a number, got '1'"),
+        (True, None, TypeError, "run: expected a number, got True"),
+        ({"cost": None}, None, TypeError, "run: expected a number, got None"),
+        (1.0, "1", TypeError, "quality: expected a number, got '1'"),
     ],
 )
 def test_what_is_no_number_is_refused_and_leaves_no_trace(
@@ -377,6 +379,7 @@ def test_a_controller_of_one_of_two_costs() -> None:
 def test_a_horizon_is_a_number_of_queries(router: hr.Router, horizon: Any) -> None:
     with pytest.raises(ValueError, match=r"horizon: expected an int >= 1"):
         router.controller(horizon=horizon)
+    router.controller(horizon=np.int64(50)).observe(0.001)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("run", [math.nan, math.inf, -1.0])
@@ -384,6 +387,8 @@ def test_a_controller_takes_costs_only(router: hr.Router, run: float) -> None:
     controller = router.controller()
     with pytest.raises(ValueError, match=r"run: expected a finite cost >= 0"):
         controller.observe(run)
+    with pytest.raises(TypeError, match=r"run: expected a number, got 'a'"):
+        controller.observe("a")  # type: ignore[arg-type]
     assert (controller.n, controller.debt) == (0, 0.0)
 
 

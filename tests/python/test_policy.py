@@ -164,6 +164,14 @@ def test_a_policy_survives_json(policy: Policy) -> None:
     assert json.loads(text, parse_constant=refuse)["format"] == "headrace-policy-1"
 
 
+def test_a_file_from_before_there_were_several_costs_is_read() -> None:
+    policy = Policy(("a", "b"), "cascade-routing", {"max_depth": 2}, (3.0, 1.0), 0.25)
+    fields = json.loads(policy.to_json())
+    for name in ("costs", "rates", "step_weights"):
+        del fields[name]
+    assert Policy.from_json(json.dumps(fields)) == policy
+
+
 @pytest.mark.parametrize("name", ["cascade", "threshold-cascade"])
 def test_a_policy_with_an_order_survives_json(name: str) -> None:
     policy = Policy(("a", "b"), name, {"order": (1, 0)}, (3.0, 1.0))
@@ -279,6 +287,8 @@ RUBBISH = {
     "negative parameter": changed(parameters=[1.0, -1.0]),
     "parameter of another type": changed(parameters=[None, 1.0]),
     "parameters of another type": changed(parameters=3),
+    "rates of another type": changed(rates=1.0),
+    "more rates than costs": changed(rates=[1.0, 2.0]),
 }
 
 

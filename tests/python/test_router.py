@@ -905,6 +905,37 @@ def test_estimators_that_accept_missing_labels_get_partial_rows(
         assert np.isnan(estimator.targets).sum() == 200 * accepts
 
 
+@pytest.mark.parametrize("options", [{"budget": 3.0}, {"budget": 9.0, "confidence": 0.5}])
+def test_partial_rows_of_a_group_that_calibrates_are_not_fitted_on(table: hr.Outcomes, options: dict[str, Any]) -> None:
+    # Pairs of rows: one complete, one partial, whose label would give the other's away.
+    groups = np.arange(300) // 2
+    quality = table.quality.copy()
+    quality[::2, 1] = math.nan
+    quality[:, 0] = groups
+    both = dataclasses.replace(table, quality=quality, groups=groups)
+    router = hr.Router(quality=Counting()).fit(both, **options)
+    complete = both.complete()
+    n_fitted = 0
+    for quality_estimator, _ in router.estimators_:
+        assert isinstance(quality_estimator, Counting)
+        seen = np.sort(quality_estimator.targets[:, 0])
+        # Both rows of every group that was fitted on, none of another.
+        assert np.array_equal(seen[::2], seen[1::2])
+        n_fitted += len(seen)
+    n_parts = 1 if "confidence" in options else 5
+    assert len(router.estimators_) == n_parts
+    assert n_fitted == (complete.n_queries if n_parts == 1 else 4 * 2 * complete.n_queries)
+
+
+def test_long_arrays_of_a_query_count_to_the_last_number_in_its_id(table: hr.Outcomes) -> None:
+    router = hr.Router(quality=ConstantQuality(), cost=ConstantCost()).fit(table, budget=3.0)
+    vector = np.zeros(5_000)
+    other = vector.copy()
+    other[2_500] = 1.0
+    ids = {router.start({**query_of(table, 0), "embedding": values}).id for values in (vector, other, vector.copy())}
+    assert len(ids) == 2
+
+
 def test_switching_costs_of_a_conversation_count(table: hr.Outcomes) -> None:
     router = hr.Router(rule="routing", cost=ConstantCost()).fit(table, budget=4.0)
     query = query_of(table, 0)

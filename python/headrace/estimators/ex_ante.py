@@ -18,6 +18,7 @@ from headrace.estimators.features import QueryFeatures
 from headrace.estimators.protocol import Queries
 from headrace.estimators.targets import checked_targets
 from headrace.responses import Responses
+from headrace.scalars import checked_int
 
 __all__ = ["BoostingQuality", "ClusterQuality", "KNeighborsQuality"]
 
@@ -107,7 +108,8 @@ class KNeighborsQuality:
         ValueError
             A model without a label; `n_neighbors` below 1.
         """
-        _check_count("n_neighbors", self.n_neighbors)
+        if self.n_neighbors is not None:
+            checked_int("n_neighbors", self.n_neighbors, 1)
         values = checked_targets(targets, partly=True)
         self._labels = _Labels(values)
         self._space = _Space(queries, len(values), n_grams=self.n_grams)
@@ -218,7 +220,8 @@ class ClusterQuality:
         ModuleNotFoundError
             scikit-learn is not installed.
         """
-        _check_count("n_clusters", self.n_clusters)
+        if self.n_clusters is not None:
+            checked_int("n_clusters", self.n_clusters, 1)
         values = checked_targets(targets, partly=True)
         cluster = _sklearn("cluster")
         self._space = _Space(queries, len(values), n_grams=self.n_grams)
@@ -282,7 +285,7 @@ class BoostingQuality:
         ModuleNotFoundError
             scikit-learn is not installed.
         """
-        _check_count("n_trees", self.n_trees)
+        checked_int("n_trees", self.n_trees, 1)
         values = checked_targets(targets, partly=True)
         self._space = _Space(queries, len(values), n_grams=self.n_grams)
         encoded = self._with_intercept(self._space.points)
@@ -310,11 +313,6 @@ class BoostingQuality:
     def _with_intercept(encoded: FloatArray) -> FloatArray:
         """Add a constant: scikit-learn wants at least one feature."""
         return np.column_stack([np.zeros(len(encoded)), encoded])
-
-
-def _check_count(name: str, value: int | None) -> None:
-    if value is not None and (not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1):
-        raise ValueError(f"{name}: expected an int >= 1, got {value!r}")
 
 
 def _sklearn(module: str) -> Any:

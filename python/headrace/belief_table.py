@@ -23,6 +23,9 @@ Estimators: TypeAlias = tuple[QualityEstimator, tuple[CostEstimator, ...]]
 #: Estimates of run sets beyond this many bytes are forgotten, the longest unused first.
 CACHE_BYTES = 256 * 2**20
 
+#: Orders of the models in which estimates are compared with labels.
+N_ORDERS = 4
+
 
 class Part(NamedTuple):
     """Rows of a table, and estimators that have not seen their labels."""
@@ -119,6 +122,48 @@ class BeliefTable:
             fitted = fit_estimators(others, quality, cost, outside_groups(partial, held_out))
             parts.append((np.flatnonzero(fold_of_row == fold), *fitted))
         return cls(outcomes, parts)
+
+    def refitted(self, quality: QualityEstimator, partial: Outcomes | None = None) -> Self:
+        """Give the table of another quality estimator, fitted for each part on the rows of the others, as `cross_fit`.
+
+        Parameters
+        ----------
+        quality : QualityEstimator
+            Unfitted; copies of it are fitted. The cost estimators stay.
+        partial : Outcomes, optional
+            As in `cross_fit`.
+        """
+        parts = []
+        for part in self._parts:
+            held_out = self.outcomes.take(part.rows)
+            others = self.outcomes.take(np.setdiff1d(np.arange(self.outcomes.n_queries), part.rows))
+            fitted = fit_quality(others, quality, outside_groups(partial, held_out))
+            parts.append(part._replace(quality=fitted))
+        return type(self)(self.outcomes, parts, rates=self.rates)
+
+    def held_out_errors(self, *, max_depth: int = 5, seed: int = 0) -> FloatArray:
+        """Mean squared error of each row's estimates of quality, on the way from no run to `max_depth` runs.
+
+        Parameters
+        ----------
+        max_depth : int
+        seed : int
+            Of the orders in which models run.
+
+        Returns
+        -------
+        ndarray of shape (n_queries,)
+            Mean over all models, and over the run sets of some orders: each size counts the same.
+        """
+        n, k = self.outcomes.n_queries, self.outcomes.n_models
+        rng = np.random.default_rng(seed)
+        rows = np.arange(n)
+        errors = []
+        for order in [rng.permutation(k) for _ in range(N_ORDERS)]:
+            for n_runs in range(min(max_depth, k) + 1):
+                belief, _ = self(rows, np.isin(np.arange(k), order[:n_runs]))
+                errors.append(np.mean((belief.quality - self.outcomes.quality) ** 2, axis=1))
+        return np.asarray(np.mean(errors, axis=0))
 
     @property
     def estimators(self) -> tuple[Estimators, ...]:
@@ -236,14 +281,19 @@ def fit_estimators(
     missing, and the responses of the models that have one.
     """
     everything = outcomes.responses_for(np.ones(outcomes.n_models, dtype=np.bool_))
+    return (
+        fit_quality(outcomes, quality, partial),
+        tuple(copy.deepcopy(cost).fit(outcomes.queries, everything, values) for values in outcomes.costs.values()),
+    )
+
+
+def fit_quality(outcomes: Outcomes, quality: QualityEstimator, partial: Outcomes | None = None) -> QualityEstimator:
+    """Fit a copy of a quality estimator, as `fit_estimators`."""
     labelled = outcomes
     if partial is not None and getattr(quality, "accepts_missing", False):
         labelled = outcomes.joined(partial)
     seen = labelled.responses_for(~np.isnan(labelled.quality))
-    return (
-        copy.deepcopy(quality).fit(labelled.queries, seen, labelled.quality),
-        tuple(copy.deepcopy(cost).fit(outcomes.queries, everything, values) for values in outcomes.costs.values()),
-    )
+    return copy.deepcopy(quality).fit(labelled.queries, seen, labelled.quality)
 
 
 def outside_groups(partial: Outcomes | None, held_out: Outcomes) -> Outcomes | None:

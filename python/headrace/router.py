@@ -11,13 +11,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from headrace.arrays import listed
+from headrace.arrays import FloatArray, listed
 from headrace.belief_table import BeliefTable, Estimators, fit_estimators, outside_groups
 from headrace.budget_path import BudgetPath, PathPoint, checked_budget
 from headrace.calibration import calibrate, rule_settings
 from headrace.calibrator import Calibrator
 from headrace.controller import BudgetController
-from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator, load
+from headrace.estimators import CostEstimator, LinearCost, QualityEstimator, load
 from headrace.exchange_rates import Walked
 from headrace.guarantee import Guarantee
 from headrace.monitor import Monitor
@@ -31,6 +31,9 @@ __all__ = ["Router"]
 #: Fewest labelled queries for a fit: below, no cross-fitting is possible.
 FEWEST_QUERIES = 4
 
+#: Quality estimators from which the fit chooses where none is given.
+DEFAULT_QUALITIES = ("linear", "joint")
+
 #: Share of the queries that fits the estimators where a guarantee needs others to calibrate.
 FITTING_SHARE = 0.5
 
@@ -42,10 +45,12 @@ class Router:
     ----------
     models : sequence of str, optional
         Models to choose among, by name; all of the table by default.
-    quality : QualityEstimator or str, optional
-        Unfitted, or the name of one (`headrace.estimators.estimator_names`); `LinearQuality` by default.
+    quality : QualityEstimator, str, or sequence of these; optional
+        Unfitted, or the name of one (`headrace.estimators.estimator_names`). Of several, the fit takes the one with the
+        smallest error on held-out queries: a later one only if it is better by more than the standard error of the
+        difference. By default ``("linear", "joint")``.
     cost : CostEstimator or str, optional
-        The same for costs; `LinearCost` by default.
+        Unfitted, or the name of one; `LinearCost` by default.
     rule : {"cascade-routing", "cascade", "index", "routing", "threshold-cascade"}
         The rule; see `headrace.rules`.
     max_depth : int, default 5
@@ -86,6 +91,10 @@ class Router:
         The budget of each cost that has one; None for a quality target.
     guarantee_ : Guarantee or None
         What is promised, where a confidence was given.
+    quality_ : QualityEstimator
+        The quality estimator used, unfitted.
+    quality_errors_ : tuple of float
+        Mean squared error on held-out queries of each, where there were several; see `BeliefTable.held_out_errors`.
     estimators_ : tuple of (QualityEstimator, tuple of CostEstimator)
         Fitted estimators, a pair for each fold, with a cost estimator for each cost. A query is served by one of them,
         by a hash of its id: what the folds were calibrated with is what runs
@@ -115,6 +124,8 @@ class Router:
     point_: PathPoint
     budget_: dict[str, float] | None
     guarantee_: Guarantee | None
+    quality_: QualityEstimator
+    quality_errors_: tuple[float, ...]
     estimators_: tuple[Estimators, ...]
     n_dropped_: int
 
@@ -122,7 +133,7 @@ class Router:
         self,
         models: Sequence[str] | None = None,
         *,
-        quality: QualityEstimator | str | None = None,
+        quality: QualityEstimator | str | Sequence[QualityEstimator | str] | None = None,
         cost: CostEstimator | str | None = None,
         rule: str = "cascade-routing",
         max_depth: int = 5,
@@ -390,11 +401,16 @@ class Router:
             raise ValueError(f"{argument}: expected at least {fewest} complete queries, got {complete.n_queries}")
         return complete, outcomes.n_queries - complete.n_queries
 
-    def _unfitted(self) -> tuple[QualityEstimator, CostEstimator]:
-        """Give the estimators, those named made and those not given by default."""
-        quality = load(self.quality) if isinstance(self.quality, str) else self.quality or LinearQuality()
-        cost = load(self.cost, "cost") if isinstance(self.cost, str) else self.cost or LinearCost()
-        return quality, cost
+    def _given_qualities(self) -> tuple[QualityEstimator | str, ...]:
+        given = DEFAULT_QUALITIES if self.quality is None else self.quality
+        return tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+
+    def _unfitted_qualities(self) -> list[QualityEstimator]:
+        """Give the quality estimators to choose from, those named made."""
+        return [load(given) if isinstance(given, str) else given for given in self._given_qualities()]
+
+    def _unfitted_cost(self) -> CostEstimator:
+        return load(self.cost, "cost") if isinstance(self.cost, str) else self.cost or LinearCost()
 
     def _partial(self, outcomes: Outcomes) -> Outcomes | None:
         """Give the rows with missing cells; they help to fit estimators that accept them."""
@@ -411,9 +427,20 @@ class Router:
         progress: Callable[[float], None] | None,
     ) -> None:
         """Fit the estimators, choose the rule's settings, and walk the calibration queries."""
-        quality, cost = self._unfitted()
+        qualities, cost = self._unfitted_qualities(), self._unfitted_cost()
         n_folds = min(self.n_folds, fitting.n_queries // 2)
-        table = BeliefTable.cross_fit(fitting, quality, cost, n_folds=n_folds, seed=int(self.seed), partial=partial)
+        table = BeliefTable.cross_fit(
+            fitting, qualities[0], cost, n_folds=n_folds, seed=int(self.seed), partial=partial
+        )
+        quality = qualities[0]
+        self.quality_errors_ = ()
+        if len(qualities) > 1:
+            tables = [table, *(table.refitted(other, partial) for other in qualities[1:])]
+            errors = [table.held_out_errors(max_depth=int(self.max_depth)) for table in tables]
+            self.quality_errors_ = tuple(float(error.mean()) for error in errors)
+            best = _best(errors)
+            table, quality = tables[best], qualities[best]
+        self.quality_ = quality
         chosen = calibrate(
             self.rule,
             table,
@@ -490,12 +517,15 @@ class Router:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}; got {getattr(self, name)!r}")
-        for name in ("quality", "cost"):
-            estimator = getattr(self, name)
+        qualities = self._given_qualities()
+        if not qualities:
+            raise ValueError("quality: expected at least one estimator, got none")
+        costs = () if self.cost is None else (self.cost,)
+        for name, estimator in (*(("quality", given) for given in qualities), *(("cost", given) for given in costs)):
             if isinstance(estimator, str):
                 continue
             # A class has its methods, too, but is not yet an estimator.
-            if estimator is not None and (isinstance(estimator, type) or not isinstance(estimator, QualityEstimator)):
+            if isinstance(estimator, type) or not isinstance(estimator, QualityEstimator):
                 raise TypeError(f"{name}: expected an estimator with fit and predict, got {estimator!r}")
         for name, least in (("n_folds", 2), ("seed", 0), ("max_depth", 1)):
             checked_int(name, getattr(self, name), least)
@@ -530,6 +560,16 @@ def _check_wanted(budget: Any, quality_target: Any, confidence: Any) -> None:
 def _check_confidence(confidence: Any) -> None:
     if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0.0 < float(confidence) < 1.0:
         raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence!r}")
+
+
+def _best(errors: Sequence[FloatArray]) -> int:
+    """Which errors are the smallest on average; the first ones, unless others are by more than a standard error."""
+    best = 0
+    for other in range(1, len(errors)):
+        gain = errors[best] - errors[other]
+        if gain.mean() > gain.std() / np.sqrt(len(gain)):
+            best = other
+    return best
 
 
 def _content_id(columns: Mapping[str, Any]) -> str:

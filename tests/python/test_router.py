@@ -21,7 +21,7 @@ import pytest
 import headrace as hr
 from headrace.belief_table import BeliefTable, fit_estimators
 from headrace.calibration import UNCERTAINTY_SCALES, calibrate, rule_settings
-from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, LinearQuality
+from headrace.estimators import ConstantCost, ConstantQuality, JointQuality, LinearCost, LinearQuality
 from headrace.policy import RULES, Policy, fold_of
 
 Floats = npt.NDArray[np.float64]
@@ -384,7 +384,7 @@ def test_the_scale_of_the_uncertainty_is_the_one_of_the_largest_area(table: hr.O
     }
     assert chosen.areas == pytest.approx(areas, abs=1e-12)
     assert chosen.settings["uncertainty_scale"] == max(areas, key=lambda scale: areas[scale])
-    router = hr.Router().fit(table)
+    router = hr.Router(quality="linear").fit(table)
     assert router.uncertainty_scale_ == chosen.settings["uncertainty_scale"]
     np.testing.assert_array_equal(router.path_.cost, chosen.path.cost)
 
@@ -452,10 +452,10 @@ def test_missing_cells_are_left_out_and_counted() -> None:
     quality, cost = whole.quality.copy(), whole.cost.copy()
     quality[3, 0] = quality[3, 1] = cost[10, 2] = cost[11, 0] = quality[12, 0] = math.nan
     holed = some_table(9, 100, quality=quality, cost=cost)
-    router = hr.Router().fit(holed, budget=4.0)
+    router = hr.Router(quality="linear").fit(holed, budget=4.0)
     assert router.n_dropped_ == 4
     assert router.path_.n_queries == 96
-    rest = hr.Router().fit(whole.take(np.delete(np.arange(100), [3, 10, 11, 12])), budget=4.0)
+    rest = hr.Router(quality="linear").fit(whole.take(np.delete(np.arange(100), [3, 10, 11, 12])), budget=4.0)
     assert rest.n_dropped_ == 0
     assert router.policy_ == rest.policy_
     np.testing.assert_array_equal(router.path_.cost, rest.path_.cost)
@@ -934,6 +934,75 @@ def test_long_arrays_of_a_query_count_to_the_last_number_in_its_id(table: hr.Out
     other[2_500] = 1.0
     ids = {router.start({**query_of(table, 0), "embedding": values}).id for values in (vector, other, vector.copy())}
     assert len(ids) == 2
+
+
+# The choice among several quality estimators
+
+
+def test_errors_on_held_out_queries_are_those_of_a_loop(table: hr.Outcomes) -> None:
+    cross = BeliefTable.cross_fit(table, LinearQuality(), ConstantCost(), n_folds=3, seed=0)
+    errors = cross.held_out_errors(max_depth=2, seed=5)
+    rng = np.random.default_rng(5)
+    orders = [rng.permutation(3) for _ in range(4)]
+    for row in (0, 17, 299):
+        squares = []
+        for order in orders:
+            for n_runs in range(3):
+                run = np.isin(np.arange(3), order[:n_runs])
+                belief, _ = cross(np.array([row]), run)
+                squares += [(belief.quality[0, j] - table.quality[row, j]) ** 2 for j in range(3)]
+        assert errors[row] == pytest.approx(np.mean(squares), abs=1e-12)
+
+
+def test_a_table_refitted_is_that_of_its_estimator(table: hr.Outcomes) -> None:
+    first = BeliefTable.cross_fit(table, ConstantQuality(), LinearCost(), n_folds=3, seed=0)
+    second = BeliefTable.cross_fit(table, LinearQuality(), LinearCost(), n_folds=3, seed=0)
+    rows, run = np.arange(table.n_queries), np.array([True, False, False])
+    (belief, cost), (wanted, wanted_cost) = first.refitted(LinearQuality())(rows, run), second(rows, run)
+    np.testing.assert_array_equal(belief.quality, wanted.quality)
+    np.testing.assert_array_equal(cost, wanted_cost)
+
+
+@pytest.mark.parametrize("qualities", [("constant", "linear"), ("linear", "constant")])
+def test_the_estimator_of_the_smaller_error_is_taken(table: hr.Outcomes, qualities: tuple[str, str]) -> None:
+    router = hr.Router(quality=qualities).fit(table, budget=4.0)
+    assert isinstance(router.quality_, LinearQuality)
+    assert router.quality_errors_[qualities.index("linear")] == min(router.quality_errors_)
+    assert router.policy_ == hr.Router(quality="linear").fit(table, budget=4.0).policy_
+
+
+def test_without_a_clear_difference_the_first_is_taken(table: hr.Outcomes) -> None:
+    twice = hr.Router(quality=[LinearQuality(), LinearQuality()])
+    assert twice.fit(table).quality_ is twice.quality[0]  # type: ignore[index]
+    assert twice.quality_errors_[0] == twice.quality_errors_[1]
+    assert hr.Router(quality="linear").fit(table).quality_errors_ == ()
+
+
+def test_by_default_few_labels_take_the_joint_belief() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 12))
+    difficulty = features[:, 0] + rng.normal(size=60)
+    quality = (rng.normal(size=(60, 4)) + difficulty[:, None] > 0.0).astype(float)
+    queries = {f"x{number}": column for number, column in enumerate(features.T)}
+    responses = {"score": quality + 0.5 * rng.normal(size=(60, 4))}
+    table = hr.Outcomes(
+        models=list("abcd"), quality=quality, cost=[1.0, 2.0, 4.0, 8.0], queries=queries, responses=responses
+    )
+    router = hr.Router().fit(table)
+    assert len(router.quality_errors_) == 2
+    assert isinstance(router.quality_, JointQuality)
+    assert router.quality_errors_[1] < router.quality_errors_[0]
+    for pair in router.estimators_:
+        assert isinstance(pair[0], JointQuality)
+
+
+def test_what_cannot_be_chosen_from_is_refused(table: hr.Outcomes) -> None:
+    with pytest.raises(ValueError, match="quality: expected at least one estimator, got none"):
+        hr.Router(quality=[]).fit(table)
+    with pytest.raises(TypeError, match="quality: expected an estimator with fit and predict, got None"):
+        hr.Router(quality=["linear", None]).fit(table)  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="unknown quality estimator 'guess'"):
+        hr.Router(quality=["linear", "guess"]).fit(table)
 
 
 def test_switching_costs_of_a_conversation_count(table: hr.Outcomes) -> None:

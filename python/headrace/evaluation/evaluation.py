@@ -342,7 +342,7 @@ def _folds(router: Router, table: BeliefTable, fitting: Outcomes | None, seed: i
         known, _ = router._complete("fitting", fitting.select(router.models_), FEWEST_QUERIES)
         if tuple(known.costs) != tuple(test.costs):
             raise ValueError(f"fitting: expected the costs {tuple(test.costs)}, got {tuple(known.costs)}")
-        quality, cost = router._unfitted()
+        quality, cost = router.quality_, router._unfitted_cost()
         n_folds = min(router.n_folds, known.n_queries // 2)
         fitted = BeliefTable.cross_fit(known, quality, cost, n_folds=n_folds, seed=int(router.seed))
         held_out = BeliefTable.served(test, fitted.estimators, seed=int(router.seed), rates=table.rates)

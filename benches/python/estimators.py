@@ -1,0 +1,166 @@
+"""All methods, with a regression per run set and with the joint belief, on held-out queries of real logs.
+
+    nice python benches/python/estimators.py DATA_DIR [--seeds 5] [--only mmlu_pro] > docs/results/estimators.md
+
+DATA_DIR holds the Parquet tables named below (columns: see `headrace.Outcomes.from_file`, layout "wide"). Every seed
+draws the queries to fit and to test anew; queries of the same text are never split. Estimators are fitted and rules
+calibrated by cross-fitting, so that no label is used for both. Intervals are of 95%, by Student's t over the seeds. It
+takes half an hour on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+import headrace as hr
+from headrace.arrays import FloatArray
+from headrace.estimators import JointQuality, LinearQuality
+from headrace.evaluation.baselines import LINEAR, ORACLE
+
+LLAMA_8B, LLAMA_70B = "Meta-Llama-3_1-8B-Instruct", "Meta-Llama-3_1-70B-Instruct"
+GPT_4O, DEEPSEEK = "gpt-4o (May-2024 run)", "deepseek-chat-v2 (May-2024 run)"
+MMLU = (LLAMA_8B, "gemini-1.5-flash-002", LLAMA_70B, "gemini-1.5-pro-002", GPT_4O)
+MIXED = (LLAMA_8B, "mathstral-7B", "Mixtral-8x7B-Instruct-v0.1", DEEPSEEK, LLAMA_70B, "jamba-1.5-large")
+MORE = ("Phi-3-mini-4k-instruct", "mathstral-7B", "Mixtral-8x7B-Instruct-v0.1", DEEPSEEK, "jamba-1.5-large")
+MISTRAL, MIXTRAL = "mistralai/mistral-7b-chat", "mistralai/mixtral-8x7b-chat"
+GPT_35, GPT_4 = "gpt-3.5-turbo-1106", "gpt-4-1106-preview"
+AGENTS = ("deepseek-v3.2-reasoner", "gpt-5-mini-2025-08-07", "gpt-5-2025-08-07", "gemini-3-pro-preview")
+OPUS = "claude-opus-4-5-20251101"
+MORE_AGENTS = ("devstral-small-2512", "glm-4.6", "minimax-m2", "gpt-5.1-2025-11-13", "claude-sonnet-4-5-20250929")
+CODERS = ("Claude-3-Haiku", "GPT-4O-mini-2024-07-18", "DeepSeek-V3", "O3-Mini-2025-01-31 (Low)", "O4-Mini (High)")
+
+
+class Case(NamedTuple):
+    """Models of a table, and how many queries fit and test; `assumed` costs where the table has none."""
+
+    name: str
+    file: str
+    models: tuple[str, ...] | None
+    n_fit: int
+    n_test: int
+    verified: bool = False
+    assumed: tuple[float, ...] | None = None
+
+
+ROUTERBENCH = "routerbench_arc_mbpp_winogrande"
+SWEBENCH = "swebench_verified_miniagent"
+CASES = (
+    Case("mmlu_pro, 3 models", "mmlu_pro", (LLAMA_8B, LLAMA_70B, GPT_4O), 1500, 3000),
+    Case("mmlu_pro, 5", "mmlu_pro", MMLU, 1500, 3000),
+    Case("mmlu_pro, 5, few labels", "mmlu_pro", MMLU, 200, 3000),
+    Case("mmlu_pro, 6 mixed", "mmlu_pro", MIXED, 1500, 3000),
+    Case("mmlu_pro, 11", "mmlu_pro", (*MMLU, *MORE, "c4ai-command-r-v01"), 1500, 3000),
+    Case("mmlu_pro, 11, few labels", "mmlu_pro", (*MMLU, *MORE, "c4ai-command-r-v01"), 200, 3000),
+    Case("routerbench, 3", ROUTERBENCH, (MISTRAL, MIXTRAL, GPT_4), 1500, 1500),
+    Case("routerbench, 5", ROUTERBENCH, (MISTRAL, MIXTRAL, "zero-one-ai/Yi-34B-Chat", GPT_35, GPT_4), 1500, 1500),
+    Case("routerbench, 11", ROUTERBENCH, None, 1500, 1500),
+    Case("swebench, 5 agents", SWEBENCH, (*AGENTS, OPUS), 250, 250, True),
+    Case("swebench, 10", SWEBENCH, (*AGENTS, OPUS, *MORE_AGENTS), 250, 250, True),
+    Case("livecodebench, 5", "livecodebench_codegen", CODERS, 500, 500, True, (1.0, 2.0, 5.0, 10.0, 20.0)),
+)
+
+#: Methods in the order of the table, by their names in an evaluation; the last by both estimators.
+METHODS = {
+    LINEAR: "single models, mixed",
+    "routing": "routing",
+    "threshold-cascade": "threshold cascade",
+    "cascade": "cascade",
+    "index": "index rule",
+    "regressions": "**cascade routing, regressions**",
+    "joint": "**cascade routing, joint belief**",
+    "chosen": "cascade routing, chosen in the fit",
+    ORACLE: "oracle",
+}
+
+HEAD = """# Methods and estimators on held-out queries
+
+`python benches/python/estimators.py DATA_DIR --seeds {seeds}`: area under quality against cost, between the mean
+costs of the cheapest and of the dearest single model, in %; mean over {seeds} draws of the queries to fit and to
+test, and half the width of its 95% interval. All rules but the one with the joint belief have a ridge regression
+per run set (`LinearQuality`, the paper's way). "Chosen in the fit" is `Router()`, which takes one of the two by its
+error on held-out queries of the fit. The last two columns are paired: both methods on the same queries.
+
+mmlu_pro: features task, length and, after a run, length and agreement of answers. RouterBench: text length, length and
+agreement of answers. SWE-bench: whether a run solved the issue is known after it (tests), as are its cost and number of
+calls. LiveCodeBench: tests as well; its costs, 1 to 20, are assumed, so its numbers are an illustration.
+"""
+
+
+def table_of(directory: Path, case: Case) -> hr.Outcomes:
+    cost = None if case.assumed is None else "response_len"
+    table = hr.Outcomes.from_file(directory / f"{case.file}.parquet", cost=cost, verified=case.verified)
+    if case.models is not None:
+        table = table.select(case.models)
+    if case.assumed is not None:
+        table = replace(table, cost=case.assumed, responses={"quality": table.quality})
+    table = table.complete()
+    return replace(table, groups=[str(text or row) for row, text in enumerate(table.queries["text"])])
+
+
+def parts(table: hr.Outcomes, case: Case, seed: int) -> tuple[hr.Outcomes, hr.Outcomes]:
+    n_used = case.n_fit + case.n_test
+    if n_used < table.n_queries - 1:
+        table = table.split(n_used / table.n_queries, rng=seed)[0]
+    return table.split(case.n_fit / table.n_queries, rng=seed)
+
+
+def areas(fitting: hr.Outcomes, test: hr.Outcomes, seed: int) -> dict[str, float]:
+    """Area of each method, in %."""
+    baselines = [name for name in METHODS if name not in ("regressions", "joint", "chosen")]
+    found: dict[str, float] = {}
+    for name, quality in (("regressions", LinearQuality()), ("joint", JointQuality())):
+        router = hr.Router(quality=quality, seed=seed).fit(fitting)
+        wanted = baselines if name == "regressions" else []
+        judged = hr.evaluate(router, test, fitting=fitting, baselines=wanted, n_resamples=2, n_examples=0)
+        found |= {method.name: 100.0 * method.area for method in judged.methods[1:]}
+        found[name] = 100.0 * judged.methods[0].area
+    chosen = hr.Router(seed=seed).fit(fitting).quality_
+    found["chosen"] = found["joint" if isinstance(chosen, JointQuality) else "regressions"]
+    found["share of joint"] = float(isinstance(chosen, JointQuality))
+    return found
+
+
+def interval(values: FloatArray) -> float:
+    return float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def shown(values: FloatArray, sign: str = "") -> str:
+    return f"{values.mean():{sign}.2f} ± {interval(values):.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", default="", help="cases whose name begins so")
+    options = parser.parse_args()
+    print(HEAD.format(seeds=options.seeds))
+    for case in CASES:
+        if not case.name.startswith(options.only):
+            continue
+        started = time.perf_counter()
+        table = table_of(options.directory, case)
+        drawn = [areas(*parts(table, case, seed), seed) for seed in range(options.seeds)]
+        found = {name: np.array([areas_[name] for areas_ in drawn]) for name in drawn[0]}
+        print(f"## {case.name}\n\n{case.n_fit:,} queries to fit, {case.n_test:,} to test.", end=" ")
+        print(f"The fit chose the joint belief in {found['share of joint'].sum():.0f} of {options.seeds} draws.\n")
+        print("| method | area | minus regressions | minus joint belief |\n|---|---|---|---|")
+        for name, label in METHODS.items():
+            against = [
+                "" if name == other else shown(found[name] - found[other], "+") for other in ("regressions", "joint")
+            ]
+            print(f"| {label} | {shown(found[name])} | {against[0]} | {against[1]} |")
+        print(flush=True)
+        print(f"{case.name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -112,8 +112,7 @@ class BeliefTable:
         partial : Outcomes, optional
             More labelled queries, with missing cells, for estimators that accept them.
         """
-        n_units = outcomes.n_queries if outcomes.groups is None else len(np.unique(outcomes.groups))
-        n_folds = min(n_folds, n_units)
+        n_folds = min(n_folds, outcomes.n_groups)
         fold_of_row = outcomes.folds(n_folds, rng=seed)
         parts = []
         for fold in range(n_folds):

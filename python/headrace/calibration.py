@@ -152,8 +152,7 @@ def search_step_weights(
     """
     outcomes = table.outcomes
     n_steps = min(int(settings.get("max_depth", 1)), outcomes.n_models)
-    n_units = outcomes.n_queries if outcomes.groups is None else len(np.unique(outcomes.groups))
-    if rule not in ("cascade", "cascade-routing") or n_steps < 2 or n_units < 2:
+    if rule not in ("cascade", "cascade-routing") or n_steps < 2 or outcomes.n_groups < 2:
         return StepWeights((), False)
     half = outcomes.folds(2)
     parts = [(outcomes.take(half == h), half == h) for h in (0, 1)]

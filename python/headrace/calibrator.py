@@ -12,7 +12,8 @@ from headrace.belief_table import BeliefTable
 from headrace.budget_path import BudgetPath, PathPoint, rounded, shown_limits
 from headrace.calibration import Calibration
 from headrace.exchange_rates import Walked, balance, one_cost
-from headrace.guarantee import Guarantee, cost_evidence, fixed_sequence, mean_upper_bound, quality_evidence
+from headrace.guarantee import Guarantee, by_group, cost_evidence, fixed_sequence, mean_upper_bound, quality_evidence
+from headrace.outcomes import Outcomes
 from headrace.policy import make_rule
 from headrace.walk import budget_path, walk
 
@@ -54,6 +55,8 @@ class Calibrator:
         self._rule, self._answer = rule, answer
         self._settings, self._step_weights = chosen.settings, chosen.step_weights
         first = Walked((1.0,), chosen.path, chosen.stops)
+        self._groups = _groups(table.outcomes)
+        self._fitting_groups = None if fitting is None else _groups(fitting.outcomes)
         self._fitting_costs = {} if fitting is None else dict(fitting.outcomes.costs)
         self._qualities = _span((table if fitting is None else fitting).outcomes.quality)
         self._tables: tuple[BeliefTable, BeliefTable | None] | None = (table, fitting)
@@ -119,6 +122,7 @@ class Calibrator:
         calibrator = copy.copy(self)
         calibrator.n_queries = table.outcomes.n_queries
         calibrator.realised = dict(table.outcomes.costs)
+        calibrator._groups = _groups(table.outcomes)
         calibrator._expected = table.costs_before()
         walked = calibrator._walk(table, table.rates, calibrator.realised)
         calibrator._last = walked, self._both(table.rates)[1] if self._fitting_costs else walked
@@ -173,7 +177,16 @@ class Calibrator:
                 "confidence: expected a fit that kept calibration apart; fit with confidence=... or calibration=..."
             )
         fitting = self._both(walked.rates)[1]
-        tests = _Tests(walked, fitting, self.realised, self._fitting_costs, self._qualities, confidence)
+        tests = _Tests(
+            walked,
+            fitting,
+            self.realised,
+            self._fitting_costs,
+            self._groups,
+            self._fitting_groups,
+            self._qualities,
+            confidence,
+        )
         limits = dict(budget or {}) if target is None else {"quality": target}
         sequence = _sequence(fitting.path, limits, for_quality=target is not None)
         passed = fixed_sequence((tests.evidence(parameter, limits) for parameter in sequence), confidence)
@@ -220,12 +233,16 @@ class _Tests:
         fitting: Walked,
         costs: Mapping[str, FloatArray],
         fitting_costs: Mapping[str, FloatArray],
+        groups: IndexArray | None,
+        fitting_groups: IndexArray | None,
         qualities: tuple[float, float],
         confidence: float,
     ) -> None:
         self._stops, self._fitting = walked.stops, fitting.stops
         # A table may be sorted, e.g. by task: evidence needs an order that doesn't depend on the values.
         self._order = _shuffled(walked.path.n_queries)
+        self._groups = None if groups is None else _shuffled(int(groups.max()) + 1)[groups][self._order]
+        self._fitting_groups = fitting_groups
         self._values = {name: self._stops.total(cost) for name, cost in costs.items()}
         self._others = {name: self._fitting.total(cost) for name, cost in fitting_costs.items()}
         self._least, self._greatest = qualities
@@ -242,15 +259,18 @@ class _Tests:
                 limits["quality"],
                 self._least,
                 self._greatest,
-                sd=float(self._fitting.quality[there].std()),
+                sd=self._sd(self._fitting.quality[there]),
                 confidence=self._confidence,
+                groups=self._groups,
             )
         evidence = []
         largest = {name: max(self.largest.get(name, 0.0), float(self._others[name][there].max())) for name in limits}
         for name, limit in limits.items():
-            sd = float(self._others[name][there].std())
+            sd = self._sd(self._others[name][there])
             values = self._values[name][here]
-            evidence.append(cost_evidence(values, limit, largest[name], sd=sd, confidence=self._confidence))
+            evidence.append(
+                cost_evidence(values, limit, largest[name], sd=sd, confidence=self._confidence, groups=self._groups)
+            )
         if fixed_sequence(evidence, self._confidence) == len(evidence):
             self.largest = largest
         return min(evidence)
@@ -260,18 +280,24 @@ class _Tests:
         here, there = self._stops.at(parameter)[self._order], self._fitting.at(parameter)
         if "quality" in limits:
             missed = self._greatest - np.clip(self._stops.quality[here], self._least, self._greatest)
-            sd = float(self._fitting.quality[there].std())
-            bound = mean_upper_bound(missed, self._greatest - self._least, sd=sd, confidence=self._confidence)
+            sd = self._sd(self._fitting.quality[there])
+            span = self._greatest - self._least
+            bound = mean_upper_bound(missed, span, sd=sd, confidence=self._confidence, groups=self._groups)
             return {"quality": self._greatest - bound}
         return {
             name: mean_upper_bound(
                 self._values[name][here],
                 float(self._others[name][there].max()),
-                sd=float(self._others[name][there].std()),
+                sd=self._sd(self._others[name][there]),
                 confidence=self._confidence,
+                groups=self._groups,
             )
             for name in limits
         }
+
+    def _sd(self, values: FloatArray) -> float:
+        """Give the standard deviation of the bets to expect, from values of the fitting queries."""
+        return float(by_group(values - values.mean(), self._fitting_groups).std())
 
 
 def _ratio(realised: FloatArray, expected: FloatArray, cells: BoolArray) -> FloatArray:
@@ -280,6 +306,10 @@ def _ratio(realised: FloatArray, expected: FloatArray, cells: BoolArray) -> Floa
     below = np.where(cells, expected, 0.0).sum(axis=0)
     enough = (cells.sum(axis=0) >= FEWEST_RUNS) & (below > 0.0) & (above > 0.0)
     return np.asarray(np.divide(above, below, out=np.full(len(above), np.nan), where=enough))
+
+
+def _groups(outcomes: Outcomes) -> IndexArray | None:
+    return None if outcomes.groups is None else outcomes.group_of_row
 
 
 def _span(values: FloatArray) -> tuple[float, float]:

@@ -11,8 +11,10 @@ data tested on; the last one before the first failure is taken. The probability 
 delta (fixed-sequence testing, as in Angelopoulos et al., Learn then Test, Annals of Applied Statistics 2025).
 
 Assumed: the calibration queries and those to come are exchangeable, and calibration has not been used to fit estimators
-or to choose settings. A query's cost counts up to `largest` only, and its quality from the least among the fitting
-queries on: no finite sample can exclude what was never seen.
+or to choose settings. Queries of one group, such as the turns of a conversation, may depend on each other: then it is
+groups that are exchangeable, and each is one bet, with the sum of its slacks over the size of the largest. A query's
+cost counts up to `largest` only, and its quality from the least among the fitting queries on: no finite sample can
+exclude what was never seen.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.arrays import FloatArray
+from headrace.arrays import FloatArray, IndexArray
 
-__all__ = ["Guarantee", "cost_evidence", "fixed_sequence", "mean_upper_bound", "quality_evidence"]
+__all__ = ["Guarantee", "by_group", "cost_evidence", "fixed_sequence", "mean_upper_bound", "quality_evidence"]
 
 #: The largest stake: with all of it, one query could lose everything.
 BOLDEST = 0.99
@@ -58,21 +60,33 @@ class Guarantee(NamedTuple):
     price: float
 
 
-def cost_evidence(cost: FloatArray, limit: float, largest: float, *, sd: float, confidence: float) -> float:
+def cost_evidence(
+    cost: FloatArray,
+    limit: float,
+    largest: float,
+    *,
+    sd: float,
+    confidence: float,
+    groups: IndexArray | None = None,
+) -> float:
     """Logarithm of the evidence that the mean of a cost is at most `limit`.
 
     Parameters
     ----------
     cost : ndarray of shape (n,)
-        Costs of independent queries, >= 0, in an order that doesn't depend on them.
+        Costs of the queries, >= 0, in an order that doesn't depend on them.
     limit : float
         The limit promised.
     largest : float
         Costs above it count as much.
     sd : float
-        Standard deviation that is expected, from other queries; it decides the power only, not the validity.
+        Standard deviation of the bets that is expected, from other queries; it decides the power only, not the
+        validity.
     confidence : float
         The confidence for which the power is best.
+    groups : int ndarray of shape (n,), optional
+        Number of the group of each query, from 0 on in an order that doesn't depend on the costs; by default all
+        queries are independent.
 
     Returns
     -------
@@ -89,11 +103,18 @@ def cost_evidence(cost: FloatArray, limit: float, largest: float, *, sd: float, 
     """
     if largest <= limit:
         return float("inf")
-    return _log_evidence(limit - np.minimum(cost, largest), largest - limit, sd, confidence)
+    return _log_evidence(by_group(limit - np.minimum(cost, largest), groups), largest - limit, sd, confidence)
 
 
 def quality_evidence(
-    quality: FloatArray, target: float, least: float, greatest: float, *, sd: float, confidence: float
+    quality: FloatArray,
+    target: float,
+    least: float,
+    greatest: float,
+    *,
+    sd: float,
+    confidence: float,
+    groups: IndexArray | None = None,
 ) -> float:
     """Logarithm of the evidence that a mean quality is at least `target`; it counts from `least` to `greatest` only.
 
@@ -101,7 +122,7 @@ def quality_evidence(
     """
     if target <= least:
         return float("inf")
-    return _log_evidence(np.clip(quality, least, greatest) - target, target - least, sd, confidence)
+    return _log_evidence(by_group(np.clip(quality, least, greatest) - target, groups), target - least, sd, confidence)
 
 
 def fixed_sequence(evidence: Iterable[float], confidence: float) -> int:
@@ -122,12 +143,14 @@ def fixed_sequence(evidence: Iterable[float], confidence: float) -> int:
     return passed
 
 
-def mean_upper_bound(cost: FloatArray, largest: float, *, sd: float, confidence: float) -> float:
+def mean_upper_bound(
+    cost: FloatArray, largest: float, *, sd: float, confidence: float, groups: IndexArray | None = None
+) -> float:
     """Upper confidence bound of the mean of a cost.
 
     Parameters
     ----------
-    cost, largest, sd, confidence
+    cost, largest, sd, confidence, groups
         As in `cost_evidence`.
 
     Returns
@@ -146,11 +169,27 @@ def mean_upper_bound(cost: FloatArray, largest: float, *, sd: float, confidence:
     low, high = float(np.minimum(cost, largest).mean()), largest
     for _ in range(N_HALVINGS):
         middle = 0.5 * (low + high)
-        if fixed_sequence([cost_evidence(cost, middle, largest, sd=sd, confidence=confidence)], confidence):
+        evidence = cost_evidence(cost, middle, largest, sd=sd, confidence=confidence, groups=groups)
+        if fixed_sequence([evidence], confidence):
             high = middle
         else:
             low = middle
     return high
+
+
+def by_group(slack: FloatArray, groups: IndexArray | None) -> FloatArray:
+    """Sum up values by group, over the size of the largest group.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.guarantee import by_group
+    >>> by_group(np.array([1.0, -1.0, 4.0]), np.array([1, 0, 1])).tolist()
+    [-0.5, 2.5]
+    """
+    if groups is None:
+        return slack
+    return np.asarray(np.bincount(groups, weights=slack) / np.bincount(groups).max())
 
 
 def _log_evidence(slack: FloatArray, worst: float, sd: float, confidence: float) -> float:

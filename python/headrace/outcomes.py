@@ -208,6 +208,19 @@ class Outcomes:
         return np.asarray(self._missing_cells().any(axis=1))
 
     @property
+    def group_of_row(self) -> IndexArray:
+        """Number of each query's group, from 0 on: shape (n_queries,). Without groups every query is its own."""
+        if self.groups is None:
+            return np.arange(self.n_queries)
+        _, group_of_row = np.unique(self.groups, return_inverse=True)
+        return group_of_row.astype(np.intp)
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups; without groups that of the queries."""
+        return self.n_queries if self.groups is None else len(np.unique(self.groups))
+
+    @property
     def mean_quality(self) -> FloatArray:
         """Mean quality per model where it isn't missing, shape (n_models,); NaN for a model without any."""
         return _column_means(self.quality)
@@ -364,7 +377,7 @@ class Outcomes:
             raise TypeError(f"fraction: expected a number, got {type(fraction).__name__}")
         if not 0.0 < fraction < 1.0:
             raise ValueError(f"fraction: expected a number between 0 and 1, got {fraction}")
-        group_of_row = self._group_of_row()
+        group_of_row = self.group_of_row
         sizes = np.bincount(group_of_row)
         wanted = float(fraction) * self.n_queries
         if len(sizes) == 1 or not 0.5 <= wanted <= self.n_queries - 0.5:
@@ -406,7 +419,7 @@ class Outcomes:
         """
         if isinstance(n_folds, bool) or not isinstance(n_folds, int | np.integer):
             raise TypeError(f"n_folds: expected an int, got {type(n_folds).__name__}")
-        group_of_row = self._group_of_row()
+        group_of_row = self.group_of_row
         sizes = np.bincount(group_of_row)
         if not 2 <= n_folds <= len(sizes):
             unit = "queries" if self.groups is None else "groups"
@@ -594,13 +607,6 @@ class Outcomes:
 
     def _missing_cells(self) -> BoolArray:
         return np.asarray(np.isnan(np.stack([self.quality, *self.costs.values()])).any(axis=0))
-
-    def _group_of_row(self) -> IndexArray:
-        """Give the number of each row's group; without groups every row is its own."""
-        if self.groups is None:
-            return np.arange(self.n_queries)
-        _, group_of_row = np.unique(self.groups, return_inverse=True)
-        return group_of_row.astype(np.intp)
 
 
 def _quality(quality: npt.ArrayLike, n_models: int) -> FloatArray:

@@ -128,7 +128,47 @@ def test_a_sorted_table_is_promised_no_more_than_a_shuffled_one() -> None:
     assert n_broken / n_repeats <= worst_rate(CONFIDENCE, n_repeats)
 
 
+def broken(population: hr.Outcomes, *, grouped: bool, n_repeats: int = 150) -> float:
+    """Share of the fits whose budget is broken, where each query comes five times."""
+    rng = np.random.default_rng(4)
+    n_broken = 0
+    for repeat in range(n_repeats):
+        rows = np.repeat(rng.integers(0, len(population), 60), 5)
+        groups = np.arange(300) // 5 if grouped else None
+        table = dataclasses.replace(population.take(rows), groups=groups)
+        if grouped:
+            router = routed(seed=repeat).fit(table, budget=BUDGET, confidence=CONFIDENCE)
+        else:
+            # Halves with no query in common, as with groups: only the number of independent bets is another.
+            fitting, calibration = table.take(np.arange(150)), table.take(np.arange(150, 300))
+            router = routed(seed=repeat).fit(fitting, calibration=calibration, budget=BUDGET, confidence=CONFIDENCE)
+        n_broken += means_of(router, population)[0] > BUDGET
+    return n_broken / n_repeats
+
+
+def test_of_queries_that_depend_on_each_other_each_group_is_one_bet() -> None:
+    population = simulate(4000, 3, rng=5)
+    assert broken(population, grouped=True) <= worst_rate(CONFIDENCE, 150)
+    assert broken(population, grouped=False) > worst_rate(CONFIDENCE, 150)
+
+
 # Evidence
+
+
+def test_bets_of_groups_are_those_of_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    costs, groups = rng.uniform(size=40), np.append(rng.integers(0, 9, size=32), np.arange(8))
+    groups[groups == 8] = 0
+    largest = max(int((groups == group).sum()) for group in range(8))
+    slack = np.array([sum(0.6 - costs[row] for row in range(40) if groups[row] == g) / largest for g in range(8)])
+    wanted = evidence_of_a_loop(slack, 0.4, 0.2, CONFIDENCE)
+    assert cost_evidence(costs, 0.6, 1.0, sd=0.2, confidence=CONFIDENCE, groups=groups) == pytest.approx(wanted)
+    missed = evidence_of_a_loop(-slack, 0.6, 0.2, CONFIDENCE)
+    of_quality = quality_evidence(costs, 0.6, 0.0, 1.0, sd=0.2, confidence=CONFIDENCE, groups=groups)
+    assert of_quality == pytest.approx(missed)
+    # Groups of one each are no groups.
+    alone = cost_evidence(costs, 0.6, 1.0, sd=0.2, confidence=CONFIDENCE, groups=np.arange(40))
+    assert alone == pytest.approx(cost_evidence(costs, 0.6, 1.0, sd=0.2, confidence=CONFIDENCE))
 
 
 def evidence_of_a_loop(slack: Floats, worst: float, sd: float, confidence: float) -> float:

@@ -67,10 +67,7 @@ def resampling_weights(test: Outcomes, seed: int, n_resamples: int = N_RESAMPLES
     >>> weights.shape, bool(abs(weights.sum(axis=1) - 1.0).max() < 1e-12)
     ((500, 40), True)
     """
-    group = np.arange(test.n_queries)
-    if test.groups is not None:
-        _, group = np.unique(test.groups, return_inverse=True)
-    n_groups = int(group.max()) + 1
+    n_groups = test.n_groups
     counts = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size=n_resamples)
-    weights = counts[:, group].astype(np.float64)
+    weights = counts[:, test.group_of_row].astype(np.float64)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))

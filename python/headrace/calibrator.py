@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
 
-from headrace.arrays import BoolArray, FloatArray, IndexArray
+from headrace.arrays import BoolArray, FloatArray, IndexArray, listed
 from headrace.belief_table import BeliefTable
 from headrace.budget_path import BudgetPath, PathPoint, rounded, shown_limits
 from headrace.calibration import Calibration
@@ -140,7 +141,12 @@ class Calibrator:
         for number, (name, cost) in enumerate(self.realised.items()):
             logged = log.outcomes.costs[name]
             change = _ratio(logged, expected[number], ~np.isnan(logged)) / _ratio(cost, self._expected[number], ran)
-            calibrator.realised[name] = cost * np.where(np.isfinite(change), change, 1.0)
+            known = np.isfinite(change)
+            if not known.all():
+                kept = listed(model for model, is_known in zip(log.outcomes.models, known, strict=True) if not is_known)
+                few = f"fewer than {FEWEST_RUNS} runs in the new outcomes or in the calibration"
+                warnings.warn(f"{name} of {kept} is taken as unchanged: {few}", stacklevel=3)
+            calibrator.realised[name] = cost * np.where(known, change, 1.0)
         repriced = walked._replace(path=budget_path(walked.stops, calibrator.realised))
         calibrator._last = repriced, self._both(walked.rates)[1] if self._fitting_costs else repriced
         return calibrator

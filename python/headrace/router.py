@@ -349,7 +349,7 @@ class Router:
             Where every model ran on every query, the queries are walked anew, and replace those of the calibration.
             From a log, where only some models ran, each model's change of cost is taken: the ratio of its costs to
             those of the calibration, both relative to the estimates and on queries that were sent to it. The path is
-            then priced anew; its qualities stay.
+            then priced anew; its qualities stay. A warning names the models that have too few runs to tell.
 
         Returns
         -------

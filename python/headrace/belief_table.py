@@ -11,9 +11,10 @@ import numpy as np
 
 from headrace.arrays import BoolArray, FloatArray, IndexArray
 from headrace.belief import Belief
+from headrace.blas import one_blas_thread
 from headrace.estimators import CostEstimator, QualityEstimator
 from headrace.outcomes import Outcomes
-from headrace.policy import fold_of
+from headrace.policy import folds_of
 
 __all__ = ["BeliefTable", "Estimators", "fit_estimators", "outside_groups", "weighed"]
 
@@ -82,7 +83,7 @@ class BeliefTable:
         rates : sequence of float, optional
             As in the class.
         """
-        fold_of_row = np.array([fold_of(seed, query_id, len(estimators)) for query_id in outcomes.ids])
+        fold_of_row = folds_of(seed, outcomes.ids, len(estimators))
         parts = [(np.flatnonzero(fold_of_row == fold), *pair) for fold, pair in enumerate(estimators)]
         return cls(outcomes, parts, rates=rates)
 
@@ -188,7 +189,8 @@ class BeliefTable:
         key = run.tobytes()
         entry = self._cache.get(key)
         if entry is None:
-            entry = self._estimate(run)
+            with one_blas_thread:
+                entry = self._estimate(run)
             self._cache.put(key, entry)
         return entry
 
@@ -280,10 +282,9 @@ def fit_estimators(
     missing, and the responses of the models that have one.
     """
     everything = outcomes.responses_for(np.ones(outcomes.n_models, dtype=np.bool_))
-    return (
-        fit_quality(outcomes, quality, partial),
-        tuple(copy.deepcopy(cost).fit(outcomes.queries, everything, values) for values in outcomes.costs.values()),
-    )
+    with one_blas_thread:
+        costs = tuple(copy.deepcopy(cost).fit(outcomes.queries, everything, c) for c in outcomes.costs.values())
+    return fit_quality(outcomes, quality, partial), costs
 
 
 def fit_quality(outcomes: Outcomes, quality: QualityEstimator, partial: Outcomes | None = None) -> QualityEstimator:
@@ -292,7 +293,8 @@ def fit_quality(outcomes: Outcomes, quality: QualityEstimator, partial: Outcomes
     if partial is not None and getattr(quality, "accepts_missing", False):
         labelled = outcomes.joined(partial)
     seen = labelled.responses_for(~np.isnan(labelled.quality))
-    return copy.deepcopy(quality).fit(labelled.queries, seen, labelled.quality)
+    with one_blas_thread:
+        return copy.deepcopy(quality).fit(labelled.queries, seen, labelled.quality)
 
 
 def outside_groups(partial: Outcomes | None, held_out: Outcomes) -> Outcomes | None:

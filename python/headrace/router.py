@@ -10,9 +10,11 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
-from headrace.arrays import FloatArray, listed
-from headrace.belief_table import BeliefTable, Estimators, fit_estimators, outside_groups
+from headrace.arrays import FloatArray, IndexArray, listed
+from headrace.belief_table import BeliefTable, Estimators, fit_estimators, outside_groups, weighed
+from headrace.blas import one_blas_thread
 from headrace.budget_path import BudgetPath, PathPoint, checked_budget
 from headrace.calibration import calibrate, rule_settings
 from headrace.calibrator import Calibrator
@@ -22,7 +24,8 @@ from headrace.exchange_rates import Walked
 from headrace.guarantee import Guarantee
 from headrace.monitor import Monitor
 from headrace.outcomes import Outcomes
-from headrace.policy import RULES, Policy, fold_of
+from headrace.policy import RULES, Policy, fold_of, folds_of
+from headrace.responses import Responses
 from headrace.scalars import checked_int, checked_number
 from headrace.session import Session, checked_caps
 
@@ -99,6 +102,8 @@ class Router:
         Fitted estimators, a pair for each fold, with a cost estimator for each cost. A query is served by one of them,
         by a hash of its id: what the folds were calibrated with is what runs
         (docs/decisions/0004-fold-estimators-serve.md). One pair only where calibration was kept apart.
+    response_columns_ : dict of str to (dtype, tuple of int)
+        Columns of responses in the fit: type, and shape of a cell.
     n_dropped_ : int
         Queries of the fit that were left out because a quality or a cost was missing.
 
@@ -127,6 +132,7 @@ class Router:
     quality_: QualityEstimator
     quality_errors_: tuple[float, ...]
     estimators_: tuple[Estimators, ...]
+    response_columns_: dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
     n_dropped_: int
 
     def __init__(
@@ -295,12 +301,86 @@ class Router:
             costs,
             columns,
             id=query_id,
-            response_columns=self._response_columns,
+            response_columns=self.response_columns_,
             answer=self.answer,
             allowed=allowed,
             max_cost=max_cost,
             switching_cost=session,
         )
+
+    def select_batch(
+        self,
+        queries: Mapping[str, npt.ArrayLike],
+        *,
+        ids: Sequence[str] | None = None,
+        responses: Responses | None = None,
+        threads: int | None = None,
+    ) -> npt.NDArray[np.int32]:
+        """Decide for many queries at once what `Session.next` decides for one.
+
+        Parameters
+        ----------
+        queries : mapping of str to array-like of shape (n_queries,) or (n_queries, d)
+            The queries' columns, as in the table of the fit.
+        ids : sequence of str of length n_queries, optional
+            As in `start`; by default a hash of each query's columns.
+        responses : Responses, optional
+            What the models that have run returned; by default none has run.
+        threads : int, optional
+            Threads for the decisions; all cores by default. The result doesn't depend on it.
+
+        Returns
+        -------
+        int32 ndarray of shape (n_queries,)
+            Index in `models_` of the model to run next; -1 = stop.
+
+        Raises
+        ------
+        ValueError
+            No budget was given yet; columns of different lengths, or without those of the fit.
+
+        Examples
+        --------
+        >>> import headrace as hr
+        >>> fitting, fresh = hr.datasets.load_quickstart().split(0.5)
+        >>> router = hr.Router(rule="routing").fit(fitting, budget=100.0)
+        >>> chosen = router.select_batch(fresh.queries, ids=fresh.ids)
+        >>> session = router.start({name: column[0] for name, column in fresh.queries.items()}, id=fresh.ids[0])
+        >>> router.models_[chosen[0]] == session.next()
+        True
+        """
+        self._need_policy("select_batch")
+        columns = {name: np.asarray(values) for name, values in queries.items()}
+        n = len(next(iter(columns.values()))) if columns else len(ids or ())
+        for name, values in columns.items():
+            if values.ndim < 1 or len(values) != n:
+                raise ValueError(f"queries: column {name!r} has shape {values.shape}, expected ({n},) or ({n}, d)")
+        if ids is None:
+            ids = [_content_id({name: values[row] for name, values in columns.items()}) for row in range(n)]
+        if len(ids) != n:
+            raise ValueError(f"ids: expected one for each of {n} queries, got {len(ids)}")
+        seen = self._nothing_ran(n) if responses is None else responses
+        if seen.run.shape != (n, len(self.models_)):
+            raise ValueError(f"responses: expected shape ({n}, {len(self.models_)}), got {seen.run.shape}")
+        fold_of_row = folds_of(int(self.seed), ids, len(self.estimators_))
+        chosen = np.empty(n, dtype=np.int32)
+        for rows in _alike(np.column_stack([fold_of_row, seen.run])):
+            quality, costs = self.estimators_[fold_of_row[rows[0]]]
+            here, ran = {name: values[rows] for name, values in columns.items()}, seen.take(rows)
+            with one_blas_thread:
+                belief = quality.predict(here, ran)
+                price = weighed(np.stack([cost.predict(here, ran) for cost in costs]), self.policy_.rates)
+            chosen[rows] = self.policy_.select_batch(
+                belief.quality,
+                price,
+                ids=[ids[row] for row in rows.tolist()],
+                variance=belief.variance,
+                covariance=belief.covariance,
+                loading=belief.loading,
+                run=ran.run,
+                threads=threads,
+            )
+        return chosen
 
     def monitor(self, *, confidence: float = 0.95) -> Monitor:
         """Watch whether cost and quality of served queries are still those of the calibration.
@@ -382,6 +462,13 @@ class Router:
         router._set_point(self.budget_, self._target, self._confidence)
         return router
 
+    def _nothing_ran(self, n: int) -> Responses:
+        k = len(self.models_)
+        columns = {
+            name: np.empty((n, k, *shape), dtype=dtype) for name, (dtype, shape) in self.response_columns_.items()
+        }
+        return Responses(np.zeros((n, k), dtype=np.bool_), columns)
+
     def _need_policy(self, method: str) -> None:
         if not hasattr(self, "policy_"):
             wanted = "fit with budget=... or quality_target=..., or use with_budget(...)"
@@ -459,8 +546,7 @@ class Router:
         self.uncertainty_scale_ = chosen.settings.get("uncertainty_scale")
         self.step_weights_ = chosen.step_weights
         self._settings = chosen.settings
-        # What a session needs to know of responses: the columns, and the shape of one cell.
-        self._response_columns = {name: (values.dtype, values.shape[2:]) for name, values in fitting.responses.items()}
+        self.response_columns_ = {name: (values.dtype, values.shape[2:]) for name, values in fitting.responses.items()}
         self._calibrator = Calibrator(self.rule, chosen, self.answer, served, None if apart is None else table)
         self._use(self._calibrator.walked((1.0,)))
 
@@ -570,6 +656,15 @@ def _best(errors: Sequence[FloatArray]) -> int:
         if gain.mean() > gain.std() / np.sqrt(len(gain)):
             best = other
     return best
+
+
+def _alike(rows: npt.NDArray[Any]) -> list[IndexArray]:
+    """Group the numbers of equal rows."""
+    if not len(rows):
+        return []
+    _, group = np.unique(rows, axis=0, return_inverse=True)
+    order = np.argsort(group.ravel(), kind="stable")
+    return np.split(order, np.cumsum(np.bincount(group.ravel()))[:-1])
 
 
 def _content_id(columns: Mapping[str, Any]) -> str:

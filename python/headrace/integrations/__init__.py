@@ -1,0 +1,1 @@
+"""Other libraries: each module imports its own only when it is used."""

@@ -219,7 +219,8 @@ def decide_file(
     except ImportError as error:
         raise ImportError("Parquet files need pyarrow: pip install 'headrace[data]'") from error
     try:
-        file = pq.ParquetFile(source)
+        # With `pre_buffer`, all that has been read stays in memory.
+        file = pq.ParquetFile(source, pre_buffer=False)
     except pa.ArrowInvalid as error:
         raise ValueError(f"source: {Path(source).name} is not a whole Parquet file ({error})") from error
     with file, draft_of(target) as draft:

@@ -327,6 +327,24 @@ def test_a_file_is_decided_in_chunks(tmp_path: Path) -> None:
     assert decided.column("next").to_pylist() == one_by_one(POLICY, columns)
 
 
+def test_a_file_is_not_kept_in_memory(tmp_path: Path) -> None:
+    table = as_arrow(beliefs(200_000))
+    source = tmp_path / "beliefs.parquet"
+    pq.write_table(table, source, row_group_size=5_000, compression="none")
+    del table
+    before, held = pa.total_allocated_bytes(), []
+    watch = Decider(POLICY)
+    decide_file(
+        source,
+        tmp_path / "out.parquet",
+        Decider(POLICY),
+        batch_rows=5_000,
+        progress=lambda share: held.append(pa.total_allocated_bytes() - before),
+    )
+    assert len(held) == 40
+    assert max(held) < source.stat().st_size / 4
+
+
 def test_a_file_that_cannot_be_decided_leaves_nothing(tmp_path: Path) -> None:
     columns = beliefs(300)
     columns["quality"][200, 1] = np.nan

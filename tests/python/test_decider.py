@@ -333,7 +333,6 @@ def test_a_file_is_not_kept_in_memory(tmp_path: Path) -> None:
     pq.write_table(table, source, row_group_size=5_000, compression="none")
     del table
     before, held = pa.total_allocated_bytes(), []
-    watch = Decider(POLICY)
     decide_file(
         source,
         tmp_path / "out.parquet",

@@ -12,11 +12,12 @@ from typing import Any, Self
 import numpy as np
 
 from headrace.arrays import listed
-from headrace.belief_table import BeliefTable, Estimators, fit_estimators
+from headrace.belief_table import BeliefTable, Estimators, Kept, fit_estimators
 from headrace.budget_path import BudgetPath, PathPoint, checked_budget, checked_target
 from headrace.calibration import calibrate, rule_settings
 from headrace.calibrator import Calibrator
 from headrace.controller import BudgetController
+from headrace.diagnosis import Diagnosis, diagnose
 from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator, load
 from headrace.exchange_rates import Walked
 from headrace.guarantee import Guarantee
@@ -328,6 +329,46 @@ class Router:
         self._need_policy("controller")
         return BudgetController(self, horizon=horizon)
 
+    def diagnose(self, outcomes: Outcomes | None = None) -> Diagnosis:
+        """Tell how good the estimates are on queries that they have not seen, and what to do about them.
+
+        Parameters
+        ----------
+        outcomes : Outcomes, optional
+            Labelled queries that the fit has not seen; by default, those of the calibration, each of which is estimated
+            by the fold's estimators that have not seen it.
+
+        Returns
+        -------
+        Diagnosis
+            Scores per model and number of models run, reliability diagrams, and findings in words: print it, or
+            ``plot()`` it.
+
+        Raises
+        ------
+        ValueError
+            The router is not fitted, or was unpickled: that of a pickle needs `outcomes`; unknown models.
+
+        Examples
+        --------
+        >>> import headrace as hr
+        >>> table = hr.datasets.load_quickstart().take(range(800))
+        >>> diagnosis = hr.Router(quality="constant").fit(table).diagnose()
+        >>> print(diagnosis.findings[0].text[:56])
+        estimates before any run are the same for every query, f
+        """
+        if not hasattr(self, "path_"):
+            raise ValueError("diagnose: the router is not fitted; call fit first")
+        table = self._held_out.table
+        if outcomes is not None:
+            if not isinstance(outcomes, Outcomes):
+                raise TypeError(f"outcomes: expected an Outcomes table, got {type(outcomes).__name__}")
+            complete = self._complete("outcomes", outcomes.select(self.models_), 1)[0]
+            table = BeliefTable.served(complete, self.estimators_, seed=int(self.seed))
+        if table is None:
+            raise ValueError("outcomes: expected a table of labelled queries; a pickled router goes without its own")
+        return diagnose(table, max_runs=int(self.max_depth))
+
     def recalibrate(self, new_outcomes: Outcomes) -> Router:
         """Give a copy whose cost weight and mixture suit new queries, with the estimators as they are.
 
@@ -366,6 +407,7 @@ class Router:
             router._calibrator = self._calibrator.repriced(table, self._walked, self.point_)
         else:
             router._calibrator = self._calibrator.replaced(table)
+            router._held_out = Kept(table)
         router._use(router._calibrator.walked(self.policy_.rates))
         router._set_point(self.budget_, self._target, self._confidence)
         return router
@@ -431,6 +473,7 @@ class Router:
         self.uncertainty_scale_ = chosen.settings.get("uncertainty_scale")
         self.step_weights_ = chosen.step_weights
         self._settings = chosen.settings
+        self._held_out = Kept(served)
         # What a session needs to know of responses: the columns, and the shape of one cell.
         self._response_columns = {name: (values.dtype, values.shape[2:]) for name, values in fitting.responses.items()}
         self._calibrator = Calibrator(self.rule, chosen, self.answer, served, None if apart is None else table)

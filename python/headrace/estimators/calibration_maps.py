@@ -132,7 +132,7 @@ MAPS: dict[str | None, type[IdentityMaps] | type[PlattMaps] | type[IsotonicMaps]
 
 
 def room(estimates: FloatArray) -> FloatArray:
-    """Derivative p (1 - p) of the sigmoid: how far an estimate moves per step on the logit scale.
+    """Give the derivative p (1 - p) of the sigmoid: how far an estimate moves per step on the logit scale.
 
     Near 0 and 1 a little is left, as an estimate may be wrong there, too.
 

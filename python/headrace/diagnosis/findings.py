@@ -116,7 +116,7 @@ def find(
     if n_clusters < FEWEST:
         return ()
     critical, curve_critical = _critical(3 * scores["bias"].size + len(models) + len(costs), n_clusters)
-    findings, constant = [], []
+    findings, constant, unproven = [], [], []
     mend = "CalibratedQuality" if calibration is None else "more labelled queries"
     curved = 'CalibratedQuality(method="isotonic")' if calibration != "isotonic" and n_clusters >= MANY else mend
     for j, model in enumerate(models):
@@ -124,7 +124,8 @@ def find(
         same = bool(np.isnan(column["slope"][0]) and not np.isnan(column["r_squared"][0]))
         dull = [] if same else _uninformative(model, column, critical)
         constant += [model] if same else []
-        findings += dull
+        findings += [finding for finding in dull if finding.kind != "unproven"]
+        unproven += [finding for finding in dull if finding.kind == "unproven"]
         biased = np.abs(column["bias"]) - critical * column["bias_error"] > 0.0
         biased &= np.abs(column["bias"]) > SMALL * width
         findings += _biased(model, n_runs, column, biased, critical, mend)
@@ -139,7 +140,7 @@ def find(
         bent[0] &= not dull
         findings += _bent(model, n_runs, [of_stage[j] for of_stage in reliability], bent, curved)
     findings += _cost_findings(costs, critical)
-    return (*_constant(constant), *findings)
+    return (*_constant(constant), *_unproven(unproven), *findings)
 
 
 def _critical(n_tests: int, n_clusters: int) -> tuple[float, FloatArray]:
@@ -172,10 +173,19 @@ def _uninformative(model: str, column: Mapping[str, FloatArray], critical: float
         text += " Give queries features that tell which ones it gets right (task, length, embedding)."
         return [Finding("uninformative", (model,), (0,), value, low, high, text)]
     if low <= 0.0:
-        text = f"estimates for {model} are not shown to carry information beyond its mean {shown}: too few labelled"
-        text += " queries to tell, or features that say little."
-        return [Finding("unproven", (model,), (0,), value, low, high, text)]
+        return [Finding("unproven", (model,), (0,), value, low, high, f"{model} {shown}")]
     return []
+
+
+def _unproven(each: list[Finding]) -> list[Finding]:
+    """Say once what holds for several models; the number is that of the largest correlation."""
+    if not each:
+        return []
+    models = tuple(model for finding in each for model in finding.models)
+    text = "estimates before any run are not shown to carry information beyond a model's mean, for"
+    text += f" {', '.join(finding.text for finding in each)}: too few labelled queries to tell, or features that say"
+    text += " little."
+    return [max(each, key=lambda finding: finding.value)._replace(models=models, text=text)]
 
 
 def _biased(

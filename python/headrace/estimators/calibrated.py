@@ -42,8 +42,8 @@ class CalibratedQuality:
     base : QualityEstimator, optional
         Unfitted; `LinearQuality` by default. It is fitted six times: on all queries, and without each of five folds.
     method : {"platt", "isotonic"} or None, default "platt"
-        Platt's maps have two parameters each, isotonic ones as many as the labels support: they need thousands. None
-        leaves the estimates as they are, and rescales the variances only.
+        Platt's maps have two parameters each, isotonic ones as many as the labels support: for some 2,000 labelled
+        queries and more. None leaves the estimates as they are, and rescales the variances only.
     logit_variance : bool, default False
         Let updates shrink as an estimate p nears an end of the range, as if they were alike on the logit scale: with
         standard deviations in proportion to p (1 - p).

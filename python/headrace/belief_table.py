@@ -189,10 +189,12 @@ class BeliefTable:
 
 
 class Kept:
-    """A table that is at hand while its process lives; a pickle goes without the labelled queries."""
+    """A table, without its cache, that is at hand while its process lives: a pickle goes without labelled queries."""
 
     def __init__(self, table: BeliefTable | None = None) -> None:
-        self.table = table
+        self.table = copy.copy(table)
+        if self.table is not None:
+            self.table._cache = _Cache()
 
     def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
         return Kept, ()

@@ -347,7 +347,8 @@ class Router:
         Raises
         ------
         ValueError
-            The router is not fitted, or was unpickled: that of a pickle needs `outcomes`; unknown models.
+            The router is not fitted; it was pickled, and goes without the calibration queries: give `outcomes`; unknown
+            models.
 
         Examples
         --------
@@ -366,7 +367,9 @@ class Router:
             complete = self._complete("outcomes", outcomes.select(self.models_), 1)[0]
             table = BeliefTable.served(complete, self.estimators_, seed=int(self.seed))
         if table is None:
-            raise ValueError("outcomes: expected a table of labelled queries; a pickled router goes without its own")
+            raise ValueError(
+                "outcomes: expected a table of labelled queries; one that was pickled or copied deeply has none"
+            )
         return diagnose(table, max_runs=int(self.max_depth))
 
     def recalibrate(self, new_outcomes: Outcomes) -> Router:

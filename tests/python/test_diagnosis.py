@@ -18,7 +18,7 @@ import headrace as hr
 from headrace.belief_table import BeliefTable
 from headrace.diagnosis import Diagnosis, diagnose
 from headrace.diagnosis.scores import LEAST_PROBABILITY, score
-from headrace.estimators import CalibratedQuality, ConstantCost, ConstantQuality
+from headrace.estimators import CalibratedQuality, ConstantCost, ConstantQuality, LinearCost, LinearQuality
 
 Floats = npt.NDArray[np.float64]
 BOTH = hr.Responses(np.ones((1, 2), dtype=bool), {})
@@ -268,6 +268,24 @@ def test_the_advice_helps() -> None:
     assert {finding.kind for finding in before.findings} == {"over-confident"}
     assert after.findings == ()
     assert (after.scores["log_loss"] < 0.95 * before.scores["log_loss"]).all()
+
+
+@pytest.mark.parametrize("kind", ["one model", "four queries", "always right, always wrong", "one class", "free"])
+def test_tables_that_say_little(kind: str) -> None:
+    rng = np.random.default_rng(12)
+    n, k = (4 if kind == "four queries" else 60), (1 if kind == "one model" else 2)
+    quality = (rng.random((n, k)) < 0.6).astype(float)
+    if kind == "always right, always wrong":
+        quality[:] = [1.0, 0.0]
+    elif kind == "one class":
+        quality[:] = 1.0
+    cost = np.zeros((n, k)) if kind == "free" else rng.gamma(2.0, 1.0, (n, k))
+    table = hr.Outcomes(models=["a", "b"][:k], quality=quality, cost=cost, queries={"x": rng.normal(size=n)})
+    believed = BeliefTable.cross_fit(table, LinearQuality(), LinearCost(), n_folds=2, seed=0)
+    diagnosis = diagnose(believed)
+    assert len(diagnosis.summary().splitlines()) > 2 * k
+    assert {finding.kind for finding in diagnosis.findings} <= {"uninformative", "unproven"}
+    json.dumps(diagnosis.to_dict(), allow_nan=False)
 
 
 # What a user sees

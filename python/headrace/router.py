@@ -367,9 +367,7 @@ class Router:
             complete = self._complete("outcomes", outcomes.select(self.models_), 1)[0]
             table = BeliefTable.served(complete, self.estimators_, seed=int(self.seed))
         if table is None:
-            raise ValueError(
-                "outcomes: expected a table of labelled queries; one that was pickled or copied deeply has none"
-            )
+            raise ValueError("outcomes: expected labelled queries; a router that was pickled goes without its own")
         return diagnose(table, max_runs=int(self.max_depth))
 
     def recalibrate(self, new_outcomes: Outcomes) -> Router:

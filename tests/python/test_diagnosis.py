@@ -319,7 +319,7 @@ def test_fresh_queries_are_estimated_as_in_service(router: hr.Router) -> None:
 
 def test_a_pickle_goes_without_the_labelled_queries(router: hr.Router) -> None:
     copied = pickle.loads(pickle.dumps(router))
-    with pytest.raises(ValueError, match="outcomes: expected a table of labelled queries"):
+    with pytest.raises(ValueError, match="outcomes: expected labelled queries; a router that was pickled"):
         copied.diagnose()
     assert copied.diagnose(hr.datasets.simulate(100, 3, rng=2)).n_queries == 100
     assert router.with_budget(0.002).diagnose().n_queries == 400

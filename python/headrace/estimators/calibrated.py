@@ -60,7 +60,8 @@ class CalibratedQuality:
     -----
     Qualities between 0 and 1 are taken as probabilities, others in shares of their range. Predictions after the fit are
     NumPy on frozen numbers. The ridge regressions of `LinearQuality` are calibrated already, but for estimates of
-    exactly 0 and 1 (docs/results/calibrated_quality.md); `Router.diagnose` says whether yours are.
+    exactly 0 and 1 (docs/results/calibrated_quality.md); `Router.diagnose` says whether yours are. An estimator isn't
+    told of groups, so that copies of a query may be in several folds.
 
     Examples
     --------

@@ -121,6 +121,14 @@ def differences(values: FloatArray) -> list[str]:
     return [f"{m:+.{d}f} ± {e:.{d}f}" for m, e, d in zip(values.mean(axis=0), errors, digits, strict=False)]
 
 
+#: Tables and numbers of labelled queries on which ways to share maps are compared.
+SHARED_SETTINGS = (
+    ("mmlu_pro", 200),
+    ("mmlu_pro", 1500),
+    ("routerbench_arc_mbpp_winogrande", 200),
+    ("routerbench_arc_mbpp_winogrande", 1500),
+)
+
 #: Estimates that share a map, by number of models run, whether the model itself has run, and the run set.
 SHARING: dict[str, Callable[[Any, int], Any]] = {
     "one per model": lambda run, j: 0,
@@ -135,12 +143,7 @@ def report_sharing(directory: Path) -> None:
     print("Brier score and log loss of maps of the linear estimator's, differences to the base.\n")
     print("| data | labelled queries | kind | shared | Brier score | log loss |")
     print("|---|---|---|---|---|---|")
-    for table, n_labels in (
-        ("mmlu_pro", 200),
-        ("mmlu_pro", 2000),
-        ("routerbench_arc_mbpp_winogrande", 200),
-        ("routerbench_arc_mbpp_winogrande", 1500),
-    ):
+    for table, n_labels in SHARED_SETTINGS:
         found: dict[tuple[str, str], list[FloatArray]] = {}
         for _, fitting, test in parts(directory, table, n_labels):
             everything = fitting.responses_for(np.ones(fitting.n_models, dtype=np.bool_))

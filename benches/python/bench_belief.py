@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.estimators import KNeighborsQuality, LinearQuality
+from headrace.estimators import CalibratedQuality, KNeighborsQuality, LinearQuality
 from headrace.estimators.reduction import TextReduction
 
 N_MODELS = 11
@@ -45,6 +45,14 @@ def test_single_query(benchmark: Any, n_run: int) -> None:
     columns = dict(query.responses)
     estimator.predict(query.queries, hr.Responses(run, columns))
     benchmark(lambda: estimator.predict(query.queries, hr.Responses(run, columns)))
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_calibrated_single_query(benchmark: Any, method: str) -> None:
+    estimator, query = fitted(CalibratedQuality(method=method)), table(1, 1)
+    responses = query.responses_for(np.arange(N_MODELS) < 3)
+    estimator.predict(query.queries, responses)
+    benchmark(lambda: estimator.predict(query.queries, responses))
 
 
 @pytest.mark.parametrize("n_run", [0, 5, 11])

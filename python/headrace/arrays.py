@@ -13,6 +13,9 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 IndexArray: TypeAlias = npt.NDArray[np.intp]
 Column: TypeAlias = npt.NDArray[Any]
 
+#: Largest number in size that may be calculated with, as in the core.
+LARGEST = 1e150
+
 #: Most names that a message lists.
 MAX_LISTED = 12  # names in a message: a wide table has hundreds
 
@@ -50,6 +53,15 @@ def checked_bools(argument: str, values: npt.ArrayLike) -> BoolArray:
 def checked_numbers(argument: str, values: npt.ArrayLike) -> FloatArray:
     """Array of float64; NaN may be among them."""
     return checked_array(argument, values, "biuf", "numbers (NaN = missing)").astype(np.float64)
+
+
+def checked_magnitudes(label: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Pass an array on, if no number in it is infinite or so large that its square overflows; NaN may be among them."""
+    if values.dtype.kind == "f" and values.size:
+        largest = np.fmax.reduce(np.abs(values), axis=None)
+        if largest > LARGEST:
+            raise ValueError(f"{label}: expected numbers up to {LARGEST:g} in size (NaN = missing), got {largest:g}")
+    return values
 
 
 def broadcast_rows(argument: str, values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -16,7 +16,7 @@ from headrace.estimators import CostEstimator, QualityEstimator
 from headrace.outcomes import Outcomes
 from headrace.policy import folds_of
 
-__all__ = ["BeliefTable", "Estimators", "fit_estimators", "outside_groups", "weighed"]
+__all__ = ["BeliefTable", "Estimators", "Kept", "fit_estimators", "outside_groups", "weighed"]
 
 #: A fitted quality estimator, and a fitted cost estimator for each of the table's costs.
 Estimators: TypeAlias = tuple[QualityEstimator, tuple[CostEstimator, ...]]
@@ -170,6 +170,14 @@ class BeliefTable:
         """The fitted estimators, a pair for each part."""
         return tuple((part.quality, part.costs) for part in self._parts)
 
+    @property
+    def part_of_row(self) -> IndexArray:
+        """Number of the part that serves each row."""
+        numbers = np.zeros(self.outcomes.n_queries, dtype=np.intp)
+        for number, part in enumerate(self._parts):
+            numbers[part.rows] = number
+        return numbers
+
     def at_rates(self, rates: Sequence[float]) -> Self:
         """Give the same table, with what is known already, at other exchange rates between its costs."""
         table = copy.copy(self)
@@ -225,6 +233,18 @@ class BeliefTable:
         if joint:
             return Belief(quality, covariance=spread), costs
         return Belief(quality, variance=spread, loading=loading), costs
+
+
+class Kept:
+    """A table, without its cache, that is at hand while its process lives: a pickle goes without labelled queries."""
+
+    def __init__(self, table: BeliefTable | None = None) -> None:
+        self.table = copy.copy(table)
+        if self.table is not None:
+            self.table._cache = _Cache()
+
+    def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
+        return Kept, ()
 
 
 class _Cache:

@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arrays import FloatArray, IndexArray, listed
-from headrace.belief_table import BeliefTable, Estimators, fit_estimators, outside_groups, weighed
+from headrace.belief_table import BeliefTable, Estimators, Kept, fit_estimators, outside_groups, weighed
 from headrace.blas import one_blas_thread
 from headrace.budget_path import BudgetPath, PathPoint, checked_budget
 from headrace.calibration import calibrate, rule_settings
 from headrace.calibrator import Calibrator
 from headrace.controller import BudgetController
+from headrace.diagnosis import Diagnosis, diagnose
 from headrace.estimators import CostEstimator, LinearCost, QualityEstimator, load
 from headrace.exchange_rates import Walked
 from headrace.guarantee import Guarantee
@@ -420,6 +421,47 @@ class Router:
         self._need_policy("controller")
         return BudgetController(self, horizon=horizon)
 
+    def diagnose(self, outcomes: Outcomes | None = None) -> Diagnosis:
+        """Tell how good the estimates are on queries that they have not seen, and what to do about them.
+
+        Parameters
+        ----------
+        outcomes : Outcomes, optional
+            Labelled queries that the fit has not seen; by default, those of the calibration, each of which is estimated
+            by the fold's estimators that have not seen it.
+
+        Returns
+        -------
+        Diagnosis
+            Scores per model and number of models run, reliability diagrams, and findings in words: print it, or
+            ``plot()`` it.
+
+        Raises
+        ------
+        ValueError
+            The router is not fitted; it was pickled, and goes without the calibration queries: give `outcomes`; unknown
+            models.
+
+        Examples
+        --------
+        >>> import headrace as hr
+        >>> table = hr.datasets.load_quickstart().take(range(800))
+        >>> diagnosis = hr.Router(quality="constant").fit(table).diagnose()
+        >>> print(diagnosis.findings[0].text[:56])
+        estimates before any run are the same for every query, f
+        """
+        if not hasattr(self, "path_"):
+            raise ValueError("diagnose: the router is not fitted; call fit first")
+        table = self._held_out.table
+        if outcomes is not None:
+            if not isinstance(outcomes, Outcomes):
+                raise TypeError(f"outcomes: expected an Outcomes table, got {type(outcomes).__name__}")
+            complete = self._complete("outcomes", outcomes.select(self.models_), 1)[0]
+            table = BeliefTable.served(complete, self.estimators_, seed=int(self.seed))
+        if table is None:
+            raise ValueError("outcomes: expected labelled queries; a router that was pickled goes without its own")
+        return diagnose(table, max_runs=int(self.max_depth))
+
     def recalibrate(self, new_outcomes: Outcomes) -> Router:
         """Give a copy whose cost weight and mixture suit new queries, with the estimators as they are.
 
@@ -458,6 +500,7 @@ class Router:
             router._calibrator = self._calibrator.repriced(table, self._walked, self.point_)
         else:
             router._calibrator = self._calibrator.replaced(table)
+            router._held_out = Kept(table)
         router._use(router._calibrator.walked(self.policy_.rates))
         router._set_point(self.budget_, self._target, self._confidence)
         return router
@@ -547,6 +590,7 @@ class Router:
         self.step_weights_ = chosen.step_weights
         self._settings = chosen.settings
         self.response_columns_ = {name: (values.dtype, values.shape[2:]) for name, values in fitting.responses.items()}
+        self._held_out = Kept(served)
         self._calibrator = Calibrator(self.rule, chosen, self.answer, served, None if apart is None else table)
         self._use(self._calibrator.walked((1.0,)))
 

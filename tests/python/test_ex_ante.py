@@ -1,4 +1,4 @@
-"""Estimators from the query alone, as they are and as features; and what every quality estimator must survive."""
+"""Estimators from the query alone, as they are and as features."""
 
 from __future__ import annotations
 
@@ -181,80 +181,7 @@ def test_a_new_model_needs_few_labels() -> None:
         LinearQuality().fit(queries, everything, labels)
 
 
-# What every estimator survives
-
-
-def hostile(kind: str) -> tuple[hr.Outcomes, dict[str, npt.NDArray[Any]]]:
-    """Make a table that is hard to learn from, and new queries for it."""
-    rng = np.random.default_rng(9)
-    n = {"two queries": 2, "fewer queries than features": 6}.get(kind, 60)
-    quality = (rng.random((n, 2)) < [0.4, 0.8]).astype(float)
-    queries: dict[str, Any] = {"x": rng.normal(size=n)}
-    fresh: dict[str, Any] = {"x": np.array([0.0, np.nan, 1e9])}
-    answers = rng.choice(np.array(["yes", "no"], dtype=object), (n, 2))
-    if kind == "no features":
-        queries, fresh = {}, {}
-    elif kind == "constant features":
-        queries = {"x": np.full(n, 7.0), "task": objects(*["prose"] * n), "v": np.ones((n, 100))}
-        fresh = {"x": np.zeros(3), "task": objects("prose", "code", None), "v": np.zeros((3, 100))}
-    elif kind == "missing numbers":
-        queries = {"x": np.full(n, np.nan)}
-    elif kind == "always right, always wrong":
-        quality[:] = [1.0, 0.0]
-    elif kind == "one class":
-        quality[:] = 1.0
-    elif kind == "unseen categories":
-        queries, fresh = {"task": objects(*["code", "prose", "maths"] * (n // 3))}, {"task": objects("new", None, 3)}
-    elif kind == "empty text":
-        queries, fresh = {"text": objects(*[""] * n)}, {"text": objects("", None, "something")}
-        answers[:] = ""
-    elif kind == "text":
-        queries, fresh = {"text": objects(*map(str, rng.random(n)))}, {"text": objects("", None, "x" * 50_000)}
-    elif kind == "fewer queries than features":
-        queries, fresh = {"v": rng.normal(size=(n, 90))}, {"v": rng.normal(size=(3, 90))}
-    elif kind == "a lacking column":
-        fresh = {}
-    responses = {"answer": answers, "tokens": rng.integers(1, 900, (n, 2))}
-    return hr.Outcomes(models=["a", "b"], quality=quality, cost=[1, 2], queries=queries, responses=responses), fresh
-
-
-HOSTILE = (
-    "no features",
-    "constant features",
-    "missing numbers",
-    "always right, always wrong",
-    "one class",
-    "unseen categories",
-    "empty text",
-    "text",
-    "two queries",
-    "fewer queries than features",
-    "a lacking column",
-)
-
-
-@pytest.mark.parametrize("kind", HOSTILE)
-@pytest.mark.parametrize("name", MAKERS)
-def test_every_estimator_survives(name: str, kind: str) -> None:
-    table, fresh = hostile(kind)
-    estimator = fitted(name, table)
-    answers = np.array([["yes", None], ["", None], ["other", None]], dtype=object)
-    columns = {"answer": answers, "tokens": np.array([[5.0, np.nan]] * 3)}
-    for run in ([False, False], [True, False]):
-        responses = hr.Responses(np.tile(run, (3, 1)), columns)
-        belief = estimator.predict(fresh, responses)
-        assert belief.quality.shape == (3, 2)
-        assert ((belief.quality >= 0.0) & (belief.quality <= 1.0)).all()
-        if kind in ("always right, always wrong", "one class"):
-            np.testing.assert_allclose(belief.quality, np.tile(table.quality[0], (3, 1)), atol=1e-9)
-        if kind == "constant features" and name in EX_ANTE:
-            np.testing.assert_allclose(belief.quality, np.tile(table.mean_quality, (3, 1)), atol=1e-9)
-        decision = hr.CascadeRouting(0.1).select_batch(
-            belief.quality, np.ones((3, 2)), variance=belief.variance, covariance=belief.covariance
-        )
-        assert decision.shape == (3,)
-        nothing = {column: values[:0] for column, values in fresh.items()}
-        assert estimator.predict(nothing, responses.take([])).quality.shape == (0, 2)
+# What holds for every estimator
 
 
 @pytest.mark.parametrize("name", MAKERS)

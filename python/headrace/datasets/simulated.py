@@ -35,6 +35,9 @@ SIZE_SPREAD = 0.5
 
 BEFORE, AFTER = "noisy_quality_before", "noisy_quality"
 
+#: Response column that tells which column of `BEFORE` is a model's: a choice of models cuts responses, not queries.
+PLACE = "place"
+
 
 def simulate(
     n_queries: int, n_models: int, *, noise: str = "low", rng: int | np.random.Generator | None = None
@@ -54,7 +57,8 @@ def simulate(
     Outcomes
         Quality is 0 or 1, with accuracies from 0.35 to 0.8 and one difficulty per query that all models share; costs
         rise from 1e-4 to 1e-2 on average, proportional to a query's size. The query column "noisy_quality_before" of
-        shape (n_queries, n_models) and the response column "noisy_quality" are what `NoisyOracle` looks at.
+        shape (n_queries, n_models) and the response column "noisy_quality" are what `NoisyOracle` looks at; "place"
+        says which column of the former is the model's.
 
     Raises
     ------
@@ -85,7 +89,7 @@ def simulate(
         quality=quality,
         cost=cost,
         queries={BEFORE: before, "size": size[:, 0]},
-        responses={AFTER: after},
+        responses={AFTER: after, PLACE: np.tile(np.arange(n_models), (n_queries, 1))},
     )
 
 
@@ -111,7 +115,8 @@ class NoisyOracle:
 
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
         """Fit one regression per model and stage; the update's variance is that of the change between the stages."""
-        before, after = queries[BEFORE], np.asarray(responses.column(AFTER))
+        self._places = responses.column(PLACE)[0].astype(np.intp)
+        before, after = queries[BEFORE][:, self._places], np.asarray(responses.column(AFTER))
         n_models = targets.shape[1]
         self._before = np.empty((n_models, 2))
         self._after = np.empty((n_models, 3))
@@ -127,7 +132,7 @@ class NoisyOracle:
 
     def predict(self, queries: Queries, responses: Responses) -> Belief:
         """Estimate by the second look for models that have run, by the first for the others."""
-        before = queries[BEFORE]
+        before = queries[BEFORE][:, self._places]
         after = np.nan_to_num(np.asarray(responses.column(AFTER), dtype=np.float64))
         ex_ante = before * self._before[:, 0] + self._before[:, 1]
         post_hoc = after * self._after[:, 0] + before * self._after[:, 1] + self._after[:, 2]

@@ -3,6 +3,7 @@
 Any object with the methods of a protocol will do; there is no base class.
 """
 
+from headrace.estimators.calibrated import CalibratedQuality
 from headrace.estimators.constant import ConstantCost, ConstantQuality
 from headrace.estimators.ex_ante import BoostingQuality, ClusterQuality, KNeighborsQuality
 from headrace.estimators.features import QueryFeatures, ResponseFeatures
@@ -15,6 +16,7 @@ from headrace.estimators.switching import SwitchingCost
 
 __all__ = [
     "BoostingQuality",
+    "CalibratedQuality",
     "ClusterQuality",
     "ConstantCost",
     "ConstantQuality",

@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from headrace.arrays import BoolArray, Column, FloatArray
+from headrace.arrays import BoolArray, Column, FloatArray, checked_magnitudes
 from headrace.estimators.protocol import Queries
 from headrace.estimators.reduction import TextReduction, WideReduction
 from headrace.estimators.signals import (
@@ -136,7 +136,7 @@ class QueryFeatures:
         """Learn categories, scales and directions."""
         self._encoders: dict[str, _Encoder] = {}
         for name, values in queries.items():
-            self._encoders[name] = self._encoder(values).fit(values)
+            self._encoders[name] = self._encoder(values).fit(checked_magnitudes(f"queries: column {name!r}", values))
         self.widths_ = tuple(block.shape[1] for block in self._blocks({}, 0))
         return self
 
@@ -158,7 +158,8 @@ class QueryFeatures:
             values = queries.get(name)
             if values is None and isinstance(encoder, _Numbers):
                 values = encoder.missing(n_queries)
-            blocks.append(encoder.transform(np.full(n_queries, None, dtype=object) if values is None else values))
+            values = np.full(n_queries, None, dtype=object) if values is None else values
+            blocks.append(encoder.transform(checked_magnitudes(f"queries: column {name!r}", values)))
         return blocks
 
 
@@ -200,7 +201,7 @@ class ResponseFeatures:
         self._kinds: dict[str, str] = {}
         self._reductions: dict[str, WideReduction] = {}
         for name in responses.names:
-            values = responses.column(name)
+            values = self._column(responses, name)
             self._kinds[name] = kind = _kind(values)
             if kind == "wide":
                 self._reductions[name] = WideReduction().fit(values.reshape(-1, values.shape[2]))
@@ -229,7 +230,7 @@ class ResponseFeatures:
     def _column(self, responses: Responses, name: str) -> Column:
         if name not in responses.names:
             raise ValueError(f"responses: column {name!r}, which was there in the fit, is missing")
-        return responses.column(name)
+        return checked_magnitudes(f"responses: column {name!r}", responses.column(name))
 
     def _of_model(self, columns: dict[str, Column], model: int, n_queries: int) -> FloatArray:
         """Encode what one model returned."""
@@ -247,7 +248,8 @@ class ResponseFeatures:
             if kind == "text":
                 blocks.append(text_features(seen))
             elif kind == "tokens":
-                blocks.append(token_features(padded(seen) if seen.dtype == object else seen))
+                tokens = padded(seen) if seen.dtype == object else seen
+                blocks.append(token_features(checked_magnitudes(f"responses: column {name!r}", tokens)))
             elif kind == "probabilities":
                 blocks.append(class_features(probabilities_known(seen)))
             elif kind == "wide":

@@ -16,6 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from headrace.arrays import listed
+from headrace.estimators.calibrated import CalibratedQuality
 from headrace.estimators.constant import ConstantCost, ConstantQuality
 from headrace.estimators.ex_ante import BoostingQuality, ClusterQuality, KNeighborsQuality
 from headrace.estimators.joint import JointQuality
@@ -28,6 +29,7 @@ __all__ = ["estimator_names", "load"]
 BUILT_IN: dict[str, dict[str, Callable[..., Any]]] = {
     "quality": {
         "boosting": BoostingQuality,
+        "calibrated": CalibratedQuality,
         "clusters": ClusterQuality,
         "constant": ConstantQuality,
         "linear": LinearQuality,

@@ -3,49 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from headrace.arrays import FloatArray, IndexArray, plain_value
 from headrace.belief_table import BeliefTable
 from headrace.budget_path import PathPoint
+from headrace.diagnosis.reliability import Reliability, binned
 from headrace.outcomes import Outcomes
 from headrace.policy import make_rule
 from headrace.router import Router
 from headrace.walk import Stops, step_weight
 
 __all__ = ["Reliability", "entropy", "example_decisions", "flows", "reliability", "served"]
-
-#: Groups of equal size into which estimates are sorted.
-N_BINS = 10
-
-#: Fewest queries in a group.
-FEWEST_IN_BIN = 10
-
-
-class Reliability(NamedTuple):
-    """Estimated against realised quality of one model.
-
-    Attributes
-    ----------
-    model : str
-    stage : {"before", "after"}
-        Estimates before any run, or once the model itself has run.
-    estimate, quality : ndarray of shape (n_bins,)
-        Means over groups of queries of like estimates, by rising estimate.
-    n : ndarray of int of shape (n_bins,)
-        Sizes of the groups.
-    error : float
-        Expected calibration error: mean distance of the two over the queries.
-    """
-
-    model: str
-    stage: str
-    estimate: FloatArray
-    quality: FloatArray
-    n: IndexArray
-    error: float
 
 
 def reliability(table: BeliefTable) -> list[Reliability]:
@@ -69,19 +40,8 @@ def reliability(table: BeliefTable) -> list[Reliability]:
     for j, model in enumerate(outcomes.models):
         for stage, run in (("before", nothing), ("after", np.arange(outcomes.n_models) == j)):
             estimates = table(rows, run)[0].quality[:, j]
-            entries.append(_binned(model, stage, estimates, outcomes.quality[:, j]))
+            entries.append(binned(model, stage, estimates, outcomes.quality[:, j]))
     return entries
-
-
-def _binned(model: str, stage: str, estimates: FloatArray, quality: FloatArray) -> Reliability:
-    n_bins = int(np.clip(len(estimates) // FEWEST_IN_BIN, 1, N_BINS))
-    edges = np.unique(np.quantile(estimates, np.linspace(0.0, 1.0, n_bins + 1)[1:-1], method="lower"))
-    group = np.searchsorted(edges, estimates, side="left")
-    used, group = np.unique(group, return_inverse=True)
-    n = np.bincount(group, minlength=len(used))
-    means = [np.bincount(group, weights=values) / n for values in (estimates, quality)]
-    error = float(np.abs(means[0] - means[1]) @ n / n.sum())
-    return Reliability(model, stage, means[0], means[1], n, error)
 
 
 def entropy(shares: FloatArray) -> float:

@@ -45,7 +45,7 @@ test-long: ## run the properties of the search with 10 times as many random case
 lint: build .venv/group-lint .venv/group-test ## check format, lints, types and the stub
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --lib --features python -- -D warnings
+	cargo clippy --locked --lib --example empty_call --features python -- -D warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

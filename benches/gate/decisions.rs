@@ -85,7 +85,9 @@ fn counted(case: &Case, inputs: &[Input], workspace: &mut Workspace) {
 
 fn main() {
     let Some(name) = std::env::args().nth(1) else {
-        CASES.iter().for_each(|case| println!("{}", case.name));
+        for case in &CASES {
+            println!("{}", case.name);
+        }
         return;
     };
     let case = CASES.iter().find(|case| case.name == name).expect("the name of a case");

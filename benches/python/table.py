@@ -370,8 +370,9 @@ def main() -> None:
             print(f"  {time.perf_counter() - started:5.0f} s  {case.name}", file=sys.stderr, flush=True)
             cases.append(case)
     print("\n".join(lines(cases)))
-    reached = [judged.reached is True for case in cases for judged in case.judged if judged.goal]
-    print(f"{sum(reached)} of {len(reached)} goals reached. {machine()}")
+    verdicts = [judged.reached for case in cases for judged in case.judged if judged.goal]
+    counts = ", ".join(f"{verdicts.count(verdict)} {word}" for verdict, word in VERDICTS.items())
+    print(f"Goals: {counts}. {machine()}")
 
 
 if __name__ == "__main__":

@@ -236,7 +236,7 @@ def other_rules() -> Iterator[Case]:
         ours = [{**selection(problem, 5), "select": hr.Routing(problem.cost_weight).select} for problem in problems]
         seconds, nothing = timed(ours, [empty(call) for call in ours])
         median, p99 = summary(seconds)
-        yield Case(f"Routing (no search), {k} models", median, p99, [at_most("E", median, usual(nothing))])
+        yield Case(f"Routing (single models), {k} models", median, p99, [at_most("E", median, usual(nothing))])
 
 
 def kinds_of_input() -> Iterator[Case]:

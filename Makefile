@@ -3,11 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
+# Decisions whose instructions docs/performance.md breaks down.
+PROFILED := typical-11 hard-11
+
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-rust test-python lint bench bench-calibration wheel docs clean
+.PHONY: help build demo test test-rust test-python test-long lint bench bench-docs bench-kernels \
+  bench-calibration gate gate-update wheel docs clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 .venv/made:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; say make PYTHON=...") if sys.version_info < (3, 11) else 0'
@@ -35,18 +39,34 @@ test-rust:
 test-python: build .venv/group-test
 	$(BIN)/python -m pytest
 
+test-long: ## run the properties of the search with 10 times as many random cases
+	HEADRACE_CASES=10 cargo test --locked --test properties
+
 lint: build .venv/group-lint .venv/group-test ## check format, lints, types and the stub
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --lib --features python -- -D warnings
+	cargo clippy --locked --lib --example empty_call --features python -- -D warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	cd docs && ../$(BIN)/python -m mypy.stubtest headrace._core
 
-bench: build .venv/group-bench .venv/group-test ## time single decisions against a plain NumPy version and an empty call
+bench: build ## print one table: case, median, p99, what it is compared with, goal
+	$(BIN)/python benches/python/table.py
+
+bench-docs: build ## the same table, and where the instructions go, into docs/performance.md
+	$(BIN)/python benches/python/table.py --full | $(BIN)/python scripts/paste.py docs/performance.md "make bench"
+	$(BIN)/python benches/gate/gate.py --profile $(PROFILED) | $(BIN)/python scripts/paste.py docs/performance.md "where the instructions go"
+
+bench-kernels: build .venv/group-bench .venv/group-test ## time kernels (criterion) and calls (pytest-benchmark), to compare versions
 	cargo bench --locked
 	$(BIN)/python -m pytest benches/python --benchmark-only --benchmark-columns=min,median,ops
+
+gate: ## count the instructions of a fixed set of decisions: over 5% more than stored fails; needs valgrind
+	$(PYTHON) benches/gate/gate.py
+
+gate-update: ## store the counts of now
+	$(PYTHON) benches/gate/gate.py --update
 
 bench-calibration: build ## time whole budget paths on simulated queries
 	$(BIN)/python benches/python/calibration.py

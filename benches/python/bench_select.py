@@ -1,57 +1,44 @@
-"""Time of one decision as a user sees it, next to an empty native call and a plain NumPy version: ``make bench``.
+"""Time of one decision as a user sees it, next to an empty native call and a plain NumPy version.
 
-Inputs as in the runtime study of Dekoninck et al. 2025: quality, cost and cost weight uniform on [0, 1], variance 0.01,
-nothing run yet.
+For comparing two versions of the package: ``pytest benches/python --benchmark-only`` with its ``--benchmark-autosave``
+and ``--benchmark-compare``. The table with the goals is printed by ``make bench``.
 """
 
 from __future__ import annotations
 
-from itertools import combinations, cycle
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from baselines import covariance, empty_call, hard, numpy_decision, one_factor, typical
 
 import headrace as hr
 
 SIZES = (2, 5, 11, 20, 50, 100)
 N_PROBLEMS = 64
 
-Problem = tuple[list[float], list[float], list[float], float]
-
-
-def problems(k: int) -> list[Problem]:
-    rng = np.random.default_rng(k)
-    return [
-        (rng.random(k).tolist(), rng.random(k).tolist(), [0.01] * k, float(rng.random())) for _ in range(N_PROBLEMS)
-    ]
-
-
-def numpy_decision(quality: list[float], cost: list[float], variance: list[float], cost_weight: float) -> int:
-    """The same decision by enumeration: every set, its expected maximum on one grid of 200 nodes."""
-    mu, c, sd = np.array(quality), np.array(cost), np.sqrt(np.array(variance))
-    grid = np.linspace((mu - 6 * sd).min(), (mu + 6 * sd).max(), 200)
-    cdf = ndtr((grid[:, None] - mu) / sd)
-    best, plan = -np.inf, (0,)
-    for size in range(1, len(mu) + 1):
-        for models in combinations(range(len(mu)), size):
-            members = list(models)
-            value = grid[-1] - np.trapezoid(cdf[:, members].prod(axis=1), grid)
-            tradeoff = value - cost_weight * c[members].sum()
-            if tradeoff > best:
-                best, plan = tradeoff, models
-    return min(plan, key=lambda j: cost[j])
-
 
 @pytest.mark.parametrize("k", SIZES)
 def test_select(benchmark: Any, k: int) -> None:
-    cases = problems(k)
-    prepared = cycle([(hr.CascadeRouting(weight, max_depth=k).select, q, c, v) for q, c, v, weight in cases])
+    prepared = cycle(
+        [(hr.CascadeRouting(case.cost_weight, max_depth=k).select, case) for case in typical(k, N_PROBLEMS)]
+    )
 
     def decide() -> hr.Decision:
-        select, quality, cost, variance = next(prepared)
-        return select(quality, cost, variance=variance)
+        select, case = next(prepared)
+        return select(case.quality, case.cost, variance=case.variance)
+
+    benchmark(decide)
+
+
+@pytest.mark.parametrize("k", [5, 11, 20, 40])
+def test_hard_set(benchmark: Any, k: int) -> None:
+    prepared = cycle([(hr.CascadeRouting(case.cost_weight, max_depth=5).select, case) for case in hard(k, N_PROBLEMS)])
+
+    def decide() -> hr.Decision:
+        select, case = next(prepared)
+        return select(case.quality, case.cost, variance=case.variance)
 
     benchmark(decide)
 
@@ -60,46 +47,42 @@ def test_select(benchmark: Any, k: int) -> None:
 @pytest.mark.parametrize("spread", ["variance", "loading", "covariance"])
 def test_dependence(benchmark: Any, spread: str, k: int) -> None:
     """The same standard deviations: independent, with half of the variance from one factor, and as its covariance."""
-    rng = np.random.default_rng(k)
-    loading = 0.1 * rng.uniform(0.5, 0.9, k)
-    own = 0.01 - loading**2
-    given: dict[str, dict[str, Any]] = {
-        "variance": {"variance": [0.01] * k},
-        "loading": {"variance": own.tolist(), "loading": loading.tolist()},
-        "covariance": {"covariance": np.outer(loading, loading) + np.diag(own)},
-    }
-    belief = given[spread]
-    prepared = cycle([(hr.CascadeRouting(weight, max_depth=k).select, q, c) for q, c, _, weight in problems(k)])
+    cases = typical(k, N_PROBLEMS)
+    belief: dict[str, Any] = {
+        "variance": {"variance": cases[0].variance},
+        "loading": one_factor(cases[0]),
+        "covariance": covariance(cases[0]),
+    }[spread]
+    prepared = cycle([(hr.CascadeRouting(case.cost_weight, max_depth=k).select, case) for case in cases])
 
     def decide() -> hr.Decision:
-        select, quality, cost = next(prepared)
-        return select(quality, cost, **belief)
+        select, case = next(prepared)
+        return select(case.quality, case.cost, **belief)
 
     benchmark(decide)
 
 
 @pytest.mark.parametrize("k", SIZES)
 def test_empty_call(benchmark: Any, k: int) -> None:
-    """The cheapest native call on arguments of the same kind: `math.fsum` of one list, three times."""
-    from math import fsum
+    """An empty native method with the same arguments."""
+    select = empty_call()
+    prepared = cycle(typical(k, N_PROBLEMS))
 
-    prepared = cycle(problems(k))
-
-    def call() -> float:
-        quality, cost, variance, _ = next(prepared)
-        return fsum(quality) + fsum(cost) + fsum(variance)
+    def call() -> None:
+        case = next(prepared)
+        return select(case.quality, case.cost, variance=case.variance)
 
     benchmark(call)
 
 
-@pytest.mark.parametrize("k", [2, 5, 8])
+@pytest.mark.parametrize("k", [2, 5, 11])
 def test_numpy(benchmark: Any, k: int) -> None:
-    cases = problems(k)
-    for quality, cost, variance, weight in cases:
-        rule = hr.CascadeRouting(weight, max_depth=k)
-        assert rule.select(quality, cost, variance=variance).next == numpy_decision(quality, cost, variance, weight)
+    cases = typical(k, N_PROBLEMS)
+    for case in cases:
+        rule = hr.CascadeRouting(case.cost_weight, max_depth=k)
+        assert rule.select(case.quality, case.cost, variance=case.variance).next == numpy_decision(case, k)
     prepared = cycle(cases)
-    benchmark(lambda: numpy_decision(*next(prepared)))
+    benchmark(lambda: numpy_decision(next(prepared), k))
 
 
 @pytest.mark.parametrize("k", [5, 11])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
-import signal
 import subprocess
 import sys
 import textwrap
@@ -117,20 +117,90 @@ def test_rules_and_decisions_cross_to_a_spawned_process() -> None:
     assert hashes == [hash(rule) for rule in RULES]
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill") or sys.platform == "win32", reason="no fork")
-def test_a_forked_process_decides_batches() -> None:
-    code = """
-        import os
-        import numpy as np
-        import headrace as hr
-        rule, quality = hr.Routing(0.5), np.tile([0.5, 0.6], (1000, 1))
-        expected = rule.select_batch(quality, [0.1, 0.2]).tolist()
+# A batch on all cores and one on two threads, so that the process has both kinds of pools, then what all rules decide.
+DECIDE = textwrap.dedent("""
+    import multiprocessing, os, threading, warnings
+    import numpy as np
+    import headrace as hr
+
+    # From Python 3.12 on, a fork of a process with threads warns.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    rng = np.random.default_rng(4)
+    n = 500
+    quality, cost, variance = rng.uniform(0.2, 0.9, (n, 5)), rng.uniform(0, 0.2, (n, 5)), rng.uniform(0, 0.1, (n, 5))
+    rules = [hr.Routing(0.3), hr.ThresholdCascade(0.6), hr.Cascade(0.3), hr.CascadeRouting(0.3), hr.IndexRule(0.3)]
+
+    def decide(_=None):
+        batches = [rule.select_batch(quality, cost, variance=variance, threads=t) for rule in rules for t in (None, 2)]
+        singles = [rule.select(quality[0], cost[0], variance=variance[0]).next for rule in rules]
+        profile = rules[3].profile_batch(quality, cost, variance=variance, lower=[0.0] * n, upper=[1.0] * n)
+        return [batch.tolist() for batch in batches], singles, [column.tolist() for column in profile]
+
+    expected = decide()
+
+    def forked():
         child = os.fork()
         if child == 0:
-            os._exit(0 if rule.select_batch(quality, [0.1, 0.2]).tolist() == expected else 1)
+            os._exit(0 if decide() == expected else 1)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+""")
+FORKS = {
+    "once": "print(forked())",
+    # A child's child: the pool that its parent left it is a copy, too.
+    "twice": """
+        child = os.fork()
+        if child == 0:
+            os._exit(decide() != expected or forked())
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """,
+    "amid a batch of another thread": """
+        done = threading.Event()
+
+        def batches():
+            while not done.is_set():
+                decide()
+
+        busy = threading.Thread(target=batches)
+        busy.start()
+        codes = [forked() for _ in range(20)]
+        done.set()
+        busy.join()
+        print(sum(codes))
+    """,
+    "multiprocessing": """
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            print(sum(result != expected for result in pool.map(decide, range(4), chunksize=1)))
+    """,
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize("code", FORKS.values(), ids=FORKS.keys())
+def test_a_forked_process_decides_as_its_parent(code: str) -> None:
+    run = python(DECIDE + textwrap.dedent(code), timeout=30)
+    assert run.stdout == "0\n", run.stderr
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="sub-interpreters are CPython's")
+def test_a_second_interpreter_of_a_process_is_refused() -> None:
+    # NumPy and the core keep objects for the whole process, so one interpreter may have them.
+    code = """
+        import importlib
+        import sys
+        import headrace as hr
+
+        interpreters = importlib.import_module("_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters")
+        second = interpreters.create()
+        told = "os.write(1, str(refusal).encode())"
+        lines = ["import os", "try:", "  import headrace", "except ImportError as refusal:", f"  {told}"]
+        interpreters.run_string(second, "\\n".join(lines))
+        interpreters.destroy(second)
+        print("", hr.Routing(0.5).select([0.5, 0.6], [0.1, 0.1]).next)
     """
-    assert python(code, timeout=10).stdout == "0\n"
+    run = python(code)
+    refusal, decision = run.stdout.rsplit(maxsplit=1)
+    assert re.search("once per process|subinterpreter", refusal), run
+    assert decision == "1", run
 
 
 @pytest.mark.parametrize("rule", RULES, ids=[type(rule).__name__ for rule in RULES])
@@ -154,6 +224,36 @@ def test_eight_threads_decide_as_one(rule: hr.Rule, correlated: bool) -> None:
         assert list(pool.map(decide, [*range(n)] * 4)) == alone * 4
         batches = list(pool.map(decide_all, range(16)))
     assert batches == [[-1 if one.next is None else one.next for one in alone]] * 16
+
+
+# A calibration for all budgets: the path and the fitted policy, as bits.
+FIT = """
+    import hashlib, os, time
+    os.environ |= {"RAYON_NUM_THREADS": "WANTED", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    import headrace as hr
+    outcomes = hr.datasets.simulate(300, 4, noise="medium", rng=3)
+    budget = float(outcomes.cost.mean())
+    def n_threads():
+        time.sleep(0.01)
+        return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else WANTED + 1
+    for rule in ("cascade-routing", "cascade", "threshold-cascade", "index"):
+        router = hr.Router(rule=rule, quality=hr.datasets.NoisyOracle()).fit(outcomes, budget=budget)
+        path = router.path_
+        columns = b"".join(column.tobytes() for column in (path.cost, path.quality, path.parameter))
+        print(hashlib.sha256(columns).hexdigest(), router.policy_)
+    # Less the main thread; the one that waits for a batch may still be about to end.
+    print(min(n_threads() for _ in range(20)) - 1)
+"""
+
+
+def test_a_fit_has_the_same_bits_on_any_number_of_threads() -> None:
+    fits = {n: python(FIT.replace("WANTED", str(n))) for n in (1, 2, 4)}
+    assert [fit.stderr for fit in fits.values()] == ["", "", ""]
+    printed = {n: fit.stdout.splitlines() for n, fit in fits.items()}
+    # That many threads were there.
+    assert [int(lines.pop()) for lines in printed.values()] == list(fits)
+    assert printed[1] == printed[2] == printed[4]
+    assert len(printed[1]) == 4
 
 
 def test_importing_headrace_imports_nothing_heavy() -> None:

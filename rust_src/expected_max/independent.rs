@@ -57,6 +57,9 @@ const NEGLIGIBLE: f64 = 1e-10;
 /// Bound of the error, in units of the largest standard deviation.
 const ACCURACY: f64 = 1e-7;
 
+/// Where a CDF counts as zero: above the error of its table.
+const LEAST_CDF: f64 = 1e-9;
+
 /// Rounding, in units of the distance between the means.
 const ROUNDING: f64 = 1e-15;
 
@@ -279,6 +282,37 @@ impl ExpectedMax for IndependentMax {
         for ((next, product), tail) in next.iter_mut().zip(state).zip(self.tails_of(model)) {
             *next = product - product * tail;
         }
+    }
+
+    /// With H = -ln F and W the product of weight and CDFs at `at`, 1 - exp(-H) lies below its tangent, so that v(S + T) is at
+    /// most v(S + at) + the sum over T, less that over `at`, of the integrals of W `H_j`.
+    fn tangent(
+        &mut self,
+        state: &[f64],
+        at: ModelSet,
+        models: ModelSet,
+        buffer: &mut Vec<f64>,
+        weights: &mut [f64],
+    ) -> f64 {
+        buffer.clear();
+        buffer.extend_from_slice(state);
+        let mut gain = 0.0;
+        for model in at.iter() {
+            for (product, tail) in buffer.iter_mut().zip(self.tails_of(model)) {
+                let part = *product * tail;
+                gain += part;
+                *product -= part;
+            }
+        }
+        for model in models.iter() {
+            let tails = self.tails_of(model);
+            let weight: f64 = buffer.iter().zip(tails).map(|(w, tail)| w * -(1.0 - tail).max(LEAST_CDF).ln()).sum();
+            weights[model] += weight;
+            if at.contains(model) {
+                gain -= weight;
+            }
+        }
+        gain + 2.0 * LEAST_CDF * models.len() as f64 * state.iter().sum::<f64>()
     }
 
     fn mean(&self, model: usize) -> f64 {

@@ -58,6 +58,21 @@ pub trait ExpectedMax {
     /// An upper bound of the gain of `model` on top of any set that contains `member`; infinity where there is no cheap one.
     fn gain_bound(&self, member: usize, model: usize) -> f64;
 
+    /// A bound that is linear in what is added, and tight at one set: fills in weights such that, for every T among the
+    /// `models`, v(S + T) - v(S) <= a + the sum of the weights of T, where `state` is that of S, and returns a. There is
+    /// equality, to the accuracy of the bound, at T = `at`. `buffer` is the evaluator's to use. Infinity where there is no
+    /// such bound.
+    fn tangent(
+        &mut self,
+        _state: &[f64],
+        _at: ModelSet,
+        _models: ModelSet,
+        _buffer: &mut Vec<f64>,
+        _weights: &mut [f64],
+    ) -> f64 {
+        f64::INFINITY
+    }
+
     /// How far `mean`, `excess` and `gain_bound` may lie from what the states give.
     fn slack(&self) -> f64;
 

@@ -12,6 +12,7 @@
 //! Siblings are visited by falling gain, so that the first dive is the greedy one and the first sibling that is bounded
 //! away ends its level. Typical inputs take about k nodes; the worst case is the number of sets within `max_depth`.
 
+use super::tangent::Tangent;
 use super::{Incumbent, Limits, Problem, Solution, tradeoff};
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
@@ -40,6 +41,8 @@ struct Candidate {
     gain: f64,
     /// Gain in tradeoff.
     net: f64,
+    /// The most that the tangent grants those listed after this one, in the slots that this one leaves.
+    rest: f64,
 }
 
 /// Buffers that a search reuses: one state and one list of candidates per depth.
@@ -47,6 +50,7 @@ struct Candidate {
 pub struct Scratch {
     states: Vec<Vec<f64>>,
     candidates: Vec<Vec<Candidate>>,
+    tangent: Tangent,
 }
 
 impl Scratch {
@@ -93,6 +97,12 @@ struct Walk<'a, E> {
     open_bound: f64,
     n_nodes: u64,
     tie: f64,
+    /// The models that are in the search.
+    in_play: ModelSet,
+    /// Value that stands for what has run.
+    start_value: f64,
+    /// What the tangent grants it.
+    granted: f64,
 }
 
 /// The best plan, proven or with a gap when the node limit is reached.
@@ -125,7 +135,11 @@ pub fn branch_and_bound<E: ExpectedMax>(
         open_bound: f64::NEG_INFINITY,
         n_nodes: 0,
         tie: problem.tie(),
+        in_play: ModelSet::EMPTY,
+        start_value: 0.0,
+        granted: f64::INFINITY,
     };
+    walk.scratch.tangent.clear();
     let root = Node { depth: 0, set: run, value: 0.0, tradeoff: 0.0, cost: 0.0, slots, leader };
     if run.is_empty() {
         walk.start_with_nothing(root, open);
@@ -195,6 +209,8 @@ impl<E: ExpectedMax> Walk<'_, E> {
             std::mem::swap(state, next);
         }
         root.tradeoff = root.value;
+        self.in_play = open;
+        self.start_value = root.value;
         self.n_nodes = 1;
         self.best = Incumbent::new(self.problem, self.cost_weight, run, root.value);
         self.list_candidates(0, open.iter(), None);
@@ -224,7 +240,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
         candidates.clear();
         candidates.extend(open.iter().map(|model| {
             let gain = self.evaluator.excess(model, level);
-            Candidate { model, gain, net: gain - self.cost_weight * self.problem.cost[model] }
+            Candidate { model, gain, net: gain - self.price(model), rest: f64::INFINITY }
         }));
         sort(&mut candidates);
         if self.pruning.bound {
@@ -236,7 +252,8 @@ impl<E: ExpectedMax> Walk<'_, E> {
             self.scratch.candidates[0] = candidates;
             return;
         }
-        self.evaluator.prepare(ModelSet::EMPTY, candidates.iter().map(|c| c.model).collect(), root.slots);
+        self.in_play = candidates.iter().map(|c| c.model).collect();
+        self.evaluator.prepare(ModelSet::EMPTY, self.in_play, root.slots);
         self.scratch.reach(0, self.evaluator.n_points());
         root.value = self.evaluator.start(&mut self.scratch.states[0]);
         // From here on all values come from the states: the incumbent's, and the gains over nothing.
@@ -247,45 +264,173 @@ impl<E: ExpectedMax> Walk<'_, E> {
                 self.best = Incumbent::new(self.problem, self.cost_weight, plan, root.value + candidate.gain);
             }
         }
+        self.start_value = root.value;
         root.tradeoff = level;
         self.scratch.candidates[0] = candidates;
         self.n_nodes = 0;
         self.expand(root, slack);
     }
 
-    /// Lists the models that may still be added at a depth, by falling gain over the state there.
+    /// Lists those of some models that may still be added at a depth, by falling gain over the state there.
     fn list_candidates(&mut self, depth: usize, models: impl Iterator<Item = usize>, member: Option<usize>) {
-        let slack = self.evaluator.slack();
         let mut candidates = std::mem::take(&mut self.scratch.candidates[depth]);
         candidates.clear();
         for model in models {
-            let price = self.cost_weight * self.problem.cost[model];
-            let lemma = self.pruning.lemma;
-            let settled = |bound: f64| lemma && bound - price <= self.tie;
-            if member.is_some_and(|member| settled(self.evaluator.gain_bound(member, model) + slack)) {
-                continue;
-            }
-            let gain = self.evaluator.gain(&self.scratch.states[depth], model);
-            if !settled(gain) {
-                candidates.push(Candidate { model, gain, net: gain - price });
+            if let Some(gain) = self.gain(depth, model, member) {
+                candidates.push(Candidate { model, gain, net: gain - self.price(model), rest: f64::INFINITY });
             }
         }
         sort(&mut candidates);
         self.scratch.candidates[depth] = candidates;
     }
 
+    fn price(&self, model: usize) -> f64 {
+        self.cost_weight * self.problem.cost[model]
+    }
+
+    /// Gain of a model over the state at a depth, whose set has the given member; none if the lemma settles it.
+    fn gain(&mut self, depth: usize, model: usize, member: Option<usize>) -> Option<f64> {
+        let price = self.price(model);
+        let settled = |bound: f64| self.pruning.lemma && bound - price <= self.tie;
+        if member.is_some_and(|i| settled(self.evaluator.gain_bound(i, model) + self.evaluator.slack())) {
+            return None;
+        }
+        let gain = self.evaluator.gain(&self.scratch.states[depth], model);
+        (!settled(gain)).then_some(gain)
+    }
+
+    /// Can no plan of this tradeoff or less become the best?
+    fn is_beaten(&self, bound: f64) -> bool {
+        self.pruning.bound && bound < self.best.tradeoff - self.tie
+    }
+
     /// Visits the sets that extend `node` by its listed candidates; there are none where there are no slots. `slack` is
     /// added to the bounds at this node.
     fn expand(&mut self, node: Node, slack: f64) {
-        let candidates = std::mem::take(&mut self.scratch.candidates[node.depth]);
-        for (at, candidate) in candidates.iter().enumerate() {
+        let mut candidates = std::mem::take(&mut self.scratch.candidates[node.depth]);
+        let mut granted = self.weed(&node, &mut candidates, 0);
+        let mut at = 0;
+        while let Some(&candidate) = candidates.get(at) {
             let later = &candidates[at + 1..];
-            if at > 0 && self.stands_in_for(candidates[at - 1].model, candidate.model) {
+            let before = at.checked_sub(1).and_then(|at| candidates.get(at));
+            if before.is_some_and(|before| self.stands_in_for(before.model, candidate.model)) {
+                at += 1;
                 continue;
             }
-            let bound = node.tradeoff + candidate.net + sum_of_gains(later, node.slots - 1) + slack;
-            if self.pruning.bound && bound < self.best.tradeoff - self.tie {
+            let base = node.tradeoff + candidate.net + slack;
+            let mut bound = base + sum_of_gains(later, node.slots - 1);
+            if self.is_beaten(bound) {
                 break;
+            }
+            if self.n_nodes >= self.node_limit {
+                self.open_bound = self.open_bound.max(bound);
+                break;
+            }
+            if at > 0 && self.pruning.bound && self.draw() {
+                granted = self.weed(&node, &mut candidates, at);
+                continue;
+            }
+            if self.tangent_drawn() {
+                bound = bound.min(granted + self.scratch.tangent.net(candidate.model) + candidate.rest);
+                if self.is_beaten(bound) {
+                    at += 1;
+                    continue;
+                }
+            }
+            at += 1;
+            let cost = node.cost + self.problem.cost[candidate.model];
+            if cost > self.problem.max_cost {
+                continue;
+            }
+            let child = self.child(&node, &candidate, cost);
+            self.n_nodes += 1;
+            self.best.offer(self.problem, child.set, child.value, child.tradeoff);
+            if child.slots > 0 {
+                self.descend(&node, child, candidate.model, later, base);
+            }
+        }
+        self.scratch.candidates[node.depth] = candidates;
+    }
+
+    fn tangent_drawn(&self) -> bool {
+        self.scratch.tangent.is_drawn()
+    }
+
+    /// Draws the tangent at the best plan so far, if there is none yet. Was there none?
+    fn draw(&mut self) -> bool {
+        if self.tangent_drawn() {
+            return false;
+        }
+        let added = self.best.plan.minus(self.problem.run);
+        let Scratch { states, tangent, .. } = &mut *self.scratch;
+        let none = tangent.draw(self.evaluator, self.problem, self.cost_weight, &states[0], (added, self.in_play));
+        self.granted = self.start_value + none;
+        true
+    }
+
+    /// Drops the candidates, from an index on, that the tangent excludes, and notes what it grants those after each. Returns
+    /// what it grants the set at hand.
+    fn weed(&mut self, node: &Node, candidates: &mut Vec<Candidate>, from: usize) -> f64 {
+        if !self.tangent_drawn() {
+            return f64::INFINITY;
+        }
+        let tangent = &mut self.scratch.tangent;
+        let added = node.set.minus(self.problem.run);
+        let granted = self.granted + added.iter().map(|j| tangent.net(j)).sum::<f64>();
+        let others = tangent.heaviest(candidates[from..].iter().map(|c| c.model), node.slots - 1);
+        let least = self.best.tradeoff - self.tie;
+        let mut keep = from;
+        for at in from..candidates.len() {
+            if granted + tangent.net(candidates[at].model) + others >= least {
+                candidates.swap(keep, at);
+                keep += 1;
+            }
+        }
+        candidates.truncate(keep);
+        tangent.start_weighing();
+        let mut rest = 0.0;
+        for candidate in candidates[from..].iter_mut().rev() {
+            candidate.rest = rest;
+            rest += tangent.weigh_in(candidate.model, node.slots - 1);
+        }
+        granted
+    }
+
+    /// Visits the sets that extend `child`, which is `node` and `model`, by the `later` candidates of `node`. No set has a
+    /// tradeoff above `base` and its nets there.
+    fn descend(&mut self, node: &Node, child: Node, model: usize, later: &[Candidate], base: f64) {
+        let others = sum_of_gains(later, child.slots - 1);
+        let n_open = later.iter().take_while(|c| !self.is_beaten(base + c.net + others)).count();
+        if n_open == 0 {
+            return;
+        }
+        self.scratch.reach(child.depth, self.evaluator.n_points());
+        let (upper, lower) = self.scratch.states.split_at_mut(child.depth);
+        self.evaluator.extend(&upper[node.depth], model, &mut lower[0]);
+        if child.slots == 1 {
+            self.finish(&child, &later[..n_open], base);
+        } else {
+            self.list_candidates(child.depth, later[..n_open].iter().map(|c| c.model), child.leader);
+            self.expand(child, 0.0);
+        }
+    }
+
+    /// Visits the sets that extend `node` by one candidate, without a list: the nets of its parent, which bound its own, are
+    /// order enough.
+    fn finish(&mut self, node: &Node, candidates: &[Candidate], base: f64) {
+        let granted = if self.tangent_drawn() {
+            let tangent = &self.scratch.tangent;
+            self.granted + node.set.minus(self.problem.run).iter().map(|j| tangent.net(j)).sum::<f64>()
+        } else {
+            f64::INFINITY
+        };
+        for candidate in candidates {
+            let bound = base + candidate.net;
+            if self.is_beaten(bound) {
+                break;
+            }
+            if self.tangent_drawn() && self.is_beaten(granted + self.scratch.tangent.net(candidate.model)) {
+                continue;
             }
             if self.n_nodes >= self.node_limit {
                 self.open_bound = self.open_bound.max(bound);
@@ -295,16 +440,12 @@ impl<E: ExpectedMax> Walk<'_, E> {
             if cost > self.problem.max_cost {
                 continue;
             }
-            let child = self.child(&node, candidate, cost);
-            self.n_nodes += 1;
-            self.best.offer(self.problem, child.set, child.value, child.tradeoff);
-            if child.slots > 0 && !later.is_empty() {
-                self.descend(&node, candidate.model);
-                self.list_candidates(child.depth, later.iter().map(|c| c.model), child.leader);
-                self.expand(child, 0.0);
+            if let Some(gain) = self.gain(node.depth, candidate.model, node.leader) {
+                let child = self.child(node, &Candidate { gain, ..*candidate }, cost);
+                self.n_nodes += 1;
+                self.best.offer(self.problem, child.set, child.value, child.tradeoff);
             }
         }
-        self.scratch.candidates[node.depth] = candidates;
     }
 
     fn child(&self, node: &Node, candidate: &Candidate, cost: f64) -> Node {
@@ -325,13 +466,6 @@ impl<E: ExpectedMax> Walk<'_, E> {
             slots: node.slots - 1,
             leader: Some(leader),
         }
-    }
-
-    /// Writes the state one level deeper.
-    fn descend(&mut self, node: &Node, model: usize) {
-        self.scratch.reach(node.depth + 1, self.evaluator.n_points());
-        let (upper, lower) = self.scratch.states.split_at_mut(node.depth + 1);
-        self.evaluator.extend(&upper[node.depth], model, &mut lower[0]);
     }
 
     /// With the same numbers, the model visited before has already stood for this one.

@@ -12,7 +12,7 @@
 
 use super::ExpectedMax;
 use crate::model_set::ModelSet;
-use crate::normal::{TailTable, excess};
+use crate::normal::{TailTable, excess, logarithm};
 
 /// Beyond this many standard deviations a normal counts as a step: the excess there is 4e-12 standard deviations.
 const REACH: f64 = 6.5;
@@ -258,8 +258,11 @@ impl ExpectedMax for IndependentMax {
             return;
         }
         self.lay_grid(run, candidates, max_added);
-        self.tails.clear();
-        self.tails.resize(self.mean.len() * self.node.len(), 0.0);
+        // Rows are written before they are read, so what an earlier grid left may stay.
+        let n_tails = self.mean.len() * self.node.len();
+        if self.tails.len() < n_tails {
+            self.tails.resize(n_tails, 0.0);
+        }
         self.has_tails = ModelSet::EMPTY;
         self.prepared = Some(Prepared { run, candidates, max_added });
     }
@@ -306,7 +309,7 @@ impl ExpectedMax for IndependentMax {
         }
         for model in models.iter() {
             let tails = self.tails_of(model);
-            let weight: f64 = buffer.iter().zip(tails).map(|(w, tail)| w * -(1.0 - tail).max(LEAST_CDF).ln()).sum();
+            let weight = dot_with_hazard(buffer, tails);
             weights[model] += weight;
             if at.contains(model) {
                 gain -= weight;
@@ -336,17 +339,31 @@ impl ExpectedMax for IndependentMax {
     }
 }
 
-/// Inner product, summed in four interleaved parts: the order is fixed, and the parts fill vector registers.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut parts = [0.0; 4];
-    let (a_blocks, b_blocks) = (a.chunks_exact(4), b.chunks_exact(4));
-    let rest: f64 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(x, y)| x * y).sum();
+/// Interleaved parts of a sum: the order is fixed, and enough parts are under way to keep the adders busy.
+const N_PARTS: usize = 8;
+
+/// Sum over the nodes of some term of two rows.
+#[inline]
+fn sum_of(a: &[f64], b: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
+    let mut parts = [0.0; N_PARTS];
+    let (a_blocks, b_blocks) = (a.chunks_exact(N_PARTS), b.chunks_exact(N_PARTS));
+    let rest: f64 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(x, y)| term(*x, *y)).sum();
     for (x, y) in a_blocks.zip(b_blocks) {
-        for lane in 0..4 {
-            parts[lane] += x[lane] * y[lane];
+        for lane in 0..N_PARTS {
+            parts[lane] += term(x[lane], y[lane]);
         }
     }
-    (parts[0] + parts[1]) + (parts[2] + parts[3]) + rest
+    parts.iter().sum::<f64>() + rest
+}
+
+/// Inner product.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    sum_of(a, b, |x, y| x * y)
+}
+
+/// Inner product with -ln(1 - tail).
+fn dot_with_hazard(weight: &[f64], tail: &[f64]) -> f64 {
+    -sum_of(weight, tail, |w, tail| w * logarithm((1.0 - tail).max(LEAST_CDF)))
 }
 
 #[cfg(test)]

@@ -326,7 +326,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
                 self.open_bound = self.open_bound.max(bound);
                 break;
             }
-            if at > 0 && self.pruning.bound && self.draw() {
+            if at > 0 && self.pruning.bound && candidates.len() > 4 + at && self.draw() {
                 granted = self.weed(&node, &mut candidates, at);
                 continue;
             }

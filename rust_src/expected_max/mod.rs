@@ -22,7 +22,7 @@ mod points;
 mod sobol_directions;
 
 pub use certain::CertainMax;
-pub use correlated::{CorrelatedMax, Factor};
+pub use correlated::CorrelatedMax;
 pub use independent::IndependentMax;
 pub use one_factor::OneFactorMax;
 pub use pair::PairMax;
@@ -118,10 +118,10 @@ const MOST_FACTOR_NODES: usize = 1025;
 pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estimate> {
     let k = belief.n_models();
     let (quality, uncertainty) = (belief.quality(), belief.uncertainty());
-    let factor = match uncertainty {
-        Uncertainty::Correlated(covariance) => Factor::new(covariance, k)?,
-        _ => Factor::default(),
-    };
+    let mut correlated = CorrelatedMax::new(POINTS_PER_REPLICATE);
+    if let Uncertainty::Correlated(covariance) = uncertainty {
+        correlated.reset(quality, covariance, uncertainty_scale)?;
+    }
     if k <= 2 {
         let mut pair = PairMax::default();
         pair.reset(quality, uncertainty, uncertainty_scale);
@@ -136,11 +136,7 @@ pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estim
             evaluator.reset(quality, variance, uncertainty_scale);
             Estimate { value: value_of(&mut evaluator, ModelSet::first(k)), error: evaluator.slack() }
         }
-        Uncertainty::Correlated(_) => {
-            let mut evaluator = CorrelatedMax::new(POINTS_PER_REPLICATE);
-            evaluator.reset(quality, factor, uncertainty_scale);
-            evaluator.estimate(ModelSet::first(k))
-        }
+        Uncertainty::Correlated(_) => correlated.estimate(ModelSet::first(k)),
         Uncertainty::OneFactor { variance, loading } => {
             let mut evaluator = OneFactorMax::new(MOST_FACTOR_NODES);
             evaluator.reset(quality, variance, loading, uncertainty_scale);

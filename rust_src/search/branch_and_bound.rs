@@ -292,7 +292,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
     fn gain(&mut self, depth: usize, model: usize, member: Option<usize>) -> Option<f64> {
         let price = self.price(model);
         let settled = |bound: f64| self.pruning.lemma && bound - price <= self.tie;
-        if member.is_some_and(|i| settled(self.evaluator.gain_bound(i, model) + self.evaluator.slack())) {
+        if false && member.is_some_and(|i| settled(self.evaluator.gain_bound(i, model) + self.evaluator.slack())) {
             return None;
         }
         let gain = self.evaluator.gain(&self.scratch.states[depth], model);

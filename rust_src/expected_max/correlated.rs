@@ -360,7 +360,7 @@ impl ExpectedMax for CorrelatedMax {
             return self.independent.extend(state, model, next);
         }
         for ((next, highest), sample) in next.iter_mut().zip(state).zip(self.samples_of(model)) {
-            *next = highest.max(*sample);
+            *next = larger(*highest, *sample);
         }
     }
 
@@ -384,11 +384,14 @@ impl ExpectedMax for CorrelatedMax {
         let (level, highest) = buffer.split_at_mut(n);
         for model in at.iter() {
             for ((second, first), sample) in level.iter_mut().zip(highest.iter_mut()).zip(self.samples_of(model)) {
-                *second = second.max(first.min(*sample));
-                *first = first.max(*sample);
+                let below = if *first < *sample { *first } else { *sample };
+                *second = larger(*second, below);
+                *first = larger(*first, *sample);
             }
         }
-        let middle = highest.iter().sum::<f64>() / n as f64;
+        // Of one model alone, the second highest is what stands for nothing: then its mean is between.
+        let average = |values: &[f64]| values.iter().sum::<f64>() / n as f64;
+        let middle = if at.len() > 1 { 0.5 * (average(level) + average(highest)) } else { average(highest) };
         for (level, first) in level.iter_mut().zip(highest.iter()) {
             *level = level.max(first.min(middle));
         }
@@ -419,6 +422,12 @@ impl ExpectedMax for CorrelatedMax {
     fn interchangeable(&self, _a: usize, _b: usize) -> bool {
         false
     }
+}
+
+/// The larger of two numbers, neither of which is NaN: one instruction, which the library's is not.
+#[inline]
+fn larger(a: f64, b: f64) -> f64 {
+    if a > b { a } else { b }
 }
 
 /// Average of (sample - level)+ over the points.

@@ -18,6 +18,9 @@ use crate::error::Result;
 use crate::expected_max::ExpectedMax;
 use crate::model_set::ModelSet;
 
+/// Fewer candidates than this are searched faster than a tangent is drawn.
+const WORTH_A_TANGENT: usize = 5;
+
 /// Which of the two prunings to use. Both lose nothing; switching one off is for tests and ablations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pruning {
@@ -81,8 +84,6 @@ struct Node {
     cost: f64,
     /// How many models may still be added.
     slots: usize,
-    /// The member of the highest mean, if there is a member.
-    leader: Option<usize>,
 }
 
 struct Walk<'a, E> {
@@ -123,7 +124,6 @@ pub fn branch_and_bound<E: ExpectedMax>(
     }
     let slots = limits.max_depth.saturating_sub(problem.run.len());
     let run = problem.run;
-    let leader = highest_mean(evaluator, run);
     let mut walk = Walk {
         evaluator,
         problem,
@@ -140,7 +140,7 @@ pub fn branch_and_bound<E: ExpectedMax>(
         granted: f64::INFINITY,
     };
     walk.scratch.tangent.clear();
-    let root = Node { depth: 0, set: run, value: 0.0, tradeoff: 0.0, cost: 0.0, slots, leader };
+    let root = Node { depth: 0, set: run, value: 0.0, tradeoff: 0.0, cost: 0.0, slots };
     if run.is_empty() {
         walk.start_with_nothing(root, open);
     } else {
@@ -188,7 +188,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
     /// Starts with some models run: they are the first plan.
     fn start_with_run(&mut self, mut root: Node, open: ModelSet) {
         let run = self.problem.run;
-        let member = root.leader.unwrap_or_default();
+        let member = highest_mean(self.evaluator, run).unwrap_or_default();
         let slack = self.evaluator.slack();
         let open: ModelSet = if root.slots == 0 {
             ModelSet::EMPTY
@@ -213,7 +213,10 @@ impl<E: ExpectedMax> Walk<'_, E> {
         self.start_value = root.value;
         self.n_nodes = 1;
         self.best = Incumbent::new(self.problem, self.cost_weight, run, root.value);
-        self.list_candidates(0, open.iter(), None);
+        self.scratch.candidates[0].clear();
+        let unrated = |model| Candidate { model, gain: 0.0, net: 0.0, rest: f64::INFINITY };
+        self.scratch.candidates[0].extend(open.iter().map(unrated));
+        self.rate(0);
         self.expand(root, 0.0);
     }
 
@@ -271,32 +274,20 @@ impl<E: ExpectedMax> Walk<'_, E> {
         self.expand(root, slack);
     }
 
-    /// Lists those of some models that may still be added at a depth, by falling gain over the state there.
-    fn list_candidates(&mut self, depth: usize, models: impl Iterator<Item = usize>, member: Option<usize>) {
+    /// Puts the candidates of a depth in order, by falling gain over the state there; without those that the lemma settles.
+    fn rate(&mut self, depth: usize) {
         let mut candidates = std::mem::take(&mut self.scratch.candidates[depth]);
-        candidates.clear();
-        for model in models {
-            if let Some(gain) = self.gain(depth, model, member) {
-                candidates.push(Candidate { model, gain, net: gain - self.price(model), rest: f64::INFINITY });
-            }
-        }
+        candidates.retain_mut(|candidate| {
+            candidate.gain = self.evaluator.gain(&self.scratch.states[depth], candidate.model);
+            candidate.net = candidate.gain - self.price(candidate.model);
+            !self.pruning.lemma || candidate.net > self.tie
+        });
         sort(&mut candidates);
         self.scratch.candidates[depth] = candidates;
     }
 
     fn price(&self, model: usize) -> f64 {
         self.cost_weight * self.problem.cost[model]
-    }
-
-    /// Gain of a model over the state at a depth, whose set has the given member; none if the lemma settles it.
-    fn gain(&mut self, depth: usize, model: usize, member: Option<usize>) -> Option<f64> {
-        let price = self.price(model);
-        let settled = |bound: f64| self.pruning.lemma && bound - price <= self.tie;
-        if false && member.is_some_and(|i| settled(self.evaluator.gain_bound(i, model) + self.evaluator.slack())) {
-            return None;
-        }
-        let gain = self.evaluator.gain(&self.scratch.states[depth], model);
-        (!settled(gain)).then_some(gain)
     }
 
     /// Can no plan of this tradeoff or less become the best?
@@ -326,7 +317,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
                 self.open_bound = self.open_bound.max(bound);
                 break;
             }
-            if at > 0 && self.pruning.bound && candidates.len() > 4 + at && self.draw() {
+            if at > 0 && self.pruning.bound && candidates.len() - at >= WORTH_A_TANGENT && self.draw() {
                 granted = self.weed(&node, &mut candidates, at);
                 continue;
             }
@@ -410,7 +401,12 @@ impl<E: ExpectedMax> Walk<'_, E> {
         if child.slots == 1 {
             self.finish(&child, &later[..n_open], base);
         } else {
-            self.list_candidates(child.depth, later[..n_open].iter().map(|c| c.model), child.leader);
+            let mut candidates = std::mem::take(&mut self.scratch.candidates[child.depth]);
+            candidates.clear();
+            candidates.extend_from_slice(&later[..n_open]);
+            self.weed(&child, &mut candidates, 0);
+            self.scratch.candidates[child.depth] = candidates;
+            self.rate(child.depth);
             self.expand(child, 0.0);
         }
     }
@@ -440,7 +436,8 @@ impl<E: ExpectedMax> Walk<'_, E> {
             if cost > self.problem.max_cost {
                 continue;
             }
-            if let Some(gain) = self.gain(node.depth, candidate.model, node.leader) {
+            let gain = self.evaluator.gain(&self.scratch.states[node.depth], candidate.model);
+            if !self.pruning.lemma || gain - self.price(candidate.model) > self.tie {
                 let child = self.child(node, &Candidate { gain, ..*candidate }, cost);
                 self.n_nodes += 1;
                 self.best.offer(self.problem, child.set, child.value, child.tradeoff);
@@ -450,13 +447,6 @@ impl<E: ExpectedMax> Walk<'_, E> {
 
     fn child(&self, node: &Node, candidate: &Candidate, cost: f64) -> Node {
         let value = node.value + candidate.gain;
-        let leader = node.leader.map_or(candidate.model, |leader| {
-            if self.evaluator.mean(candidate.model) > self.evaluator.mean(leader) {
-                candidate.model
-            } else {
-                leader
-            }
-        });
         Node {
             depth: node.depth + 1,
             set: node.set.with(candidate.model),
@@ -464,7 +454,6 @@ impl<E: ExpectedMax> Walk<'_, E> {
             tradeoff: tradeoff(value, self.cost_weight, cost),
             cost,
             slots: node.slots - 1,
-            leader: Some(leader),
         }
     }
 

@@ -12,6 +12,8 @@
 //! Siblings are visited by falling gain, so that the first dive is the greedy one and the first sibling that is bounded
 //! away ends its level. Typical inputs take about k nodes; the worst case is the number of sets within `max_depth`.
 
+use std::cmp::Ordering;
+
 use super::tangent::Tangent;
 use super::{Incumbent, Limits, Problem, Solution, tradeoff};
 use crate::error::Result;
@@ -44,8 +46,8 @@ struct Candidate {
     gain: f64,
     /// Gain in tradeoff.
     net: f64,
-    /// The most that the tangent grants those listed after this one, in the slots that this one leaves.
-    rest: f64,
+    /// Were the gains found at the set at hand? If not, at a smaller one, where they were no smaller.
+    is_fresh: bool,
 }
 
 /// Buffers that a search reuses: one state and one list of candidates per depth.
@@ -103,7 +105,7 @@ struct Walk<'a, E> {
     /// Value that stands for what has run.
     start_value: f64,
     /// What the tangent grants it.
-    granted: f64,
+    granted_none: f64,
 }
 
 /// The best plan, proven or with a gap when the node limit is reached.
@@ -137,7 +139,7 @@ pub fn branch_and_bound<E: ExpectedMax>(
         tie: problem.tie(),
         in_play: ModelSet::EMPTY,
         start_value: 0.0,
-        granted: f64::INFINITY,
+        granted_none: f64::INFINITY,
     };
     walk.scratch.tangent.clear();
     let root = Node { depth: 0, set: run, value: 0.0, tradeoff: 0.0, cost: 0.0, slots };
@@ -174,9 +176,21 @@ fn highest_mean<E: ExpectedMax>(evaluator: &E, set: ModelSet) -> Option<usize> {
     set.iter().reduce(|a, b| if evaluator.mean(b) > evaluator.mean(a) { b } else { a })
 }
 
-/// Orders candidates by falling gain; equals by index, so that symmetric models meet in order.
+/// Candidates by falling gain; equals by index, so that symmetric models meet in order.
+fn order(a: &Candidate, b: &Candidate) -> Ordering {
+    b.net.total_cmp(&a.net).then(a.model.cmp(&b.model))
+}
+
 fn sort(candidates: &mut [Candidate]) {
-    candidates.sort_unstable_by(|a, b| b.net.total_cmp(&a.net).then(a.model.cmp(&b.model)));
+    candidates.sort_unstable_by(order);
+}
+
+/// Moves the first candidate, whose gain is now known to be as given, to where it belongs among the others in order.
+fn settle(candidates: &mut [Candidate], first: Candidate) {
+    let before = |c: &Candidate| order(c, &first).is_lt();
+    let place = candidates[1..].partition_point(before);
+    candidates.copy_within(1..=place, 0);
+    candidates[place] = first;
 }
 
 /// Sum of the gains of the first `n` candidates, falling and positive ones only.
@@ -214,7 +228,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
         self.n_nodes = 1;
         self.best = Incumbent::new(self.problem, self.cost_weight, run, root.value);
         self.scratch.candidates[0].clear();
-        let unrated = |model| Candidate { model, gain: 0.0, net: 0.0, rest: f64::INFINITY };
+        let unrated = |model| Candidate { model, gain: 0.0, net: 0.0, is_fresh: true };
         self.scratch.candidates[0].extend(open.iter().map(unrated));
         self.rate(0);
         self.expand(root, 0.0);
@@ -243,7 +257,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
         candidates.clear();
         candidates.extend(open.iter().map(|model| {
             let gain = self.evaluator.excess(model, level);
-            Candidate { model, gain, net: gain - self.price(model), rest: f64::INFINITY }
+            Candidate { model, gain, net: gain - self.price(model), is_fresh: true }
         }));
         sort(&mut candidates);
         if self.pruning.bound {
@@ -274,16 +288,20 @@ impl<E: ExpectedMax> Walk<'_, E> {
         self.expand(root, slack);
     }
 
-    /// Puts the candidates of a depth in order, by falling gain over the state there; without those that the lemma settles.
+    /// Finds the gains of the candidates of a depth over the state there, and puts them in order.
     fn rate(&mut self, depth: usize) {
         let mut candidates = std::mem::take(&mut self.scratch.candidates[depth]);
-        candidates.retain_mut(|candidate| {
-            candidate.gain = self.evaluator.gain(&self.scratch.states[depth], candidate.model);
-            candidate.net = candidate.gain - self.price(candidate.model);
-            !self.pruning.lemma || candidate.net > self.tie
-        });
+        candidates.retain_mut(|candidate| self.refresh(depth, candidate));
         sort(&mut candidates);
         self.scratch.candidates[depth] = candidates;
+    }
+
+    /// Finds the gain of a candidate over the state at a depth. May it still be added there?
+    fn refresh(&mut self, depth: usize, candidate: &mut Candidate) -> bool {
+        candidate.gain = self.evaluator.gain(&self.scratch.states[depth], candidate.model);
+        candidate.net = candidate.gain - self.price(candidate.model);
+        candidate.is_fresh = true;
+        !self.pruning.lemma || candidate.net > self.tie
     }
 
     fn price(&self, model: usize) -> f64 {
@@ -299,12 +317,12 @@ impl<E: ExpectedMax> Walk<'_, E> {
     /// added to the bounds at this node.
     fn expand(&mut self, node: Node, slack: f64) {
         let mut candidates = std::mem::take(&mut self.scratch.candidates[node.depth]);
-        let mut granted = self.weed(&node, &mut candidates, 0);
         let mut at = 0;
-        while let Some(&candidate) = candidates.get(at) {
+        while at < candidates.len() {
             let later = &candidates[at + 1..];
-            let before = at.checked_sub(1).and_then(|at| candidates.get(at));
-            if before.is_some_and(|before| self.stands_in_for(before.model, candidate.model)) {
+            let mut candidate = candidates[at];
+            let before = at.checked_sub(1).map(|at| candidates[at].model);
+            if before.is_some_and(|before| self.stands_in_for(before, candidate.model)) {
                 at += 1;
                 continue;
             }
@@ -318,15 +336,21 @@ impl<E: ExpectedMax> Walk<'_, E> {
                 break;
             }
             if at > 0 && self.pruning.bound && candidates.len() - at >= WORTH_A_TANGENT && self.draw() {
-                granted = self.weed(&node, &mut candidates, at);
+                self.weed(&node, &mut candidates, at);
                 continue;
             }
-            if self.tangent_drawn() {
-                bound = bound.min(granted + self.scratch.tangent.net(candidate.model) + candidate.rest);
-                if self.is_beaten(bound) {
-                    at += 1;
-                    continue;
+            bound = bound.min(self.granted(&node, candidate.model, later));
+            if self.is_beaten(bound) {
+                at += 1;
+                continue;
+            }
+            if !candidate.is_fresh {
+                if self.refresh(node.depth, &mut candidate) {
+                    settle(&mut candidates[at..], candidate);
+                } else {
+                    candidates.remove(at);
                 }
+                continue;
             }
             at += 1;
             let cost = node.cost + self.problem.cost[candidate.model];
@@ -343,48 +367,47 @@ impl<E: ExpectedMax> Walk<'_, E> {
         self.scratch.candidates[node.depth] = candidates;
     }
 
-    fn tangent_drawn(&self) -> bool {
-        self.scratch.tangent.is_drawn()
+    /// The most that the tangent grants a set that contains `node` and `model`, and else some of the `later` ones.
+    fn granted(&mut self, node: &Node, model: usize, later: &[Candidate]) -> f64 {
+        let tangent = &mut self.scratch.tangent;
+        if !tangent.is_drawn() {
+            return f64::INFINITY;
+        }
+        let rest = tangent.heaviest(later.iter().map(|c| c.model), node.slots - 1);
+        self.tangent_at(node.set) + self.scratch.tangent.net(model) + rest
+    }
+
+    /// What the tangent grants a set.
+    fn tangent_at(&self, set: ModelSet) -> f64 {
+        let added = set.minus(self.problem.run);
+        self.granted_none + added.iter().map(|j| self.scratch.tangent.net(j)).sum::<f64>()
     }
 
     /// Draws the tangent at the best plan so far, if there is none yet. Was there none?
     fn draw(&mut self) -> bool {
-        if self.tangent_drawn() {
+        if self.scratch.tangent.is_drawn() {
             return false;
         }
         let added = self.best.plan.minus(self.problem.run);
         let Scratch { states, tangent, .. } = &mut *self.scratch;
         let none = tangent.draw(self.evaluator, self.problem, self.cost_weight, &states[0], (added, self.in_play));
-        self.granted = self.start_value + none;
+        self.granted_none = self.start_value + none;
         true
     }
 
-    /// Drops the candidates, from an index on, that the tangent excludes, and notes what it grants those after each. Returns
-    /// what it grants the set at hand.
-    fn weed(&mut self, node: &Node, candidates: &mut Vec<Candidate>, from: usize) -> f64 {
-        if !self.tangent_drawn() {
-            return f64::INFINITY;
+    /// Drops the candidates, from an index on, with which the tangent grants no set enough.
+    fn weed(&mut self, node: &Node, candidates: &mut Vec<Candidate>, from: usize) {
+        if !self.scratch.tangent.is_drawn() {
+            return;
         }
-        let tangent = &mut self.scratch.tangent;
-        let added = node.set.minus(self.problem.run);
-        let granted = self.granted + added.iter().map(|j| tangent.net(j)).sum::<f64>();
-        let others = tangent.heaviest(candidates[from..].iter().map(|c| c.model), node.slots - 1);
-        let least = self.best.tradeoff - self.tie;
-        let mut keep = from;
-        for at in from..candidates.len() {
-            if granted + tangent.net(candidates[at].model) + others >= least {
-                candidates.swap(keep, at);
-                keep += 1;
-            }
-        }
-        candidates.truncate(keep);
-        tangent.start_weighing();
-        let mut rest = 0.0;
-        for candidate in candidates[from..].iter_mut().rev() {
-            candidate.rest = rest;
-            rest += tangent.weigh_in(candidate.model, node.slots - 1);
-        }
-        granted
+        let others =
+            self.scratch.tangent.heaviest(candidates[from..].iter().map(|c| c.model), node.slots - 1);
+        let granted = self.tangent_at(node.set) + others;
+        let mut at = 0;
+        candidates.retain(|candidate| {
+            at += 1;
+            at <= from || !self.is_beaten(granted + self.scratch.tangent.net(candidate.model))
+        });
     }
 
     /// Visits the sets that extend `child`, which is `node` and `model`, by the `later` candidates of `node`. No set has a
@@ -405,8 +428,12 @@ impl<E: ExpectedMax> Walk<'_, E> {
             candidates.clear();
             candidates.extend_from_slice(&later[..n_open]);
             self.weed(&child, &mut candidates, 0);
+            candidates.iter_mut().for_each(|candidate| candidate.is_fresh = false);
             self.scratch.candidates[child.depth] = candidates;
-            self.rate(child.depth);
+            // The nets over nothing are those over a level, which need not be above those over a model.
+            if node.set.is_empty() {
+                self.rate(child.depth);
+            }
             self.expand(child, 0.0);
         }
     }
@@ -414,18 +441,13 @@ impl<E: ExpectedMax> Walk<'_, E> {
     /// Visits the sets that extend `node` by one candidate, without a list: the nets of its parent, which bound its own, are
     /// order enough.
     fn finish(&mut self, node: &Node, candidates: &[Candidate], base: f64) {
-        let granted = if self.tangent_drawn() {
-            let tangent = &self.scratch.tangent;
-            self.granted + node.set.minus(self.problem.run).iter().map(|j| tangent.net(j)).sum::<f64>()
-        } else {
-            f64::INFINITY
-        };
         for candidate in candidates {
             let bound = base + candidate.net;
             if self.is_beaten(bound) {
                 break;
             }
-            if self.tangent_drawn() && self.is_beaten(granted + self.scratch.tangent.net(candidate.model)) {
+            let granted = self.granted(node, candidate.model, &[]);
+            if self.is_beaten(granted) {
                 continue;
             }
             if self.n_nodes >= self.node_limit {

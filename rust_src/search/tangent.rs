@@ -63,7 +63,7 @@ impl Tangent {
     }
 
     /// Lets a model compete for a place among the `n` heaviest, and returns by how much their sum grows.
-    pub fn weigh_in(&mut self, model: usize, n: usize) -> f64 {
+    fn weigh_in(&mut self, model: usize, n: usize) -> f64 {
         let net = self.net[model];
         if net <= 0.0 || n == 0 {
             return 0.0;
@@ -79,10 +79,5 @@ impl Tangent {
         let at = self.largest.partition_point(|&heavier| heavier >= net);
         self.largest.insert(at, net);
         net - displaced
-    }
-
-    /// Empties the places.
-    pub fn start_weighing(&mut self) {
-        self.largest.clear();
     }
 }

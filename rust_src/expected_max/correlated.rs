@@ -12,6 +12,7 @@
 //! Complexity: O(k^3 / 6) to check the covariance; O(points) per gain, O(points x rank) once per model in play.
 
 use super::independent::{IndependentMax, Prepared};
+use super::lanes::{add_multiple, fill_larger, rank, sum_of_excesses};
 use super::points::N_REPLICATES;
 use super::{Estimate, ExpectedMax, NormalPoints};
 use crate::belief::COVARIANCE_TOLERANCE;
@@ -24,9 +25,6 @@ const STUDENT_7: f64 = 3.499;
 
 /// The fraction of a model's variance that counts as rounding of the factorisation.
 const EXPLAINED: f64 = 1e-13;
-
-/// Interleaved parts of a sum over points: the order is fixed, and the parts fill vector registers.
-const N_PARTS: usize = 8;
 
 /// A factor L of a covariance L L', with as many columns as the covariance has rank.
 #[derive(Debug, Clone, Default)]
@@ -270,9 +268,7 @@ impl CorrelatedMax {
             for (dimension, loading) in self.factor.row(place).enumerate() {
                 let loading = loading * self.scale;
                 if loading != 0.0 {
-                    for (sample, z) in samples.iter_mut().zip(self.points.column(dimension)) {
-                        *sample += loading * z;
-                    }
+                    add_multiple(samples, loading, self.points.column(dimension));
                 }
             }
             self.has_samples = self.has_samples.with(model);
@@ -352,16 +348,14 @@ impl ExpectedMax for CorrelatedMax {
         if self.is_independent {
             return self.independent.gain(state, model);
         }
-        mean_excess(self.samples_of(model), state)
+        sum_of_excesses(self.samples_of(model), state) / state.len() as f64
     }
 
     fn extend(&mut self, state: &[f64], model: usize, next: &mut [f64]) {
         if self.is_independent {
             return self.independent.extend(state, model, next);
         }
-        for ((next, highest), sample) in next.iter_mut().zip(state).zip(self.samples_of(model)) {
-            *next = larger(*highest, *sample);
-        }
+        fill_larger(next, state, self.samples_of(model));
     }
 
     /// For any y, at each point, between the second highest of `at` and the highest, max of T <= y + the sum of (x - y)+ over
@@ -383,11 +377,7 @@ impl ExpectedMax for CorrelatedMax {
         buffer.extend_from_slice(state);
         let (level, highest) = buffer.split_at_mut(n);
         for model in at.iter() {
-            for ((second, first), sample) in level.iter_mut().zip(highest.iter_mut()).zip(self.samples_of(model)) {
-                let below = if *first < *sample { *first } else { *sample };
-                *second = larger(*second, below);
-                *first = larger(*first, *sample);
-            }
+            rank(level, highest, self.samples_of(model));
         }
         // Of one model alone, the second highest is what stands for nothing: then its mean is between.
         let average = |values: &[f64]| values.iter().sum::<f64>() / n as f64;
@@ -396,7 +386,7 @@ impl ExpectedMax for CorrelatedMax {
             *level = level.max(first.min(middle));
         }
         for model in models.iter() {
-            weights[model] += mean_excess(self.samples_of(model), level);
+            weights[model] += sum_of_excesses(self.samples_of(model), level) / n as f64;
         }
         level.iter().zip(state).map(|(level, start)| level - start).sum::<f64>() / n as f64
     }
@@ -422,23 +412,6 @@ impl ExpectedMax for CorrelatedMax {
     fn interchangeable(&self, _a: usize, _b: usize) -> bool {
         false
     }
-}
-
-/// The larger of two numbers, neither of which is NaN: one instruction, which the library's is not.
-#[inline]
-fn larger(a: f64, b: f64) -> f64 {
-    if a > b { a } else { b }
-}
-
-/// Average of (sample - level)+ over the points.
-fn mean_excess(samples: &[f64], level: &[f64]) -> f64 {
-    let mut parts = [0.0; N_PARTS];
-    for (x, y) in samples.chunks_exact(N_PARTS).zip(level.chunks_exact(N_PARTS)) {
-        for lane in 0..N_PARTS {
-            parts[lane] += (x[lane] - y[lane]).max(0.0);
-        }
-    }
-    parts.iter().sum::<f64>() / samples.len() as f64
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@
 //! Complexity: O(nodes) per gain, O(nodes) normal tails per model. Typical: 32 to 64 nodes.
 
 use super::ExpectedMax;
+use super::lanes::{LEAST_CDF, dot, dot_with_hazard, fill_products, fill_tails};
 use crate::model_set::ModelSet;
-use crate::normal::{TailTable, excess, logarithm};
+use crate::normal::excess;
 
 /// Beyond this many standard deviations a normal counts as a step: the excess there is 4e-12 standard deviations.
 const REACH: f64 = 6.5;
@@ -56,9 +57,6 @@ const NEGLIGIBLE: f64 = 1e-10;
 
 /// Bound of the error, in units of the largest standard deviation.
 const ACCURACY: f64 = 1e-7;
-
-/// Where a CDF counts as zero: above the error of its table.
-const LEAST_CDF: f64 = 1e-9;
 
 /// Rounding, in units of the distance between the means.
 const ROUNDING: f64 = 1e-15;
@@ -237,10 +235,7 @@ impl IndependentMax {
             let (mean, sd) = (self.mean[model], self.sd[model]);
             let tails = &mut self.tails[row.clone()];
             if sd > 0.0 {
-                let (table, per_sd) = (TailTable::get(), 1.0 / sd);
-                for (tail, t) in tails.iter_mut().zip(&self.node) {
-                    *tail = table.upper_tail((t - mean) * per_sd);
-                }
+                fill_tails(tails, &self.node, mean, 1.0 / sd);
             } else {
                 for (tail, t) in tails.iter_mut().zip(&self.node) {
                     *tail = if *t < mean { 1.0 } else { 0.0 };
@@ -282,9 +277,7 @@ impl ExpectedMax for IndependentMax {
     }
 
     fn extend(&mut self, state: &[f64], model: usize, next: &mut [f64]) {
-        for ((next, product), tail) in next.iter_mut().zip(state).zip(self.tails_of(model)) {
-            *next = product - product * tail;
-        }
+        fill_products(next, state, self.tails_of(model));
     }
 
     /// With H = -ln F and W the product of weight and CDFs at `at`, 1 - exp(-H) lies below its tangent, so that v(S + T) is at
@@ -337,33 +330,6 @@ impl ExpectedMax for IndependentMax {
     fn interchangeable(&self, a: usize, b: usize) -> bool {
         self.mean[a] == self.mean[b] && self.sd[a] == self.sd[b]
     }
-}
-
-/// Interleaved parts of a sum: the order is fixed, and enough parts are under way to keep the adders busy.
-const N_PARTS: usize = 8;
-
-/// Sum over the nodes of some term of two rows.
-#[inline]
-fn sum_of(a: &[f64], b: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
-    let mut parts = [0.0; N_PARTS];
-    let (a_blocks, b_blocks) = (a.chunks_exact(N_PARTS), b.chunks_exact(N_PARTS));
-    let rest: f64 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(x, y)| term(*x, *y)).sum();
-    for (x, y) in a_blocks.zip(b_blocks) {
-        for lane in 0..N_PARTS {
-            parts[lane] += term(x[lane], y[lane]);
-        }
-    }
-    parts.iter().sum::<f64>() + rest
-}
-
-/// Inner product.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    sum_of(a, b, |x, y| x * y)
-}
-
-/// Inner product with -ln(1 - tail).
-fn dot_with_hazard(weight: &[f64], tail: &[f64]) -> f64 {
-    -sum_of(weight, tail, |w, tail| w * logarithm((1.0 - tail).max(LEAST_CDF)))
 }
 
 #[cfg(test)]

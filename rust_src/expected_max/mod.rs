@@ -16,6 +16,7 @@
 mod certain;
 mod correlated;
 mod independent;
+mod lanes;
 mod one_factor;
 mod pair;
 mod points;

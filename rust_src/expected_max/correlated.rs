@@ -12,7 +12,7 @@
 //! Complexity: O(k^3 / 6) to check the covariance; O(points) per gain, O(points x rank) once per model in play.
 
 use super::independent::{IndependentMax, Prepared};
-use super::lanes::{add_multiple, fill_larger, rank, sum_of_excesses};
+use super::lanes::{add_multiples, fill_larger, raise, rank, sum, sum_of_excesses};
 use super::points::N_REPLICATES;
 use super::{Estimate, ExpectedMax, NormalPoints};
 use crate::belief::COVARIANCE_TOLERANCE;
@@ -265,10 +265,15 @@ impl CorrelatedMax {
         if !self.has_samples.contains(model) {
             let samples = &mut self.samples[row.clone()];
             samples.fill(self.mean[model]);
-            for (dimension, loading) in self.factor.row(place).enumerate() {
-                let loading = loading * self.scale;
-                if loading != 0.0 {
-                    add_multiple(samples, loading, self.points.column(dimension));
+            let mut dimension = 0;
+            let mut row = self.factor.row(place).map(|loading| loading * self.scale).peekable();
+            while row.peek().is_some() {
+                // Past the last loading, zeros of any column.
+                let by = std::array::from_fn(|_| row.next().unwrap_or(0.0));
+                let z = std::array::from_fn(|at| self.points.column((dimension + at).min(self.factor.rank - 1)));
+                dimension += 4;
+                if by != [0.0; 4] {
+                    add_multiples(samples, by, z);
                 }
             }
             self.has_samples = self.has_samples.with(model);
@@ -380,15 +385,13 @@ impl ExpectedMax for CorrelatedMax {
             rank(level, highest, self.samples_of(model));
         }
         // Of one model alone, the second highest is what stands for nothing: then its mean is between.
-        let average = |values: &[f64]| values.iter().sum::<f64>() / n as f64;
+        let average = |values: &[f64]| sum(values) / n as f64;
         let middle = if at.len() > 1 { 0.5 * (average(level) + average(highest)) } else { average(highest) };
-        for (level, first) in level.iter_mut().zip(highest.iter()) {
-            *level = level.max(first.min(middle));
-        }
+        raise(level, middle, highest);
         for model in models.iter() {
             weights[model] += sum_of_excesses(self.samples_of(model), level) / n as f64;
         }
-        level.iter().zip(state).map(|(level, start)| level - start).sum::<f64>() / n as f64
+        average(level) - average(state)
     }
 
     fn mean(&self, model: usize) -> f64 {

@@ -91,6 +91,23 @@ in_lanes! {
 }
 
 in_lanes! {
+    /// Sum.
+    fn sum(values: &[f64]) -> f64 {
+        sum_of(values, values, |x, _| x)
+    }
+}
+
+in_lanes! {
+    /// Moves each level as near to the middle as it may without passing the highest.
+    fn raise(level: &mut [f64], middle: f64, highest: &[f64]) {
+        for (level, highest) in level.iter_mut().zip(highest) {
+            let aim = if *highest < middle { *highest } else { middle };
+            *level = larger(*level, aim);
+        }
+    }
+}
+
+in_lanes! {
     /// Sum of (sample - level)+.
     fn sum_of_excesses(samples: &[f64], level: &[f64]) -> f64 {
         sum_of(samples, level, |x, y| larger(x - y, 0.0))
@@ -118,10 +135,11 @@ in_lanes! {
 }
 
 in_lanes! {
-    /// samples + loading z, point by point.
-    fn add_multiple(samples: &mut [f64], loading: f64, z: &[f64]) {
-        for (sample, z) in samples.iter_mut().zip(z) {
-            *sample += loading * z;
+    /// Adds the multiples of four columns, point by point.
+    fn add_multiples(samples: &mut [f64], by: [f64; 4], z: [&[f64]; 4]) {
+        let columns = z[0].iter().zip(z[1]).zip(z[2].iter().zip(z[3]));
+        for (sample, ((z0, z1), (z2, z3))) in samples.iter_mut().zip(columns) {
+            *sample += (by[0] * z0 + by[1] * z1) + (by[2] * z2 + by[3] * z3);
         }
     }
 }

@@ -273,13 +273,9 @@ impl<E: ExpectedMax> Walk<'_, E> {
         self.evaluator.prepare(ModelSet::EMPTY, self.in_play, root.slots);
         self.scratch.reach(0, self.evaluator.n_points());
         root.value = self.evaluator.start(&mut self.scratch.states[0]);
-        // From here on all values come from the states: the incumbent's, and the gains over nothing.
+        // A single model is worth its mean, whatever the accuracy of the states.
         for candidate in &mut candidates {
-            candidate.gain = self.evaluator.gain(&self.scratch.states[0], candidate.model);
-            let plan = ModelSet::of(candidate.model);
-            if plan == self.best.plan {
-                self.best = Incumbent::new(self.problem, self.cost_weight, plan, root.value + candidate.gain);
-            }
+            candidate.gain = self.evaluator.mean(candidate.model) - root.value;
         }
         self.start_value = root.value;
         root.tradeoff = level;

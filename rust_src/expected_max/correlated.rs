@@ -12,7 +12,7 @@
 //! Complexity: O(k^3 / 6) to check the covariance; O(points) per gain, O(points x rank) once per model in play.
 
 use super::independent::{IndependentMax, Prepared};
-use super::lanes::{add_multiples, fill_larger, raise, rank, sum, sum_of_excesses};
+use super::lanes::{add_multiples, approach, fill_larger, raise, rank, sum, sum_of_excesses};
 use super::points::N_REPLICATES;
 use super::{Estimate, ExpectedMax, NormalPoints};
 use crate::belief::COVARIANCE_TOLERANCE;
@@ -25,6 +25,13 @@ const STUDENT_7: f64 = 3.499;
 
 /// The fraction of a model's variance that counts as rounding of the factorisation.
 const EXPLAINED: f64 = 1e-13;
+
+/// How many levels a tangent tries for many models: each costs as much as a list of gains, and the third is the last that
+/// pays.
+const MOST_LEVELS: u32 = 3;
+
+/// Among fewer models, only the first level pays.
+const MANY: usize = 13;
 
 /// A factor L of a covariance L L', with as many columns as the covariance has rank.
 #[derive(Debug, Clone, Default)]
@@ -258,6 +265,15 @@ impl CorrelatedMax {
         Estimate { value, error: STUDENT_7 * (variance / replicates).sqrt() }
     }
 
+    /// The highest and the second highest of a state and the samples of some models, per point.
+    fn rank_members(&mut self, state: &[f64], members: ModelSet, second: &mut [f64], first: &mut [f64]) {
+        second.copy_from_slice(state);
+        first.copy_from_slice(state);
+        for model in members.iter() {
+            rank(second, first, self.samples_of(model));
+        }
+    }
+
     fn samples_of(&mut self, model: usize) -> &[f64] {
         let n = self.points.len();
         let place = self.place[model];
@@ -363,8 +379,9 @@ impl ExpectedMax for CorrelatedMax {
         fill_larger(next, state, self.samples_of(model));
     }
 
-    /// For any y, at each point, between the second highest of `at` and the highest, max of T <= y + the sum of (x - y)+ over
-    /// T, with equality at T = `at`.
+    /// For any level y per point, max of T <= y + the sum of (x - y)+ over T, with equality where y lies between the highest and
+    /// the second highest of T. The first level is tight at `at`; the others are steps of the subgradient method towards the
+    /// lowest bound (the dual of a facility location problem).
     fn tangent(
         &mut self,
         state: &[f64],
@@ -377,19 +394,28 @@ impl ExpectedMax for CorrelatedMax {
             return self.independent.tangent(state, at, models, buffer, weights);
         }
         let n = state.len();
-        buffer.clear();
-        buffer.extend_from_slice(state);
-        buffer.extend_from_slice(state);
-        let (level, highest) = buffer.split_at_mut(n);
-        for model in at.iter() {
-            rank(level, highest, self.samples_of(model));
-        }
-        // Of one model alone, the second highest is what stands for nothing: then its mean is between.
         let average = |values: &[f64]| sum(values) / n as f64;
-        let middle = if at.len() > 1 { 0.5 * (average(level) + average(highest)) } else { average(highest) };
-        raise(level, middle, highest);
-        for model in models.iter() {
-            weights[model] += sum_of_excesses(self.samples_of(model), level) / n as f64;
+        buffer.clear();
+        buffer.extend_from_slice(weights);
+        buffer.resize(weights.len() + 3 * n, 0.0);
+        let (prices, rows) = buffer.split_at_mut(weights.len());
+        let (level, rows) = rows.split_at_mut(n);
+        let (second, first) = rows.split_at_mut(n);
+        self.rank_members(state, at, second, first);
+        let middle = if at.len() > 1 { 0.5 * (average(second) + average(first)) } else { average(first) };
+        level.copy_from_slice(second);
+        raise(level, middle, first);
+        let most = self.prepared.map_or(at.len(), |prepared| prepared.max_added);
+        let n_levels = if models.len() < MANY { 1 } else { MOST_LEVELS };
+        for step in 1..=n_levels {
+            for model in models.iter() {
+                weights[model] = prices[model] + sum_of_excesses(self.samples_of(model), level) / n as f64;
+            }
+            if step < n_levels {
+                // The bound is attained by the heaviest set; the level moves to where that set's own bound is tight.
+                self.rank_members(state, heaviest(weights, models, most), second, first);
+                approach(level, 1.0 / f64::from(step), second, first);
+            }
         }
         average(level) - average(state)
     }
@@ -415,6 +441,17 @@ impl ExpectedMax for CorrelatedMax {
     fn interchangeable(&self, _a: usize, _b: usize) -> bool {
         false
     }
+}
+
+/// The models of the largest positive weights, `most` of them or fewer.
+fn heaviest(weights: &[f64], models: ModelSet, most: usize) -> ModelSet {
+    let mut chosen = ModelSet::EMPTY;
+    while chosen.len() < most {
+        let left = models.minus(chosen).iter().filter(|&j| weights[j] > 0.0);
+        let Some(next) = left.reduce(|a, b| if weights[b] > weights[a] { b } else { a }) else { break };
+        chosen = chosen.with(next);
+    }
+    chosen
 }
 
 #[cfg(test)]

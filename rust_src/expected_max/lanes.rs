@@ -108,6 +108,17 @@ in_lanes! {
 }
 
 in_lanes! {
+    /// Moves each level part of the way to the interval between two rows.
+    fn approach(level: &mut [f64], part: f64, from: &[f64], to: &[f64]) {
+        for (level, (from, to)) in level.iter_mut().zip(from.iter().zip(to)) {
+            let above = larger(*level, *from);
+            let inside = if *to < above { *to } else { above };
+            *level += part * (inside - *level);
+        }
+    }
+}
+
+in_lanes! {
     /// Sum of (sample - level)+.
     fn sum_of_excesses(samples: &[f64], level: &[f64]) -> f64 {
         sum_of(samples, level, |x, y| larger(x - y, 0.0))

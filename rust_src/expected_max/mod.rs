@@ -59,10 +59,10 @@ pub trait ExpectedMax {
     /// An upper bound of the gain of `model` on top of any set that contains `member`; infinity where there is no cheap one.
     fn gain_bound(&self, member: usize, model: usize) -> f64;
 
-    /// A bound that is linear in what is added, and tight at one set: fills in weights such that, for every T among the
-    /// `models`, v(S + T) - v(S) <= a + the sum of the weights of T, where `state` is that of S, and returns a. There is
-    /// equality, to the accuracy of the bound, at T = `at`. `buffer` is the evaluator's to use. Infinity where there is no
-    /// such bound.
+    /// A bound that is linear in what is added: adds weights to those given such that, for every T among the `models`,
+    /// v(S + T) - v(S) <= a + the sum of the added weights of T, where `state` is that of S, and returns a. It is tightest at
+    /// T = `at` or where the weights, of which minus a price was given, sum highest. `buffer` is the evaluator's to use.
+    /// Infinity where there is no such bound.
     fn tangent(
         &mut self,
         _state: &[f64],

@@ -13,7 +13,7 @@ pub(super) struct Tangent {
     is_drawn: bool,
     /// Weight less price, per model.
     net: Vec<f64>,
-    product: Vec<f64>,
+    buffer: Vec<f64>,
     largest: Vec<f64>,
 }
 
@@ -39,12 +39,8 @@ impl Tangent {
     ) -> f64 {
         self.is_drawn = true;
         self.net.clear();
-        self.net.resize(problem.cost.len(), 0.0);
-        let intercept = evaluator.tangent(state, added, models, &mut self.product, &mut self.net);
-        for j in models.iter() {
-            self.net[j] -= cost_weight * problem.cost[j];
-        }
-        intercept
+        self.net.extend(problem.cost.iter().map(|cost| -cost_weight * cost));
+        evaluator.tangent(state, added, models, &mut self.buffer, &mut self.net)
     }
 
     /// Weight of a model, less its price.

@@ -90,7 +90,11 @@ impl Factor {
             // No variance is left, so no covariance may be: |c_ij| <= sqrt(c_ii c_jj).
             let off = (0..k).filter(|&j| j != i).map(|j| self.rest[i * k + j].abs()).fold(0.0, f64::max);
             if variance < -tolerance || off > 2.0 * tolerance {
-                return Err(Error::NotPositiveSemidefinite { model: i, value: variance.min(-off), tolerance });
+                return Err(Error::NotPositiveSemidefinite {
+                    model: i,
+                    value: variance.min(-off),
+                    tolerance,
+                });
             }
         }
         Ok(())
@@ -130,16 +134,17 @@ impl Joint {
         let mut models = in_play.iter();
         let (first, second, third) = (models.next()?, models.next(), models.next());
         let own = match (second, third) {
-            (Some(b), Some(c)) => 0.5 * ((self.distance(first, b) - self.distance(b, c)) + self.distance(first, c)),
+            (Some(b), Some(c)) => {
+                0.5 * ((self.distance(first, b) - self.distance(b, c)) + self.distance(first, c))
+            }
             (Some(b), None) => 0.5 * self.distance(first, b),
             _ => 0.0,
         };
         let variance = move |j: usize| if j == first { own } else { self.distance(first, j) - own };
         // Rounding of what the distances are differences of.
         let rounding = |i: usize, j: usize| EXPLAINED * (self.variance(i) + self.variance(j));
-        let fits = |i: usize, j: usize| {
-            (self.distance(i, j) - (variance(i) + variance(j))).abs() <= rounding(i, j)
-        };
+        let fits =
+            |i: usize, j: usize| (self.distance(i, j) - (variance(i) + variance(j))).abs() <= rounding(i, j);
         let exist = in_play.iter().all(|j| variance(j) >= -rounding(first, j))
             && in_play.iter().all(|i| in_play.iter().take_while(|&j| j < i).all(|j| fits(i, j)));
         exist.then_some(move |j| if in_play.contains(j) { variance(j).max(0.0) } else { 0.0 })
@@ -286,7 +291,8 @@ impl CorrelatedMax {
             while row.peek().is_some() {
                 // Past the last loading, zeros of any column.
                 let by = std::array::from_fn(|_| row.next().unwrap_or(0.0));
-                let z = std::array::from_fn(|at| self.points.column((dimension + at).min(self.factor.rank - 1)));
+                let z =
+                    std::array::from_fn(|at| self.points.column((dimension + at).min(self.factor.rank - 1)));
                 dimension += 4;
                 if by != [0.0; 4] {
                     add_multiples(samples, by, z);
@@ -478,7 +484,10 @@ mod tests {
     #[test]
     fn indefinite_matrices_are_refused_with_the_pivot() {
         let check = |covariance: &[f64], k| check_semidefinite(&mut Factor::default(), covariance, k);
-        assert!(matches!(check(&[1.0, 0.0, 0.0, -0.5], 2), Err(Error::NotPositiveSemidefinite { model: 1, .. })));
+        assert!(matches!(
+            check(&[1.0, 0.0, 0.0, -0.5], 2),
+            Err(Error::NotPositiveSemidefinite { model: 1, .. })
+        ));
         assert!(
             matches!(check(&[1.0, 1.5, 1.5, 1.0], 2), Err(Error::NotPositiveSemidefinite { value, .. }) if value < -1.0)
         );

@@ -3,6 +3,9 @@
 //! Both versions are the same source, sum in the same order, and contract no product and sum into one rounding, so they give
 //! the same bits. Built with `RUSTFLAGS="--cfg headrace_plain"`, the plain version alone is there.
 
+// What is not inlined is not compiled a second time.
+#![allow(clippy::inline_always)]
+
 use crate::normal::{TailTable, logarithm};
 
 /// Interleaved parts of a sum: the order is fixed, and enough parts are under way to keep the adders busy.
@@ -17,14 +20,11 @@ macro_rules! in_lanes {
         $(#[$doc])*
         #[inline]
         pub(super) fn $name($($arg: $type),*) $(-> $result)? {
-            #[inline(always)]
-            fn plain($($arg: $type),*) $(-> $result)? $body
-
             #[cfg(all(target_arch = "x86_64", not(headrace_plain)))]
             {
                 #[target_feature(enable = "avx2")]
                 fn with_avx2($($arg: $type),*) $(-> $result)? {
-                    plain($($arg),*)
+                    $name::plain($($arg),*)
                 }
                 if std::arch::is_x86_feature_detected!("avx2") {
                     // The processor has what the version needs: asked on the line above.
@@ -32,7 +32,15 @@ macro_rules! in_lanes {
                     return unsafe { with_avx2($($arg),*) };
                 }
             }
-            plain($($arg),*)
+            $name::plain($($arg),*)
+        }
+
+        mod $name {
+            #[allow(clippy::wildcard_imports, unused_imports)]
+            use super::*;
+
+            #[inline(always)]
+            pub(super) fn plain($($arg: $type),*) $(-> $result)? $body
         }
     };
 }
@@ -151,6 +159,69 @@ in_lanes! {
         let columns = z[0].iter().zip(z[1]).zip(z[2].iter().zip(z[3]));
         for (sample, ((z0, z1), (z2, z3))) in samples.iter_mut().zip(columns) {
             *sample += (by[0] * z0 + by[1] * z1) + (by[2] * z2 + by[3] * z3);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Knuth's linear congruential generator, its upper 53 bits, between -1 and 1.
+    fn uniforms() -> impl FnMut() -> f64 {
+        let mut state = 1_u64;
+        move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+        }
+    }
+
+    type Change<'a> = &'a dyn Fn(&mut [f64]);
+
+    fn bits(row: &[f64]) -> Vec<u64> {
+        row.iter().map(|x| x.to_bits()).collect()
+    }
+
+    /// The same bits, so the same decisions: nothing else depends on the processor.
+    #[test]
+    fn both_versions_give_the_same_bits() {
+        let mut uniform = uniforms();
+        for case in 0..20_000 {
+            let n = case % 67;
+            let mut row = || (0..n).map(|_| 4.0 * uniform()).collect::<Vec<f64>>();
+            let (a, b, c, d) = (row(), row(), row(), row());
+            let tails: Vec<f64> = b.iter().map(|x| 0.5 + 0.125 * x).collect();
+            let by = [0.3, -0.7, 1.1, 0.0];
+            let sums = [
+                (dot(&a, &b), dot::plain(&a, &b)),
+                (dot_with_hazard(&a, &tails), dot_with_hazard::plain(&a, &tails)),
+                (sum(&a), sum::plain(&a)),
+                (sum_of_excesses(&a, &b), sum_of_excesses::plain(&a, &b)),
+            ];
+            assert!(sums.iter().all(|(fast, plain)| fast.to_bits() == plain.to_bits()), "{n}: {sums:?}");
+            let pairs: [(Change<'_>, Change<'_>); 6] = [
+                (&|row| fill_tails(row, &a, 0.1, 1.7), &|row| fill_tails::plain(row, &a, 0.1, 1.7)),
+                (&|row| fill_products(row, &a, &tails), &|row| fill_products::plain(row, &a, &tails)),
+                (&|row| fill_larger(row, &a, &b), &|row| fill_larger::plain(row, &a, &b)),
+                (&|row| raise(row, 0.3, &a), &|row| raise::plain(row, 0.3, &a)),
+                (&|row| approach(row, 0.4, &a, &b), &|row| approach::plain(row, 0.4, &a, &b)),
+                (&|row| add_multiples(row, by, [&a, &b, &d, &tails]), &|row| {
+                    add_multiples::plain(row, by, [&a, &b, &d, &tails]);
+                }),
+            ];
+            for (at, (fast, plain)) in pairs.iter().enumerate() {
+                let (mut left, mut right) = (c.clone(), c.clone());
+                fast(&mut left);
+                plain(&mut right);
+                assert_eq!(bits(&left), bits(&right), "row change {at} of length {n}");
+            }
+            let (mut second, mut first) = (c.clone(), c.clone());
+            let (mut plain_second, mut plain_first) = (c.clone(), c.clone());
+            for samples in [&a, &b, &d] {
+                rank(&mut second, &mut first, samples);
+                rank::plain(&mut plain_second, &mut plain_first, samples);
+            }
+            assert_eq!((bits(&second), bits(&first)), (bits(&plain_second), bits(&plain_first)));
         }
     }
 }

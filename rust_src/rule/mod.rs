@@ -17,9 +17,7 @@ pub use threshold::ThresholdCascade;
 
 use crate::belief::{LARGEST_MAGNITUDE, Uncertainty};
 use crate::error::{Error, Result};
-use crate::expected_max::{
-    CertainMax, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax,
-};
+use crate::expected_max::{CertainMax, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax};
 use crate::model_set::{MAX_MODELS, ModelSet};
 use crate::search::{Problem, Scratch, Solution, Status};
 

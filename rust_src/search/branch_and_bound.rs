@@ -386,7 +386,8 @@ impl<E: ExpectedMax> Walk<'_, E> {
         }
         let added = self.best.plan.minus(self.problem.run);
         let Scratch { states, tangent, .. } = &mut *self.scratch;
-        let none = tangent.draw(self.evaluator, self.problem, self.cost_weight, &states[0], (added, self.in_play));
+        let none =
+            tangent.draw(self.evaluator, self.problem, self.cost_weight, &states[0], (added, self.in_play));
         self.granted_none = self.start_value + none;
         true
     }
@@ -422,9 +423,8 @@ impl<E: ExpectedMax> Walk<'_, E> {
         } else {
             let mut candidates = std::mem::take(&mut self.scratch.candidates[child.depth]);
             candidates.clear();
-            candidates.extend_from_slice(&later[..n_open]);
+            candidates.extend(later[..n_open].iter().map(|c| Candidate { is_fresh: false, ..*c }));
             self.weed(&child, &mut candidates, 0);
-            candidates.iter_mut().for_each(|candidate| candidate.is_fresh = false);
             self.scratch.candidates[child.depth] = candidates;
             // The nets over nothing are those over a level, which need not be above those over a model.
             if node.set.is_empty() {

@@ -3,8 +3,7 @@
 
 use headrace::belief::{Belief, Uncertainty};
 use headrace::expected_max::{
-    CorrelatedMax, Estimate, ExpectedMax, IndependentMax, OneFactorMax, PairMax, expected_max,
-    value_of,
+    CorrelatedMax, Estimate, ExpectedMax, IndependentMax, OneFactorMax, PairMax, expected_max, value_of,
 };
 use headrace::model_set::ModelSet;
 use headrace::normal::{density, inverse_unit_excess, quantile, unit_excess, upper_tail};

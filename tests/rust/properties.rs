@@ -622,6 +622,37 @@ fn check_values<E: ExpectedMax>(mut evaluator: E, k: usize) -> Result<(), TestCa
     Ok(())
 }
 
+/// Among many models, the levels of a tangent on points are more than one.
+#[test]
+fn tangents_of_many_models_lie_above_every_value() {
+    let k = 13;
+    let mut seed = 3_u64;
+    let mut uniform = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    for bits in [0b1, 0b1_0110, 0b1_0000_0000_0110] {
+        let mut row =
+            |low: f64, high: f64| (0..k).map(|_| low + (high - low) * uniform()).collect::<Vec<_>>();
+        let (quality, variance, cost) = (row(0.4, 0.5), row(0.01, 0.05), row(0.0, 0.02));
+        let [a, b, c] = [row(-0.3, 0.3), row(-0.3, 0.3), row(-0.3, 0.3)];
+        let case = Case {
+            quality,
+            variance,
+            loadings: (0..k).map(|j| [a[j], b[j], c[j]]).collect(),
+            cost,
+            run: ModelSet::EMPTY,
+            allowed: ModelSet::first(k),
+            max_cost: f64::INFINITY,
+            cost_weight: 0.3,
+            max_depth: k,
+        };
+        let mut correlated = CorrelatedMax::new(16);
+        correlated.reset(&case.quality, &case.covariance(), 1.0).unwrap();
+        check_tangent(correlated, &case, bits, false).unwrap();
+    }
+}
+
 fn check_profile<R: Rule + ProfiledRule>(
     problem: &Problem<'_>,
     rule: impl Fn(f64) -> R,

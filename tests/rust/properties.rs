@@ -386,6 +386,24 @@ proptest! {
     }
 
     #[test]
+    fn index_rule_runs_the_model_of_the_highest_reservation_value(case in case(12)) {
+        let problem = case.problem(None);
+        let Ok(open) = problem.open() else { return Ok(()) };
+        let rule = IndexRule::new(case.cost_weight, 1.0).unwrap();
+        let found = rule.select(&problem, &mut Workspace::default()).unwrap().next;
+        let reservation = |j: usize| {
+            let (sd, price) = (case.variance[j].sqrt(), case.cost_weight * case.cost[j]);
+            let z = headrace::normal::inverse_unit_excess(price / sd);
+            if sd == 0.0 { case.quality[j] - price } else { case.quality[j] + sd * z }
+        };
+        let priced = open.iter().all(|j| case.cost[j] > 0.0) && case.cost_weight > 0.0 && case.cost_weight.is_finite();
+        if let Some(found) = found.filter(|_| priced) {
+            let highest = open.iter().map(reservation).fold(f64::NEG_INFINITY, f64::max);
+            prop_assert!(reservation(found) >= highest - 1e-9 * highest.abs().max(1.0), "{found} {highest}");
+        }
+    }
+
+    #[test]
     fn node_limits_give_a_gap_that_holds(case in case(10), node_limit in 1_u64..40) {
         let problem = case.problem(None);
         let mut evaluator = IndependentMax::default();

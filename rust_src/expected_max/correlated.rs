@@ -1,13 +1,24 @@
-//! The value of a set of correlated normals: an average over fixed points, of the running maximum.
+//! The value of a set of correlated normals.
 //!
-//! Q = mean + L z at the points z of [`NormalPoints`], with L the pivoted Cholesky factor of the covariance. The state of a
-//! set is the maximum of its members per point. Complexity: O(points) per gain, O(points x rank) once per model.
+//! v(S) depends on the means and on the variances of the differences alone: what is added to all models alike, in whatever
+//! way it hangs together with them, moves their maximum by nothing on average. So
+//! - the closed forms of the bounds ask for no more than a pair ([`excess`], Clark's gain): most decisions need nothing else;
+//! - where there are `d_i` >= 0 with Var(`Q_i` - `Q_j`) = `d_i` + `d_j` for all pairs in play, v is that of *independent* models of
+//!   variances d. Three models have such d unless one of their correlations, their average taken off, is positive;
+//! - otherwise v is an average over fixed points, of the running maximum: Q = mean + L z at the points z of [`NormalPoints`],
+//!   with L the pivoted Cholesky factor of the covariance in play, the average of the models taken off. The state of a set
+//!   is the maximum of its members per point.
+//!
+//! Complexity: O(k^3 / 6) to check the covariance; O(points) per gain, O(points x rank) once per model in play.
 
+use super::independent::{IndependentMax, Prepared};
+use super::lanes::{add_multiples, approach, fill_larger, raise, rank, sum, sum_of_excesses};
 use super::points::N_REPLICATES;
 use super::{Estimate, ExpectedMax, NormalPoints};
 use crate::belief::COVARIANCE_TOLERANCE;
 use crate::error::{Error, Result};
 use crate::model_set::ModelSet;
+use crate::normal::excess;
 
 /// 99% two-sided quantile of Student's t with 7 degrees of freedom, for the mean of eight replicates.
 const STUDENT_7: f64 = 3.499;
@@ -15,67 +26,128 @@ const STUDENT_7: f64 = 3.499;
 /// The fraction of a model's variance that counts as rounding of the factorisation.
 const EXPLAINED: f64 = 1e-13;
 
-/// A factor L of a covariance L L', row by row, with as many columns as the covariance has rank.
+/// How many levels a tangent tries for many models: each costs as much as a list of gains, and the third is the last that
+/// pays.
+const MOST_LEVELS: u32 = 3;
+
+/// Among fewer models, only the first level pays.
+const MANY: usize = 13;
+
+/// A factor L of a covariance L L', with as many columns as the covariance has rank.
 #[derive(Debug, Clone, Default)]
 pub struct Factor {
-    rows: Vec<f64>,
-    rank: usize,
     k: usize,
+    rank: usize,
+    /// L, column by column.
+    columns: Vec<f64>,
+    /// What the columns don't explain.
+    rest: Vec<f64>,
+    /// The variances whose rounding counts.
+    own: Vec<f64>,
 }
 
 impl Factor {
-    /// Factors a symmetric k x k matrix by Cholesky's method with complete pivoting.
-    ///
-    /// # Errors
-    /// A pivot below zero by more than rounding: the matrix is not positive semi-definite.
-    pub fn new(covariance: &[f64], k: usize) -> Result<Self> {
-        let largest = (0..k).map(|j| covariance[j * k + j].abs()).fold(0.0, f64::max);
-        let tolerance = COVARIANCE_TOLERANCE * largest;
-        let not_semidefinite = |model, value| Error::NotPositiveSemidefinite { model, value, tolerance };
-        let mut rest = covariance.to_vec();
-        let mut rows = vec![0.0; k * k];
-        let mut left: Vec<usize> = (0..k).collect();
-        let mut rank = 0;
-        while !left.is_empty() {
-            if let Some(&j) = left.iter().find(|&&j| rest[j * k + j] < -tolerance) {
-                return Err(not_semidefinite(j, rest[j * k + j]));
-            }
-            // A model whose variance is explained, to rounding of its own size, has no part in the rest.
-            let open = (0..left.len()).filter(|&i| {
-                let own = left[i] * k + left[i];
-                rest[own] > EXPLAINED * covariance[own]
-            });
-            let highest = open
-                .reduce(|a, b| if rest[left[b] * k + left[b]] > rest[left[a] * k + left[a]] { b } else { a });
-            let Some(at) = highest else {
-                // No variance is left, so no covariance may be: |c_ij| <= sqrt(c_ii c_jj).
-                for &i in &left {
-                    if let Some(&j) =
-                        left.iter().find(|&&j| j != i && rest[i * k + j].abs() > 2.0 * tolerance)
-                    {
-                        return Err(not_semidefinite(i, -rest[i * k + j].abs()));
-                    }
-                }
-                break;
-            };
-            let pivot = left.swap_remove(at);
-            let root = rest[pivot * k + pivot].sqrt();
-            rows[pivot * k + rank] = root;
-            for &i in &left {
-                rows[i * k + rank] = rest[i * k + pivot] / root;
-            }
-            for &i in &left {
-                for &j in &left {
-                    rest[i * k + j] -= rows[i * k + rank] * rows[j * k + rank];
+    /// Factors a symmetric k x k matrix by Cholesky's method with complete pivoting. What is left of a variance counts as
+    /// rounding below [`EXPLAINED`] of `own`.
+    fn fill(&mut self, matrix: impl Iterator<Item = f64>, own: impl Iterator<Item = f64>, k: usize) {
+        self.k = k;
+        self.rank = 0;
+        self.columns.clear();
+        self.rest.clear();
+        self.rest.extend(matrix);
+        self.own.clear();
+        self.own.extend(own);
+        let mut left = ModelSet::first(k);
+        loop {
+            let open = left.iter().filter(|&j| self.rest[j * k + j] > EXPLAINED * self.own[j]);
+            let highest = open.reduce(|a, b| if self.rest[b * k + b] > self.rest[a * k + a] { b } else { a });
+            let Some(pivot) = highest else { return };
+            left = left.minus(ModelSet::of(pivot));
+            let root = self.rest[pivot * k + pivot].sqrt();
+            let from = self.columns.len();
+            self.columns.extend(self.rest[pivot * k..][..k].iter().map(|entry| entry / root));
+            let column = &mut self.columns[from..];
+            column[pivot] = root;
+            for (row, &loading) in self.rest.chunks_exact_mut(k).zip(column.iter()) {
+                for (entry, other) in row.iter_mut().zip(column.iter()) {
+                    *entry -= loading * other;
                 }
             }
-            rank += 1;
+            // A pivot is explained for good: rounding in its row is no part of later columns.
+            for j in 0..k {
+                self.rest[pivot * k + j] = 0.0;
+                self.rest[j * k + pivot] = 0.0;
+            }
+            self.rank += 1;
         }
-        Ok(Self { rows, rank, k })
     }
 
-    fn row(&self, model: usize) -> &[f64] {
-        &self.rows[model * self.k..][..self.rank]
+    /// Is the matrix that was factored positive semi-definite, to the tolerance?
+    fn check(&self, tolerance: f64) -> Result<()> {
+        let k = self.k;
+        for i in 0..k {
+            let variance = self.rest[i * k + i];
+            // No variance is left, so no covariance may be: |c_ij| <= sqrt(c_ii c_jj).
+            let off = (0..k).filter(|&j| j != i).map(|j| self.rest[i * k + j].abs()).fold(0.0, f64::max);
+            if variance < -tolerance || off > 2.0 * tolerance {
+                return Err(Error::NotPositiveSemidefinite {
+                    model: i,
+                    value: variance.min(-off),
+                    tolerance,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of L in the row of a model.
+    fn row(&self, model: usize) -> impl Iterator<Item = f64> {
+        self.columns.chunks_exact(self.k).map(move |column| column[model])
+    }
+}
+
+/// A covariance as it was given, in part or whole.
+#[derive(Debug, Clone, Default)]
+struct Joint {
+    n_models: usize,
+    covariance: Vec<f64>,
+}
+
+impl Joint {
+    fn covariance(&self, i: usize, j: usize) -> f64 {
+        self.covariance[i * self.n_models + j]
+    }
+
+    fn variance(&self, model: usize) -> f64 {
+        self.covariance(model, model).max(0.0)
+    }
+
+    /// Variance of the difference of two models.
+    fn distance(&self, i: usize, j: usize) -> f64 {
+        let covariance = self.covariance(i, j);
+        // Each difference alone is exact where the correlation is near one; the sum minus twice the covariance cancels.
+        ((self.variance(i) - covariance) + (self.variance(j) - covariance)).max(0.0)
+    }
+
+    /// The variances d of independent models with the same distances between all pairs in play, if there are such.
+    fn independent(&self, in_play: ModelSet) -> Option<impl Fn(usize) -> f64> {
+        let mut models = in_play.iter();
+        let (first, second, third) = (models.next()?, models.next(), models.next());
+        let own = match (second, third) {
+            (Some(b), Some(c)) => {
+                0.5 * ((self.distance(first, b) - self.distance(b, c)) + self.distance(first, c))
+            }
+            (Some(b), None) => 0.5 * self.distance(first, b),
+            _ => 0.0,
+        };
+        let variance = move |j: usize| if j == first { own } else { self.distance(first, j) - own };
+        // Rounding of what the distances are differences of.
+        let rounding = |i: usize, j: usize| EXPLAINED * (self.variance(i) + self.variance(j));
+        let fits =
+            |i: usize, j: usize| (self.distance(i, j) - (variance(i) + variance(j))).abs() <= rounding(i, j);
+        let exist = in_play.iter().all(|j| variance(j) >= -rounding(first, j))
+            && in_play.iter().all(|i| in_play.iter().take_while(|&j| j < i).all(|j| fits(i, j)));
+        exist.then_some(move |j| if in_play.contains(j) { variance(j).max(0.0) } else { 0.0 })
     }
 }
 
@@ -84,8 +156,18 @@ impl Factor {
 pub struct CorrelatedMax {
     points: NormalPoints,
     mean: Vec<f64>,
-    factor: Factor,
+    joint: Joint,
     scale: f64,
+    largest_sd: f64,
+    prepared: Option<Prepared>,
+    /// The independent models of the same value; none in play where there are no such.
+    independent: IndependentMax,
+    is_independent: bool,
+    factor: Factor,
+    /// Averages of the covariance's rows over the models in play.
+    row_mean: Vec<f64>,
+    /// Where the models in play stand in the factor.
+    place: Vec<usize>,
     base: f64,
     /// Quality at each point, one row per model, computed on first use.
     samples: Vec<f64>,
@@ -98,8 +180,15 @@ impl CorrelatedMax {
         Self {
             points: NormalPoints::new(per_replicate),
             mean: Vec::new(),
-            factor: Factor::default(),
+            joint: Joint::default(),
             scale: 1.0,
+            largest_sd: 0.0,
+            prepared: None,
+            independent: IndependentMax::default(),
+            is_independent: false,
+            factor: Factor::default(),
+            row_mean: Vec::new(),
+            place: Vec::new(),
             base: 0.0,
             samples: Vec::new(),
             has_samples: ModelSet::EMPTY,
@@ -107,24 +196,62 @@ impl CorrelatedMax {
     }
 
     /// Takes a new belief, standard deviations multiplied by `scale`.
-    pub fn reset(&mut self, quality: &[f64], factor: Factor, scale: f64) {
-        self.points.grow(factor.rank);
+    ///
+    /// # Errors
+    /// A covariance that is not positive semi-definite.
+    pub fn reset(&mut self, quality: &[f64], covariance: &[f64], scale: f64) -> Result<()> {
+        let k = quality.len();
+        self.prepared = None;
+        check_semidefinite(&mut self.factor, covariance, k)?;
         self.mean.clear();
         self.mean.extend_from_slice(quality);
+        self.joint.n_models = k;
+        self.joint.covariance.clear();
+        self.joint.covariance.extend_from_slice(covariance);
         self.scale = scale;
-        self.samples.clear();
-        self.samples.resize(quality.len() * self.points.len(), 0.0);
-        self.has_samples = ModelSet::EMPTY;
+        self.largest_sd = (0..k).map(|j| self.joint.variance(j)).fold(0.0, f64::max).sqrt() * scale;
+        Ok(())
+    }
+
+    /// Readies the points for the models in play.
+    fn place_points(&mut self, in_play: ModelSet) {
+        let (n, k) = (in_play.len() as f64, self.mean.len());
+        self.place.clear();
+        self.place.resize(k, 0);
+        self.row_mean.clear();
+        for (place, i) in in_play.iter().enumerate() {
+            self.place[i] = place;
+            self.row_mean.push(in_play.iter().map(|j| self.joint.covariance(i, j)).sum::<f64>() / n);
+        }
+        let overall = self.row_mean.iter().sum::<f64>() / n;
+        let (covariance, row_mean) = (&self.joint.covariance, &self.row_mean);
+        let entries = in_play.iter().zip(row_mean).flat_map(|(i, a)| {
+            in_play.iter().zip(row_mean).map(move |(j, b)| (covariance[i * k + j] - a) - (b - overall))
+        });
+        self.factor.fill(entries, in_play.iter().map(|j| covariance[j * k + j]), in_play.len());
+        self.points.grow(self.factor.rank);
         // Below every sample: |L z| <= |L| |z|, and no coordinate of z passes 7 (its uniform has 32 bits).
-        let reach = 7.0 * (factor.rank as f64).sqrt() * scale;
-        self.base = (0..quality.len())
-            .map(|j| quality[j] - reach * factor.row(j).iter().map(|x| x * x).sum::<f64>().sqrt())
+        let reach = 7.0 * (self.factor.rank as f64).sqrt() * self.scale;
+        let length = |place| self.factor.row(place).map(|x| x * x).sum::<f64>().sqrt();
+        self.base = in_play
+            .iter()
+            .enumerate()
+            .map(|(place, j)| self.mean[j] - reach * length(place))
             .fold(f64::INFINITY, f64::min);
-        self.factor = factor;
+        // Rows are written before they are read, so what is in them may stay.
+        let n_samples = in_play.len() * self.points.len();
+        if self.samples.len() < n_samples {
+            self.samples.resize(n_samples, 0.0);
+        }
+        self.has_samples = ModelSet::EMPTY;
     }
 
     /// v(set), and its error from the spread of the replicates.
     pub fn estimate(&mut self, set: ModelSet) -> Estimate {
+        let mut value = super::value_of(self, set);
+        if self.is_independent {
+            return Estimate { value, error: self.independent.slack() };
+        }
         let n = self.points.len();
         let mut state = vec![0.0; n];
         let mut next = vec![0.0; n];
@@ -138,21 +265,37 @@ impl CorrelatedMax {
             .map(|part| part.iter().sum::<f64>() / part.len() as f64)
             .collect();
         let replicates = N_REPLICATES as f64;
-        let value = means.iter().sum::<f64>() / replicates;
+        value = means.iter().sum::<f64>() / replicates;
         let variance = means.iter().map(|m| (m - value) * (m - value)).sum::<f64>() / (replicates - 1.0);
         Estimate { value, error: STUDENT_7 * (variance / replicates).sqrt() }
     }
 
+    /// The highest and the second highest of a state and the samples of some models, per point.
+    fn rank_members(&mut self, state: &[f64], members: ModelSet, second: &mut [f64], first: &mut [f64]) {
+        second.copy_from_slice(state);
+        first.copy_from_slice(state);
+        for model in members.iter() {
+            rank(second, first, self.samples_of(model));
+        }
+    }
+
     fn samples_of(&mut self, model: usize) -> &[f64] {
         let n = self.points.len();
-        let row = model * n..(model + 1) * n;
+        let place = self.place[model];
+        let row = place * n..(place + 1) * n;
         if !self.has_samples.contains(model) {
             let samples = &mut self.samples[row.clone()];
             samples.fill(self.mean[model]);
-            for (dimension, loading) in self.factor.row(model).iter().enumerate() {
-                let loading = loading * self.scale;
-                for (sample, z) in samples.iter_mut().zip(self.points.column(dimension)) {
-                    *sample += loading * z;
+            let mut dimension = 0;
+            let mut row = self.factor.row(place).map(|loading| loading * self.scale).peekable();
+            while row.peek().is_some() {
+                // Past the last loading, zeros of any column.
+                let by = std::array::from_fn(|_| row.next().unwrap_or(0.0));
+                let z =
+                    std::array::from_fn(|at| self.points.column((dimension + at).min(self.factor.rank - 1)));
+                dimension += 4;
+                if by != [0.0; 4] {
+                    add_multiples(samples, by, z);
                 }
             }
             self.has_samples = self.has_samples.with(model);
@@ -161,27 +304,126 @@ impl CorrelatedMax {
     }
 }
 
+/// Is a symmetric k x k matrix positive semi-definite? `factor` is the buffer.
+fn check_semidefinite(factor: &mut Factor, covariance: &[f64], k: usize) -> Result<()> {
+    // Gauss's elimination without a change of order: where all its pivots are positive, the matrix is definite.
+    let rest = &mut factor.rest;
+    rest.clear();
+    rest.extend_from_slice(covariance);
+    let mut is_definite = true;
+    let mut below = &mut rest[..];
+    for pivot in 0..k {
+        let (row, later) = below.split_at_mut(k);
+        let own = covariance[pivot * k + pivot];
+        if row[pivot] <= EXPLAINED * own || own <= 0.0 {
+            is_definite = false;
+            break;
+        }
+        let reciprocal = 1.0 / row[pivot];
+        for (at, other) in later.chunks_exact_mut(k).enumerate() {
+            let column = pivot + 1 + at;
+            let multiple = row[column] * reciprocal;
+            for (entry, above) in other[column..].iter_mut().zip(&row[column..]) {
+                *entry -= multiple * above;
+            }
+        }
+        below = later;
+    }
+    if is_definite {
+        return Ok(());
+    }
+    let variances = (0..k).map(|j| covariance[j * k + j]);
+    let largest = variances.clone().map(f64::abs).fold(0.0, f64::max);
+    factor.fill(covariance.iter().copied(), variances, k);
+    factor.check(COVARIANCE_TOLERANCE * largest)
+}
+
 impl ExpectedMax for CorrelatedMax {
-    fn prepare(&mut self, _run: ModelSet, _candidates: ModelSet, _max_added: usize) {}
+    fn prepare(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
+        if self.prepared.is_some_and(|prepared| prepared.serves(run, candidates, max_added)) {
+            return;
+        }
+        let in_play = run.union(candidates);
+        let independent = self.joint.independent(in_play);
+        self.is_independent = independent.is_some();
+        if let Some(variance) = &independent {
+            let sd = |j| variance(j).sqrt() * self.scale;
+            self.independent.reset_to(self.mean.iter().enumerate().map(|(j, &mean)| (mean, sd(j))));
+        }
+        drop(independent);
+        if self.is_independent {
+            self.independent.prepare(run, candidates, max_added);
+        } else {
+            self.place_points(in_play);
+        }
+        self.prepared = Some(Prepared { run, candidates, max_added });
+    }
 
     fn n_points(&self) -> usize {
-        self.points.len()
+        if self.is_independent { self.independent.n_points() } else { self.points.len() }
     }
 
     fn start(&self, state: &mut [f64]) -> f64 {
+        if self.is_independent {
+            return self.independent.start(state);
+        }
         state.fill(self.base);
         self.base
     }
 
     fn gain(&mut self, state: &[f64], model: usize) -> f64 {
-        let n = state.len() as f64;
-        mean_excess(self.samples_of(model), |at| state[at], n)
+        if self.is_independent {
+            return self.independent.gain(state, model);
+        }
+        sum_of_excesses(self.samples_of(model), state) / state.len() as f64
     }
 
     fn extend(&mut self, state: &[f64], model: usize, next: &mut [f64]) {
-        for ((next, highest), sample) in next.iter_mut().zip(state).zip(self.samples_of(model)) {
-            *next = highest.max(*sample);
+        if self.is_independent {
+            return self.independent.extend(state, model, next);
         }
+        fill_larger(next, state, self.samples_of(model));
+    }
+
+    /// For any level y per point, max of T <= y + the sum of (x - y)+ over T, with equality where y lies between the highest and
+    /// the second highest of T. The first level is tight at `at`; the others are steps of the subgradient method towards the
+    /// lowest bound (the dual of a facility location problem).
+    fn tangent(
+        &mut self,
+        state: &[f64],
+        at: ModelSet,
+        models: ModelSet,
+        buffer: &mut Vec<f64>,
+        weights: &mut [f64],
+    ) -> f64 {
+        if self.is_independent {
+            return self.independent.tangent(state, at, models, buffer, weights);
+        }
+        let n = state.len();
+        let average = |values: &[f64]| sum(values) / n as f64;
+        buffer.clear();
+        buffer.extend_from_slice(weights);
+        buffer.resize(weights.len() + 3 * n, 0.0);
+        let (prices, rows) = buffer.split_at_mut(weights.len());
+        let (level, rows) = rows.split_at_mut(n);
+        let (second, first) = rows.split_at_mut(n);
+        self.rank_members(state, at, second, first);
+        let middle = if at.len() > 1 { 0.5 * (average(second) + average(first)) } else { average(first) };
+        level.copy_from_slice(second);
+        raise(level, middle, first);
+        let most = self.prepared.map_or(at.len(), |prepared| prepared.max_added);
+        let n_levels = if models.len() < MANY { 1 } else { MOST_LEVELS };
+        for step in 1..=n_levels {
+            for model in models.iter() {
+                weights[model] = prices[model] + sum_of_excesses(self.samples_of(model), level) / n as f64;
+            }
+            if step < n_levels {
+                // The bound is attained by the heaviest set; the level moves to where that set's own bound is tight.
+                self.rank_members(state, heaviest(weights, models, most), second, first);
+                approach(level, 1.0 / f64::from(step), second, first);
+            }
+        }
+        average(level) - average(state)
     }
 
     fn mean(&self, model: usize) -> f64 {
@@ -189,18 +431,17 @@ impl ExpectedMax for CorrelatedMax {
     }
 
     fn excess(&mut self, model: usize, level: f64) -> f64 {
-        let n = self.points.len() as f64;
-        mean_excess(self.samples_of(model), |_| level, n)
+        excess(self.mean[model], self.joint.variance(model).sqrt() * self.scale, level)
     }
 
-    fn gain_bound(&self, _member: usize, _model: usize) -> f64 {
-        // Clark's closed form bounds the expectation, not the average over these points.
-        f64::INFINITY
+    fn gain_bound(&self, member: usize, model: usize) -> f64 {
+        excess(self.mean[model], self.joint.distance(member, model).sqrt() * self.scale, self.mean[member])
     }
 
     fn slack(&self) -> f64 {
         // The points are centred: their average of one model is its mean, to rounding.
-        1e-12 * (self.mean.iter().fold(0.0, |largest: f64, m| largest.max(m.abs())) + self.base.abs())
+        let magnitude = self.mean.iter().fold(0.0, |largest: f64, m| largest.max(m.abs()));
+        1e-7 * self.largest_sd + 1e-12 * magnitude
     }
 
     fn interchangeable(&self, _a: usize, _b: usize) -> bool {
@@ -208,13 +449,15 @@ impl ExpectedMax for CorrelatedMax {
     }
 }
 
-/// Average of (sample - level at its point)+, summed in four interleaved parts of fixed order.
-fn mean_excess(samples: &[f64], level: impl Fn(usize) -> f64, n: f64) -> f64 {
-    let mut parts = [0.0; 4];
-    for (at, sample) in samples.iter().enumerate() {
-        parts[at % 4] += (sample - level(at)).max(0.0);
+/// The models of the largest positive weights, `most` of them or fewer.
+fn heaviest(weights: &[f64], models: ModelSet, most: usize) -> ModelSet {
+    let mut chosen = ModelSet::EMPTY;
+    while chosen.len() < most {
+        let left = models.minus(chosen).iter().filter(|&j| weights[j] > 0.0);
+        let Some(next) = left.reduce(|a, b| if weights[b] > weights[a] { b } else { a }) else { break };
+        chosen = chosen.with(next);
     }
-    ((parts[0] + parts[1]) + (parts[2] + parts[3])) / n
+    chosen
 }
 
 #[cfg(test)]
@@ -226,11 +469,12 @@ mod tests {
         let full = [4.0, 2.0, 1.0, 2.0, 3.0, 0.5, 1.0, 0.5, 2.0];
         let flat = [1.0, 1.0, 2.0, 1.0, 1.0, 2.0, 2.0, 2.0, 4.0];
         for (covariance, rank) in [(full, 3), (flat, 1), ([0.0; 9], 0)] {
-            let factor = Factor::new(&covariance, 3).unwrap();
+            let mut factor = Factor::default();
+            factor.fill(covariance.iter().copied(), [4.0, 3.0, 4.0].into_iter(), 3);
             assert_eq!(factor.rank, rank);
             for i in 0..3 {
                 for j in 0..3 {
-                    let rebuilt: f64 = factor.row(i).iter().zip(factor.row(j)).map(|(a, b)| a * b).sum();
+                    let rebuilt: f64 = factor.row(i).zip(factor.row(j)).map(|(a, b)| a * b).sum();
                     assert!((rebuilt - covariance[i * 3 + j]).abs() < 1e-12);
                 }
             }
@@ -239,13 +483,17 @@ mod tests {
 
     #[test]
     fn indefinite_matrices_are_refused_with_the_pivot() {
-        let negative = [1.0, 0.0, 0.0, -0.5];
-        assert!(matches!(Factor::new(&negative, 2), Err(Error::NotPositiveSemidefinite { model: 1, .. })));
-        let too_correlated = [1.0, 1.5, 1.5, 1.0];
+        let check = |covariance: &[f64], k| check_semidefinite(&mut Factor::default(), covariance, k);
+        assert!(matches!(
+            check(&[1.0, 0.0, 0.0, -0.5], 2),
+            Err(Error::NotPositiveSemidefinite { model: 1, .. })
+        ));
         assert!(
-            matches!(Factor::new(&too_correlated, 2), Err(Error::NotPositiveSemidefinite { value, .. }) if value < -1.0)
+            matches!(check(&[1.0, 1.5, 1.5, 1.0], 2), Err(Error::NotPositiveSemidefinite { value, .. }) if value < -1.0)
         );
-        let no_variance = [0.0, 0.1, 0.0, 0.1, 0.0, 0.0, 0.0, 0.0, 1.0];
-        assert!(Factor::new(&no_variance, 3).is_err());
+        assert!(check(&[0.0, 0.1, 0.0, 0.1, 0.0, 0.0, 0.0, 0.0, 1.0], 3).is_err());
+        assert_eq!(check(&[4.0, 2.0, 1.0, 2.0, 3.0, 0.5, 1.0, 0.5, 2.0], 3), Ok(()));
+        assert_eq!(check(&[1.0, 1.0, 2.0, 1.0, 1.0, 2.0, 2.0, 2.0, 4.0], 3), Ok(()));
+        assert_eq!(check(&[0.0; 9], 3), Ok(()));
     }
 }

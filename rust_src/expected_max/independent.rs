@@ -11,8 +11,9 @@
 //! Complexity: O(nodes) per gain, O(nodes) normal tails per model. Typical: 32 to 64 nodes.
 
 use super::ExpectedMax;
+use super::lanes::{LEAST_CDF, dot, dot_with_hazard, fill_products, fill_tails};
 use crate::model_set::ModelSet;
-use crate::normal::{TailTable, excess};
+use crate::normal::excess;
 
 /// Beyond this many standard deviations a normal counts as a step: the excess there is 4e-12 standard deviations.
 const REACH: f64 = 6.5;
@@ -234,10 +235,7 @@ impl IndependentMax {
             let (mean, sd) = (self.mean[model], self.sd[model]);
             let tails = &mut self.tails[row.clone()];
             if sd > 0.0 {
-                let (table, per_sd) = (TailTable::get(), 1.0 / sd);
-                for (tail, t) in tails.iter_mut().zip(&self.node) {
-                    *tail = table.upper_tail((t - mean) * per_sd);
-                }
+                fill_tails(tails, &self.node, mean, 1.0 / sd);
             } else {
                 for (tail, t) in tails.iter_mut().zip(&self.node) {
                     *tail = if *t < mean { 1.0 } else { 0.0 };
@@ -255,8 +253,11 @@ impl ExpectedMax for IndependentMax {
             return;
         }
         self.lay_grid(run, candidates, max_added);
-        self.tails.clear();
-        self.tails.resize(self.mean.len() * self.node.len(), 0.0);
+        // Rows are written before they are read, so what an earlier grid left may stay.
+        let n_tails = self.mean.len() * self.node.len();
+        if self.tails.len() < n_tails {
+            self.tails.resize(n_tails, 0.0);
+        }
         self.has_tails = ModelSet::EMPTY;
         self.prepared = Some(Prepared { run, candidates, max_added });
     }
@@ -276,9 +277,38 @@ impl ExpectedMax for IndependentMax {
     }
 
     fn extend(&mut self, state: &[f64], model: usize, next: &mut [f64]) {
-        for ((next, product), tail) in next.iter_mut().zip(state).zip(self.tails_of(model)) {
-            *next = product - product * tail;
+        fill_products(next, state, self.tails_of(model));
+    }
+
+    /// With H = -ln F and W the product of weight and CDFs at `at`, 1 - exp(-H) lies below its tangent, so that v(S + T) is at
+    /// most v(S + at) + the sum over T, less that over `at`, of the integrals of W `H_j`.
+    fn tangent(
+        &mut self,
+        state: &[f64],
+        at: ModelSet,
+        models: ModelSet,
+        buffer: &mut Vec<f64>,
+        weights: &mut [f64],
+    ) -> f64 {
+        buffer.clear();
+        buffer.extend_from_slice(state);
+        let mut gain = 0.0;
+        for model in at.iter() {
+            for (product, tail) in buffer.iter_mut().zip(self.tails_of(model)) {
+                let part = *product * tail;
+                gain += part;
+                *product -= part;
+            }
         }
+        for model in models.iter() {
+            let tails = self.tails_of(model);
+            let weight = dot_with_hazard(buffer, tails);
+            weights[model] += weight;
+            if at.contains(model) {
+                gain -= weight;
+            }
+        }
+        gain + 2.0 * LEAST_CDF * models.len() as f64 * state.iter().sum::<f64>()
     }
 
     fn mean(&self, model: usize) -> f64 {
@@ -300,19 +330,6 @@ impl ExpectedMax for IndependentMax {
     fn interchangeable(&self, a: usize, b: usize) -> bool {
         self.mean[a] == self.mean[b] && self.sd[a] == self.sd[b]
     }
-}
-
-/// Inner product, summed in four interleaved parts: the order is fixed, and the parts fill vector registers.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut parts = [0.0; 4];
-    let (a_blocks, b_blocks) = (a.chunks_exact(4), b.chunks_exact(4));
-    let rest: f64 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(x, y)| x * y).sum();
-    for (x, y) in a_blocks.zip(b_blocks) {
-        for lane in 0..4 {
-            parts[lane] += x[lane] * y[lane];
-        }
-    }
-    (parts[0] + parts[1]) + (parts[2] + parts[3]) + rest
 }
 
 #[cfg(test)]

@@ -16,13 +16,14 @@
 mod certain;
 mod correlated;
 mod independent;
+mod lanes;
 mod one_factor;
 mod pair;
 mod points;
 mod sobol_directions;
 
 pub use certain::CertainMax;
-pub use correlated::{CorrelatedMax, Factor};
+pub use correlated::CorrelatedMax;
 pub use independent::IndependentMax;
 pub use one_factor::OneFactorMax;
 pub use pair::PairMax;
@@ -57,6 +58,21 @@ pub trait ExpectedMax {
 
     /// An upper bound of the gain of `model` on top of any set that contains `member`; infinity where there is no cheap one.
     fn gain_bound(&self, member: usize, model: usize) -> f64;
+
+    /// A bound that is linear in what is added: adds weights to those given such that, for every T among the `models`,
+    /// v(S + T) - v(S) <= a + the sum of the added weights of T, where `state` is that of S, and returns a. It is tightest at
+    /// T = `at` or where the weights, of which minus a price was given, sum highest. `buffer` is the evaluator's to use.
+    /// Infinity where there is no such bound.
+    fn tangent(
+        &mut self,
+        _state: &[f64],
+        _at: ModelSet,
+        _models: ModelSet,
+        _buffer: &mut Vec<f64>,
+        _weights: &mut [f64],
+    ) -> f64 {
+        f64::INFINITY
+    }
 
     /// How far `mean`, `excess` and `gain_bound` may lie from what the states give.
     fn slack(&self) -> f64;
@@ -103,10 +119,10 @@ const MOST_FACTOR_NODES: usize = 1025;
 pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estimate> {
     let k = belief.n_models();
     let (quality, uncertainty) = (belief.quality(), belief.uncertainty());
-    let factor = match uncertainty {
-        Uncertainty::Correlated(covariance) => Factor::new(covariance, k)?,
-        _ => Factor::default(),
-    };
+    let mut correlated = CorrelatedMax::new(POINTS_PER_REPLICATE);
+    if let Uncertainty::Correlated(covariance) = uncertainty {
+        correlated.reset(quality, covariance, uncertainty_scale)?;
+    }
     if k <= 2 {
         let mut pair = PairMax::default();
         pair.reset(quality, uncertainty, uncertainty_scale);
@@ -121,11 +137,7 @@ pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estim
             evaluator.reset(quality, variance, uncertainty_scale);
             Estimate { value: value_of(&mut evaluator, ModelSet::first(k)), error: evaluator.slack() }
         }
-        Uncertainty::Correlated(_) => {
-            let mut evaluator = CorrelatedMax::new(POINTS_PER_REPLICATE);
-            evaluator.reset(quality, factor, uncertainty_scale);
-            evaluator.estimate(ModelSet::first(k))
-        }
+        Uncertainty::Correlated(_) => correlated.estimate(ModelSet::first(k)),
         Uncertainty::OneFactor { variance, loading } => {
             let mut evaluator = OneFactorMax::new(MOST_FACTOR_NODES);
             evaluator.reset(quality, variance, loading, uncertainty_scale);

@@ -219,6 +219,18 @@ impl ExpectedMax for OneFactorMax {
         }
     }
 
+    /// The average of the independent evaluators' tangents.
+    fn tangent(
+        &mut self,
+        state: &[f64],
+        at: ModelSet,
+        models: ModelSet,
+        buffer: &mut Vec<f64>,
+        weights: &mut [f64],
+    ) -> f64 {
+        self.parts(state).map(|(given, part)| given.tangent(part, at, models, buffer, weights)).sum()
+    }
+
     fn mean(&self, model: usize) -> f64 {
         self.mean[model]
     }

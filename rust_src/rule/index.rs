@@ -3,7 +3,7 @@
 use super::{Decision, Rule, Workspace, best_seen, check_cost_weight, check_uncertainty_scale};
 use crate::belief::Uncertainty;
 use crate::error::{Error, Result};
-use crate::normal::{excess, inverse_unit_excess};
+use crate::normal::{excess, inverse_unit_excess, unit_excess};
 use crate::search::{Problem, tradeoff};
 
 /// Weitzman's rule for Pandora's box (Econometrica 47, 1979), with normal prizes.
@@ -96,6 +96,22 @@ impl Prospect {
         }
     }
 
+    /// Is the reservation value below `level` for sure? Asks for a bound or one excess, where the value itself takes a search.
+    pub fn is_rated_below(&self, level: f64, cost_weight: f64) -> bool {
+        /// Less than one by more than the excess may be off.
+        const CLEARLY: f64 = 1.0 - 1e-9;
+        let price = CLEARLY * cost_weight * self.cost;
+        let z = (level - self.mean) / self.sd;
+        // Not so where a model is free or certain, and at infinite prices: those have no excess to look at.
+        if !(price > 0.0 && price.is_finite() && z.is_finite()) {
+            return false;
+        }
+        // E[(Z - z)+] is at most phi(z) + (-z)+, and exp(-x) at most 1 / (1 + x + x^2 / 2).
+        let x = 0.5 * z * z;
+        let bound = 0.4 / (1.0 + x * (1.0 + 0.5 * x)) - z.min(0.0);
+        self.sd * bound < price || self.sd * unit_excess(z) < price
+    }
+
     /// The lambda up to which the model is worth running where `level` is sure.
     pub fn worth(&self, level: f64) -> f64 {
         if self.cost > 0.0 {
@@ -124,8 +140,14 @@ impl Rule for IndexRule {
     fn select(&self, problem: &Problem<'_>, _workspace: &mut Workspace) -> Result<Decision> {
         takes_no_factor(problem)?;
         let prospects = problem.open()?.iter().map(|model| self.prospect(problem, model));
-        let rated = prospects.clone().map(|p| (p.reservation(self.cost_weight), p));
-        let mut best = rated.reduce(Prospect::preferred);
+        let mut best: Option<(f64, Prospect)> = None;
+        for p in prospects.clone() {
+            best = match best {
+                Some(leader) if p.is_rated_below(leader.0, self.cost_weight) => Some(leader),
+                Some(leader) => Some(Prospect::preferred(leader, (p.reservation(self.cost_weight), p))),
+                None => Some((p.reservation(self.cost_weight), p)),
+            };
+        }
         if self.cost_weight == 0.0 && best.is_some_and(|(reservation, _)| reservation.is_infinite()) {
             // All uncertain models are worth any price that is small enough; the order is the limit of falling prices.
             let top = Prospect::top(prospects.clone());

@@ -17,9 +17,7 @@ pub use threshold::ThresholdCascade;
 
 use crate::belief::{LARGEST_MAGNITUDE, Uncertainty};
 use crate::error::{Error, Result};
-use crate::expected_max::{
-    CertainMax, CorrelatedMax, ExpectedMax, Factor, IndependentMax, OneFactorMax, PairMax,
-};
+use crate::expected_max::{CertainMax, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax};
 use crate::model_set::{MAX_MODELS, ModelSet};
 use crate::search::{Problem, Scratch, Solution, Status};
 
@@ -192,12 +190,11 @@ impl Workspace {
                 searcher.search(&mut self.one_factor, &mut self.scratch)
             }
             Uncertainty::Correlated(covariance) => {
-                let factor = Factor::new(covariance, quality.len())?;
+                self.correlated.reset(quality, covariance, uncertainty_scale)?;
                 if few {
                     self.pair.reset(quality, uncertainty, uncertainty_scale);
                     searcher.search(&mut self.pair, &mut self.scratch)
                 } else {
-                    self.correlated.reset(quality, factor, uncertainty_scale);
                     searcher.search(&mut self.correlated, &mut self.scratch)
                 }
             }

@@ -12,10 +12,16 @@
 //! Siblings are visited by falling gain, so that the first dive is the greedy one and the first sibling that is bounded
 //! away ends its level. Typical inputs take about k nodes; the worst case is the number of sets within `max_depth`.
 
+use std::cmp::Ordering;
+
+use super::tangent::Tangent;
 use super::{Incumbent, Limits, Problem, Solution, tradeoff};
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
 use crate::model_set::ModelSet;
+
+/// Fewer candidates than this are searched faster than a tangent is drawn.
+const WORTH_A_TANGENT: usize = 5;
 
 /// Which of the two prunings to use. Both lose nothing; switching one off is for tests and ablations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +46,8 @@ struct Candidate {
     gain: f64,
     /// Gain in tradeoff.
     net: f64,
+    /// Were the gains found at the set at hand? If not, at a smaller one, where they were no smaller.
+    is_fresh: bool,
 }
 
 /// Buffers that a search reuses: one state and one list of candidates per depth.
@@ -47,6 +55,7 @@ struct Candidate {
 pub struct Scratch {
     states: Vec<Vec<f64>>,
     candidates: Vec<Vec<Candidate>>,
+    tangent: Tangent,
 }
 
 impl Scratch {
@@ -77,8 +86,6 @@ struct Node {
     cost: f64,
     /// How many models may still be added.
     slots: usize,
-    /// The member of the highest mean, if there is a member.
-    leader: Option<usize>,
 }
 
 struct Walk<'a, E> {
@@ -93,6 +100,12 @@ struct Walk<'a, E> {
     open_bound: f64,
     n_nodes: u64,
     tie: f64,
+    /// The models that are in the search.
+    in_play: ModelSet,
+    /// Value that stands for what has run.
+    start_value: f64,
+    /// What the tangent grants it.
+    granted_none: f64,
 }
 
 /// The best plan, proven or with a gap when the node limit is reached.
@@ -113,7 +126,6 @@ pub fn branch_and_bound<E: ExpectedMax>(
     }
     let slots = limits.max_depth.saturating_sub(problem.run.len());
     let run = problem.run;
-    let leader = highest_mean(evaluator, run);
     let mut walk = Walk {
         evaluator,
         problem,
@@ -125,8 +137,12 @@ pub fn branch_and_bound<E: ExpectedMax>(
         open_bound: f64::NEG_INFINITY,
         n_nodes: 0,
         tie: problem.tie(),
+        in_play: ModelSet::EMPTY,
+        start_value: 0.0,
+        granted_none: f64::INFINITY,
     };
-    let root = Node { depth: 0, set: run, value: 0.0, tradeoff: 0.0, cost: 0.0, slots, leader };
+    walk.scratch.tangent.clear();
+    let root = Node { depth: 0, set: run, value: 0.0, tradeoff: 0.0, cost: 0.0, slots };
     if run.is_empty() {
         walk.start_with_nothing(root, open);
     } else {
@@ -160,9 +176,21 @@ fn highest_mean<E: ExpectedMax>(evaluator: &E, set: ModelSet) -> Option<usize> {
     set.iter().reduce(|a, b| if evaluator.mean(b) > evaluator.mean(a) { b } else { a })
 }
 
-/// Orders candidates by falling gain; equals by index, so that symmetric models meet in order.
+/// Candidates by falling gain; equals by index, so that symmetric models meet in order.
+fn order(a: &Candidate, b: &Candidate) -> Ordering {
+    b.net.total_cmp(&a.net).then(a.model.cmp(&b.model))
+}
+
 fn sort(candidates: &mut [Candidate]) {
-    candidates.sort_unstable_by(|a, b| b.net.total_cmp(&a.net).then(a.model.cmp(&b.model)));
+    candidates.sort_unstable_by(order);
+}
+
+/// Moves the first candidate, whose gain is now known to be as given, to where it belongs among the others in order.
+fn settle(candidates: &mut [Candidate], first: Candidate) {
+    let before = |c: &Candidate| order(c, &first).is_lt();
+    let place = candidates[1..].partition_point(before);
+    candidates.copy_within(1..=place, 0);
+    candidates[place] = first;
 }
 
 /// Sum of the gains of the first `n` candidates, falling and positive ones only.
@@ -174,7 +202,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
     /// Starts with some models run: they are the first plan.
     fn start_with_run(&mut self, mut root: Node, open: ModelSet) {
         let run = self.problem.run;
-        let member = root.leader.unwrap_or_default();
+        let member = highest_mean(self.evaluator, run).unwrap_or_default();
         let slack = self.evaluator.slack();
         let open: ModelSet = if root.slots == 0 {
             ModelSet::EMPTY
@@ -195,9 +223,14 @@ impl<E: ExpectedMax> Walk<'_, E> {
             std::mem::swap(state, next);
         }
         root.tradeoff = root.value;
+        self.in_play = open;
+        self.start_value = root.value;
         self.n_nodes = 1;
         self.best = Incumbent::new(self.problem, self.cost_weight, run, root.value);
-        self.list_candidates(0, open.iter(), None);
+        self.scratch.candidates[0].clear();
+        let unrated = |model| Candidate { model, gain: 0.0, net: 0.0, is_fresh: true };
+        self.scratch.candidates[0].extend(open.iter().map(unrated));
+        self.rate(0);
         self.expand(root, 0.0);
     }
 
@@ -224,7 +257,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
         candidates.clear();
         candidates.extend(open.iter().map(|model| {
             let gain = self.evaluator.excess(model, level);
-            Candidate { model, gain, net: gain - self.cost_weight * self.problem.cost[model] }
+            Candidate { model, gain, net: gain - self.price(model), is_fresh: true }
         }));
         sort(&mut candidates);
         if self.pruning.bound {
@@ -236,56 +269,182 @@ impl<E: ExpectedMax> Walk<'_, E> {
             self.scratch.candidates[0] = candidates;
             return;
         }
-        self.evaluator.prepare(ModelSet::EMPTY, candidates.iter().map(|c| c.model).collect(), root.slots);
+        self.in_play = candidates.iter().map(|c| c.model).collect();
+        self.evaluator.prepare(ModelSet::EMPTY, self.in_play, root.slots);
         self.scratch.reach(0, self.evaluator.n_points());
         root.value = self.evaluator.start(&mut self.scratch.states[0]);
-        // From here on all values come from the states: the incumbent's, and the gains over nothing.
+        // A single model is worth its mean, whatever the accuracy of the states.
         for candidate in &mut candidates {
-            candidate.gain = self.evaluator.gain(&self.scratch.states[0], candidate.model);
-            let plan = ModelSet::of(candidate.model);
-            if plan == self.best.plan {
-                self.best = Incumbent::new(self.problem, self.cost_weight, plan, root.value + candidate.gain);
-            }
+            candidate.gain = self.evaluator.mean(candidate.model) - root.value;
         }
+        self.start_value = root.value;
         root.tradeoff = level;
         self.scratch.candidates[0] = candidates;
         self.n_nodes = 0;
         self.expand(root, slack);
     }
 
-    /// Lists the models that may still be added at a depth, by falling gain over the state there.
-    fn list_candidates(&mut self, depth: usize, models: impl Iterator<Item = usize>, member: Option<usize>) {
-        let slack = self.evaluator.slack();
+    /// Finds the gains of the candidates of a depth over the state there, and puts them in order.
+    fn rate(&mut self, depth: usize) {
         let mut candidates = std::mem::take(&mut self.scratch.candidates[depth]);
-        candidates.clear();
-        for model in models {
-            let price = self.cost_weight * self.problem.cost[model];
-            let lemma = self.pruning.lemma;
-            let settled = |bound: f64| lemma && bound - price <= self.tie;
-            if member.is_some_and(|member| settled(self.evaluator.gain_bound(member, model) + slack)) {
-                continue;
-            }
-            let gain = self.evaluator.gain(&self.scratch.states[depth], model);
-            if !settled(gain) {
-                candidates.push(Candidate { model, gain, net: gain - price });
-            }
-        }
+        candidates.retain_mut(|candidate| self.refresh(depth, candidate));
         sort(&mut candidates);
         self.scratch.candidates[depth] = candidates;
+    }
+
+    /// Finds the gain of a candidate over the state at a depth. May it still be added there?
+    fn refresh(&mut self, depth: usize, candidate: &mut Candidate) -> bool {
+        candidate.gain = self.evaluator.gain(&self.scratch.states[depth], candidate.model);
+        candidate.net = candidate.gain - self.price(candidate.model);
+        candidate.is_fresh = true;
+        !self.pruning.lemma || candidate.net > self.tie
+    }
+
+    fn price(&self, model: usize) -> f64 {
+        self.cost_weight * self.problem.cost[model]
+    }
+
+    /// Can no plan of this tradeoff or less become the best?
+    fn is_beaten(&self, bound: f64) -> bool {
+        self.pruning.bound && bound < self.best.tradeoff - self.tie
     }
 
     /// Visits the sets that extend `node` by its listed candidates; there are none where there are no slots. `slack` is
     /// added to the bounds at this node.
     fn expand(&mut self, node: Node, slack: f64) {
-        let candidates = std::mem::take(&mut self.scratch.candidates[node.depth]);
-        for (at, candidate) in candidates.iter().enumerate() {
+        let mut candidates = std::mem::take(&mut self.scratch.candidates[node.depth]);
+        let mut at = 0;
+        while at < candidates.len() {
             let later = &candidates[at + 1..];
-            if at > 0 && self.stands_in_for(candidates[at - 1].model, candidate.model) {
+            let mut candidate = candidates[at];
+            let before = at.checked_sub(1).map(|at| candidates[at].model);
+            if before.is_some_and(|before| self.stands_in_for(before, candidate.model)) {
+                at += 1;
                 continue;
             }
-            let bound = node.tradeoff + candidate.net + sum_of_gains(later, node.slots - 1) + slack;
-            if self.pruning.bound && bound < self.best.tradeoff - self.tie {
+            let base = node.tradeoff + candidate.net + slack;
+            let mut bound = base + sum_of_gains(later, node.slots - 1);
+            if self.is_beaten(bound) {
                 break;
+            }
+            if self.n_nodes >= self.node_limit {
+                self.open_bound = self.open_bound.max(bound);
+                break;
+            }
+            if at > 0 && self.pruning.bound && candidates.len() - at >= WORTH_A_TANGENT && self.draw() {
+                self.weed(&node, &mut candidates, at);
+                continue;
+            }
+            bound = bound.min(self.granted(&node, candidate.model, later));
+            if self.is_beaten(bound) {
+                at += 1;
+                continue;
+            }
+            if !candidate.is_fresh {
+                if self.refresh(node.depth, &mut candidate) {
+                    settle(&mut candidates[at..], candidate);
+                } else {
+                    candidates.remove(at);
+                }
+                continue;
+            }
+            at += 1;
+            let cost = node.cost + self.problem.cost[candidate.model];
+            if cost > self.problem.max_cost {
+                continue;
+            }
+            let child = self.child(&node, &candidate, cost);
+            self.n_nodes += 1;
+            self.best.offer(self.problem, child.set, child.value, child.tradeoff);
+            if child.slots > 0 {
+                self.descend(&node, child, candidate.model, later, base);
+            }
+        }
+        self.scratch.candidates[node.depth] = candidates;
+    }
+
+    /// The most that the tangent grants a set that contains `node` and `model`, and else some of the `later` ones.
+    fn granted(&mut self, node: &Node, model: usize, later: &[Candidate]) -> f64 {
+        let tangent = &mut self.scratch.tangent;
+        if !tangent.is_drawn() {
+            return f64::INFINITY;
+        }
+        let rest = tangent.heaviest(later.iter().map(|c| c.model), node.slots - 1);
+        self.tangent_at(node.set) + self.scratch.tangent.net(model) + rest
+    }
+
+    /// What the tangent grants a set.
+    fn tangent_at(&self, set: ModelSet) -> f64 {
+        let added = set.minus(self.problem.run);
+        self.granted_none + added.iter().map(|j| self.scratch.tangent.net(j)).sum::<f64>()
+    }
+
+    /// Draws the tangent at the best plan so far, if there is none yet. Was there none?
+    fn draw(&mut self) -> bool {
+        if self.scratch.tangent.is_drawn() {
+            return false;
+        }
+        let added = self.best.plan.minus(self.problem.run);
+        let Scratch { states, tangent, .. } = &mut *self.scratch;
+        let none =
+            tangent.draw(self.evaluator, self.problem, self.cost_weight, &states[0], (added, self.in_play));
+        self.granted_none = self.start_value + none;
+        true
+    }
+
+    /// Drops the candidates, from an index on, with which the tangent grants no set enough.
+    fn weed(&mut self, node: &Node, candidates: &mut Vec<Candidate>, from: usize) {
+        if !self.scratch.tangent.is_drawn() {
+            return;
+        }
+        let others =
+            self.scratch.tangent.heaviest(candidates[from..].iter().map(|c| c.model), node.slots - 1);
+        let granted = self.tangent_at(node.set) + others;
+        let mut at = 0;
+        candidates.retain(|candidate| {
+            at += 1;
+            at <= from || !self.is_beaten(granted + self.scratch.tangent.net(candidate.model))
+        });
+    }
+
+    /// Visits the sets that extend `child`, which is `node` and `model`, by the `later` candidates of `node`. No set has a
+    /// tradeoff above `base` and its nets there.
+    fn descend(&mut self, node: &Node, child: Node, model: usize, later: &[Candidate], base: f64) {
+        let others = sum_of_gains(later, child.slots - 1);
+        let n_open = later.iter().take_while(|c| !self.is_beaten(base + c.net + others)).count();
+        if n_open == 0 {
+            return;
+        }
+        self.scratch.reach(child.depth, self.evaluator.n_points());
+        let (upper, lower) = self.scratch.states.split_at_mut(child.depth);
+        self.evaluator.extend(&upper[node.depth], model, &mut lower[0]);
+        if child.slots == 1 {
+            self.finish(&child, &later[..n_open], base);
+        } else {
+            let mut candidates = std::mem::take(&mut self.scratch.candidates[child.depth]);
+            candidates.clear();
+            candidates.extend(later[..n_open].iter().map(|c| Candidate { is_fresh: false, ..*c }));
+            self.weed(&child, &mut candidates, 0);
+            self.scratch.candidates[child.depth] = candidates;
+            // The nets over nothing are those over a level, which need not be above those over a model.
+            if node.set.is_empty() {
+                self.rate(child.depth);
+            }
+            self.expand(child, 0.0);
+        }
+    }
+
+    /// Visits the sets that extend `node` by one candidate, without a list: the nets of its parent, which bound its own, are
+    /// order enough.
+    fn finish(&mut self, node: &Node, candidates: &[Candidate], base: f64) {
+        for candidate in candidates {
+            let bound = base + candidate.net;
+            if self.is_beaten(bound) {
+                break;
+            }
+            let granted = self.granted(node, candidate.model, &[]);
+            if self.is_beaten(granted) {
+                continue;
             }
             if self.n_nodes >= self.node_limit {
                 self.open_bound = self.open_bound.max(bound);
@@ -295,27 +454,17 @@ impl<E: ExpectedMax> Walk<'_, E> {
             if cost > self.problem.max_cost {
                 continue;
             }
-            let child = self.child(&node, candidate, cost);
-            self.n_nodes += 1;
-            self.best.offer(self.problem, child.set, child.value, child.tradeoff);
-            if child.slots > 0 && !later.is_empty() {
-                self.descend(&node, candidate.model);
-                self.list_candidates(child.depth, later.iter().map(|c| c.model), child.leader);
-                self.expand(child, 0.0);
+            let gain = self.evaluator.gain(&self.scratch.states[node.depth], candidate.model);
+            if !self.pruning.lemma || gain - self.price(candidate.model) > self.tie {
+                let child = self.child(node, &Candidate { gain, ..*candidate }, cost);
+                self.n_nodes += 1;
+                self.best.offer(self.problem, child.set, child.value, child.tradeoff);
             }
         }
-        self.scratch.candidates[node.depth] = candidates;
     }
 
     fn child(&self, node: &Node, candidate: &Candidate, cost: f64) -> Node {
         let value = node.value + candidate.gain;
-        let leader = node.leader.map_or(candidate.model, |leader| {
-            if self.evaluator.mean(candidate.model) > self.evaluator.mean(leader) {
-                candidate.model
-            } else {
-                leader
-            }
-        });
         Node {
             depth: node.depth + 1,
             set: node.set.with(candidate.model),
@@ -323,15 +472,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
             tradeoff: tradeoff(value, self.cost_weight, cost),
             cost,
             slots: node.slots - 1,
-            leader: Some(leader),
         }
-    }
-
-    /// Writes the state one level deeper.
-    fn descend(&mut self, node: &Node, model: usize) {
-        self.scratch.reach(node.depth + 1, self.evaluator.n_points());
-        let (upper, lower) = self.scratch.states.split_at_mut(node.depth + 1);
-        self.evaluator.extend(&upper[node.depth], model, &mut lower[0]);
     }
 
     /// With the same numbers, the model visited before has already stood for this one.

@@ -10,6 +10,7 @@
 mod branch_and_bound;
 mod exhaustive;
 mod prefixes;
+mod tangent;
 
 pub use branch_and_bound::{Pruning, Scratch, branch_and_bound};
 pub use exhaustive::exhaustive;

@@ -3,8 +3,7 @@
 
 use headrace::belief::{Belief, Uncertainty};
 use headrace::expected_max::{
-    CorrelatedMax, Estimate, ExpectedMax, Factor, IndependentMax, OneFactorMax, PairMax, expected_max,
-    value_of,
+    CorrelatedMax, Estimate, ExpectedMax, IndependentMax, OneFactorMax, PairMax, expected_max, value_of,
 };
 use headrace::model_set::ModelSet;
 use headrace::normal::{density, inverse_unit_excess, quantile, unit_excess, upper_tail};
@@ -155,7 +154,7 @@ impl OneFactor<'_> {
     }
 
     fn estimate_with(&self, evaluator: &mut CorrelatedMax, set: ModelSet) -> Estimate {
-        evaluator.reset(self.mean, Factor::new(&self.covariance(), self.mean.len()).unwrap(), 1.0);
+        evaluator.reset(self.mean, &self.covariance(), 1.0).unwrap();
         evaluator.estimate(set)
     }
 
@@ -408,10 +407,9 @@ fn reported_errors_of_random_covariances_cover_the_truth() {
     const N_CASES: usize = 600;
     let mut uniforms = Uniforms(11);
     let mut evaluator = CorrelatedMax::new(DECISION_POINTS);
-    let (mut full, mut decision, mut subset) =
-        (Coverage::default(), Coverage::default(), Coverage::default());
+    let (mut full, mut decision) = (Coverage::default(), Coverage::default());
     for at in 0..N_CASES {
-        let k = 3 + at % 6;
+        let k = 4 + at % 5;
         let mut draw = |f: fn(&mut Uniforms) -> f64| (0..k).map(|_| f(&mut uniforms)).collect::<Vec<f64>>();
         let mean = draw(|u| u.between(0.2, 0.8));
         let own_sd = draw(|u| u.zero_or_between(0.2, 0.05, 0.3));
@@ -421,13 +419,11 @@ fn reported_errors_of_random_covariances_cover_the_truth() {
         full.add(models.estimate(), truth);
         decision.add(models.estimate_with(&mut evaluator, models.all()), truth);
         let two = ModelSet::of(0).with(k - 1);
-        subset.add(models.estimate_with(&mut evaluator, two), conditional_max(&models, two));
+        let Estimate { value, error } = models.estimate_with(&mut evaluator, two);
+        assert!((value - conditional_max(&models, two)).abs() <= error + ORACLE_ACCURACY, "{mean:?} {value}");
     }
     full.check("expected_max", 10.0);
     decision.check("a decision, all models", 10.0);
-    // Centring over all replicates cancels what is linear in the value but not in the replicates' spread, and
-    // the maximum of two is the nearest to linear.
-    subset.check("a decision, two of them", 15.0);
 }
 
 fn check_table(name: &str, table: &[(f64, f64)], f: fn(f64) -> f64, allowed: impl Fn(f64, f64) -> f64) {

@@ -84,8 +84,8 @@ pub fn regressions<'py>(
         Some(index(*end))
     });
     let ends = ends.collect::<PyResult<Vec<_>>>()?;
-    let weights: Vec<f64> = found.iter().flat_map(|one| &one.weights).copied().collect();
-    let residual: Vec<f64> = found.iter().flat_map(|one| &one.residual).copied().collect();
+    let weights = found.iter().map(|one| one.weights.as_slice()).collect::<Vec<_>>().concat();
+    let residual = found.iter().map(|one| one.residual.as_slice()).collect::<Vec<_>>().concat();
     Ok((
         known.into_pyarray(py),
         ends.into_pyarray(py),

@@ -203,10 +203,11 @@ class JointQuality:
     def _compute_gains(self, runs: BoolArray) -> None:
         """Add the gains of run sets; in the fit, that of all models comes first."""
         mean, scale, n_features = self.moments_.mean, self.moments_.scale, self._variables.n_features
-        of_targets = scale[n_features:]
-        known, ends, weights, residuals = regressions(self._sigma, self._variables.members[:n_features], runs)
-        weights *= of_targets / np.where(scale > 0.0, scale, np.inf)[known, None]
-        residuals *= np.outer(of_targets, of_targets)
+        # A constant feature says nothing.
+        unit = np.where((scale > 0.0) | (np.arange(len(scale)) >= n_features), scale, 1.0)
+        covariance = self._sigma * np.outer(unit, unit)
+        known, ends, weights, residuals = regressions(covariance, self._variables.members[:n_features], runs)
+        weights[scale[known] == 0.0] = 0.0
         if not self._gains:
             self._final = residuals[0]
         updates = self.update_scale_ * (residuals - self._final)

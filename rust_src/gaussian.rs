@@ -118,7 +118,7 @@ impl Tree<'_> {
             let variable = above.open[at];
             let least = LEAST_PIVOT * self.covariance[variable * self.n_variables + variable];
             let value = swept.eliminate(above.known.len() + i, swept.stride - 1 - i, &mut scratch);
-            if !(value > least) {
+            if value.is_nan() || value <= least {
                 return Err(Error::NotPositiveDefinite { variable, value });
             }
         }

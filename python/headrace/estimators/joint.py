@@ -6,9 +6,10 @@ y the qualities of all models. With the mean and covariance Sigma of (x, s, y), 
     estimate          E[y | x, s_R] = mean_y + Sigma_yA Sigma_AA^-1 ((x, s_R) - mean_A),    A = (x, s_R)
     update to come    U_R = Sigma_yB Sigma_BB^-1 Sigma_By - Sigma_yA Sigma_AA^-1 Sigma_Ay,  B = (x, s of all models)
 
-by the law of total variance (in Rust, `headrace._core.regressions`). With the sample covariance, these are the least-squares regressions of y on (x, s_R), one
-per run set; here, there is one covariance and no 2^k fits. It is shrunk towards its mean over all renamings of the
-models (`exchangeable`): with few labelled queries, what holds for one model helps to know the others. Missing cells,
+by the law of total variance; the core finds them for all R at once. With the sample covariance, these are the
+least-squares regressions of y on (x, s_R), one per run set; here, there is one covariance and no 2^k fits. It is shrunk
+towards its mean over all renamings of the models (`exchangeable`): with few labelled queries, what holds for one model
+helps to know the others. Missing cells,
 of models that never ran on a query or have no label there, are dealt with by EM (`gaussian`). How strongly to shrink,
 and how much smaller the updates are on queries that the fit has not seen, is found by cross-validation (`held_out`).
 """
@@ -118,7 +119,7 @@ class JointQuality:
             that are not positive.
         """
         targets = _checked_targets(targets, responses)
-        self._query_features = QueryFeatures(n_grams=False).fit(queries)
+        self._query_features = QueryFeatures().fit(queries)
         self._response_features = ResponseFeatures().fit(responses)
         self._variables, values = self._encode(queries, responses, targets)
         self._range = float(np.nanmin(targets)), float(np.nanmax(targets))

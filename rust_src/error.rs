@@ -73,6 +73,16 @@ pub enum Error {
         /// How far below zero a pivot may lie.
         tolerance: f64,
     },
+    /// A covariance of which a variable has no variance left, or is not a finite number.
+    #[error(
+        "covariance: expected a positive definite matrix of finite numbers, got pivot {value:e} at variable {variable}"
+    )]
+    NotPositiveDefinite {
+        /// The variable.
+        variable: usize,
+        /// Its variance given the variables before it, or an entry that isn't finite.
+        value: f64,
+    },
     /// A common factor, where a rule takes the models to be independent.
     #[error("loading: expected none, as an IndexRule takes the models to be independent; got one")]
     NotIndependent,

@@ -19,13 +19,14 @@
 //!
 //! **The map.** [`belief`] checks the numbers; [`expected_max`] values sets; [`search`] finds the best set; [`rule`] turns
 //! it into the next model; [`batch`] does so for many queries over threads;
-//! [`calibrate`] finds what every cost weight would do; [`normal`] and [`model_set`] are what they say.
+//! [`gaussian`] conditions on what is known after a run set; [`calibrate`] finds what every cost weight would do; [`normal`] and [`model_set`] are what they say.
 
 pub mod batch;
 pub mod belief;
 pub mod calibrate;
 pub mod error;
 pub mod expected_max;
+pub mod gaussian;
 pub mod model_set;
 pub mod normal;
 pub mod rule;

@@ -15,6 +15,7 @@ __all__ = [
     "ThresholdCascade",
     "__version__",
     "expected_max",
+    "regressions",
 ]
 
 __version__: str
@@ -183,3 +184,6 @@ def expected_max(
     uncertainty_scale: float = 1.0,
     with_error: Literal[True],
 ) -> tuple[float, float]: ...
+def regressions(
+    covariance: npt.ArrayLike, members: npt.ArrayLike, runs: npt.ArrayLike
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...

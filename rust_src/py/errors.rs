@@ -16,6 +16,7 @@ impl From<Error> for PyErr {
             | Error::Negative { .. }
             | Error::NotSymmetric { .. }
             | Error::NotPositiveSemidefinite { .. }
+            | Error::NotPositiveDefinite { .. }
             | Error::NotIndependent
             | Error::NoModels
             | Error::TooManyModels { .. }

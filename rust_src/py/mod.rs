@@ -8,6 +8,7 @@ mod batch;
 mod belief;
 mod decision;
 mod errors;
+mod gaussian;
 mod rules;
 mod value;
 
@@ -25,6 +26,8 @@ mod _core {
 
     #[pymodule_export]
     use super::decision::Decision;
+    #[pymodule_export]
+    use super::gaussian::regressions;
     #[pymodule_export]
     use super::rules::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade};
     #[pymodule_export]

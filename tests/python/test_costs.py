@@ -186,6 +186,20 @@ def test_what_a_model_has_cost_tells_what_the_next_will() -> None:
     assert errors[1] < 1e-3 * errors[0]
 
 
+@pytest.mark.parametrize("unit", [1e-3, 1e3, 1e6])
+def test_costs_in_other_units_give_the_same_estimates(unit: float) -> None:
+    rng = np.random.default_rng(15)
+    cost = np.exp(rng.normal(size=(200, 1))) * [0.3, 2.0] + rng.random((200, 2))
+
+    def estimates(factor: float) -> npt.NDArray[np.float64]:
+        values = factor * cost
+        seen = hr.Responses(np.ones((200, 2), dtype=bool), {"cost": values}).with_run([True, False])
+        estimator = LinearCost().fit({}, seen.with_run(YES), values)
+        return estimator.predict({}, seen)
+
+    np.testing.assert_allclose(estimates(unit), unit * estimates(1.0), rtol=1e-6)
+
+
 # Switching costs
 
 

@@ -117,7 +117,7 @@ def test_columns_of_queries_are_told_apart() -> None:
         "embedding": rng.normal(size=(n, 20)),
         "wide": rng.normal(size=(n, 300)),
     }
-    features = QueryFeatures(n_grams=False).fit(queries)
+    features = QueryFeatures().fit(queries)
     assert features.widths_ == (2, 2, 1, 1, 20, 32)
     encoded = features.transform(queries, n)
     np.testing.assert_array_equal(encoded[:2, :2], [[1.0, 0.0], [0.0, 1.0]])
@@ -125,7 +125,7 @@ def test_columns_of_queries_are_told_apart() -> None:
     np.testing.assert_array_equal(encoded[:, 4], queries["score"])
     np.testing.assert_allclose(encoded[:, 5], np.log(100.0))
     np.testing.assert_array_equal(encoded[:, 6:26], queries["embedding"])
-    assert sum(QueryFeatures().fit(queries).widths_) == encoded.shape[1] + 32
+    assert sum(QueryFeatures(n_grams=True).fit(queries).widths_) == encoded.shape[1] + 32
     for row in (0, 7):
         single = features.transform({name: values[[row]] for name, values in queries.items()}, 1)
         np.testing.assert_allclose(single[0], encoded[row], atol=EXACT)
@@ -285,8 +285,8 @@ def test_blocks_are_of_models_and_then_of_pairs(models: list[int]) -> None:
     features = ResponseFeatures().fit(seen)
     whole = features.transform(seen.with_run(run), run)
     columns = {name: seen.column(name) for name in seen.names}
-    parts = [features._of_model(columns, j, 50) for j in models]
-    parts += [features._of_pair(columns, i, j, 50) for i in models for j in models if i < j]
+    parts = [features._of_models(columns, [j], 50)[:, 0] for j in models]
+    parts += [features._of_pairs(columns, [(i, j)], 50)[:, 0] for i in models for j in models if i < j]
     np.testing.assert_allclose(whole, np.hstack([np.empty((50, 0)), *parts]), rtol=0, atol=EXACT)
     np.testing.assert_allclose(EncodedResponses(features, seen).after(run), whole, rtol=0, atol=EXACT)
     of_one = 3 + 1 + 1 + 3 + 4 + 5 + 32

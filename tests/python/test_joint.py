@@ -14,9 +14,10 @@ from scipy.stats import multivariate_normal
 
 import headrace as hr
 from headrace.estimators import JointQuality, LinearQuality, QualityEstimator, gaussian
+from headrace.estimators.cholesky import cholesky
 from headrace.estimators.exchangeable import Variables, exchangeable_mean
 from headrace.estimators.gaussian import PRIOR, Strengths, fit_moments
-from headrace.estimators.held_out import cross_validate, whitened_weights
+from headrace.estimators.held_out import _known_in_turn, cross_validate, whitened_weights
 from headrace.estimators.joint import one_factor
 
 Floats = npt.NDArray[np.float64]
@@ -115,6 +116,34 @@ def test_the_mean_over_renamings(n_models: int) -> None:
     assert not exchangeable_mean(covariance, variables.orbit, 0.0 * mean).any()
 
 
+def test_entries_of_more_queries_count_more() -> None:
+    # The signal of the first model goes with its quality; that of the second, seldom run, against it.
+    variables = Variables.of(n_models=2, of_query=0, of_model=1, of_pair=0)
+    rng = np.random.default_rng(60)
+    signal = rng.normal(size=(1000, 2))
+    values = np.hstack([signal, signal * [1.0, -1.0]])
+    values[np.ix_(np.arange(100, 1000), [1, 3])] = np.nan
+    pooled = fit_moments(values, variables).pooled
+    np.testing.assert_allclose([pooled[0, 2], pooled[1, 3]], (1000 - 100) / 1100, atol=1e-9)
+
+
+@pytest.mark.parametrize("of_query", [0, 2])
+def test_features_get_known_in_turn(of_query: int) -> None:
+    variables = Variables.of(n_models=3, of_query=of_query, of_model=2, of_pair=1)
+    known = np.ones(len(variables.kind), dtype=bool)
+    known[variables.members[:, 1]] = False
+    order, ends = _known_in_turn(known, variables, np.random.default_rng(0))
+    assert ends.tolist() == [of_query, of_query + 2, of_query + 5]
+    assert sorted(order.tolist()) == variables.known_after(np.array([True, False, True])).tolist()
+    for end, n_models in zip(ends, (0, 1, 2), strict=True):
+        assert variables.members[order[:end]].any(axis=0).sum() == n_models
+
+
+def test_what_is_not_a_covariance_is_refused() -> None:
+    with pytest.raises(np.linalg.LinAlgError, match="covariance: not positive definite at pivot 1 of 2"):
+        cholesky(np.array([[1.0, 2.0], [2.0, 1.0]]))
+
+
 # One covariance, all run sets
 
 
@@ -208,7 +237,8 @@ def test_an_order_of_runs_gives_the_same_estimates() -> None:
     targets = np.arange(variables.n_features, len(sigma))
     known = [variables.known_after(np.isin(np.arange(4), run)) for run in ([], [2], [0, 2], [0, 2, 3], [0, 1, 2, 3])]
     order = np.array(list(dict.fromkeys(np.concatenate(known).tolist())))
-    factor, weights = whitened_weights(sigma, order, targets)
+    taken = np.append(order, targets)
+    factor, weights = whitened_weights(sigma[np.ix_(taken, taken)], len(order))
     np.testing.assert_allclose(factor @ factor.T, sigma[np.ix_(order, order)], atol=1e-12)
     for run, seen in zip(([], [2], [0, 2], [0, 2, 3], [0, 1, 2, 3]), known, strict=True):
         to_come = weights[len(seen) :] * moments.scale[targets]

@@ -67,6 +67,10 @@ class Variables:
             members[row, list(block)] = True
         return cls(kind, members, len(kind) - n_models)
 
+    def take(self, index: IndexArray) -> Self:
+        """Give some variables, features first."""
+        return type(self)(self.kind[index], self.members[index], int((index < self.n_features).sum()))
+
     @property
     def n_query(self) -> int:
         """Number of variables that are known before any run; they come first."""

@@ -6,7 +6,7 @@ kept, so that later queries are encoded the same way. An unknown number is NaN, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import combinations
 from typing import Any, Protocol, Self
 
@@ -101,14 +101,14 @@ class _Numbers:
 
 
 class QueryFeatures:
-    """Numbers as they are (logarithms of large ones), categories as indicators, other text as n-grams and length.
+    """Numbers as they are (logarithms of large ones), categories as indicators, other text by its length.
 
     A numeric column may have shape (n_queries, d), such as an embedding; beyond 64 numbers it is reduced to its
     principal components.
 
     Parameters
     ----------
-    n_grams : bool, default True
+    n_grams : bool, default False
         Encode text by `TextReduction`, too, not by its length alone.
 
     Attributes
@@ -129,7 +129,7 @@ class QueryFeatures:
 
     widths_: tuple[int, ...]
 
-    def __init__(self, *, n_grams: bool = True) -> None:
+    def __init__(self, *, n_grams: bool = False) -> None:
         self.n_grams = n_grams
 
     def fit(self, queries: Queries) -> Self:
@@ -181,6 +181,8 @@ class ResponseFeatures:
     ----------
     equal : callable, optional
         Whether two answers, neither of them None or empty, agree: ``equal(a, b) -> bool``. By default ``a == b``.
+    plain : collection of str, optional
+        Columns of numbers that are taken as they are, however large.
 
     Examples
     --------
@@ -193,8 +195,9 @@ class ResponseFeatures:
     ((1, 7), np.float64(1.0))
     """
 
-    def __init__(self, *, equal: Callable[[Any, Any], bool] | None = None) -> None:
+    def __init__(self, *, equal: Callable[[Any, Any], bool] | None = None, plain: Collection[str] = ()) -> None:
         self.equal = equal
+        self.plain = plain
 
     def fit(self, responses: Responses) -> Self:
         """Learn what each column holds, and scales."""
@@ -232,14 +235,6 @@ class ResponseFeatures:
             raise ValueError(f"responses: column {name!r}, which was there in the fit, is missing")
         return checked_magnitudes(f"responses: column {name!r}", responses.column(name))
 
-    def _of_model(self, columns: dict[str, Column], model: int, n_queries: int) -> FloatArray:
-        """Encode what one model returned."""
-        return self._of_models(columns, [model], n_queries)[:, 0]
-
-    def _of_pair(self, columns: dict[str, Column], first: int, second: int, n_queries: int) -> FloatArray:
-        """Compare what two models returned."""
-        return self._of_pairs(columns, [(first, second)], n_queries)[:, 0]
-
     def _of_models(self, columns: dict[str, Column], models: list[int], n_queries: int) -> FloatArray:
         """Encode what some models returned: shape (n_queries, n_models, n_features)."""
         blocks = [np.empty((n_queries, len(models), 0))]
@@ -256,7 +251,7 @@ class ResponseFeatures:
                 reduced = self._reductions[name].transform(seen.reshape(-1, seen.shape[2]))
                 blocks.append(reduced.reshape(n_queries, len(models), reduced.shape[1]))
             else:
-                numbers = _scaled(seen, kind == "large")
+                numbers = _scaled(seen, kind == "large" and name not in self.plain)
                 blocks.append(numbers[:, :, None] if numbers.ndim == 2 else numbers)
         return np.concatenate(blocks, axis=2)
 

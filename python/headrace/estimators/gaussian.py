@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.arrays import FloatArray
+from headrace.arrays import FloatArray, IndexArray
+from headrace.estimators.cholesky import cholesky, solve_lower
 from headrace.estimators.exchangeable import Variables, exchangeable_mean
 
 __all__ = ["Moments", "Strengths", "fit_moments"]
@@ -78,6 +79,11 @@ class Moments:
     def shrunk(self, variables: Variables, strengths: Strengths) -> FloatArray:
         """Give the covariance Sigma of the standardised variables."""
         return _posterior_mode(self.covariance, self.pooled, _diagonal(variables, strengths), strengths)
+
+    def take(self, index: IndexArray) -> Moments:
+        """Give the moments of some variables."""
+        pairs = np.ix_(index, index)
+        return Moments(self.mean[index], self.scale[index], self.covariance[pairs], self.pooled[pairs])
 
     def standardise(self, values: FloatArray) -> FloatArray:
         """Express values in units of the scales; a constant variable and a missing value are zero."""
@@ -169,22 +175,18 @@ def _expected_moments(
     standard: FloatArray, known: FloatArray, mean: FloatArray, sigma: FloatArray
 ) -> tuple[float, FloatArray, FloatArray]:
     """Give the log-likelihood of the known cells, and the expected mean and covariance given them."""
-    from scipy import linalg  # here: a router without it needs no SciPy in memory
-
     filled, spread, likelihood = standard - mean, np.zeros_like(sigma), 0.0
     patterns, pattern_of_row = np.unique(known, axis=0, return_inverse=True)
     rows_by_pattern = np.argsort(pattern_of_row.ravel(), kind="stable")
     ends = np.cumsum(np.bincount(pattern_of_row.ravel(), minlength=len(patterns)))
     for pattern, rows in zip(patterns, np.split(rows_by_pattern, ends[:-1]), strict=True):
         seen, hidden = np.flatnonzero(pattern), np.flatnonzero(~pattern)
-        factor = linalg.cholesky(sigma[np.ix_(seen, seen)], lower=True, check_finite=False)
-        cross = sigma[np.ix_(seen, hidden)]
-        values = filled[np.ix_(rows, seen)]
-        solved = linalg.cho_solve((factor, True), np.hstack([cross, values.T]), check_finite=False)
-        gain, weighted = solved[:, : len(hidden)], solved[:, len(hidden) :]
-        filled[np.ix_(rows, hidden)] = values @ gain
-        spread[np.ix_(hidden, hidden)] += len(rows) * (sigma[np.ix_(hidden, hidden)] - cross.T @ gain)
-        likelihood -= 0.5 * float((values.T * weighted).sum()) + len(rows) * float(np.log(np.diag(factor)).sum())
+        factor = cholesky(sigma[np.ix_(seen, seen)])
+        half = solve_lower(factor, sigma[np.ix_(seen, hidden)])
+        whitened = solve_lower(factor, filled[np.ix_(rows, seen)].T)
+        filled[np.ix_(rows, hidden)] = whitened.T @ half
+        spread[np.ix_(hidden, hidden)] += len(rows) * (sigma[np.ix_(hidden, hidden)] - half.T @ half)
+        likelihood -= 0.5 * float((whitened**2).sum()) + len(rows) * float(np.log(factor.diagonal()).sum())
     shift = filled.mean(axis=0)
     centred = filled - shift
     return likelihood, mean + shift, (centred.T @ centred + spread) / len(standard)
@@ -200,7 +202,11 @@ def _log_prior(sigma: FloatArray, pooled: FloatArray, diagonal: FloatArray, stre
 def _posterior_mode(
     covariance: FloatArray, pooled: FloatArray, diagonal: FloatArray, strengths: Strengths
 ) -> FloatArray:
-    return np.asarray((covariance + strengths.pooling * pooled) / (1.0 + strengths.pooling) + diagonal)
+    mode = strengths.pooling * pooled
+    mode += covariance
+    mode /= 1.0 + strengths.pooling
+    mode += diagonal
+    return mode
 
 
 def _diagonal(variables: Variables, strengths: Strengths) -> FloatArray:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
 from headrace.arrays import BoolArray, FloatArray, IndexArray
+from headrace.estimators.cholesky import cholesky, solve_lower
 from headrace.estimators.exchangeable import Variables
 from headrace.estimators.gaussian import Moments, Strengths, fit_moments
 
@@ -58,24 +60,24 @@ class CrossValidation(NamedTuple):
 class _Walk:
     """Held-out rows with the same missing cells, and an order in which their models run."""
 
+    #: Of the features in the order in which they get known, then of the targets that are known.
     moments: Moments
-    #: Standardised features, in the order in which they get known, and the number known after 0, 1, ... runs.
+    variables: Variables
+    #: Standardised features, shape (n_features, n_rows), and the number known after 0, 1, ... runs.
     features: FloatArray
-    order: IndexArray
     ends: IndexArray
-    #: Targets that are known, and their values of shape (n_labelled, n_rows).
-    labelled: IndexArray
+    #: Values of the targets, shape (n_labelled, n_rows).
     values: FloatArray
 
 
-def whitened_weights(sigma: FloatArray, order: IndexArray, targets: IndexArray) -> tuple[FloatArray, FloatArray]:
-    """Factorise the covariance of features in a given order.
+def whitened_weights(sigma: FloatArray, n_features: int) -> tuple[FloatArray, FloatArray]:
+    """Factorise the covariance of features in the order in which they get known.
 
     Parameters
     ----------
     sigma : ndarray of shape (n_variables, n_variables)
-    order, targets : ndarray of int
-        Features in the order in which they get known; targets.
+        Of the features, then of the targets.
+    n_features : int
 
     Returns
     -------
@@ -84,11 +86,8 @@ def whitened_weights(sigma: FloatArray, order: IndexArray, targets: IndexArray) 
     weights : ndarray of shape (n_features, n_targets)
         W, the weights of the whitened features.
     """
-    from scipy import linalg  # here: a router without it needs no SciPy in memory
-
-    factor = linalg.cholesky(sigma[np.ix_(order, order)], lower=True, check_finite=False)
-    weights = linalg.solve_triangular(factor, sigma[np.ix_(order, targets)], lower=True, check_finite=False)
-    return factor, weights
+    factor = cholesky(sigma[:n_features, :n_features])
+    return factor, solve_lower(factor, sigma[:n_features, n_features:])
 
 
 def cross_validate(
@@ -118,13 +117,11 @@ def cross_validate(
 
     def error(strengths: Strengths) -> float:
         return sum(
-            float(((estimate - walk.values) ** 2).sum()) / len(walk.ends)
-            for walk in walks
-            for estimate in _steps(walk, variables, strengths, bounds)[0]
+            float(((_steps(walk, strengths, bounds)[0] - walk.values) ** 2).sum()) / len(walk.ends) for walk in walks
         )
 
-    chosen = _search(error) if strengths is None else strengths
-    return CrossValidation(chosen, _update_scale(walks, variables, chosen, bounds))
+    chosen = _search(cache(error)) if strengths is None else strengths
+    return CrossValidation(chosen, _update_scale(walks, chosen, bounds))
 
 
 def _search(error: Callable[[Strengths], float]) -> Strengths:
@@ -148,9 +145,11 @@ def _walks(rows: FloatArray, moments: Moments, variables: Variables, rng: np.ran
         # A pattern of its own needs no second order: there are many of them.
         for _ in range(N_ORDERS if len(patterns) == 1 else 1):
             order, ends = _known_in_turn(patterns[number], variables, rng)
+            taken = np.append(order, n_features + labelled)
             values = of_pattern[:, n_features + labelled].T
-            walks.append(_Walk(moments, standard[:, order].T, order, ends, labelled, values))
-    return [walk for walk in walks if len(walk.labelled)]
+            features = np.asfortranarray(standard[:, order].T)
+            walks.append(_Walk(moments.take(taken), variables.take(taken), features, ends, values))
+    return [walk for walk in walks if len(walk.values)]
 
 
 def _known_in_turn(known: BoolArray, variables: Variables, rng: np.random.Generator) -> tuple[IndexArray, IndexArray]:
@@ -165,29 +164,24 @@ def _known_in_turn(known: BoolArray, variables: Variables, rng: np.random.Genera
     return seen[np.argsort(turn, kind="stable")], np.append(n_first, n_first + np.cumsum(counts)).astype(np.intp)
 
 
-def _steps(
-    walk: _Walk, variables: Variables, strengths: Strengths, bounds: tuple[float, float]
-) -> tuple[list[FloatArray], FloatArray]:
-    """Give the estimates after 0, 1, ... runs, of shape (n_labelled, n_rows), and the weights of whitened features."""
-    from scipy import linalg  # here: a router without it needs no SciPy in memory
-
-    targets = variables.n_features + walk.labelled
-    factor, weights = whitened_weights(walk.moments.shrunk(variables, strengths), walk.order, targets)
-    weights = weights * walk.moments.scale[targets]
-    whitened = linalg.solve_triangular(factor, walk.features, lower=True, check_finite=False)
-    estimate = np.repeat(walk.moments.mean[targets, None], walk.features.shape[1], axis=1)
-    estimates, begin = [], 0
-    for end in walk.ends.tolist():
-        estimate = estimate + weights[begin:end].T @ whitened[begin:end]
-        estimates.append(np.clip(estimate, *bounds))
-        begin = end
-    return estimates, weights
+def _steps(walk: _Walk, strengths: Strengths, bounds: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
+    """Give the estimates after 0, 1, ... runs, of shape (n_steps, n_labelled, n_rows), and the whitened weights."""
+    n_features = len(walk.features)
+    factor, weights = whitened_weights(walk.moments.shrunk(walk.variables, strengths), n_features)
+    weights *= walk.moments.scale[n_features:]
+    whitened = solve_lower(factor, walk.features)
+    estimates = np.empty((len(walk.ends), *walk.values.shape))
+    estimate, begin = walk.moments.mean[n_features:, None], 0
+    for step, end in zip(estimates, walk.ends.tolist(), strict=True):
+        np.add(estimate, weights[begin:end].T @ whitened[begin:end], out=step)
+        estimate, begin = step, end
+    return np.clip(estimates, *bounds, out=estimates), weights
 
 
-def _update_scale(walks: list[_Walk], variables: Variables, strengths: Strengths, bounds: tuple[float, float]) -> float:
+def _update_scale(walks: list[_Walk], strengths: Strengths, bounds: tuple[float, float]) -> float:
     realised, expected = 0.0, 0.0
     for walk in walks:
-        estimates, weights = _steps(walk, variables, strengths, bounds)
-        realised += sum(float(((estimates[-1] - estimate) ** 2).sum()) for estimate in estimates)
+        estimates, weights = _steps(walk, strengths, bounds)
+        realised += float(((estimates[-1] - estimates) ** 2).sum())
         expected += sum(float((weights[end:] ** 2).sum()) * walk.features.shape[1] for end in walk.ends)
     return min(realised / expected, 1.0) if expected > 0.0 else 1.0

@@ -6,26 +6,29 @@ y the qualities of all models. With the mean and covariance Sigma of (x, s, y), 
     estimate          E[y | x, s_R] = mean_y + Sigma_yA Sigma_AA^-1 ((x, s_R) - mean_A),    A = (x, s_R)
     update to come    U_R = Sigma_yB Sigma_BB^-1 Sigma_By - Sigma_yA Sigma_AA^-1 Sigma_Ay,  B = (x, s of all models)
 
-by the law of total variance. With the sample covariance, these are the least-squares regressions of y on (x, s_R), one
-per run set; here, there is one covariance and no 2^k fits. It is shrunk towards its mean over all renamings of the
-models (`exchangeable`): with few labelled queries, what holds for one model helps to know the others. Missing cells,
+by the law of total variance; the core finds them for all R at once. With the sample covariance, these are the
+least-squares regressions of y on (x, s_R), one per run set; here, there is one covariance and no 2^k fits. It is shrunk
+towards its mean over all renamings of the models (`exchangeable`): with few labelled queries, what holds for one model
+helps to know the others. Missing cells,
 of models that never ran on a query or have no label there, are dealt with by EM (`gaussian`). How strongly to shrink,
 and how much smaller the updates are on queries that the fit has not seen, is found by cross-validation (`held_out`).
 """
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from headrace._core import regressions
 from headrace.arrays import BoolArray, FloatArray, checked_bools
 from headrace.belief import Belief
 from headrace.estimators.exchangeable import Variables
 from headrace.estimators.features import QueryFeatures, ResponseFeatures
 from headrace.estimators.gaussian import Moments, Strengths, fit_moments
-from headrace.estimators.held_out import cross_validate, whitened_weights
+from headrace.estimators.held_out import cross_validate
 from headrace.estimators.linear import common_run
 from headrace.estimators.protocol import Queries
 from headrace.estimators.targets import checked_targets
@@ -35,6 +38,9 @@ __all__ = ["JointQuality", "one_factor"]
 
 #: Iterations that split a covariance into one factor and a diagonal; it converges linearly, and need not be exact.
 N_ITERATIONS = 50
+
+#: Up to so many run sets (11 models), a fit finds the gains of all of them at once; beyond, each when first asked for.
+MOST_RUN_SETS = 2048
 
 
 class _Gain(NamedTuple):
@@ -113,7 +119,7 @@ class JointQuality:
             that are not positive.
         """
         targets = _checked_targets(targets, responses)
-        self._query_features = QueryFeatures(n_grams=False).fit(queries)
+        self._query_features = QueryFeatures().fit(queries)
         self._response_features = ResponseFeatures().fit(responses)
         self._variables, values = self._encode(queries, responses, targets)
         self._range = float(np.nanmin(targets)), float(np.nanmax(targets))
@@ -121,11 +127,12 @@ class JointQuality:
         self.strengths_, self.update_scale_ = cross_validate(values, self._variables, strengths=strengths)
         self.moments_ = fit_moments(values, self._variables)
         self._sigma = self.moments_.shrunk(self._variables, self.strengths_)
-        self._targets = np.arange(self._variables.n_features, len(self._sigma))
-        _, weights = whitened_weights(self._sigma, np.arange(self._variables.n_features), self._targets)
-        weights = weights * self.moments_.scale[self._targets]
-        self._explained = weights.T @ weights
         self._gains: dict[bytes, _Gain] = {}
+        n_models = targets.shape[1]
+        every = np.ones((1, n_models), dtype=np.bool_)
+        if 2**n_models <= MOST_RUN_SETS:
+            every = np.array(list(product((True, False), repeat=n_models)))
+        self._compute_gains(every)
         return self
 
     def predict(self, queries: Queries, responses: Responses) -> Belief:
@@ -166,8 +173,9 @@ class JointQuality:
             A mask of another shape.
         """
         mask = checked_bools("run", run)
-        if mask.shape != self._targets.shape:
-            raise ValueError(f"run: expected shape {self._targets.shape}, got {mask.shape}")
+        expected = (self._variables.members.shape[1],)
+        if mask.shape != expected:
+            raise ValueError(f"run: expected shape {expected}, got {mask.shape}")
         return self._gain(mask).update.copy()
 
     def _encode(self, queries: Queries, responses: Responses, targets: FloatArray) -> tuple[Variables, FloatArray]:
@@ -190,22 +198,29 @@ class JointQuality:
     def _gain(self, run: BoolArray) -> _Gain:
         key = run.tobytes()
         if key not in self._gains:
-            self._gains[key] = self._compute_gain(run)
+            self._compute_gains(run[None, :])
         return self._gains[key]
 
-    def _compute_gain(self, run: BoolArray) -> _Gain:
-        from scipy import linalg  # here: a router without it needs no SciPy in memory
-
-        moments, targets, known = self.moments_, self._targets, self._variables.known_after(run)
-        factor, weights = whitened_weights(self._sigma, known, targets)
-        weights = weights * moments.scale[targets]
-        gain = linalg.solve_triangular(factor, weights, lower=True, trans="T", check_finite=False)
-        scale = moments.scale[known, None]
-        gain = np.divide(gain, scale, out=np.zeros_like(gain), where=scale > 0.0)
-        update = self.update_scale_ * (self._explained - weights.T @ weights)
+    def _compute_gains(self, runs: BoolArray) -> None:
+        """Add the gains of run sets; in the fit, that of all models comes first."""
+        mean, scale, n_features = self.moments_.mean, self.moments_.scale, self._variables.n_features
+        # A constant feature says nothing.
+        unit = np.where((scale > 0.0) | (np.arange(len(scale)) >= n_features), scale, 1.0)
+        covariance = self._sigma * np.outer(unit, unit)
+        known, ends, weights, residuals = regressions(covariance, self._variables.members[:n_features], runs)
+        weights[scale[known] == 0.0] = 0.0
+        if not self._gains:
+            self._final = residuals[0]
+        updates = self.update_scale_ * (residuals - self._final)
         # Rounding, where next to nothing is still to come.
-        np.fill_diagonal(update, np.maximum(update.diagonal(), 0.0))
-        return _Gain(gain, moments.mean[targets] - moments.mean[known] @ gain, moments.mean[known], update)
+        diagonals = np.einsum("ijj->ij", updates)
+        np.maximum(diagonals, 0.0, out=diagonals)
+        averages = mean[known]
+        begin = 0
+        for run, end, update in zip(runs, ends.tolist(), updates, strict=True):
+            of_run, average = weights[begin:end], averages[begin:end]
+            self._gains[run.tobytes()] = _Gain(of_run, mean[n_features:] - average @ of_run, average, update)
+            begin = end
 
 
 def one_factor(covariance: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -268,7 +268,8 @@ class LinearQuality:
 class LinearCost:
     """Cost by ridge regressions on features of the query and of the responses seen, one per run set.
 
-    Estimates are kept within the range of each model's costs.
+    Estimates are kept within the range of each model's costs. A response column that holds the costs themselves is
+    taken as it is, without logarithms: costs in other units give the same estimates in those units.
 
     Examples
     --------
@@ -287,8 +288,10 @@ class LinearCost:
             queries,
             responses,
             targets,
-            query_features=QueryFeatures(n_grams=False),
-            response_features=ResponseFeatures(),
+            query_features=QueryFeatures(),
+            response_features=ResponseFeatures(
+                plain=[name for name in responses.names if _is(responses, name, targets)]
+            ),
         )
         costs = self._regressions.targets
         self._range = costs.min(axis=0), costs.max(axis=0)
@@ -298,3 +301,9 @@ class LinearCost:
         """Estimate for queries in all of which the same models have run."""
         estimates, _ = self._regressions.predict(queries, responses)
         return np.asarray(np.clip(estimates, *self._range))
+
+
+def _is(responses: Responses, name: str, targets: FloatArray) -> bool:
+    """Tell whether a column holds the targets of the models that have run."""
+    values, expected = responses.column(name), np.where(responses.run, targets, np.nan)
+    return values.dtype != object and np.array_equal(values, expected, equal_nan=True)

@@ -97,7 +97,7 @@ class PriceTable:
             _without_state(queries),
             responses,
             logs,
-            query_features=QueryFeatures(n_grams=False),
+            query_features=QueryFeatures(),
             response_features=ResponseFeatures(),
         )
         return self

@@ -1,0 +1,62 @@
+"""Cholesky factors of covariances, and systems of equations with them, straight from LAPACK.
+
+SciPy is imported when first needed: `import headrace` doesn't wait for it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headrace.arrays import FloatArray
+
+__all__ = ["cholesky", "solve_lower"]
+
+
+def cholesky(matrix: FloatArray) -> FloatArray:
+    """Factorise a positive definite matrix: L, lower triangular, with L L' = matrix.
+
+    Raises
+    ------
+    LinAlgError
+        The matrix isn't positive definite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.estimators.cholesky import cholesky
+    >>> cholesky(np.array([[4.0, 2.0], [2.0, 5.0]])).tolist()
+    [[2.0, 0.0], [1.0, 2.0]]
+    """
+    from scipy.linalg.lapack import dpotrf
+
+    if not len(matrix):
+        return matrix.copy()
+    factor, failed = dpotrf(matrix, lower=1, clean=1)
+    if failed:
+        raise np.linalg.LinAlgError(f"covariance: not positive definite at pivot {failed - 1} of {len(matrix)}")
+    return np.asarray(factor)
+
+
+def solve_lower(factor: FloatArray, right: FloatArray, *, transposed: bool = False) -> FloatArray:
+    """Solve L X = right, or L' X = right.
+
+    Parameters
+    ----------
+    factor : ndarray of shape (d, d)
+        Lower triangular, with a diagonal above zero.
+    right : ndarray of shape (d, m)
+    transposed : bool
+        Solve with L'.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.estimators.cholesky import solve_lower
+    >>> solve_lower(np.array([[2.0, 0.0], [1.0, 2.0]]), np.array([[2.0], [5.0]])).tolist()
+    [[1.0], [2.0]]
+    """
+    from scipy.linalg.lapack import dtrtrs
+
+    if not right.size:
+        return right.copy()
+    return np.asarray(dtrtrs(factor, right, lower=1, trans=int(transposed))[0])

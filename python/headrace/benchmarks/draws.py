@@ -11,7 +11,7 @@ from headrace.arrays import FloatArray
 from headrace.evaluation.bootstrap import Estimate, estimate
 from headrace.evaluation.comparison import Comparison
 
-__all__ = ["Draws"]
+__all__ = ["Draws", "drawn"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +56,8 @@ class Draws:
     @staticmethod
     def _pooled(values: Sequence[float], resampled: Sequence[FloatArray]) -> Estimate:
         return estimate(100.0 * float(np.mean(values)), 100.0 * np.concatenate(resampled))
+
+
+def drawn(n_draws: int) -> str:
+    """Write a number of draws."""
+    return "1 draw" if n_draws == 1 else f"{n_draws} draws"

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from headrace.benchmarks.ablation import ablation
+from headrace.benchmarks.practical import classification, livecodebench, swe_bench
 from headrace.benchmarks.results import Results
+from headrace.benchmarks.robustness import robustness
 from headrace.benchmarks.routerbench import routerbench, simulated
+from headrace.benchmarks.scaling import scaling
 from headrace.outcomes import Outcomes
 
 __all__ = ["PROTOCOLS", "Protocol"]
@@ -18,6 +22,19 @@ SUFFIXES = (".parquet", ".csv", ".jsonl", ".json", ".npz")
 ROUTERBENCH = (
     "RouterBench is withmartian/routerbench on the Hugging Face hub; its files are pickles, which are not read here: "
     "load routerbench_0shot.pkl with pandas where you trust it, and save it as routerbench_0shot.parquet"
+)
+
+SWE_BENCH = (
+    "SWE-bench's leaderboard publishes which agent solved which issue at what cost; bring them as one wide table with "
+    "the columns query_id, text, task, <agent>|quality and <agent>|cost"
+)
+LIVECODEBENCH = (
+    "LiveCodeBench's site publishes pass@1 of every model on every problem; bring them as one wide table with the "
+    "columns query_id, text, task, <model>|quality"
+)
+MMLU_PRO = (
+    "MMLU-Pro's repository publishes the models' answers; bring them as one wide table with the columns query_id, "
+    "text, task, <model>|quality, <model>|cost and <model>|answer"
 )
 
 
@@ -86,5 +103,42 @@ PROTOCOLS = {
         "The same protocol at full size, 36,000 queries and 11 models, on simulated queries: needs no data.",
         simulated,
         n_draws=1,
+    ),
+    "swe-bench": Protocol(
+        "Agents on SWE-bench Verified: whether a run solved the issue is known after it.",
+        swe_bench,
+        ("swebench*",),
+        SWE_BENCH,
+        {"verified": True},
+        n_draws=10,
+    ),
+    "livecodebench": Protocol(
+        "Code that is tested after a run, at assumed costs.",
+        livecodebench,
+        ("livecodebench*",),
+        LIVECODEBENCH,
+        {"cost": "response_len", "verified": True},
+    ),
+    "classification": Protocol(
+        "Multiple choice with the agreement of answers: MMLU-Pro.",
+        classification,
+        ("mmlu_pro*",),
+        MMLU_PRO,
+    ),
+    "ablation": Protocol(
+        "Cascade routing without pruning, search, expected maximum or depth, in the protocol of routerbench.",
+        ablation,
+        ("routerbench_0shot", "routerbench_5shot", "routerbench*"),
+        ROUTERBENCH,
+        n_draws=2,
+    ),
+    "scaling": Protocol(
+        "Time of one decision for 2 to 100 models: needs no data.",
+        scaling,
+    ),
+    "robustness": Protocol(
+        "Size of the fit, noise, miscalibration and changed prices, on simulated queries: needs no data.",
+        robustness,
+        n_draws=3,
     ),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from headrace.benchmarks.draws import Draws
+from headrace.benchmarks.draws import Draws, drawn
 from headrace.benchmarks.results import Results, Table
 from headrace.datasets import NOISE_LEVELS, NoisyCost, NoisyOracle, simulate, with_noise
 from headrace.evaluation.baselines import LINEAR
@@ -212,7 +212,7 @@ def simulated(
 def _areas(size: int, found: Mapping[tuple[int, str], Draws]) -> Table:
     columns = ["method"]
     for level in NOISE_LEVELS:
-        columns += [f"{level} noise", "paper"]
+        columns += [f"{level} noise", f"{level}, paper"]
     rows = []
     for method in (LINEAR, *METHODS):
         row: list[object] = [LABELS[method]]
@@ -237,11 +237,6 @@ def _order(found: Mapping[tuple[int, str], Draws]) -> Table:
     )
     columns = ("models", "noise", "area of one method minus another's", "here", "paper", "verdict")
     return Table("The order of the methods", columns, tuple(rows), (note,))
-
-
-def drawn(n_draws: int) -> str:
-    """Write a number of draws."""
-    return "1 draw" if n_draws == 1 else f"{n_draws} draws"
 
 
 def agreement(ours: tuple[float, float, float], theirs: float) -> str:

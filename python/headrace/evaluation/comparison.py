@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from headrace.evaluation.method import MethodResult, summarise
 from headrace.evaluation.metrics import concave_hull
 from headrace.outcomes import Outcomes
 
-__all__ = ["LINEAR", "METHODS", "Comparison", "MethodResult", "compare"]
+__all__ = ["LINEAR", "METHODS", "Comparison", "MethodResult", "compare", "compare_tables"]
 
 #: Rules compared, in the order of the tables.
 METHODS = ("routing", "threshold-cascade", "cascade", "cascade-routing", "index")
@@ -130,16 +131,45 @@ def compare(
     if fitting.n_models < 2 or not fitting.mean_cost.min() < fitting.mean_cost.max():
         raise ValueError("fitting: expected at least two models of different mean cost; there is nothing to trade")
     quality, cost = quality or LinearQuality(), cost or LinearCost()
-    hull = concave_hull(fitting.mean_cost, fitting.mean_quality)
-    budgets = budget_grid(fitting.mean_cost[hull], highest=float(fitting.mean_cost.max()))
     n_folds = min(n_folds, fitting.n_queries // 2)
     table = BeliefTable.cross_fit(fitting, quality, cost, n_folds=n_folds, seed=seed)
-    fold = Fold(table, BeliefTable.served(test, table.estimators, seed=seed), np.arange(test.n_queries))
+    held_out = BeliefTable.served(test, table.estimators, seed=seed)
+    return compare_tables(
+        table, held_out, methods=methods, max_depth=max_depth, seed=seed, n_resamples=n_resamples, progress=progress
+    )
+
+
+def compare_tables(
+    calibration: BeliefTable,
+    held_out: BeliefTable,
+    *,
+    methods: Sequence[str] = METHODS,
+    max_depth: int = 5,
+    seed: int = 0,
+    n_resamples: int = N_RESAMPLES,
+    progress: Callable[[str, float], None] | None = None,
+) -> Comparison:
+    """Calibrate every method on the beliefs of one table, and test it on those of another.
+
+    Parameters
+    ----------
+    calibration, held_out : BeliefTable
+        Of complete tables of the same models. Their beliefs need not be of the same estimators: what the second one's
+        believe is what the calibrated rules meet in service.
+    methods, max_depth, seed, n_resamples, progress
+        As in `compare`.
+
+    Returns
+    -------
+    Comparison
+    """
+    fitting, test = calibration.outcomes, held_out.outcomes
+    hull = concave_hull(fitting.mean_cost, fitting.mean_quality)
+    budgets = budget_grid(fitting.mean_cost[hull], highest=float(fitting.mean_cost.max()))
+    fold = Fold(calibration, held_out, np.arange(test.n_queries))
     realised = []
     for method in dict.fromkeys((LINEAR, *methods)):
-        tell = None
-        if progress is not None and method != LINEAR:
-            tell = lambda share, method=method: progress(method, share)  # noqa: E731
+        tell = None if progress is None or method == LINEAR else partial(progress, method)
         realised.append(
             replay_baseline(method, [fold], test, budgets, max_depth=max_depth, answer="best", progress=tell)
         )

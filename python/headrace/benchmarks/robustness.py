@@ -81,9 +81,10 @@ def robustness(*, n_draws: int = 3, progress: Progress | None = None) -> Results
         return (lambda share: None) if progress is None else partial(progress, study)
 
     about = (
-        f"Simulated queries (`headrace.datasets.simulate`): {N_MODELS} models, noise on the quality before and after a "
-        f"run as in the paper, medium where nothing else is said; {N_FIT:,} queries fit and calibrate, {N_TEST:,} test. "
-        f"Mean over {drawn(n_draws)}; brackets: 95% of what one draw and a bootstrap of its test queries give. Area in %."
+        f"Simulated queries (`headrace.datasets.simulate`): {N_MODELS} models, noise on the quality before and after "
+        f"a run as in the paper, medium where nothing else is said; {N_FIT:,} queries fit and calibrate, {N_TEST:,} "
+        f"test. Mean over {drawn(n_draws)}; brackets: 95% of what one draw and a bootstrap of its test queries give. "
+        "Area in %."
     )
     tables = (
         fit_sizes(n_draws, tell("fit sizes")),
@@ -254,9 +255,9 @@ def price_changes(n_draws: int, tell: Callable[[float], None]) -> Table:
         tell((done + 1) / len(PRICE_FACTORS))
     columns = ("factor of the price", "policy", "area", "realised cost minus budget, %")
     note = (
-        "Unaware: neither the cost estimates nor the cost weights know of the change. Estimates aware: the cost estimates "
-        "do, the cost weights are the old ones. Fitted again: both do. Areas of one factor share their range of costs; the "
-        "last column is a mean over the budgets that the method can keep and use up."
+        "Unaware: neither the cost estimates nor the cost weights know of the change. Estimates aware: the cost "
+        "estimates do, the cost weights are the old ones. Fitted again: both do. Areas of one factor share their range "
+        "of costs; the last column is a mean over the budgets that the method can keep and use up."
     )
     return Table("Prices that change after the fit: the dearest model", columns, tuple(rows), (note,))
 

@@ -26,6 +26,7 @@ from headrace.commands.console import (
     read_log,
     told,
 )
+from headrace.router import DEFAULT_QUALITIES
 
 EXAMPLES = (
     "Examples: [bold]headrace fit log.parquet --budget 0.002[/]; "
@@ -107,6 +108,8 @@ def summary(router: hr.Router, outcomes: hr.Outcomes) -> dict[str, Any]:
         "point": {**point._asdict(), "further_costs": dict(point.further_costs)},
         "rule": router.rule,
         "uncertainty_scale": router.uncertainty_scale_,
+        "quality_estimator": type(router.quality_).__name__,
+        "quality_errors": router.quality_errors_,
         "guarantee": None if guarantee is None else guarantee._asdict(),
         "best_single_model": best_single(outcomes, router),
         "n_dropped": router.n_dropped_,
@@ -130,6 +133,10 @@ def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
     spent = ", ".join(f"{name} {mean:.6g}" for name, mean in {costs[0]: point.cost, **point.further_costs}.items())
     lines = [f"{router.rule}: mean {spent}, quality {point.quality:.4f}, {point.n_runs:.2f} runs per query"]
     lines.append(f"as on the calibration queries; {router.n_dropped_} of {len(outcomes)} queries were incomplete")
+    if router.quality_errors_:
+        tried = zip(DEFAULT_QUALITIES, router.quality_errors_, strict=True)
+        errors = ", ".join(f"{name} {error:.4f}" for name, error in tried)
+        lines.append(f"quality estimates by {type(router.quality_).__name__}; squared error on held-out queries: {errors}")
     if guarantee is not None:
         promised = " and ".join(
             f"{name} {'at least' if name == 'quality' else 'at most'} {limit:.6g}"

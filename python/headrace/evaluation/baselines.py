@@ -89,7 +89,7 @@ def replay_baseline(
     test : Outcomes
     budgets : ndarray of shape (n_budgets,)
     max_depth : int
-        Most models to run for one query.
+        Most models to run for one query; the two cascades may run all.
     answer : {"best", "last"}
         Which answer is returned; a threshold cascade always returns the last.
     progress : callable, optional
@@ -104,19 +104,32 @@ def replay_baseline(
             hull = concave_hull(known.mean_cost, known.mean_quality)
             parts.append(mixture(name, known, fold.held_out.outcomes, hull, budgets))
         else:
-            parts.append(_calibrated(name, fold, budgets, max_depth, answer))
+            tell = None if progress is None else lambda share, done=done: progress((done + 0.9 * share) / len(folds))
+            parts.append(_calibrated(name, fold, budgets, max_depth, answer, tell))
         if progress is not None:
             progress((done + 1) / len(folds))
     return join(parts, [fold.rows for fold in folds])
 
 
-def _calibrated(name: str, fold: Fold, budgets: FloatArray, max_depth: int, answer: str) -> Replay:
+def _calibrated(
+    name: str,
+    fold: Fold,
+    budgets: FloatArray,
+    max_depth: int,
+    answer: str,
+    progress: Callable[[float], None] | None,
+) -> Replay:
     """Calibrate a rule on one part of the queries and replay it on the other."""
     kind = "cascade-routing" if name in (GREEDY, NO_EXPECTED_MAX) else name
     answer = "last" if name == "threshold-cascade" else answer
-    settings = rule_settings(kind, fold.calibration.outcomes, max_depth=max_depth)
+    test = fold.held_out.outcomes
+    # A plain cascade that may not run its last models isn't one: its depth is their number.
+    depth = test.n_models if name == "cascade" else max_depth
+    settings = rule_settings(kind, fold.calibration.outcomes, max_depth=depth)
     scale = 0.0 if name == NO_EXPECTED_MAX else None
-    chosen = calibrate(kind, fold.calibration, settings=settings, uncertainty_scale=scale, answer=answer)
+    chosen = calibrate(
+        kind, fold.calibration, settings=settings, uncertainty_scale=scale, answer=answer, progress=progress
+    )
     rule: Any = make_rule(kind, 0.0, chosen.settings)
     path = chosen.path
     if name == GREEDY:
@@ -125,7 +138,6 @@ def _calibrated(name: str, fold: Fold, budgets: FloatArray, max_depth: int, answ
         known = fold.calibration.outcomes
         path = budget_path(walk(rule, known, fold.calibration, answer=answer), known.costs)
     points, feasible = points_for(path, budgets)
-    test = fold.held_out.outcomes
     stops = walk(rule, test, fold.held_out, answer=answer)
     return replay(
         name,

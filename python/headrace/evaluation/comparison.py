@@ -11,23 +11,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from headrace.arrays import FloatArray
 from headrace.belief_table import BeliefTable
-from headrace.calibration import calibrate, rule_settings
 from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator
-from headrace.evaluation.baselines import LINEAR
-from headrace.evaluation.bootstrap import interval, resampling_weights
+from headrace.evaluation.baselines import BASELINES, LINEAR, Fold, replay_baseline
+from headrace.evaluation.bootstrap import N_RESAMPLES, interval, resampling_weights
 from headrace.evaluation.method import MethodResult, summarise
 from headrace.evaluation.metrics import concave_hull
-from headrace.evaluation.replay import Replay, mixture, points_for, replay
 from headrace.outcomes import Outcomes
-from headrace.policy import RULES, make_rule
-from headrace.walk import walk
 
-__all__ = ["LINEAR", "METHODS", "Comparison", "MethodResult", "compare"]
+__all__ = ["LINEAR", "METHODS", "Comparison", "MethodResult", "compare", "compare_tables"]
 
 #: Rules compared, in the order of the tables.
 METHODS = ("routing", "threshold-cascade", "cascade", "cascade-routing", "index")
@@ -82,6 +79,7 @@ def compare(
     max_depth: int = 5,
     n_folds: int = 5,
     seed: int = 0,
+    n_resamples: int = N_RESAMPLES,
     progress: Callable[[str, float], None] | None = None,
 ) -> Comparison:
     """Fit and calibrate every method on one part of a table, and test it on the other.
@@ -91,13 +89,15 @@ def compare(
     fitting, test : Outcomes
         Complete tables of the same models, without common queries.
     methods : sequence of str
-        Rules to compare; keys of `headrace.policy.RULES`.
+        What to compare, of `headrace.evaluation.baselines.BASELINES`; linear interpolation is there in any case.
     quality, cost : estimator, optional
         Unfitted; linear ones by default.
     max_depth : int, default 5
-        Most models to run for one query.
+        Most models to run for one query; the two cascades may run all.
     n_folds, seed : int
         Of the cross-fitting and of the bootstrap.
+    n_resamples : int, default 500
+        Of the bootstrap.
     progress : callable, optional
         Called with the name of a method and the share of it that is done.
 
@@ -120,9 +120,9 @@ def compare(
     >>> result["cascade-routing"].area > result["linear interpolation"].area
     True
     """
-    if isinstance(methods, str) or (unknown := [name for name in methods if name not in RULES]):
+    if isinstance(methods, str) or (unknown := [name for name in methods if name not in BASELINES]):
         got = repr(methods) if isinstance(methods, str) else repr(unknown[0])
-        raise ValueError(f"methods: expected a sequence of {', '.join(RULES)}; got {got}")
+        raise ValueError(f"methods: expected a sequence of {', '.join(BASELINES)}; got {got}")
     for name, part in (("fitting", fitting), ("test", test)):
         if part.missing:
             raise ValueError(f"{name}: expected a complete table, got {part.missing} missing cells; see complete()")
@@ -131,18 +131,49 @@ def compare(
     if fitting.n_models < 2 or not fitting.mean_cost.min() < fitting.mean_cost.max():
         raise ValueError("fitting: expected at least two models of different mean cost; there is nothing to trade")
     quality, cost = quality or LinearQuality(), cost or LinearCost()
-    hull = concave_hull(fitting.mean_cost, fitting.mean_quality)
-    budgets = budget_grid(fitting.mean_cost[hull], highest=float(fitting.mean_cost.max()))
     n_folds = min(n_folds, fitting.n_queries // 2)
     table = BeliefTable.cross_fit(fitting, quality, cost, n_folds=n_folds, seed=seed)
     held_out = BeliefTable.served(test, table.estimators, seed=seed)
-    realised = [mixture(LINEAR, fitting, test, hull, budgets)]
-    for method in methods:
-        tell = None if progress is None else lambda share, method=method: progress(method, 0.5 * share)
-        realised.append(_realise(method, table, held_out, budgets, max_depth, tell))
-        if progress is not None:
-            progress(method, 1.0)
-    results = summarise(realised, test, budgets, resampling_weights(test, seed))
+    return compare_tables(
+        table, held_out, methods=methods, max_depth=max_depth, seed=seed, n_resamples=n_resamples, progress=progress
+    )
+
+
+def compare_tables(
+    calibration: BeliefTable,
+    held_out: BeliefTable,
+    *,
+    methods: Sequence[str] = METHODS,
+    max_depth: int = 5,
+    seed: int = 0,
+    n_resamples: int = N_RESAMPLES,
+    progress: Callable[[str, float], None] | None = None,
+) -> Comparison:
+    """Calibrate every method on the beliefs of one table, and test it on those of another.
+
+    Parameters
+    ----------
+    calibration, held_out : BeliefTable
+        Of complete tables of the same models. Their beliefs need not be of the same estimators: what the second one's
+        believe is what the calibrated rules meet in service.
+    methods, max_depth, seed, n_resamples, progress
+        As in `compare`.
+
+    Returns
+    -------
+    Comparison
+    """
+    fitting, test = calibration.outcomes, held_out.outcomes
+    hull = concave_hull(fitting.mean_cost, fitting.mean_quality)
+    budgets = budget_grid(fitting.mean_cost[hull], highest=float(fitting.mean_cost.max()))
+    fold = Fold(calibration, held_out, np.arange(test.n_queries))
+    realised = []
+    for method in dict.fromkeys((LINEAR, *methods)):
+        tell = None if progress is None or method == LINEAR else partial(progress, method)
+        realised.append(
+            replay_baseline(method, [fold], test, budgets, max_depth=max_depth, answer="best", progress=tell)
+        )
+    results = summarise(realised, test, budgets, resampling_weights(test, seed, n_resamples))
     return Comparison(
         test.models, test.mean_cost, test.mean_quality, budgets, tuple(results), fitting.n_queries, test.n_queries
     )
@@ -153,26 +184,3 @@ def budget_grid(hull_costs: FloatArray, *, highest: float) -> FloatArray:
     corners = hull_costs if hull_costs[-1] >= highest else np.append(hull_costs, highest)
     segments = [np.linspace(a, b, BUDGETS_PER_SEGMENT, endpoint=False) for a, b in itertools.pairwise(corners)]
     return np.concatenate([*segments, corners[-1:]])
-
-
-def _realise(
-    method: str,
-    table: BeliefTable,
-    held_out: BeliefTable,
-    budgets: FloatArray,
-    max_depth: int,
-    progress: Callable[[float], None] | None,
-) -> Replay:
-    """Calibrate a method for every budget, and look up what its policies do on the test queries."""
-    answer = answer_of(method, "best")
-    settings = rule_settings(method, table.outcomes, max_depth=max_depth)
-    calibration = calibrate(method, table, settings=settings, answer=answer, progress=progress)
-    stops = walk(make_rule(method, 0.0, calibration.settings), held_out.outcomes, held_out, answer=answer)
-    points, feasible = points_for(calibration.path, budgets)
-    scale = calibration.settings.get("uncertainty_scale")
-    return replay(method, points, stops, held_out.outcomes, feasible=feasible, uncertainty_scale=scale)
-
-
-def answer_of(method: str, answer: str) -> str:
-    """Which answer a method returns: the classic threshold cascade, the last model's."""
-    return "last" if method == "threshold-cascade" else answer

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
+from headrace.draft import draft_of
 from headrace.evaluation.comparison import LINEAR, Comparison
 from headrace.evaluation.verdict import LABELS
 
@@ -65,11 +65,6 @@ def draw(comparison: Comparison, path: str | os.PathLike[str], *, title: str, co
     axes.set_title(title)
     axes.grid(alpha=0.25)
     axes.legend(title="method (area under the curve, %)", loc="lower right", fontsize=9)
-    target = Path(path)
-    temporary = target.with_name(f".{secrets.token_hex(4)}{target.suffix}")
-    try:
-        figure.savefig(temporary, dpi=150)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
+    with draft_of(path) as draft:
+        figure.savefig(draft, dpi=150)
+    return Path(path)

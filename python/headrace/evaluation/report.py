@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from html import escape
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
+from headrace.draft import draft_of
 from headrace.evaluation.charts import Curve, curve_chart, swatch
 from headrace.evaluation.evaluation import Evaluation
 from headrace.evaluation.report_policy import examples, latency, policy, reliability
@@ -39,14 +39,9 @@ def write_report(
     -------
     Path
     """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        temporary.write_text(page(evaluation, title=title, show_text=show_text), encoding="utf-8")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
+    with draft_of(path) as draft:
+        draft.write_text(page(evaluation, title=title, show_text=show_text), encoding="utf-8")
+    return Path(path)
 
 
 def page(evaluation: Evaluation, *, title: str = "Router report", show_text: bool = False) -> str:

@@ -1,0 +1,58 @@
+"""``headrace bench``: the protocols of the paper and of the field, with one table of results each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headrace.benchmarks import PROTOCOLS
+from headrace.commands.console import AsJson, notes, print_json, progress_bar, told
+from headrace.draft import draft_of
+
+EXAMPLES = (
+    "Examples: [bold]headrace bench routerbench --data DIR --out paper.md[/]; "
+    "[bold]headrace bench simulated --draws 1 --json[/]\n\n"
+    + "\n\n".join(f"[bold]{name}[/]: {protocol.about}" for name, protocol in PROTOCOLS.items())
+)
+
+
+def _known(name: str) -> str:
+    if name not in PROTOCOLS:
+        raise typer.BadParameter(f"expected one of {', '.join(PROTOCOLS)}; got {name!r}")
+    return name
+
+
+def bench(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help=f"One of {', '.join(PROTOCOLS)}.",
+            callback=_known,
+            autocompletion=lambda: list(PROTOCOLS),
+            metavar="NAME",
+        ),
+    ],
+    data: Annotated[Path | None, typer.Option(help="The table, or a folder that holds it.")] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(help="Draws of the queries to fit and to test; each benchmark has its own default.", min=1),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the tables go, as Markdown.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a benchmark, and print its results as Markdown, beside the paper's where it has some."""
+    console, protocol = notes(), PROTOCOLS[name]
+    with told(console):
+        table = protocol.table(data)
+        given = () if table is None else (table,)
+        with progress_bar(console) as progress:
+            results = protocol.run(*given, n_draws=draws or protocol.n_draws, progress=progress)
+        if out is not None:
+            with draft_of(out) as draft:
+                draft.write_text(results.to_markdown(), encoding="utf-8")
+    if as_json:
+        print_json({"benchmark": name, **results.to_dict(), "written": out and str(out)})
+    else:
+        typer.echo(results.to_markdown(), nl=False)

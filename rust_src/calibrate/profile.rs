@@ -116,7 +116,7 @@ impl<R: PlanRule> Hull<'_, R> {
         let between = self.rule.best(evaluator, self.problem, crossing, scratch)?;
         let on_the_line = cheap.value - crossing * self.problem.added_cost(cheap.plan);
         let better = between.tradeoff - on_the_line;
-        if better <= 2.0 * evaluator.slack() + self.problem.tie()
+        if better <= self.problem.tie()
             || between.plan == dear.plan
             || between.plan == cheap.plan
         {

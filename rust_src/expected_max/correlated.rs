@@ -14,7 +14,7 @@
 use super::independent::{IndependentMax, Prepared};
 use super::lanes::{add_multiples, approach, fill_larger, raise, rank, sum, sum_of_excesses};
 use super::points::N_REPLICATES;
-use super::{Estimate, ExpectedMax, NormalPoints};
+use super::{Estimate, ExpectedMax, NormalPoints, magnitude};
 use crate::belief::COVARIANCE_TOLERANCE;
 use crate::error::{Error, Result};
 use crate::model_set::ModelSet;
@@ -158,7 +158,7 @@ pub struct CorrelatedMax {
     mean: Vec<f64>,
     joint: Joint,
     scale: f64,
-    largest_sd: f64,
+    slack: f64,
     prepared: Option<Prepared>,
     /// The independent models of the same value; none in play where there are no such.
     independent: IndependentMax,
@@ -182,7 +182,7 @@ impl CorrelatedMax {
             mean: Vec::new(),
             joint: Joint::default(),
             scale: 1.0,
-            largest_sd: 0.0,
+            slack: 0.0,
             prepared: None,
             independent: IndependentMax::default(),
             is_independent: false,
@@ -195,11 +195,17 @@ impl CorrelatedMax {
         }
     }
 
-    /// Takes a new belief, standard deviations multiplied by `scale`.
+    /// Takes a new belief about the models `in_play`, standard deviations multiplied by `scale`.
     ///
     /// # Errors
     /// A covariance that is not positive semi-definite.
-    pub fn reset(&mut self, quality: &[f64], covariance: &[f64], scale: f64) -> Result<()> {
+    pub fn reset(
+        &mut self,
+        quality: &[f64],
+        covariance: &[f64],
+        scale: f64,
+        in_play: ModelSet,
+    ) -> Result<()> {
         let k = quality.len();
         self.prepared = None;
         check_semidefinite(&mut self.factor, covariance, k)?;
@@ -209,7 +215,9 @@ impl CorrelatedMax {
         self.joint.covariance.clear();
         self.joint.covariance.extend_from_slice(covariance);
         self.scale = scale;
-        self.largest_sd = (0..k).map(|j| self.joint.variance(j)).fold(0.0, f64::max).sqrt() * scale;
+        let largest_sd = in_play.iter().map(|j| self.joint.variance(j)).fold(0.0, f64::max).sqrt() * scale;
+        // The points are centred: their average of one model is its mean, to rounding.
+        self.slack = 1e-7 * largest_sd + 1e-12 * magnitude(quality, in_play);
         Ok(())
     }
 
@@ -348,7 +356,7 @@ impl ExpectedMax for CorrelatedMax {
         self.is_independent = independent.is_some();
         if let Some(variance) = &independent {
             let sd = |j| variance(j).sqrt() * self.scale;
-            self.independent.reset_to(self.mean.iter().enumerate().map(|(j, &mean)| (mean, sd(j))));
+            self.independent.reset_to(self.mean.iter().enumerate().map(|(j, &mean)| (mean, sd(j))), in_play);
         }
         drop(independent);
         if self.is_independent {
@@ -439,9 +447,7 @@ impl ExpectedMax for CorrelatedMax {
     }
 
     fn slack(&self) -> f64 {
-        // The points are centred: their average of one model is its mean, to rounding.
-        let magnitude = self.mean.iter().fold(0.0, |largest: f64, m| largest.max(m.abs()));
-        1e-7 * self.largest_sd + 1e-12 * magnitude
+        self.slack
     }
 
     fn interchangeable(&self, _a: usize, _b: usize) -> bool {

@@ -10,8 +10,8 @@
 //!
 //! Complexity: O(nodes) per gain, O(nodes) normal tails per model. Typical: 32 to 64 nodes.
 
-use super::ExpectedMax;
 use super::lanes::{LEAST_CDF, dot, dot_with_hazard, fill_products, fill_tails};
+use super::{ExpectedMax, spread};
 use crate::model_set::ModelSet;
 use crate::normal::excess;
 
@@ -129,31 +129,27 @@ impl IndependentMax {
         Self { resolution, ..Self::default() }
     }
 
-    /// Takes a new belief, standard deviations multiplied by `scale`.
-    pub fn reset(&mut self, quality: &[f64], variance: &[f64], scale: f64) {
+    /// Takes a new belief about the models `in_play`, standard deviations multiplied by `scale`.
+    pub fn reset(&mut self, quality: &[f64], variance: &[f64], scale: f64, in_play: ModelSet) {
         let sd = variance.iter().map(|variance| variance.sqrt() * scale);
-        self.reset_to(quality.iter().copied().zip(sd));
+        self.reset_to(quality.iter().copied().zip(sd), in_play);
     }
 
-    /// Takes means and standard deviations.
-    pub(super) fn reset_to(&mut self, models: impl Iterator<Item = (f64, f64)>) {
+    /// Takes means and standard deviations of all models, of which those `in_play` set the scale.
+    pub(super) fn reset_to(&mut self, models: impl Iterator<Item = (f64, f64)>, in_play: ModelSet) {
         self.mean.clear();
         self.sd.clear();
         for (mean, sd) in models {
             self.mean.push(mean);
             self.sd.push(sd);
         }
-        self.largest_sd = self.sd.iter().copied().fold(0.0, f64::max);
+        self.largest_sd = in_play.iter().map(|j| self.sd[j]).fold(0.0, f64::max);
         for (sd, mean) in self.sd.iter_mut().zip(&self.mean) {
             if *sd <= (UNRESOLVED * mean.abs()).max(NEGLIGIBLE * self.largest_sd) {
                 *sd = 0.0;
             }
         }
-        let (lowest, highest) = self
-            .mean
-            .iter()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &m| (low.min(m), high.max(m)));
-        self.spread = highest - lowest;
+        self.spread = spread(&self.mean, in_play);
         self.prepared = None;
     }
 
@@ -340,8 +336,9 @@ mod tests {
     fn value(mean: &[f64], sd: &[f64]) -> f64 {
         let variance: Vec<f64> = sd.iter().map(|s| s * s).collect();
         let mut evaluator = IndependentMax::default();
-        evaluator.reset(mean, &variance, 1.0);
-        value_of(&mut evaluator, ModelSet::first(mean.len()))
+        let all = ModelSet::first(mean.len());
+        evaluator.reset(mean, &variance, 1.0, all);
+        value_of(&mut evaluator, all)
     }
 
     #[test]

@@ -118,14 +118,15 @@ const MOST_FACTOR_NODES: usize = 1025;
 /// ```
 pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estimate> {
     let k = belief.n_models();
+    let all = ModelSet::first(k);
     let (quality, uncertainty) = (belief.quality(), belief.uncertainty());
     let mut correlated = CorrelatedMax::new(POINTS_PER_REPLICATE);
     if let Uncertainty::Correlated(covariance) = uncertainty {
-        correlated.reset(quality, covariance, uncertainty_scale)?;
+        correlated.reset(quality, covariance, uncertainty_scale, all)?;
     }
     if k <= 2 {
         let mut pair = PairMax::default();
-        pair.reset(quality, uncertainty, uncertainty_scale);
+        pair.reset(quality, uncertainty, uncertainty_scale, all);
         return Ok(Estimate { value: pair.value(), error: 0.0 });
     }
     Ok(match uncertainty {
@@ -134,16 +135,28 @@ pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estim
         }
         Uncertainty::Independent(variance) => {
             let mut evaluator = IndependentMax::default();
-            evaluator.reset(quality, variance, uncertainty_scale);
-            Estimate { value: value_of(&mut evaluator, ModelSet::first(k)), error: evaluator.slack() }
+            evaluator.reset(quality, variance, uncertainty_scale, all);
+            Estimate { value: value_of(&mut evaluator, all), error: evaluator.slack() }
         }
-        Uncertainty::Correlated(_) => correlated.estimate(ModelSet::first(k)),
+        Uncertainty::Correlated(_) => correlated.estimate(all),
         Uncertainty::OneFactor { variance, loading } => {
             let mut evaluator = OneFactorMax::new(MOST_FACTOR_NODES);
-            evaluator.reset(quality, variance, loading, uncertainty_scale);
-            Estimate { value: value_of(&mut evaluator, ModelSet::first(k)), error: evaluator.slack() }
+            evaluator.reset(quality, variance, loading, uncertainty_scale, all);
+            Estimate { value: value_of(&mut evaluator, all), error: evaluator.slack() }
         }
     })
+}
+
+/// Distance between the highest and the lowest value among some models.
+fn spread(values: &[f64], models: ModelSet) -> f64 {
+    let ends = (f64::INFINITY, f64::NEG_INFINITY);
+    let (low, high) = models.iter().map(|j| values[j]).fold(ends, |(low, high), x| (low.min(x), high.max(x)));
+    high - low
+}
+
+/// Largest absolute value among some models.
+fn magnitude(values: &[f64], models: ModelSet) -> f64 {
+    models.iter().map(|j| values[j]).fold(0.0, |largest: f64, x| largest.max(x.abs()))
 }
 
 /// v(set) by an evaluator, its members added in increasing order.

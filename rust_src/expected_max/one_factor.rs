@@ -19,8 +19,8 @@
 //! Complexity: that of [`IndependentMax`] times the number of nodes, 9 to 20 where loadings differ by no more than the standard
 //! deviations.
 
-use super::ExpectedMax;
 use super::independent::{IndependentMax, Prepared, Resolution};
+use super::{ExpectedMax, magnitude, spread};
 use crate::model_set::ModelSet;
 use crate::normal::{density, excess};
 
@@ -63,9 +63,9 @@ pub struct OneFactorMax {
     slack: f64,
 }
 
-/// Loadings less their mean.
-pub(super) fn centred(loading: &[f64]) -> impl Iterator<Item = f64> {
-    let mean = loading.iter().sum::<f64>() / loading.len() as f64;
+/// Loadings less their mean over the models in play.
+pub(super) fn centred(loading: &[f64], in_play: ModelSet) -> impl Iterator<Item = f64> {
+    let mean = in_play.iter().map(|j| loading[j]).sum::<f64>() / in_play.len().max(1) as f64;
     loading.iter().map(move |b| b - mean)
 }
 
@@ -85,25 +85,34 @@ impl OneFactorMax {
         }
     }
 
-    /// Takes a new belief, standard deviations and loadings multiplied by `scale`.
-    pub fn reset(&mut self, quality: &[f64], variance: &[f64], loading: &[f64], scale: f64) {
+    /// Takes a new belief about the models `in_play`, standard deviations and loadings multiplied by `scale`.
+    pub fn reset(
+        &mut self,
+        quality: &[f64],
+        variance: &[f64],
+        loading: &[f64],
+        scale: f64,
+        in_play: ModelSet,
+    ) {
         self.mean.clear();
         self.mean.extend_from_slice(quality);
         self.sd.clear();
         self.sd.extend(variance.iter().map(|variance| variance.sqrt() * scale));
         self.loading.clear();
-        self.loading.extend(centred(loading).map(|b| b * scale));
+        self.loading.extend(centred(loading, in_play).map(|b| b * scale));
         self.prepared = None;
-        self.slack = self.error_bound();
+        self.slack = self.error_bound(in_play);
     }
 
-    /// A bound of the error for any models in play: fewer have no sharper bends.
-    fn error_bound(&self) -> f64 {
-        let wanted = self.spacing(ModelSet::first(self.mean.len()));
+    /// A bound of the error for any of the models in play: fewer have no sharper bends.
+    fn error_bound(&self, in_play: ModelSet) -> f64 {
+        let wanted = self.spacing(in_play);
         let spacing = REACH / self.nodes_per_side(wanted) as f64;
         let at_bends = if wanted < spacing * (1.0 - ROUNDING) { KINK * spacing * spacing } else { 0.0 };
-        let inside = GIVEN_ACCURACY * self.sd.iter().copied().fold(0.0, f64::max);
-        inside + (ACCURACY + at_bends) * spread(&self.loading) + ROUNDING * magnitude(&self.mean)
+        let inside = GIVEN_ACCURACY * magnitude(&self.sd, in_play);
+        inside
+            + (ACCURACY + at_bends) * spread(&self.loading, in_play)
+            + ROUNDING * magnitude(&self.mean, in_play)
     }
 
     /// Number of nodes of the factor that the last belief took.
@@ -148,7 +157,7 @@ impl OneFactorMax {
         for (node, given) in self.given[..n_nodes].iter_mut().enumerate() {
             let z = (node as f64 - per_side as f64) * spacing;
             let means = self.mean.iter().zip(&self.loading).map(|(mean, b)| mean + b * z);
-            given.reset_to(means.zip(self.sd.iter().copied()));
+            given.reset_to(means.zip(self.sd.iter().copied()), run.union(candidates));
             given.prepare(run, candidates, max_added);
             end += given.n_points();
             self.ends.push(end);
@@ -167,16 +176,6 @@ impl OneFactorMax {
         let ranges = starts.zip(self.ends.iter().copied()).map(|(from, to)| from..to);
         self.given.iter_mut().zip(ranges).map(move |(given, range)| (given, &state[range]))
     }
-}
-
-fn spread(values: &[f64]) -> f64 {
-    let (low, high) =
-        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
-    high - low
-}
-
-fn magnitude(values: &[f64]) -> f64 {
-    values.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()))
 }
 
 impl ExpectedMax for OneFactorMax {

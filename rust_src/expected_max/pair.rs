@@ -24,8 +24,8 @@ const NEITHER: f64 = -1.0;
 const BOTH: f64 = -2.0;
 
 impl PairMax {
-    /// Takes a new belief, standard deviations multiplied by `scale`.
-    pub fn reset(&mut self, quality: &[f64], uncertainty: Uncertainty<'_>, scale: f64) {
+    /// Takes a new belief about the models `in_play`, standard deviations multiplied by `scale`.
+    pub fn reset(&mut self, quality: &[f64], uncertainty: Uncertainty<'_>, scale: f64, in_play: ModelSet) {
         let k = quality.len();
         self.scale = scale;
         self.mean.clear();
@@ -42,7 +42,7 @@ impl PairMax {
             }
             Uncertainty::OneFactor { variance, loading } => {
                 self.variance.extend_from_slice(variance);
-                self.loading.extend(centred(loading));
+                self.loading.extend(centred(loading, in_play));
             }
         }
     }

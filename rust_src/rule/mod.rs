@@ -173,26 +173,26 @@ impl Workspace {
                 searcher.search(&mut self.certain, &mut self.scratch)
             }
             Uncertainty::Independent(_) | Uncertainty::OneFactor { .. } if few => {
-                self.pair.reset(quality, uncertainty, uncertainty_scale);
+                self.pair.reset(quality, uncertainty, uncertainty_scale, in_play);
                 searcher.search(&mut self.pair, &mut self.scratch)
             }
             Uncertainty::Independent(variance) => {
-                self.independent.reset(quality, variance, uncertainty_scale);
+                self.independent.reset(quality, variance, uncertainty_scale, in_play);
                 searcher.search(&mut self.independent, &mut self.scratch)
             }
             // A factor that moves all models alike moves their maximum by nothing on average.
             Uncertainty::OneFactor { variance, loading } if all_equal(in_play, loading) => {
-                self.independent.reset(quality, variance, uncertainty_scale);
+                self.independent.reset(quality, variance, uncertainty_scale, in_play);
                 searcher.search(&mut self.independent, &mut self.scratch)
             }
             Uncertainty::OneFactor { variance, loading } => {
-                self.one_factor.reset(quality, variance, loading, uncertainty_scale);
+                self.one_factor.reset(quality, variance, loading, uncertainty_scale, in_play);
                 searcher.search(&mut self.one_factor, &mut self.scratch)
             }
             Uncertainty::Correlated(covariance) => {
-                self.correlated.reset(quality, covariance, uncertainty_scale)?;
+                self.correlated.reset(quality, covariance, uncertainty_scale, in_play)?;
                 if few {
-                    self.pair.reset(quality, uncertainty, uncertainty_scale);
+                    self.pair.reset(quality, uncertainty, uncertainty_scale, in_play);
                     searcher.search(&mut self.pair, &mut self.scratch)
                 } else {
                     searcher.search(&mut self.correlated, &mut self.scratch)

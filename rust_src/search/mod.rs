@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::model_set::ModelSet;
 
 /// Tradeoffs closer than this fraction of the problem's scale are equal.
-pub const TIE: f64 = 1e-12;
+pub const TIE: f64 = 1e-11;
 
 /// One query at one step: what is believed, what each model would cost, what has run and what may.
 #[derive(Debug, Clone, Copy)]

@@ -75,7 +75,7 @@ fn independent_values_keep_the_documented_bound() {
         let (rounding, allowed) = tolerances(case);
         let all = ModelSet::first(case.mean.len());
         let mut evaluator = IndependentMax::default();
-        evaluator.reset(case.mean, &squares(case.sd), 1.0);
+        evaluator.reset(case.mean, &squares(case.sd), 1.0, ModelSet::first(case.mean.len()));
         // Each grid is laid for other sets; the value of all models has to come out on every one of them.
         for n_run in [0, 1, case.mean.len() / 2, case.mean.len()] {
             let got = value_after(&mut evaluator, ModelSet::first(n_run), all);
@@ -154,7 +154,7 @@ impl OneFactor<'_> {
     }
 
     fn estimate_with(&self, evaluator: &mut CorrelatedMax, set: ModelSet) -> Estimate {
-        evaluator.reset(self.mean, &self.covariance(), 1.0).unwrap();
+        evaluator.reset(self.mean, &self.covariance(), 1.0, ModelSet::first(self.mean.len())).unwrap();
         evaluator.estimate(set)
     }
 
@@ -199,7 +199,7 @@ fn conditional_max(models: &OneFactor<'_>, set: ModelSet) -> f64 {
     let mut evaluator = IndependentMax::default();
     let mut weighted = |z: f64| {
         let mean: Vec<f64> = models.mean.iter().zip(models.loading).map(|(m, b)| m + b * z).collect();
-        evaluator.reset(&mean, &variance, 1.0);
+        evaluator.reset(&mean, &variance, 1.0, ModelSet::first(mean.len()));
         density(z) * value_of(&mut evaluator, set)
     };
     let mut total = 0.0;
@@ -256,7 +256,13 @@ impl OneFactor<'_> {
     /// The value by the core's own one-factor evaluator, and the bound of its error.
     fn by_factor(&self, most_nodes: usize, set: ModelSet) -> Estimate {
         let mut evaluator = OneFactorMax::new(most_nodes);
-        evaluator.reset(self.mean, &squares(self.own_sd), self.loading, 1.0);
+        evaluator.reset(
+            self.mean,
+            &squares(self.own_sd),
+            self.loading,
+            1.0,
+            ModelSet::first(self.mean.len()),
+        );
         Estimate { value: value_of(&mut evaluator, set), error: evaluator.slack() }
     }
 
@@ -365,7 +371,12 @@ fn one_factor_pairs_equal_clarks_closed_form() {
         let Estimate { value, error } = models.by_factor(DECISION_NODES, models.all());
         let variance = squares(&own_sd);
         let mut pair = PairMax::default();
-        pair.reset(&mean, Uncertainty::OneFactor { variance: &variance, loading: &loading }, 1.0);
+        pair.reset(
+            &mean,
+            Uncertainty::OneFactor { variance: &variance, loading: &loading },
+            1.0,
+            ModelSet::first(mean.len()),
+        );
         let covariance = models.covariance();
         let belief = Belief::new(&mean, Uncertainty::Correlated(&covariance)).unwrap();
         let clark = expected_max(&belief, 1.0).unwrap().value;

@@ -48,6 +48,10 @@ impl Case {
         problem
     }
 
+    fn all(&self) -> ModelSet {
+        ModelSet::first(self.quality.len())
+    }
+
     /// Loadings on the first of the factors; none for half of the models that have run.
     fn loading(&self) -> Vec<f64> {
         let own =
@@ -206,7 +210,7 @@ proptest! {
     fn search_equals_enumeration_independent(case in case(10)) {
         let problem = case.problem(None);
         let mut evaluator = IndependentMax::default();
-        evaluator.reset(&case.quality, &case.variance, 1.0);
+        evaluator.reset(&case.quality, &case.variance, 1.0, case.all());
         check_search(evaluator, &problem, &case)?;
     }
 
@@ -222,7 +226,7 @@ proptest! {
     fn search_equals_enumeration_for_pairs(case in case(2)) {
         let problem = case.problem(None);
         let mut evaluator = PairMax::default();
-        evaluator.reset(&case.quality, problem.belief.uncertainty(), 1.0);
+        evaluator.reset(&case.quality, problem.belief.uncertainty(), 1.0, case.all());
         check_search(evaluator, &problem, &case)?;
     }
 }
@@ -234,7 +238,7 @@ proptest! {
     fn search_equals_enumeration_at_twelve_models(case in case(12)) {
         let problem = case.problem(None);
         let mut evaluator = IndependentMax::default();
-        evaluator.reset(&case.quality, &case.variance, 0.5);
+        evaluator.reset(&case.quality, &case.variance, 0.5, case.all());
         check_search(evaluator, &problem, &case)?;
     }
 
@@ -244,7 +248,7 @@ proptest! {
         let problem = case.problem(Some(covariance));
         let Ok(open) = problem.open() else { return Ok(()) };
         let mut evaluator = CorrelatedMax::new(16);
-        evaluator.reset(&case.quality, covariance, 1.0).unwrap();
+        evaluator.reset(&case.quality, covariance, 1.0, case.all()).unwrap();
         evaluator.prepare(case.run, open, case.quality.len());
         check_search(OnPoints(evaluator), &problem, &case)?;
     }
@@ -259,14 +263,14 @@ proptest! {
         let Ok(open) = problem.open() else { return Ok(()) };
         if case.cost_weight.is_infinite() { return Ok(()); }
         let mut points = CorrelatedMax::new(16);
-        points.reset(&case.quality, covariance, 1.0).unwrap();
+        points.reset(&case.quality, covariance, 1.0, case.all()).unwrap();
         points.prepare(case.run, open, k);
         let limits = Limits { max_depth: case.max_depth, node_limit: u64::MAX };
         let found = branch_and_bound(
             &mut points, &problem, case.cost_weight, limits, Pruning::default(), &mut Scratch::default(),
         ).unwrap();
         let mut truth = OneFactorMax::new(1025);
-        truth.reset(&case.quality, &case.variance, &loading, 1.0);
+        truth.reset(&case.quality, &case.variance, &loading, 1.0, case.all());
         truth.prepare(case.run, open, k);
         let (mut best, mut largest_error) = (f64::NEG_INFINITY, 0.0_f64);
         for bits in 0..1_u128 << k {
@@ -289,13 +293,13 @@ proptest! {
     fn tangents_lie_above_every_value(case in case(7), bits in 0_u128..128) {
         let covariance = case.covariance();
         let mut independent = IndependentMax::default();
-        independent.reset(&case.quality, &case.variance, 1.0);
+        independent.reset(&case.quality, &case.variance, 1.0, case.all());
         check_tangent(independent, &case, bits, true)?;
         let mut one_factor = OneFactorMax::new(33);
-        one_factor.reset(&case.quality, &case.variance, &case.loading(), 1.0);
+        one_factor.reset(&case.quality, &case.variance, &case.loading(), 1.0, case.all());
         check_tangent(one_factor, &case, bits, true)?;
         let mut correlated = CorrelatedMax::new(16);
-        correlated.reset(&case.quality, &covariance, 1.0).unwrap();
+        correlated.reset(&case.quality, &covariance, 1.0, case.all()).unwrap();
         check_tangent(correlated, &case, bits, false)?;
     }
 
@@ -303,7 +307,7 @@ proptest! {
     fn search_equals_enumeration_one_factor(case in case(10)) {
         let problem = case.problem(None);
         let mut evaluator = OneFactorMax::new(33);
-        evaluator.reset(&case.quality, &case.variance, &case.loading(), 1.0);
+        evaluator.reset(&case.quality, &case.variance, &case.loading(), 1.0, case.all());
         // One grid for both, so that they value every set alike.
         let Ok(open) = problem.open() else { return Ok(()) };
         evaluator.prepare(case.run, open, case.quality.len());
@@ -323,7 +327,7 @@ proptest! {
     fn one_factor_values_are_monotone_submodular_and_within_bounds(case in case(7)) {
         let k = case.quality.len();
         let mut evaluator = OneFactorMax::new(33);
-        evaluator.reset(&case.quality, &case.variance, &case.loading(), 1.0);
+        evaluator.reset(&case.quality, &case.variance, &case.loading(), 1.0, case.all());
         check_values(evaluator, k)?;
     }
 
@@ -360,7 +364,7 @@ proptest! {
     fn prefixes_equal_enumeration_of_prefixes(case in case(8)) {
         let problem = case.problem(None);
         let mut evaluator = IndependentMax::default();
-        evaluator.reset(&case.quality, &case.variance, 1.0);
+        evaluator.reset(&case.quality, &case.variance, 1.0, case.all());
         let order: Vec<usize> = (0..case.quality.len()).rev().collect();
         let found = best_prefix(
             &mut evaluator.clone(), &problem, &order, case.cost_weight, case.max_depth, &mut Scratch::default(),
@@ -407,7 +411,7 @@ proptest! {
     fn node_limits_give_a_gap_that_holds(case in case(10), node_limit in 1_u64..40) {
         let problem = case.problem(None);
         let mut evaluator = IndependentMax::default();
-        evaluator.reset(&case.quality, &case.variance, 1.0);
+        evaluator.reset(&case.quality, &case.variance, 1.0, case.all());
         let Ok(slow) = exhaustive(&mut evaluator.clone(), &problem, case.cost_weight, case.max_depth) else { return Ok(()) };
         let limits = Limits { max_depth: case.max_depth, node_limit };
         let found = branch_and_bound(
@@ -424,7 +428,7 @@ proptest! {
     fn values_are_monotone_submodular_and_within_bounds(case in case(8)) {
         let k = case.quality.len();
         let mut evaluator = IndependentMax::default();
-        evaluator.reset(&case.quality, &case.variance, 1.0);
+        evaluator.reset(&case.quality, &case.variance, 1.0, case.all());
         check_values(evaluator, k)?;
     }
 
@@ -666,7 +670,7 @@ fn tangents_of_many_models_lie_above_every_value() {
             max_depth: k,
         };
         let mut correlated = CorrelatedMax::new(16);
-        correlated.reset(&case.quality, &case.covariance(), 1.0).unwrap();
+        correlated.reset(&case.quality, &case.covariance(), 1.0, case.all()).unwrap();
         check_tangent(correlated, &case, bits, false).unwrap();
     }
 }

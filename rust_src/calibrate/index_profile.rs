@@ -2,22 +2,26 @@
 //!
 //! The rule runs the model of the highest reservation value r(lambda), and r falls as lambda grows. Seen from the level r,
 //! model j is worth running up to `lambda_j`(r) = E[(`Q_j` - r)+] / `cost_j`, and the model of the highest `lambda_j`(r)
-//! is the one that is next at that lambda: no inverse has to be found. So the pieces are found by a walk over levels, from
-//! the quality seen (where everything stops) upwards, in steps of a fraction of the smallest standard deviation; where the
-//! leader changes, the level is found by bisection.
+//! is the one that is next at that lambda: no inverse has to be found. So the pieces are found by halving the levels between
+//! the quality seen (where everything stops) and the top, until one model leads all through.
 //!
-//! Accuracy: breakpoints to a relative 1e-9 of the level. A model that leads only between two steps may be missed.
+//! A model leads between two levels at which it leads if no other comes ahead in between. Every `lambda_j` is convex in r, so
+//! that a chord bounds the other from above, and two tangents bound the leader from below; their difference is largest where
+//! the tangents meet.
+//!
+//! Accuracy: breakpoints to a relative 1e-9 of the level. A model that is ahead by less than a millionth of the largest
+//! standard deviation may be missed.
 
 use super::profile::{Piece, ProfiledRule, push};
 use crate::error::Result;
 use crate::rule::{IndexRule, Prospect, Workspace, best_seen};
 use crate::search::Problem;
 
-/// Steps per standard deviation.
-const STEPS_PER_SD: f64 = 4.0;
+/// Excess of a lead that may be missed, in largest standard deviations.
+const LEAST_LEAD: f64 = 1e-6;
 
-/// Most steps of one walk: beyond, steps are wider.
-const MOST_STEPS: u32 = 256;
+/// The same as a fraction of the level, where rounding makes leads.
+const ROUNDING: f64 = 1e-13;
 
 /// Relative width at which bisection ends.
 const BISECTION: f64 = 1e-9;
@@ -25,6 +29,7 @@ const BISECTION: f64 = 1e-9;
 /// The models that may run in one problem, seen from a level.
 struct Levels {
     prospects: Vec<Prospect>,
+    largest_sd: f64,
 }
 
 impl Levels {
@@ -60,20 +65,21 @@ impl Levels {
         crossings.fold(linear_below, f64::min) - 1.0
     }
 
-    /// Levels between `bottom` and `top`, so close that the leader changes at most once between neighbours.
-    fn steps(&self, bottom: f64, top: f64) -> Vec<f64> {
-        let smallest_sd =
-            self.prospects.iter().map(|p| p.sd).filter(|&sd| sd > 0.0).fold(f64::INFINITY, f64::min);
-        let fine_from = self.linear_below().clamp(bottom, top);
-        let step = (smallest_sd / STEPS_PER_SD).max((top - fine_from) / f64::from(MOST_STEPS));
-        let mut levels = Vec::new();
-        // The excess of a model without uncertainty has a kink at its mean.
-        levels.extend(self.prospects.iter().map(|p| p.mean).filter(|&mean| bottom < mean && mean < top));
-        // Counted, not summed: steps may be narrower than what floating point resolves at this level.
-        let in_reach = (1..=MOST_STEPS).map(|nth| fine_from + f64::from(nth) * step);
-        levels.extend(in_reach.take_while(|&level| level < top));
-        levels.sort_unstable_by(f64::total_cmp);
-        levels
+    /// May another model come ahead of one that leads at two levels somewhere between them?
+    fn may_be_overtaken(&self, leader: usize, low: f64, high: f64) -> bool {
+        let Some(ahead) = self.prospects.iter().find(|p| p.model == leader) else { return false };
+        let (falls_low, falls_high) = (ahead.worth_lost(low), ahead.worth_lost(high));
+        let at_low = ahead.worth(low);
+        let width = high - low;
+        // The share of the width at which the tangents meet.
+        let meet = (at_low - ahead.worth(high) - falls_high * width) / ((falls_low - falls_high) * width);
+        let meet = if meet.is_finite() { meet.clamp(0.0, 1.0) } else { 0.0 };
+        let least = at_low - falls_low * width * meet;
+        let missed = LEAST_LEAD * self.largest_sd + ROUNDING * low.abs().max(high.abs());
+        self.prospects.iter().filter(|p| p.model != leader).any(|p| {
+            let most = (1.0 - meet) * p.worth(low) + meet * p.worth(high);
+            (most - least) * p.cost > missed
+        })
     }
 
     /// The highest reservation value at a cost weight, kept between two levels, and the model that has it.
@@ -85,12 +91,14 @@ impl Levels {
 
     /// Appends `(lambda, leader above it in level)` for every change of leader between two levels, by rising level.
     fn changes(&self, (low, below): (f64, usize), (high, above): (f64, usize), out: &mut Vec<(f64, usize)>) {
-        if below == above {
+        if below == above && !self.may_be_overtaken(below, low, high) {
             return;
         }
         let middle = 0.5 * (low + high);
         if high - low <= BISECTION * (1.0 + high.abs()) || !(low < middle && middle < high) {
-            out.push((self.leader(high).1, above));
+            if below != above {
+                out.push((self.leader(high).1, above));
+            }
             return;
         }
         let (leader, _) = self.leader(middle);
@@ -110,12 +118,16 @@ impl Levels {
         };
         let (high, first) =
             if from > 0.0 { self.leader_at(from, low, top) } else { (top, self.leader(top).0) };
+        // A free model without uncertainty is worth any lambda below its mean, and none above.
+        let sure = self.prospects.iter().filter(|p| p.sd == 0.0 && low < p.mean && p.mean < high);
+        let mut drops: Vec<f64> = sure.map(|p| p.mean).collect();
+        drops.sort_unstable_by(f64::total_cmp);
         let mut changes = vec![(to, last)];
         let mut at = (low, last);
-        for level in self.steps(low, high) {
-            let ahead = (level, self.leader(level).0);
-            self.changes(at, ahead, &mut changes);
-            at = ahead;
+        for level in drops {
+            let next = (level, self.leader(level).0);
+            self.changes(at, next, &mut changes);
+            at = next;
         }
         self.changes(at, (high, first), &mut changes);
         changes
@@ -132,7 +144,9 @@ impl ProfiledRule for IndexRule {
         pieces: &mut Vec<Piece>,
     ) -> Result<()> {
         let start = pieces.len();
-        let levels = Levels { prospects: self.prospects(problem)? };
+        let prospects = self.prospects(problem)?;
+        let largest_sd = prospects.iter().map(|p| p.sd).fold(0.0, f64::max);
+        let levels = Levels { prospects, largest_sd };
         // Above this lambda everything stops; with nothing run, something always runs.
         let stop = match (problem.run.is_empty(), levels.prospects.is_empty()) {
             (_, true) => 0.0,

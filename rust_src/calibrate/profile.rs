@@ -116,10 +116,7 @@ impl<R: PlanRule> Hull<'_, R> {
         let between = self.rule.best(evaluator, self.problem, crossing, scratch)?;
         let on_the_line = cheap.value - crossing * self.problem.added_cost(cheap.plan);
         let better = between.tradeoff - on_the_line;
-        if better <= self.problem.tie()
-            || between.plan == dear.plan
-            || between.plan == cheap.plan
-        {
+        if better <= self.problem.tie() || between.plan == dear.plan || between.plan == cheap.plan {
             push(self.pieces, self.start, from, crossing, self.rule.first(self.problem, dear.plan));
             push(self.pieces, self.start, crossing, to, self.rule.first(self.problem, cheap.plan));
             return Ok(());

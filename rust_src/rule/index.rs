@@ -3,7 +3,7 @@
 use super::{Decision, Rule, Workspace, best_seen, check_cost_weight, check_uncertainty_scale};
 use crate::belief::Uncertainty;
 use crate::error::{Error, Result};
-use crate::normal::{excess, inverse_unit_excess, unit_excess};
+use crate::normal::{excess, inverse_unit_excess, unit_excess, upper_tail};
 use crate::search::{Problem, tradeoff};
 
 /// Weitzman's rule for Pandora's box (Econometrica 47, 1979), with normal prizes.
@@ -121,6 +121,16 @@ impl Prospect {
         } else {
             0.0
         }
+    }
+
+    /// What of the worth is lost per unit of the level: minus its derivative.
+    pub fn worth_lost(&self, level: f64) -> f64 {
+        let above = if self.sd > 0.0 {
+            upper_tail((level - self.mean) / self.sd)
+        } else {
+            f64::from(self.mean > level)
+        };
+        if self.cost > 0.0 { above / self.cost } else { 0.0 }
     }
 
     /// The level above which no model has anything to add.

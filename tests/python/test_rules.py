@@ -372,8 +372,8 @@ def test_the_index_rule_of_certain_models_is_routing() -> None:
 def test_a_better_tradeoff_wins_only_beyond_rounding(scale: float) -> None:
     for rule in (hr.Routing(0.0), hr.CascadeRouting(0.0)):
         cost = [0.25, 0.125]
-        assert rule.select([scale * (1 + 1e-11), scale], cost).next == 0
-        assert rule.select([scale * (1 + 1e-13), scale], cost).next == 1
+        assert rule.select([scale * (1 + 1e-10), scale], cost).next == 0
+        assert rule.select([scale * (1 + 1e-12), scale], cost).next == 1
 
 
 def test_among_equal_tradeoffs_the_cheaper_wins() -> None:

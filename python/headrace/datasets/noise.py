@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from headrace.arrays import FloatArray, checked_rng
-from headrace.datasets.simulated import AFTER, BEFORE
+from headrace.datasets.simulated import AFTER, BEFORE, PLACE
 from headrace.estimators.protocol import Queries
 from headrace.outcomes import Outcomes
 from headrace.responses import Responses
@@ -49,8 +49,8 @@ def with_noise(
     Returns
     -------
     Outcomes
-        With the query columns "noisy_quality_before" and "noisy_cost_before", and the response column "noisy_quality";
-        all other columns of queries and responses are dropped.
+        With the query columns "noisy_quality_before" and "noisy_cost_before", and the response columns "noisy_quality"
+        and "place"; all other columns of queries and responses are dropped.
 
     Raises
     ------
@@ -74,7 +74,8 @@ def with_noise(
         truth + deviation * generator.normal(size=shape)
         for truth, deviation in zip((outcomes.quality, outcomes.quality, outcomes.cost), deviations, strict=True)
     )
-    return replace(outcomes, queries={BEFORE: before, COST_BEFORE: costs}, responses={AFTER: after})
+    places = np.tile(np.arange(shape[1]), (shape[0], 1))
+    return replace(outcomes, queries={BEFORE: before, COST_BEFORE: costs}, responses={AFTER: after, PLACE: places})
 
 
 def _deviation(argument: str, value: float) -> float:
@@ -101,7 +102,8 @@ class NoisyCost:
 
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
         """Fit one line per model."""
-        looks = queries[COST_BEFORE]
+        self._places = responses.column(PLACE)[0].astype(np.intp)
+        looks = queries[COST_BEFORE][:, self._places]
         one = np.ones(len(targets))
         lines = [
             np.linalg.lstsq(np.column_stack([looks[:, j], one]), targets[:, j], rcond=None)[0]
@@ -112,4 +114,4 @@ class NoisyCost:
 
     def predict(self, queries: Queries, responses: Responses) -> FloatArray:
         """Estimate by the line, cut off at zero."""
-        return np.asarray(np.maximum(queries[COST_BEFORE] * self._slope + self._constant, 0.0))
+        return np.asarray(np.maximum(queries[COST_BEFORE][:, self._places] * self._slope + self._constant, 0.0))

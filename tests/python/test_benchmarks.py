@@ -39,7 +39,7 @@ def test_noise_has_the_size_asked_for_and_nothing_else_is_left() -> None:
             assert abs(np.corrcoef(errors[name][:, 0], truth[:, 0])[0, 1]) < 0.03
     assert abs(np.corrcoef(errors["before"][:, 0], errors["after"][:, 0])[0, 1]) < 0.03
     assert set(noisy.queries) == {"noisy_quality_before", "noisy_cost_before"}
-    assert set(noisy.responses) == {"noisy_quality"}
+    assert set(noisy.responses) == {"noisy_quality", "place"}
     np.testing.assert_array_equal(noisy.quality, outcomes.quality)
 
 

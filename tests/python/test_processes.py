@@ -33,7 +33,7 @@ def python(code: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
 
-# Models so alike that a decision takes tens of milliseconds, and so many rows that the batch takes many minutes.
+# Models so alike that a decision takes many milliseconds, and so many rows that the batch takes many minutes.
 INTERRUPTED = """
 import os, signal, threading, time
 import numpy as np
@@ -67,10 +67,10 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize(
     "call",
     [
-        "hr.CascadeRouting(0.002).select_batch(quality, cost, variance=variance)",
-        "hr.CascadeRouting(0.002).select_batch(quality, cost, variance=variance, threads=2)",
+        "hr.CascadeRouting(0.002).select_batch(quality, cost, covariance=covariance)",
+        "hr.CascadeRouting(0.002).select_batch(quality, cost, covariance=covariance, threads=2)",
         "hr.CascadeRouting(0.002).profile_batch(quality, cost, variance=variance, lower=[0.0] * n, upper=[1.0] * n)",
-        "hr.CascadeRouting(0.002, node_limit=10**7).select_batch(quality[:16], cost, covariance=covariance)",
+        "hr.CascadeRouting(0.002, max_depth=12, node_limit=10**7).select_batch(quality[:16], cost, covariance=covariance)",
     ],
     ids=["all cores", "two threads", "profile", "few rows"],
 )

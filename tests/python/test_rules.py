@@ -541,15 +541,16 @@ def test_the_depth_counts_what_has_run() -> None:
 
 def test_the_node_limit_bounds_the_search_and_proves_a_gap() -> None:
     rng = np.random.default_rng(3)
-    n_models = 20
+    n_models = 40
     quality = 0.5 + 1e-3 * rng.random(n_models)
     cost = 0.1 + 0.01 * rng.random(n_models)
-    variance = 0.1 * (1 + 0.1 * rng.random(n_models))
-    best = hr.CascadeRouting(0.002).select(quality, cost, variance=variance)
+    factor = rng.normal(size=(n_models, n_models))
+    covariance = 0.1 * factor @ factor.T / n_models
+    best = hr.CascadeRouting(0.002).select(quality, cost, covariance=covariance)
     assert (best.status, best.gap) == ("optimal", 0.0)
     nodes = []
     for node_limit in (1, 10, 100, 1000):
-        some = hr.CascadeRouting(0.002, node_limit=node_limit).select(quality, cost, variance=variance)
+        some = hr.CascadeRouting(0.002, node_limit=node_limit).select(quality, cost, covariance=covariance)
         assert some.status == "bounded"
         assert some.gap > 0
         assert some.tradeoff <= best.tradeoff <= some.tradeoff + some.gap

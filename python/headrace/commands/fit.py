@@ -136,7 +136,9 @@ def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
     if router.quality_errors_:
         tried = zip(DEFAULT_QUALITIES, router.quality_errors_, strict=True)
         errors = ", ".join(f"{name} {error:.4f}" for name, error in tried)
-        lines.append(f"quality estimates by {type(router.quality_).__name__}; squared error on held-out queries: {errors}")
+        lines.append(
+            f"quality estimates by {type(router.quality_).__name__}; squared error on held-out queries: {errors}"
+        )
     if guarantee is not None:
         promised = " and ".join(
             f"{name} {'at least' if name == 'quality' else 'at most'} {limit:.6g}"

@@ -70,7 +70,8 @@ except KeyboardInterrupt:
         "hr.CascadeRouting(0.002).select_batch(quality, cost, covariance=covariance)",
         "hr.CascadeRouting(0.002).select_batch(quality, cost, covariance=covariance, threads=2)",
         "hr.CascadeRouting(0.002).profile_batch(quality, cost, variance=variance, lower=[0.0] * n, upper=[1.0] * n)",
-        "hr.CascadeRouting(0.002, max_depth=12, node_limit=10**7).select_batch(quality[:9], cost, covariance=covariance)",
+        "hr.CascadeRouting(0.002, max_depth=12, node_limit=10**7)"
+        ".select_batch(quality[:9], cost, covariance=covariance)",
     ],
     ids=["all cores", "two threads", "profile", "few rows"],
 )

@@ -2,6 +2,8 @@
 
 Their matrices are small. Several BLAS threads then wait for each other longer than they compute, many times longer
 where other work shares the cores; and the last bits of a result depend on their number.
+
+threadpoolctl does it; it comes with the extra `estimators`. Without it, BLAS runs as many threads as it likes.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 import sys
 import threading
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from threadpoolctl import LibController, ThreadpoolController
+if TYPE_CHECKING:
+    from threadpoolctl import LibController
 
 __all__ = ["one_blas_thread"]
 
@@ -42,7 +46,11 @@ class _OneThread:
 
 @lru_cache(maxsize=2)
 def _libraries(scipy_is_loaded: bool) -> tuple[LibController, ...]:
-    """Find the BLAS libraries in use; SciPy brings one of its own."""
+    """Find the BLAS libraries in use; SciPy brings one of its own. None where there is nothing to find them with."""
+    try:
+        from threadpoolctl import ThreadpoolController  # noqa: PLC0415
+    except ImportError:
+        return ()
     return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ import pytest
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 import headrace as hr
-from headrace.blas import _set, one_blas_thread
+from headrace.blas import _libraries, _set, one_blas_thread
 from headrace.estimators import ConstantCost, LinearQuality
 
 
@@ -37,6 +38,15 @@ def test_the_limit_holds_inside_only() -> None:
             assert n_threads() == {1}
         assert n_threads() == {1}
     assert n_threads() == before
+
+
+def test_without_threadpoolctl_nothing_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = n_threads()
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    _libraries.cache_clear()
+    with one_blas_thread:
+        assert n_threads() == before
+    _libraries.cache_clear()
 
 
 def test_the_limit_ends_with_an_error() -> None:

@@ -48,7 +48,7 @@ class _OneThread:
 def _libraries(scipy_is_loaded: bool) -> tuple[LibController, ...]:
     """Find the BLAS libraries in use; SciPy brings one of its own. None where there is nothing to find them with."""
     try:
-        from threadpoolctl import ThreadpoolController  # noqa: PLC0415
+        from threadpoolctl import ThreadpoolController
     except ImportError:
         return ()
     return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)

@@ -24,6 +24,17 @@ LINEAR = "linear interpolation"
 # Noise
 
 
+def test_looks_follow_the_models_chosen() -> None:
+    table = with_noise(simulate(400, 3, rng=3), (0.0, 0.0), 0.0, rng=3)
+    chosen = ["model-3", "model-1"]
+    router = hr.Router(models=chosen, quality=NoisyOracle(), cost=NoisyCost(), rule="routing").fit(table, budget=0.005)
+    some = table.select(chosen)
+    nothing = some.responses_for(np.zeros(2, dtype=bool))
+    # Looks without noise are the truth.
+    np.testing.assert_allclose(router.cost_.predict(some.queries, nothing), some.cost, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(router.quality_.predict(some.queries, nothing).quality, some.quality, rtol=0, atol=1e-9)
+
+
 def test_noise_has_the_size_asked_for_and_nothing_else_is_left() -> None:
     outcomes = simulate(20_000, 2, rng=3)
     noisy = with_noise(outcomes, (0.6, 0.3), 0.002, rng=3)

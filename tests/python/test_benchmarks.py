@@ -26,13 +26,14 @@ LINEAR = "linear interpolation"
 
 def test_looks_follow_the_models_chosen() -> None:
     table = with_noise(simulate(400, 3, rng=3), (0.0, 0.0), 0.0, rng=3)
-    chosen = ["model-3", "model-1"]
-    router = hr.Router(models=chosen, quality=NoisyOracle(), cost=NoisyCost(), rule="routing").fit(table, budget=0.005)
-    some = table.select(chosen)
+    some = table.select(["model-3", "model-1"])
+    everything = some.responses_for(np.ones(2, dtype=bool))
     nothing = some.responses_for(np.zeros(2, dtype=bool))
     # Looks without noise are the truth.
-    np.testing.assert_allclose(router.cost_.predict(some.queries, nothing), some.cost, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(router.quality_.predict(some.queries, nothing).quality, some.quality, rtol=0, atol=1e-9)
+    costs = NoisyCost().fit(some.queries, everything, some.cost).predict(some.queries, nothing)
+    np.testing.assert_allclose(costs, some.cost, rtol=0, atol=1e-12)
+    belief = NoisyOracle().fit(some.queries, everything, some.quality).predict(some.queries, nothing)
+    np.testing.assert_allclose(belief.quality, some.quality, rtol=0, atol=1e-12)
 
 
 def test_noise_has_the_size_asked_for_and_nothing_else_is_left() -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from headrace.arrays import (
     BoolArray,
     Column,
+    IndexArray,
     broadcast_rows,
     checked_bools,
     checked_columns,
@@ -90,8 +91,14 @@ class Responses:
     def __iter__(self) -> Iterator[list[dict[str, Any] | None]]:
         return (self[row] for row in range(len(self)))
 
-    def column(self, name: str) -> Column:
+    def column(self, name: str, models: IndexArray | None = None) -> Column:
         """Copy one column, with NaN (None in a column of objects) where the model hasn't run.
+
+        Parameters
+        ----------
+        name : str
+        models : ndarray of int, optional
+            Indices of the models that are looked at; by default all.
 
         Returns
         -------
@@ -110,10 +117,13 @@ class Responses:
         """
         if name not in self._columns:
             raise ValueError(f"name: no response column {name!r}; known: {listed(self.names)}")
-        values = self._columns[name]
+        values, run = self._columns[name], self.run
+        if models is not None:
+            values, run = values.take(models, axis=1), run.take(models, axis=1)
         objects = values.dtype == object
         seen = values.astype(object if objects else np.float64)
-        seen[~self.run] = None if objects else np.nan
+        if not run.all():
+            seen[~run] = None if objects else np.nan
         return seen
 
     def take(self, rows: npt.ArrayLike) -> Responses:

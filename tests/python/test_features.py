@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import headrace as hr
-from headrace.estimators import LinearQuality, QueryFeatures, ResponseFeatures
-from headrace.estimators.features import EncodedResponses
+from headrace.estimators import JointQuality, LinearQuality, QueryFeatures, ResponseFeatures
 from headrace.estimators.reduction import TextReduction, WideReduction, leading_directions
+from headrace.estimators.response_features import EncodedResponses
 from headrace.estimators.signals import class_features, divergences, text_features, token_features
 
 Floats = npt.NDArray[np.float64]
@@ -249,7 +252,8 @@ def test_pairs_agree_by_the_equality_given() -> None:
     np.testing.assert_array_equal(numbers, [1.0, 0.0, 0.0, 0.0, 0.0])
 
 
-def test_linear_quality_takes_an_equality() -> None:
+@pytest.mark.parametrize("kind", [LinearQuality, JointQuality])
+def test_estimators_take_an_equality(kind: Any) -> None:
     rng = np.random.default_rng(6)
     a, b = rng.integers(0, 2, 300), rng.integers(0, 2, 300)
     answers = np.column_stack([[f"{x}.{rng.integers(1000)}" for x in column] for column in (a, b)]).astype(object)
@@ -258,7 +262,7 @@ def test_linear_quality_takes_an_equality() -> None:
     )
     everything = table.responses_for([True, True])
     for equal, error in ((None, 0.25), (lambda x, y: x[0] == y[0], 0.0)):
-        estimator = LinearQuality(equal=equal).fit(table.queries, everything, table.quality)
+        estimator = kind(equal=equal).fit(table.queries, everything, table.quality)
         quality = estimator.predict(table.queries, everything).quality
         assert np.mean((quality - table.quality) ** 2) == pytest.approx(error, abs=0.02)
 
@@ -284,12 +288,34 @@ def test_blocks_are_of_models_and_then_of_pairs(models: list[int]) -> None:
     run = np.isin(np.arange(4), models)
     features = ResponseFeatures().fit(seen)
     whole = features.transform(seen.with_run(run), run)
-    columns = {name: seen.column(name) for name in seen.names}
-    parts = [features._of_models(columns, [j], 50)[:, 0] for j in models]
-    parts += [features._of_pairs(columns, [(i, j)], 50)[:, 0] for i in models for j in models if i < j]
+    alone = {j: features.transform(seen, np.arange(4) == j) for j in models}
+    parts = list(alone.values())
+    for i, j in combinations(models, 2):
+        parts.append(features.transform(seen, np.isin(np.arange(4), (i, j)))[:, 2 * alone[i].shape[1] :])
     np.testing.assert_allclose(whole, np.hstack([np.empty((50, 0)), *parts]), rtol=0, atol=EXACT)
     np.testing.assert_allclose(EncodedResponses(features, seen).after(run), whole, rtol=0, atol=EXACT)
     of_one = 3 + 1 + 1 + 3 + 4 + 5 + 32
     assert whole.shape == (50, of_one * len(models) + 3 * (len(models) * (len(models) - 1) // 2))
     none = features.transform(seen.with_run(run).take([]), run)
     assert none.shape == (0, whole.shape[1])
+
+
+@given(st.integers(0, 15), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_features_of_a_batch_are_those_of_each_query(models: int, seed: int) -> None:
+    seen = every_kind(seed, 12)
+    run = np.array([bool(models >> j & 1) for j in range(4)])
+    rng = np.random.default_rng(seed)
+    queries: dict[str, Any] = {
+        "task": rng.choice(np.array(["code", "prose", None], dtype=object), 12),
+        "text": objects(*[None if rng.random() < 0.1 else "word\n" * rng.integers(200) for _ in range(12)]),
+        "tokens": np.where(rng.random(12) < 0.2, np.nan, rng.integers(0, 9000, 12)),
+        "vector": rng.normal(size=(12, 3)),
+    }
+    of_queries, of_responses = QueryFeatures().fit(queries), ResponseFeatures().fit(seen)
+    several = of_queries.transform(queries, 12), of_responses.transform(seen.with_run(run), run)
+    for row in range(12):
+        one = {name: values[row : row + 1] for name, values in queries.items()}
+        alone = of_queries.transform(one, 1), of_responses.transform(seen.with_run(run).take([row]), run)
+        for whole, single in zip(several, alone, strict=True):
+            np.testing.assert_allclose(whole[row], single[0], rtol=EXACT, atol=EXACT)

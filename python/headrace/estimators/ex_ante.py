@@ -14,8 +14,8 @@ import numpy as np
 
 from headrace.arrays import BoolArray, FloatArray, IndexArray
 from headrace.belief import Belief
-from headrace.estimators.features import QueryFeatures
 from headrace.estimators.protocol import Queries
+from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.targets import checked_targets
 from headrace.responses import Responses
 from headrace.scalars import checked_int

@@ -16,8 +16,9 @@ and how much smaller the updates are on queries that the fit has not seen, is fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +27,12 @@ from headrace._core import regressions
 from headrace.arrays import BoolArray, FloatArray, checked_bools
 from headrace.belief import Belief
 from headrace.estimators.exchangeable import Variables
-from headrace.estimators.features import QueryFeatures, ResponseFeatures
 from headrace.estimators.gaussian import Moments, Strengths, fit_moments
 from headrace.estimators.held_out import cross_validate
 from headrace.estimators.linear import common_run
 from headrace.estimators.protocol import Queries
+from headrace.estimators.query_features import QueryFeatures
+from headrace.estimators.response_features import ResponseFeatures
 from headrace.estimators.targets import checked_targets
 from headrace.responses import Responses
 
@@ -62,6 +64,8 @@ class JointQuality:
     ----------
     joint : bool, default False
         Give the covariance of the updates still to come instead of their variances. Decisions take longer.
+    equal : callable, optional
+        Whether two answers agree: ``equal(a, b) -> bool``. By default ``a == b``.
     strengths : Strengths, optional
         Fixes how strongly the covariance is shrunk. By default chosen by cross-validation.
 
@@ -97,8 +101,15 @@ class JointQuality:
     #: Labels, and responses of models that never ran, may be missing in a fit.
     accepts_missing = True
 
-    def __init__(self, *, joint: bool = False, strengths: Strengths | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        joint: bool = False,
+        equal: Callable[[Any, Any], bool] | None = None,
+        strengths: Strengths | None = None,
+    ) -> None:
         self.joint = joint
+        self.equal = equal
         self.strengths = strengths
 
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
@@ -120,7 +131,7 @@ class JointQuality:
         """
         targets = _checked_targets(targets, responses)
         self._query_features = QueryFeatures().fit(queries)
-        self._response_features = ResponseFeatures().fit(responses)
+        self._response_features = ResponseFeatures(equal=self.equal).fit(responses)
         self._variables, values = self._encode(queries, responses, targets)
         self._range = float(np.nanmin(targets)), float(np.nanmax(targets))
         strengths = None if self.strengths is None else _checked_strengths(self.strengths)

@@ -17,8 +17,9 @@ import numpy as np
 
 from headrace.arrays import BoolArray, Column, FloatArray, IndexArray
 from headrace.belief import Belief
-from headrace.estimators.features import EncodedResponses, QueryFeatures, ResponseFeatures
 from headrace.estimators.protocol import QualityEstimator, Queries
+from headrace.estimators.query_features import QueryFeatures
+from headrace.estimators.response_features import EncodedResponses, ResponseFeatures
 from headrace.estimators.targets import checked_targets
 from headrace.responses import Responses
 

@@ -5,9 +5,11 @@ All functions take arrays whose last axis is that of one response's numbers, and
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from headrace.arrays import BoolArray, Column, FloatArray
+from headrace.arrays import BoolArray, Column, FloatArray, IndexArray
 
 __all__ = [
     "absent",
@@ -52,7 +54,8 @@ SHORTEST_REFUSAL = min(map(len, REFUSALS))
 
 def absent(values: Column) -> BoolArray:
     """Tell which objects are None or empty text."""
-    return np.asarray((values == np.array(None, dtype=object)) | (values == ""), dtype=np.bool_)
+    sizes = _sizes(values.ravel().tolist()).reshape(values.shape)
+    return np.asarray(sizes == 0, dtype=np.bool_)
 
 
 def text_features(values: Column) -> FloatArray:
@@ -66,13 +69,20 @@ def text_features(values: Column) -> FloatArray:
     [[0.0, 0.0], [1.0, 1.0]]
     """
     cells = values.ravel().tolist()
-    lengths = np.array([len(cell) if isinstance(cell, str) else 0 for cell in cells], dtype=np.float64)
-    refusals = np.zeros(len(cells))
-    for row in np.flatnonzero(lengths >= SHORTEST_REFUSAL).tolist():
+    sizes = _sizes(cells)
+    features = np.zeros((len(cells), 3))
+    features[:, 0] = sizes != 0
+    features[:, 1] = np.log1p(np.maximum(sizes, 0))
+    for row in np.flatnonzero(sizes >= SHORTEST_REFUSAL).tolist():
         head = cells[row][:REFUSAL_HEAD].lower().replace("\u2019", "'")
-        refusals[row] = any(phrase in head for phrase in REFUSALS)
-    present = 1.0 - absent(values)
-    return np.stack([present, np.log1p(lengths).reshape(values.shape), refusals.reshape(values.shape)], axis=-1)
+        features[row, 2] = any(phrase in head for phrase in REFUSALS)
+    return features.reshape(*values.shape, 3)
+
+
+def _sizes(cells: list[Any]) -> IndexArray:
+    """Give the numbers of characters: 0 for None, -1 for what is no text."""
+    sizes = [len(cell) if isinstance(cell, str) else -(cell is not None) for cell in cells]
+    return np.array(sizes, dtype=np.intp)
 
 
 def are_tokens(values: Column) -> bool:

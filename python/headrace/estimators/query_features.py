@@ -1,0 +1,171 @@
+"""Features of queries: columns as numbers that a regression can use.
+
+What is learned from the fitting data (categories, directions of text, whether a column spans orders of magnitude) is
+kept, so that later queries are encoded the same way. An unknown number is NaN, which regressions count as average.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+import numpy as np
+
+from headrace.arrays import Column, FloatArray, checked_magnitudes
+from headrace.estimators.protocol import Queries
+from headrace.estimators.reduction import TextReduction, WideReduction
+
+__all__ = ["QueryFeatures", "is_large", "scaled"]
+
+#: A text column with at most this many different values is categorical.
+MOST_CATEGORIES = 50
+
+#: A non-negative column whose 95% quantile is above this is taken in logarithms.
+LARGE = 20.0
+
+#: A column of more numbers than this per query or response is reduced to its principal components.
+WIDE = 64
+
+
+class _Encoder(Protocol):
+    """Turns one column of queries into features."""
+
+    def fit(self, values: Column) -> Self: ...
+
+    def transform(self, values: Column) -> FloatArray: ...
+
+
+class _Categories:
+    """An indicator per known category; an unknown one is all zeros."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self._position = {category: position for position, category in enumerate(known)}
+        # The last row stands for what is unknown.
+        self._indicators = np.eye(len(known) + 1, len(known))
+
+    def fit(self, values: Column) -> Self:
+        return self
+
+    def transform(self, values: Column) -> FloatArray:
+        return self._indicators[[self._position.get(text, -1) for text in _texts(values)]]
+
+
+class _Text:
+    """Numbers of characters and lines, and, if wanted, the reduction of hashed n-grams."""
+
+    def __init__(self, *, n_grams: bool) -> None:
+        self._reduction = TextReduction() if n_grams else None
+
+    def fit(self, values: Column) -> Self:
+        if self._reduction is not None:
+            self._reduction.fit(_texts(values))
+        return self
+
+    def transform(self, values: Column) -> FloatArray:
+        texts = _texts(values)
+        sizes = np.array([[len(text), text.count("\n")] for text in texts], dtype=np.float64).reshape(len(texts), 2)
+        if self._reduction is None:
+            return np.log1p(sizes)
+        return np.concatenate([np.log1p(sizes), self._reduction.transform(texts)], axis=1)
+
+
+class _Numbers:
+    """Numbers as they are, or their logarithms; a wide column is reduced."""
+
+    def fit(self, values: Column) -> Self:
+        numbers = _flat(np.asarray(values, dtype=np.float64))
+        self._shape = values.shape[1:]
+        self._logarithmic = is_large(numbers)
+        self._reduction = WideReduction().fit(scaled(numbers, self._logarithmic)) if numbers.shape[1] > WIDE else None
+        return self
+
+    def transform(self, values: Column) -> FloatArray:
+        numbers = scaled(_flat(np.asarray(values, dtype=np.float64)), self._logarithmic)
+        return numbers if self._reduction is None else self._reduction.transform(numbers)
+
+    def missing(self, n_queries: int) -> FloatArray:
+        return np.full((n_queries, *self._shape), np.nan)
+
+
+class QueryFeatures:
+    """Numbers as they are (logarithms of large ones), categories as indicators, other text by its length.
+
+    A numeric column may have shape (n_queries, d), such as an embedding; beyond 64 numbers it is reduced to its
+    principal components.
+
+    Parameters
+    ----------
+    n_grams : bool, default False
+        Encode text by `TextReduction`, too, not by its length alone.
+
+    Attributes
+    ----------
+    widths_ : tuple of int
+        Number of features of each column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.estimators import QueryFeatures
+    >>> task = np.array(["code", "prose"] * 4, dtype=object)
+    >>> encoder = QueryFeatures().fit({"task": task, "tokens": np.arange(8.0)})
+    >>> encoder.transform({"task": np.array(["prose", "chess"], dtype=object), "tokens": np.array([3.0, 5.0])}, 2)
+    array([[0., 1., 3.],
+           [0., 0., 5.]])
+    """
+
+    widths_: tuple[int, ...]
+
+    def __init__(self, *, n_grams: bool = False) -> None:
+        self.n_grams = n_grams
+
+    def fit(self, queries: Queries) -> Self:
+        """Learn categories, scales and directions."""
+        self._encoders: dict[str, _Encoder] = {}
+        for name, values in queries.items():
+            self._encoders[name] = self._encoder(values).fit(checked_magnitudes(f"queries: column {name!r}", values))
+        self.widths_ = tuple(block.shape[1] for block in self._blocks({}, 0))
+        return self
+
+    def _encoder(self, values: Column) -> _Encoder:
+        if values.dtype != object:
+            return _Numbers()
+        known = sorted({str(value) for value in values if value is not None})
+        if 1 < len(known) <= min(MOST_CATEGORIES, len(values) // 4):
+            return _Categories(known)
+        return _Text(n_grams=self.n_grams)
+
+    def transform(self, queries: Queries, n_queries: int) -> FloatArray:
+        """Encode queries: shape (n_queries, n_features). A column that is lacking counts as missing throughout."""
+        return np.concatenate([np.empty((n_queries, 0)), *self._blocks(queries, n_queries)], axis=1)
+
+    def _blocks(self, queries: Queries, n_queries: int) -> list[FloatArray]:
+        blocks = []
+        for name, encoder in self._encoders.items():
+            values = queries.get(name)
+            if values is None and isinstance(encoder, _Numbers):
+                values = encoder.missing(n_queries)
+            values = np.full(n_queries, None, dtype=object) if values is None else values
+            blocks.append(encoder.transform(checked_magnitudes(f"queries: column {name!r}", values)))
+        return blocks
+
+
+def is_large(values: FloatArray) -> bool:
+    """Tell whether a column of numbers is taken in logarithms."""
+    known = values[~np.isnan(values)]
+    return bool(known.size and known.min() >= 0.0 and np.quantile(known, 0.95) > LARGE)
+
+
+def scaled(values: FloatArray, logarithmic: bool) -> FloatArray:
+    """Give values as they are, or log(1 + value)."""
+    return np.log1p(np.maximum(values, 0.0)) if logarithmic else values
+
+
+def _texts(values: Column) -> list[str]:
+    return ["" if value is None else str(value) for value in values.tolist()]
+
+
+def _flat(values: FloatArray) -> FloatArray:
+    """Make one row per query, also where there is no query."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))

@@ -1,0 +1,225 @@
+"""Features of responses: what a run returned, and what two runs say of each other, as numbers for a regression.
+
+What a column holds is learned from the fitting data, and it is encoded accordingly. An unknown number is NaN, which
+regressions count as average. One query takes some tens of microseconds, of which nearly all are calls of NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from headrace.arrays import BoolArray, Column, FloatArray, IndexArray, checked_magnitudes
+from headrace.estimators.query_features import WIDE, is_large, scaled
+from headrace.estimators.reduction import WideReduction
+from headrace.estimators.signals import (
+    absent,
+    are_probabilities,
+    are_tokens,
+    class_features,
+    divergences,
+    padded,
+    probabilities_known,
+    text_features,
+    token_features,
+)
+from headrace.responses import Responses
+
+__all__ = ["EncodedResponses", "ResponseFeatures"]
+
+
+class _Encoder(Protocol):
+    """Turns one column of what some models returned, of shape (n_queries, n_models, ...), into features."""
+
+    def of_models(self, seen: Column) -> FloatArray:
+        """Give shape (n_queries, n_models, n_features)."""
+        ...
+
+    def of_pairs(self, seen: Column, first: IndexArray, second: IndexArray) -> list[FloatArray]:
+        """Compare pairs of models: features of shape (n_queries, n_pairs)."""
+        ...
+
+
+class _Alone:
+    """A column of which nothing is compared."""
+
+    def of_pairs(self, seen: Column, first: IndexArray, second: IndexArray) -> list[FloatArray]:
+        return []
+
+
+class _Numbers(_Alone):
+    def __init__(self, *, logarithmic: bool) -> None:
+        self._logarithmic = logarithmic
+
+    def of_models(self, seen: Column) -> FloatArray:
+        numbers = scaled(seen, self._logarithmic)
+        return numbers[:, :, None] if numbers.ndim == 2 else numbers
+
+
+class _Wide(_Alone):
+    def __init__(self, values: FloatArray) -> None:
+        self._reduction = WideReduction().fit(values.reshape(-1, values.shape[2]))
+
+    def of_models(self, seen: Column) -> FloatArray:
+        reduced = self._reduction.transform(seen.reshape(-1, seen.shape[2]))
+        return reduced.reshape(*seen.shape[:2], reduced.shape[1])
+
+
+class _Tokens(_Alone):
+    def __init__(self, label: str) -> None:
+        self._label = label
+
+    def of_models(self, seen: Column) -> FloatArray:
+        tokens = padded(seen) if seen.dtype == object else seen
+        return token_features(checked_magnitudes(self._label, tokens))
+
+
+class _Probabilities:
+    def of_models(self, seen: Column) -> FloatArray:
+        return class_features(probabilities_known(seen))
+
+    def of_pairs(self, seen: Column, first: IndexArray, second: IndexArray) -> list[FloatArray]:
+        known = probabilities_known(seen)
+        likeliest = known.argmax(axis=2)
+        same = (likeliest[:, first] == likeliest[:, second]).astype(np.float64)
+        return [same, divergences(known[:, first], known[:, second])]
+
+
+class _Answers:
+    def __init__(self, equal: Callable[[Any, Any], bool] | None) -> None:
+        self._equal = equal
+
+    def of_models(self, seen: Column) -> FloatArray:
+        return text_features(seen)
+
+    def of_pairs(self, seen: Column, first: IndexArray, second: IndexArray) -> list[FloatArray]:
+        """Tell which answers agree; where one is absent, they don't."""
+        there = ~absent(seen)
+        a, b = seen.take(first, axis=1), seen.take(second, axis=1)
+        if self._equal is None:
+            return [((a == b) & there.take(first, axis=1)).astype(np.float64)]
+        both = there.take(first, axis=1) & there.take(second, axis=1)
+        same = np.zeros(a.shape)
+        same[both] = [bool(self._equal(x, y)) for x, y in zip(a[both], b[both], strict=True)]
+        return [same]
+
+
+class ResponseFeatures:
+    """Features of the responses of a run set, one block per model, and one per pair of models that both have run.
+
+    ======================================  ========================================  ================================
+    Column, per response                    Of each model                             Of each pair
+    ======================================  ========================================  ================================
+    a number: score, verdict, tokens        itself; its logarithm if large
+    d >= 2 numbers: class probabilities     largest, margin, entropy                  same class; divergence
+    d >= 2 numbers, none positive, or any   mean, lowest, 10% quantile, number
+    sequence: token log-probabilities
+    d >= 2 other numbers                    themselves, reduced if more than 64
+    text or another object                  whether there is any, length, refusal     equal
+    ======================================  ========================================  ================================
+
+    Parameters
+    ----------
+    equal : callable, optional
+        Whether two answers, neither of them None or empty, agree: ``equal(a, b) -> bool``. By default ``a == b``.
+    plain : collection of str, optional
+        Columns of numbers that are taken as they are, however large.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace import Responses
+    >>> from headrace.estimators import ResponseFeatures
+    >>> seen = Responses(np.ones((1, 2), bool), {"answer": [["Paris", "paris"]]})
+    >>> encoder = ResponseFeatures(equal=lambda a, b: a.casefold() == b.casefold()).fit(seen)
+    >>> encoder.transform(seen, np.array([True, True])).shape, encoder.transform(seen, np.array([True, True]))[0, -1]
+    ((1, 7), np.float64(1.0))
+    """
+
+    def __init__(self, *, equal: Callable[[Any, Any], bool] | None = None, plain: Collection[str] = ()) -> None:
+        self.equal = equal
+        self.plain = plain
+
+    def fit(self, responses: Responses) -> Self:
+        """Learn what each column holds, and scales."""
+        self._encoders: dict[str, _Encoder] = {}
+        for name in responses.names:
+            label = _label(name)
+            self._encoders[name] = self._encoder(name, checked_magnitudes(label, responses.column(name)))
+        return self
+
+    def _encoder(self, name: str, values: Column) -> _Encoder:
+        if are_tokens(values):
+            return _Tokens(_label(name))
+        if values.dtype == object:
+            return _Answers(self.equal)
+        if are_probabilities(values):
+            return _Probabilities()
+        if values.ndim == 3 and values.shape[2] > WIDE:
+            return _Wide(values)
+        return _Numbers(logarithmic=is_large(values) and name not in self.plain)
+
+    def transform(self, responses: Responses, run: BoolArray) -> FloatArray:
+        """Encode the responses of the models of `run`: shape (len(responses), n_features)."""
+        models = np.flatnonzero(run)
+        if not len(models):
+            return np.empty((len(responses), 0))
+        seen = self._seen(responses, models)
+        return self._joined(seen, self._of_models(seen, len(responses), len(models)))
+
+    def _seen(self, responses: Responses, models: IndexArray) -> dict[str, Column]:
+        """Give the columns of some models."""
+        for name in self._encoders:
+            if name not in responses.names:
+                raise ValueError(f"{_label(name)}, which was there in the fit, is missing")
+        return {name: checked_magnitudes(_label(name), responses.column(name, models)) for name in self._encoders}
+
+    def _of_models(self, seen: Mapping[str, Column], n_queries: int, n_models: int) -> FloatArray:
+        """Encode what models returned: shape (n_queries, n_models, n_features)."""
+        blocks = [encoder.of_models(seen[name]) for name, encoder in self._encoders.items()]
+        return np.concatenate([np.empty((n_queries, n_models, 0)), *blocks], axis=2)
+
+    def _joined(self, seen: Mapping[str, Column], of_models: FloatArray) -> FloatArray:
+        """Make one row per query of the blocks of models, and of those of their pairs."""
+        n_queries, n_models, width = of_models.shape
+        of_models = of_models.reshape(n_queries, n_models * width)
+        first, second = _pairs(n_models)
+        found: list[FloatArray] = []
+        for name, encoder in self._encoders.items():
+            found += encoder.of_pairs(seen[name], first, second)
+        if not found or not len(first):
+            return of_models
+        of_pairs = np.stack(found, axis=2) if len(found) > 1 else found[0]
+        return np.concatenate([of_models, of_pairs.reshape(n_queries, len(first) * len(found))], axis=1)
+
+
+class EncodedResponses:
+    """Responses of all models, encoded once; the features of any run set are put together from them."""
+
+    def __init__(self, features: ResponseFeatures, responses: Responses) -> None:
+        n_queries, n_models = responses.run.shape
+        self._features = features
+        self._columns = features._seen(responses, np.arange(n_models))
+        self._of_models = features._of_models(self._columns, n_queries, n_models)
+
+    def after(self, run: BoolArray) -> FloatArray:
+        """Give what `ResponseFeatures.transform` gives for a run set."""
+        models = np.flatnonzero(run)
+        seen = {name: values.take(models, axis=1) for name, values in self._columns.items()}
+        return self._features._joined(seen, self._of_models[:, models])
+
+
+@lru_cache(maxsize=128)
+def _pairs(n_models: int) -> tuple[IndexArray, IndexArray]:
+    """Give the first and the second model of every pair, in lexicographic order."""
+    first, second = np.triu_indices(n_models, 1)
+    first.setflags(write=False)
+    second.setflags(write=False)
+    return first, second
+
+
+def _label(name: str) -> str:
+    return f"responses: column {name!r}"

@@ -158,7 +158,7 @@ def _expectation_maximisation(
 ) -> Moments:
     diagonal = _diagonal(variables, strengths)
     pooled = _nearest_semidefinite(start.pooled)
-    mean, sigma = np.zeros(len(start.mean)), pooled + diagonal
+    mean, sigma = np.zeros(len(start.mean)), pooled + np.diag(diagonal)
     objective: list[float] = []
     for _ in range(MOST_ITERATIONS):
         before = sigma
@@ -194,7 +194,7 @@ def _expected_moments(
 
 def _log_prior(sigma: FloatArray, pooled: FloatArray, diagonal: FloatArray, strengths: Strengths) -> float:
     """Log-density of the prior at a covariance, per row of the data and up to a constant."""
-    scale = strengths.pooling * pooled + (1.0 + strengths.pooling) * diagonal
+    scale = strengths.pooling * pooled + (1.0 + strengths.pooling) * np.diag(diagonal)
     determinant = float(np.linalg.slogdet(sigma)[1])
     return -0.5 * (strengths.pooling * determinant + float(np.trace(np.linalg.solve(sigma, scale))))
 
@@ -205,13 +205,13 @@ def _posterior_mode(
     mode = strengths.pooling * pooled
     mode += covariance
     mode /= 1.0 + strengths.pooling
-    mode += diagonal
+    np.einsum("ii->i", mode)[:] += diagonal
     return mode
 
 
 def _diagonal(variables: Variables, strengths: Strengths) -> FloatArray:
     of_query = ~variables.members.any(axis=1)
-    return np.diag(np.where(of_query, strengths.query_ridge, strengths.ridge))
+    return np.where(of_query, strengths.query_ridge, strengths.ridge)
 
 
 def _nearest_semidefinite(matrix: FloatArray) -> FloatArray:

@@ -134,13 +134,12 @@ def _search(error: Callable[[Strengths], float]) -> Strengths:
 def _walks(rows: FloatArray, moments: Moments, variables: Variables, rng: np.random.Generator) -> list[_Walk]:
     """Group rows by what is missing, and draw orders of the models that have run."""
     n_features = variables.n_features
-    known = ~np.isnan(rows)
-    patterns, pattern_of_row = np.unique(known, axis=0, return_inverse=True)
+    patterns, pattern_of_row = _patterns(~np.isnan(rows))
     looked_at = rng.permutation(len(patterns))[:MOST_PATTERNS]
     walks = []
     for number in looked_at.tolist():
         labelled = np.flatnonzero(patterns[number, n_features:])
-        of_pattern = rows[pattern_of_row.ravel() == number][:MOST_ROWS]
+        of_pattern = rows[pattern_of_row == number][:MOST_ROWS]
         standard = moments.standardise(of_pattern)
         # A pattern of its own needs no second order: there are many of them.
         for _ in range(N_ORDERS if len(patterns) == 1 else 1):
@@ -150,6 +149,15 @@ def _walks(rows: FloatArray, moments: Moments, variables: Variables, rng: np.ran
             features = np.asfortranarray(standard[:, order].T)
             walks.append(_Walk(moments.take(taken), variables.take(taken), features, ends, values))
     return [walk for walk in walks if len(walk.values)]
+
+
+def _patterns(known: BoolArray) -> tuple[BoolArray, IndexArray]:
+    """Give the different rows, and which of them each row is."""
+    if known.all():
+        # The usual case, and wide rows take long to sort.
+        return known[:1], np.zeros(len(known), dtype=np.intp)
+    patterns, pattern_of_row = np.unique(known, axis=0, return_inverse=True)
+    return patterns, pattern_of_row.ravel()
 
 
 def _known_in_turn(known: BoolArray, variables: Variables, rng: np.random.Generator) -> tuple[IndexArray, IndexArray]:

@@ -46,11 +46,11 @@ MOST_RUN_SETS = 2048
 
 
 class _Gain(NamedTuple):
-    """What depends on the run set only: estimates = features @ weights + intercept, and the update to come."""
+    """What depends on the run set only: estimates = (features - average) @ weights + mean, and the update to come."""
 
     weights: FloatArray
-    intercept: FloatArray
     average: FloatArray
+    mean: FloatArray
     update: FloatArray
 
 
@@ -157,11 +157,12 @@ class JointQuality:
         run = common_run(responses)
         gain = self._gain(run)
         of_query = self._query_features.transform(queries, len(responses))
-        features = np.hstack([of_query, self._response_features.transform(responses, run)])
+        features = np.concatenate([of_query, self._response_features.transform(responses, run)], axis=1)
+        features -= gain.average
         missing = np.isnan(features)
         if missing.any():
-            features = np.where(missing, gain.average, features)
-        quality = np.clip(features @ gain.weights + gain.intercept, *self._range)
+            features[missing] = 0.0
+        quality = np.clip(features @ gain.weights + gain.mean, *self._range)
         return (
             Belief(quality, covariance=gain.update) if self.joint else Belief(quality, variance=gain.update.diagonal())
         )
@@ -229,8 +230,7 @@ class JointQuality:
         averages = mean[known]
         begin = 0
         for run, end, update in zip(runs, ends.tolist(), updates, strict=True):
-            of_run, average = weights[begin:end], averages[begin:end]
-            self._gains[run.tobytes()] = _Gain(of_run, mean[n_features:] - average @ of_run, average, update)
+            self._gains[run.tobytes()] = _Gain(weights[begin:end], averages[begin:end], mean[n_features:], update)
             begin = end
 
 

@@ -167,7 +167,7 @@ class RunSetRegressions:
         if self._ex_ante is not None:
             blocks.append(self._ex_ante.transform(queries, responses))
         blocks.append(self._response_features.transform(responses, run))
-        return ridge.predict(np.hstack(blocks) - centre), run
+        return ridge.predict(np.concatenate(blocks, axis=1) - centre), run
 
     def _regression(self, run: BoolArray) -> tuple[Ridge, FloatArray]:
         key = run.tobytes()

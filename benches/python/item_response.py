@@ -9,7 +9,6 @@ over the seeds.
 from __future__ import annotations
 
 import argparse
-import copy
 import sys
 import time
 from pathlib import Path
@@ -81,10 +80,12 @@ def fit_items(x: FloatArray, y: FloatArray, penalty: float, own_effects: bool) -
             ones = np.column_stack([np.ones(len(x)), x])
             gradient = np.append((residual @ NODES).sum(), ones.T @ residual.sum(axis=1))
             cross = ones.T @ (weight @ NODES)
-            hessian = np.block([
-                [np.array([[(weight @ NODES**2).sum()]]), cross[None, :]],
-                [cross[:, None], ones.T @ (weight.sum(axis=1)[:, None] * ones)],
-            ])
+            hessian = np.block(
+                [
+                    [np.array([[(weight @ NODES**2).sum()]]), cross[None, :]],
+                    [cross[:, None], ones.T @ (weight.sum(axis=1)[:, None] * ones)],
+                ]
+            )
             at = np.concatenate([[slope[j] - 1.0, intercept[j]], effects[j]])
             free = slice(None) if own_effects else slice(2)
             step = np.linalg.solve((hessian + precision)[free, free], (gradient - precision @ at)[free])
@@ -253,3 +254,86 @@ class ItemResponse:
         estimates = np.einsum("ng,ngj->nj", nodes / total, right)
         estimates[:, ran] = (joint / total) @ states
         return estimates
+
+
+KINDS: dict[str, Any] = {
+    "regressions": LinearQuality,
+    "joint": JointQuality,
+    "factor": lambda: ItemResponse("factor", own_effects=False),
+    "outcomes": lambda: ItemResponse("outcomes", own_effects=False),
+    "outcomes, own effects": lambda: ItemResponse("outcomes", own_effects=True),
+}
+
+#: The cases of estimators.py, and the numbers of queries to fit.
+NAMES = {
+    "mmlu_pro, 5": (100, 200, 1500),
+    "mmlu_pro, 11": (100, 200, 1500),
+    "routerbench, 11": (100, 200, 1500),
+    "swebench, 5 agents": (100, 250),
+}
+
+#: Numbers of runs whose errors are shown.
+SHOWN = (0, 1, 2, 3, 5, 11)
+
+HEAD = """# An item-response model next to the joint belief
+
+`python benches/python/item_response.py DATA_DIR`: the two estimators of the package and a two-parameter item-response
+model, P(model j right) = sigmoid(slope_j factor + intercept_j), with one factor per query on a grid of 17 nodes, its
+mean linear in the query's features, fitted by EM. Penalties and the weight of the signals' likelihoods are chosen by
+cross-validation. *Factor*: after a run, its signals (length and agreement of answers) have likelihoods given the
+factor. *Outcomes*: they have likelihoods given which of the models run are right, and those outcomes are summed over
+exactly, 2^r for r runs. *Own effects*: each model's intercept depends on the query's features as well. On SWE-bench the
+outcome is known after the run, and enters by its likelihood given the factor in all variants.
+
+Mean squared error of the estimates of all models (Brier score) on 1,500 test queries (SWE-bench: 250), after 0, 1, ...
+runs, averaged over up to five run sets of each size, and their mean over all sizes; mean of {seeds} draws, and the
+difference to the joint belief with half the width of its 95% interval. Area of cascade routing (at most three models
+per query where there are eleven), in %, on the same draws.
+"""
+
+
+def area(quality: QualityEstimator, fitting: hr.Outcomes, test: hr.Outcomes) -> float:
+    router = hr.Router(quality=quality, max_depth=3 if test.n_models > 5 else 5).fit(fitting)
+    return 100.0 * hr.evaluate(router, test, baselines=[], n_resamples=2, n_examples=0).methods[0].area
+
+
+def measured(make: Any, fitting: hr.Outcomes, test: hr.Outcomes) -> tuple[FloatArray, float]:
+    everything = fitting.responses_for(np.ones(fitting.n_models, dtype=bool))
+    fitted = make().fit(fitting.queries, everything, fitting.quality)
+    return errors_by_size(fitted, test), area(make(), fitting, test)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", default="", help="cases whose name begins so")
+    options = parser.parse_args()
+    print(HEAD.format(seeds=options.seeds))
+    for case in [case for case in CASES if case.name in NAMES and case.name.startswith(options.only)]:
+        table = table_of(options.directory, case)
+        sizes = [size for size in SHOWN if size <= table.n_models]
+        cells = ["queries to fit", "estimator", *map(str, sizes), "mean", "minus joint", "area", "minus joint"]
+        print(f"## {case.name}\n\n| {' | '.join(cells)} |\n|{'---|' * len(cells)}")
+        for n_fit in NAMES[case.name]:
+            started = time.perf_counter()
+            sized = case._replace(n_fit=n_fit, n_test=min(case.n_test, 1500))
+            draws = [parts(table, sized, seed) for seed in range(options.seeds)]
+            found = {kind: [measured(make, *draw) for draw in draws] for kind, make in KINDS.items()}
+            errors = {kind: np.array([of[0] for of in values]) for kind, values in found.items()}
+            areas = {kind: np.array([of[1] for of in values]) for kind, values in found.items()}
+            for kind in KINDS:
+                mean = errors[kind].mean(axis=1)
+                off, gain = mean - errors["joint"].mean(axis=1), areas[kind] - areas["joint"]
+                versus = "" if kind == "joint" else f"{off.mean():+.4f} ± {interval(off):.4f}"
+                by_size = " | ".join(f"{error:.4f}" for error in errors[kind].mean(axis=0)[sizes])
+                print(
+                    f"| {n_fit:,} | {kind} | {by_size} | {mean.mean():.4f} | {versus} | {shown(areas[kind])} |", end=""
+                )
+                print(f" {'' if kind == 'joint' else shown(gain, '+')} |", flush=True)
+            print(f"{case.name}, {n_fit}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+        print()
+
+
+if __name__ == "__main__":
+    main()

@@ -175,17 +175,20 @@ def _expected_moments(
     standard: FloatArray, known: FloatArray, mean: FloatArray, sigma: FloatArray
 ) -> tuple[float, FloatArray, FloatArray]:
     """Give the log-likelihood of the known cells, and the expected mean and covariance given them."""
-    filled, spread, likelihood = standard - mean, np.zeros_like(sigma), 0.0
+    filled, likelihood = standard - mean, 0.0
+    # What is left of the covariance, which is nothing where a variable is seen.
+    spread = len(standard) * sigma
     patterns, pattern_of_row = np.unique(known, axis=0, return_inverse=True)
     rows_by_pattern = np.argsort(pattern_of_row.ravel(), kind="stable")
     ends = np.cumsum(np.bincount(pattern_of_row.ravel(), minlength=len(patterns)))
     for pattern, rows in zip(patterns, np.split(rows_by_pattern, ends[:-1]), strict=True):
-        seen, hidden = np.flatnonzero(pattern), np.flatnonzero(~pattern)
-        factor = cholesky(sigma[np.ix_(seen, seen)])
-        half = solve_lower(factor, sigma[np.ix_(seen, hidden)])
-        whitened = solve_lower(factor, filled[np.ix_(rows, seen)].T)
-        filled[np.ix_(rows, hidden)] = whitened.T @ half
-        spread[np.ix_(hidden, hidden)] += len(rows) * (sigma[np.ix_(hidden, hidden)] - half.T @ half)
+        seen = np.flatnonzero(pattern)
+        of_seen = sigma.take(seen, axis=1)
+        factor = cholesky(of_seen.take(seen, axis=0))
+        half = solve_lower(factor, of_seen.T)
+        whitened = solve_lower(factor, filled[rows[:, None], seen].T)
+        filled[rows] = np.where(pattern, filled[rows], whitened.T @ half)
+        spread -= len(rows) * (half.T @ half)
         likelihood -= 0.5 * float((whitened**2).sum()) + len(rows) * float(np.log(factor.diagonal()).sum())
     shift = filled.mean(axis=0)
     centred = filled - shift

@@ -4,7 +4,8 @@
 
 DATA_DIR holds ``mmlu_pro.parquet`` and ``routerbench_arc_mbpp_winogrande.parquet``: a table of outcomes each, columns
 ``<model>|quality``, ``|cost``, ``|answer``, ``|response_len``. Every seed draws the queries of both parts anew.
-Intervals are of 95%, by Student's t over the seeds. It takes some ten minutes on one core.
+Intervals are of 95%, by Student's t over the seeds. It takes some ten minutes on
+one core.
 """
 
 from __future__ import annotations
@@ -158,8 +159,6 @@ BEHIND = """## What stays behind
 - With 1,500 queries the errors of the two are the same to .0003: both are then linear in the same features, and the
   one's advantage, that it knows what holds for all models, is used up. Where areas differ then, it is by tenths of a
   point (estimators.md).
-- Covariances of the updates bring no more than variances on these tables (differences of both signs), at three times
-  the time; variances are the default.
 - With missing cells a fit takes seconds: EM meets a pattern of its own in nearly every query. Where a router's rule
   decided what is missing, the prior leaves a part of the bias of the known cells.
 """
@@ -241,14 +240,11 @@ def times(named: dict[str, hr.Outcomes], seeds: int) -> None:
 
 def areas(named: dict[str, hr.Outcomes], seeds: int) -> None:
     print(AREAS.format(n_test=MOST_TEST))
-    header("data", "queries to fit", "regressions", "joint", "difference", "joint, covariances")
-    for (name, table), n_fit in itertools.product(named.items(), N_FIT[:2]):
+    header("data", "queries to fit", "regressions", "joint", "difference")
+    for (name, table), n_fit in itertools.product(named.items(), N_FIT[1:2]):
         draws = [parts(table, seed, n_fit, min(MOST_TEST, table.n_queries - n_fit)) for seed in range(seeds)]
-        first, second, third = (
-            np.array([area(make(), *draw) for draw in draws])
-            for make in (LinearQuality, JointQuality, lambda: JointQuality(joint=True))
-        )
-        row(name, f"{n_fit:,}", shown(first), shown(second), shown(second - first, "+"), shown(third))
+        first, second = (np.array([area(make(), *draw) for draw in draws]) for make in (LinearQuality, JointQuality))
+        row(name, f"{n_fit:,}", shown(first), shown(second), shown(second - first, "+"))
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """A new model with a few scored queries joins a router of eight: what it loses against full labels.
 
-    python benches/python/new_model.py DATA_DIR [--seeds 5] > docs/results/new_model.md
+    nice python benches/python/new_model.py DATA_DIR [--seeds 5] > docs/results/new_model.md
 
 DATA_DIR holds ``mmlu_pro.parquet``. Of the queries to fit, all have the outcomes of eight models, and 30 those of the
 new one as well. All routers are judged on the same test queries and the same range of costs.
@@ -32,6 +32,15 @@ test. The new model has run on {N_SCORED} of the queries to fit, drawn at random
 throws all others away. *Without* is the router of eight. Area under quality against cost over the range of the nine
 models, in %: mean over the draws, and the difference to *full*, the regret, with half the width of its 95%
 interval.
+"""
+
+TAIL = """
+Joining keeps 0.7 to 1.5 points of area less than full labels would, and does better than clusters or complete rows
+alone by 1.3 to 3 points. It pays where the new model adds something: without gpt-4o or gemini-1.5-pro the router of
+eight is worse by 0.6 to 0.9 points than with 30 labels of it. The two smaller models add next to nothing to these eight
+even with all labels (last column), and with 30 they cost 0.7 points: the mean of 30 labels has a standard error of 8 to
+9 points, and a model that is overrated is run in vain. So join a model with few labels if it may be among the best for
+its price, and collect labels as it runs.
 """
 
 KINDS = ("full", "joined", "clusters", "complete rows", "without")
@@ -82,6 +91,7 @@ def main() -> None:
             regret = found[kind] - found["full"]
             cells.append(f"{found[kind].mean():.2f}, {regret.mean():+.2f} ± {interval(regret):.2f}")
         print(f"| {new} |", " | ".join(cells), "|", flush=True)
+    print(TAIL, end="")
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ interval.
 """
 
 TAIL = """
-Joining keeps 0.7 to 1.5 points of area less than full labels would, and does better than clusters or complete rows
-alone by 1.3 to 3 points. It pays where the new model adds something: without gpt-4o or gemini-1.5-pro the router of
+Joining loses 0.7 to 1.5 points of area to full labels, and does better than clusters or complete rows alone by 1.3 to
+3.2 points. It pays where the new model adds something: without gpt-4o or gemini-1.5-pro the router of
 eight is worse by 0.6 to 0.9 points than with 30 labels of it. The two smaller models add next to nothing to these eight
 even with all labels (last column), and with 30 they cost 0.7 points: the mean of 30 labels has a standard error of 8 to
 9 points, and a model that is overrated is run in vain. So join a model with few labels if it may be among the best for

@@ -52,9 +52,9 @@ TAIL = """
   a cascade has no choice.
 - It isn't the shape of the updates: two-point values do as well as normal ones. It isn't the noise of a query's own
   estimates either: without any (*conditional*) the two are equal as well, and both a little lower.
-- As fitted, with regressions, cascade routing is behind by about 0.2 points, with the joint belief by nothing. The sweep
-  shows where they go: of what the estimates are good for, the fit on 250 issues loses 0.5 points with cascade routing
-  and 0.2 with the cascade, which has less to choose wrongly.
+- As fitted, with regressions, cascade routing is behind by about 0.2 points, with the joint belief by nothing. The
+  sweep shows where they go: of what the estimates are good for, the fit on 250 issues loses 0.5 points with cascade
+  routing and 0.2 with the cascade, which has less to choose wrongly.
 - The 1.3 points of methods.md are the worst of these {seeds} draws.
 """
 

@@ -32,6 +32,12 @@ alone, on the same draws. The regressions on 1,500 complete rows: estimators.md.
 for more tables and numbers of queries: joint_belief.md.
 """
 
+TAIL = """
+Rows with half of their cells missing bring three quarters to all of what complete ones would; with 80% missing, one run
+of five or two of eleven, a quarter to a half. Nothing is lost by them: no mean is below that of the 200 complete rows alone,
+though at 80% two of the three intervals hold zero.
+"""
+
 COLUMNS = (
     f"regressions, {N_COMPLETE} complete",
     f"joint, {N_COMPLETE} complete",
@@ -77,6 +83,7 @@ def main() -> None:
         print(f"| {case.name} |", " | ".join(shown(column) for column in found.T), "|")
         gains = [shown(column - found[:, 1], "+") if j != 1 else "" for j, column in enumerate(found.T)]
         print("| |", " | ".join(gains), "|", flush=True)
+    print(TAIL, end="")
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ for more tables and numbers of queries: joint_belief.md.
 
 TAIL = """
 Rows with half of their cells missing bring three quarters to all of what complete ones would; with 80% missing, one run
-of five or two of eleven, a quarter to a half. No mean is below that of the 200 complete rows alone, though at 80% two of
-the three intervals hold zero.
+of five or two of eleven, a quarter to a half. No mean is below that of the 200 complete rows alone, though at 80% two
+of the three intervals hold zero.
 """
 
 COLUMNS = (

@@ -96,17 +96,19 @@ calls. LiveCodeBench: tests as well; its costs, 1 to 20, are assumed, so its num
 TAIL = """## How to read it
 
 - Goals set beforehand, by a quick script on one split: mmlu_pro 5 models, routing 71.65 and cascade routing 73.69; 6
-  mixed models, cascade routing 60.98; SWE-bench 5 agents, routing 68.0 and cascade routing 78.2. The means above reach
-  all of them: 72.8, 74.2 to 74.3, 61.9 to 62.0, 68.5, and 78.8 to 79.0; those of SWE-bench by less than their intervals.
+  mixed models, cascade routing 60.98; SWE-bench 5 agents, routing 68.0 and cascade routing 78.2. The means above
+  reach all of them: 72.8, 74.2 to 74.3, 61.9 to 62.0, 68.5, and 78.8 to 79.0; those of SWE-bench by less than their
+  intervals.
 - With five models or six and 500 labels or more, the joint belief and the regressions can't be told apart, but for
   mmlu_pro with 5 models: there the joint belief is behind by 0.14 ± 0.12 points, although its estimates have the same
   errors (joint_belief.md). Why isn't known. With 200 labels it is ahead by half a point.
-- `Router()` takes one of the two by cross-validation. In no table its mean is behind the better one by more than 0.11.
-- A plain cascade keeps up with cascade routing where the order of prices is nearly that of qualities: on mmlu_pro with 3
-  and 5 models and on SWE-bench (of which more in verified_outcomes.md). Elsewhere it is behind, by 0.6 and 1.3 points on
-  RouterBench, 2.2 on LiveCodeBench and 2.4 with the six mixed models.
-- The index rule, which looks at no sets, is within 0.15 points of the search, but for RouterBench with 3 models, where it
-  is behind by 0.3.
+- `Router()` takes one of the two by cross-validation. In no table its mean is behind the better one by more than
+  0.11.
+- A plain cascade keeps up with cascade routing where the order of prices is nearly that of qualities: on mmlu_pro
+  with 3 and 5 models and on SWE-bench (of which more in verified_outcomes.md). Elsewhere it is behind, by 0.6 and 1.3
+  points on RouterBench, 2.2 on LiveCodeBench and 2.4 with the six mixed models.
+- The index rule, which looks at no sets, is within 0.15 points of the search, but for RouterBench with 3 models,
+  where it is behind by 0.3.
 - A threshold cascade, the usual baseline, is worse than mixing single models at random on all tables but SWE-bench.
 """
 

@@ -241,7 +241,7 @@ def times(named: dict[str, hr.Outcomes], seeds: int) -> None:
 def areas(named: dict[str, hr.Outcomes], seeds: int) -> None:
     print(AREAS.format(n_test=MOST_TEST))
     header("data", "queries to fit", "regressions", "joint", "difference")
-    for (name, table), n_fit in itertools.product(named.items(), N_FIT[1:]):
+    for (name, table), n_fit in itertools.product(named.items(), N_FIT[1:2]):
         draws = [parts(table, seed, n_fit, min(MOST_TEST, table.n_queries - n_fit)) for seed in range(seeds)]
         first, second = (np.array([area(make(), *draw) for draw in draws]) for make in (LinearQuality, JointQuality))
         row(name, f"{n_fit:,}", shown(first), shown(second), shown(second - first, "+"))

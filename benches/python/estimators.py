@@ -1,6 +1,6 @@
 """All methods, with a regression per run set and with the joint belief, on held-out queries of real logs.
 
-    nice python benches/python/estimators.py DATA_DIR [--seeds 5] [--only mmlu_pro] > docs/results/estimators.md
+    nice python benches/python/estimators.py DATA_DIR [--seeds 5] [--most-models 6] [--only mmlu_pro] > docs/results/estimators.md
 
 DATA_DIR holds the Parquet tables named below (columns: see `headrace.Outcomes.from_file`, layout "wide"). Every seed
 draws the queries to fit and to test anew; queries of the same text are never split. Estimators are fitted and rules
@@ -82,7 +82,7 @@ METHODS = {
 
 HEAD = """# Methods and estimators on held-out queries
 
-`python benches/python/estimators.py DATA_DIR --seeds {seeds}`: area under quality against cost, between the mean
+`python benches/python/estimators.py DATA_DIR --seeds {seeds}{limit}`: area under quality against cost, between the mean
 costs of the cheapest and of the dearest single model, in %; mean over {seeds} draws of the queries to fit and to
 test, and half the width of its 95% interval. All rules but the one with the joint belief have a ridge regression
 per run set (`LinearQuality`, the paper's way). "Chosen in the fit" is `Router()`, which takes one of the two by its
@@ -160,13 +160,17 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", default="", help="cases whose name begins so")
+    parser.add_argument("--most-models", type=int, help="leave out tables of more models, which take most of the time")
     options = parser.parse_args()
-    print(HEAD.format(seeds=options.seeds))
+    limit = "" if options.most_models is None else f" --most-models {options.most_models}"
+    print(HEAD.format(seeds=options.seeds, limit=limit))
     for case in CASES:
         if not case.name.startswith(options.only):
             continue
         started = time.perf_counter()
         table = table_of(options.directory, case)
+        if limit and table.n_models > options.most_models:
+            continue
         drawn = [areas(*parts(table, case, seed), seed) for seed in range(options.seeds)]
         found = {name: np.array([areas_[name] for areas_ in drawn]) for name in drawn[0]}
         print(f"## {case.name}\n\n{case.n_fit:,} queries to fit, {case.n_test:,} to test.", end=" ")

@@ -1,6 +1,6 @@
 """All methods, with a regression per run set and with the joint belief, on held-out queries of real logs.
 
-    nice python benches/python/estimators.py DATA_DIR [--seeds 5] [--most-models 6] [--only mmlu_pro] > docs/results/estimators.md
+    nice python benches/python/estimators.py DATA_DIR [--seeds 5] [--most-models 6] [--only mmlu_pro]
 
 DATA_DIR holds the Parquet tables named below (columns: see `headrace.Outcomes.from_file`, layout "wide"). Every seed
 draws the queries to fit and to test anew; queries of the same text are never split. Estimators are fitted and rules
@@ -110,6 +110,8 @@ TAIL = """## How to read it
 - The index rule, which looks at no sets, is within 0.15 points of the search, but for RouterBench with 3 models,
   where it is behind by 0.3.
 - A threshold cascade, the usual baseline, is worse than mixing single models at random on all tables but SWE-bench.
+- Eleven models and ten agents take most of the time, and are left out by `--most-models 6`. Eleven models with 200
+  labels: joint_belief.md and item_response.md.
 """
 
 

@@ -133,8 +133,8 @@ from none to all: mean of {seeds} draws. *Difference*: joint minus regressions, 
 
 MISSING = """## Missing cells
 
-Cells of the fitting part (a run and its label) missing at random; the same mean error of the joint belief. The
-regressions need complete rows.
+Cells of the fitting part (a run and its label) missing at random; the same mean error of the joint belief, with half
+the width of its 95% interval. The regressions need complete rows. Areas: partial_logs.md.
 """
 
 TIMES = """## Times
@@ -148,7 +148,7 @@ query's belief after five runs, *10,000*: seconds of that many.
 AREAS = """## Areas with few labels
 
 Area under quality against cost of cascade routing, in %, on up to {n_test:,} test queries; the difference is paired.
-With 1,500 labels: estimators.md.
+With 1,500 labels and up to six models: estimators.md.
 """
 
 BEHIND = """## What stays behind

@@ -82,7 +82,7 @@ KINDS: dict[str, Callable[[], Any]] = {
     "clusters": ClusterQuality,
     "boosting": BoostingQuality,
 }
-NAMES = ("mmlu_pro, 5", "routerbench, 11", "swebench, 5 agents")
+NAMES = ("mmlu_pro, 5", "routerbench, 5", "swebench, 5 agents")
 N_FIT = (200, 1500)
 
 HEAD = """# Before any run

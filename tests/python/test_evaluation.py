@@ -362,6 +362,19 @@ def test_a_router_that_knows_pays(edge: float) -> None:
     assert result["router"].area > result["linear interpolation"].area + 0.1
 
 
+def test_a_router_that_knows_nothing_doesnt_pay() -> None:
+    # Half a point below the better, dearer model is to be had for less by mixing the two at random, too.
+    rng = np.random.default_rng(8)
+    quality = (rng.random((400, 2)) < [0.4, 0.8]).astype(float)
+    table = hr.Outcomes(models=["a", "b"], quality=quality, cost=[1.0, 2.0], queries={"hint": rng.normal(size=400)})
+    fitting, test = table.split(0.5)
+    router = hr.Router(quality=ConstantQuality(), cost=ConstantCost()).fit(fitting, budget=1.5)
+    for baselines in (["linear interpolation"], []):
+        result = hr.evaluate(router, test, fitting=fitting, baselines=baselines, n_resamples=100)
+        assert result.best_single.near_saving.low > 0.0
+        assert result.verdict[0].startswith("No gain over b alone is shown by these 200 queries: ")
+
+
 # What estimates cost, and how long runs take
 
 
@@ -590,7 +603,12 @@ def test_tables_and_routers_are_checked(router: hr.Router, digits: Tables) -> No
         hr.evaluate(router, test.select(["svm", "centroid"]))
     with pytest.raises(ValueError, match=r"outcomes: expected the costs \('cost',\), got \('usd',\)"):
         hr.evaluate(router, dataclasses.replace(test, cost={"usd": test.cost}))
-    with pytest.raises(ValueError, match="outcomes: expected at least two models of different mean cost"):
+    with pytest.raises(
+        ValueError, match=r"at least two models of different mean cost; all cost 1, so .* 'svm' has the best"
+    ):
         hr.evaluate(router, dataclasses.replace(test, cost=np.ones(3)))
+    alone = hr.Router().fit(digits[0].select(["svm"]))
+    with pytest.raises(ValueError, match="outcomes: expected at least two models, got one, 'svm'; nothing to choose"):
+        hr.evaluate(alone, test)
     with pytest.raises(ValueError, match="outcomes: expected at least 4 complete queries, got 2"):
         hr.evaluate(router, test.take([0, 1]))

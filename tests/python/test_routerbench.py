@@ -10,7 +10,7 @@ import pickle
 import pickletools
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -376,7 +376,7 @@ def test_pickles_are_refused_everywhere_else_and_the_safe_way_is_named(tmp_path:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.SimpleNamespace]:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     """Stand in for huggingface_hub: it serves one file, and notes what was asked."""
     asked: list[dict[str, Any]] = []
     module = types.ModuleType("huggingface_hub")
@@ -387,7 +387,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.Simpl
 
     module.hf_hub_download = hf_hub_download  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
-    yield types.SimpleNamespace(module=module, asked=asked)
+    return types.SimpleNamespace(module=module, asked=asked)
 
 
 @pytest.mark.parametrize("shots", [0, 5])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 import headrace as hr
 from headrace.commands.console import (
@@ -26,11 +27,19 @@ from headrace.commands.console import (
     told,
 )
 from headrace.commands.fit import parsed_budget
+from headrace.evaluation import Evaluation
+from headrace.router import FEWEST_QUERIES
 
 EXAMPLES = (
     "Examples: [bold]headrace evaluate log.parquet --budget 0.002 --report out.html[/]; "
     "[bold]headrace evaluate log.csv --models a,b,c --json[/]"
 )
+
+Budget = Annotated[
+    list[str] | None,
+    typer.Option(help="Mean cost per query that may be spent; of several costs, name=number, once for each."),
+]
+EstimationCost = Annotated[float, typer.Option(help="What the estimates of one query cost.")]
 
 
 def evaluate(
@@ -40,14 +49,11 @@ def evaluate(
     layout: Layout = None,
     labels: Labels = None,
     verified: Verified = False,
-    budget: Annotated[
-        list[str] | None,
-        typer.Option(help="Mean cost per query that may be spent; of several costs, name=number, once for each."),
-    ] = None,
+    budget: Budget = None,
     rule: RuleName = "cascade-routing",
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
-    estimation_cost: Annotated[float, typer.Option(help="What the estimates of one query cost.")] = 0.0,
+    estimation_cost: EstimationCost = 0.0,
     report: Annotated[Path | None, typer.Option(help="Where a page with all of it goes (.html).")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -56,20 +62,44 @@ def evaluate(
     console = notes()
     with told(console):
         outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, verified=verified)
-        description = outcomes.describe()
-        console.print(str(description), markup=False)
-        fitting, test = outcomes.complete().split(0.5, rng=seed)
-        with progress_bar(console, rule) as progress:
-            router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
-            router.fit(fitting, budget=limits, progress=lambda share: progress(rule, share))
-            evaluation = hr.evaluate(
-                router, test, fitting=fitting, estimation_cost=estimation_cost, seed=seed, progress=progress
-            )
+        evaluation = judged(console, outcomes, limits, rule, max_depth, seed, estimation_cost)
         if report is not None:
             evaluation.report(report)
     if as_json:
-        print_json({"outcomes": description.to_dict(), **evaluation.to_dict(), "written": report and str(report)})
+        described = outcomes.describe().to_dict()
+        print_json({"outcomes": described, **evaluation.to_dict(), "written": report and str(report)})
     else:
         typer.echo(evaluation.summary())
         if report is not None:
             typer.echo(f"written: {report}")
+
+
+def judged(
+    console: Console,
+    outcomes: hr.Outcomes,
+    budget: float | dict[str, float] | None,
+    rule: str,
+    max_depth: int,
+    seed: int,
+    estimation_cost: float,
+) -> Evaluation:
+    """Say what is in a log, fit on one half of it, and evaluate on the other."""
+    console.print(str(outcomes.describe()), markup=False)
+    fitting, test = _halves(outcomes.complete(), seed)
+    with progress_bar(console, rule) as progress:
+        router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
+        router.fit(fitting, budget=budget, progress=lambda share: progress(rule, share))
+        return hr.evaluate(router, test, fitting=fitting, estimation_cost=estimation_cost, seed=seed, progress=progress)
+
+
+def _halves(complete: hr.Outcomes, seed: int) -> tuple[hr.Outcomes, hr.Outcomes]:
+    """Split queries into those that fit and those that test."""
+    least = 2 * FEWEST_QUERIES
+    if complete.n_queries < least:
+        raise ValueError(
+            f"expected at least {least} complete queries, one half to fit and one to test on; got "
+            f"{complete.n_queries}, and some hundred are better"
+        )
+    if complete.n_groups < 2:
+        raise ValueError("expected queries of at least two groups, as a group is fitted or tested on whole; got one")
+    return complete.split(0.5, rng=seed)

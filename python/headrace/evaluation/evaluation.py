@@ -283,8 +283,15 @@ def _checked(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
     if tuple(selected.costs) != router._calibrator.costs:
         raise ValueError(f"outcomes: expected the costs {router._calibrator.costs}, got {tuple(selected.costs)}")
     test, n_dropped = router._complete("outcomes", selected, FEWEST_QUERIES)
+    if test.n_models < 2:
+        raise ValueError(f"outcomes: expected at least two models, got one, {test.models[0]!r}; nothing to choose")
     if not test.mean_cost.min() < test.mean_cost.max():
-        raise ValueError("outcomes: expected at least two models of different mean cost; there is nothing to trade")
+        best = int(test.mean_quality.argmax())
+        raise ValueError(
+            f"outcomes: expected at least two models of different mean cost; all cost {test.mean_cost[0]:.4g}, so "
+            f"there is nothing to trade, and {test.models[best]!r} has the best mean quality, "
+            f"{test.mean_quality[best]:.4g}"
+        )
     return test, n_dropped
 
 

@@ -14,7 +14,7 @@ import math
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
@@ -47,15 +47,14 @@ NAMES = {
 }
 PARTS = {name: part for part, names in NAMES.items() for name in names}
 
-#: Kinds of numpy's types whose bytes are numbers.
-NUMBERS = "biuf"
-
 
 class _Note:
     """What a name was called with, and the state it was given; its subclasses stand for one name each."""
 
     __slots__ = ("args", "state")
     part = ""
+    args: tuple[Any, ...]
+    state: Any
 
     def __new__(cls, *args: Any) -> _Note:
         note = object.__new__(cls)
@@ -117,7 +116,7 @@ def pickled_columns(path: Path) -> dict[str, Column]:
     >>> pickled_columns(path)
     Traceback (most recent call last):
         ...
-    ValueError: ...bad.pkl: refused: it names builtins.print, which no table of plain columns needs; nothing was run. ...
+    ValueError: ...bad.pkl: refused: it names builtins.print, which no table of plain columns needs; nothing was run...
     """
     content = path.read_bytes()
     try:
@@ -159,7 +158,7 @@ def _labels(index: Any) -> list[str]:
     """Names of the columns: an Index of text."""
     if not _is("index", index) or not isinstance(index.args[1], dict) or "data" not in index.args[1]:
         _refuse("its columns have no names")
-    names = _array(index.args[1]["data"]).tolist()
+    names: list[str] = _array(index.args[1]["data"]).tolist()
     if not all(isinstance(name, str) for name in names):
         _refuse("its columns have names other than text")
     return names
@@ -177,22 +176,24 @@ def _places(placement: Any, n_columns: int) -> Sequence[int]:
 def _array(note: Any) -> Column:
     if _is("buffer", note):
         data, dtype, shape, order = note.args
-        return _numbers(data, _dtype(dtype), shape, order)
+        return _numbers(data, _dtype(dtype), shape, _order(order == "F"))
     if not _is("array", note) or note.state is None:
         _refuse("it has columns of another kind than numbers and objects")
     _, shape, dtype, fortran, data = note.state
-    kind, order = _dtype(dtype), "F" if fortran else "C"
+    kind, order = _dtype(dtype), _order(fortran)
     if kind.kind != "O":
         return _numbers(data, kind, shape, order)
     if not isinstance(data, list) or len(data) != math.prod(shape):
         _refuse("an array has not as many cells as its shape says")
-    return boxed(data).reshape(shape, order=order)
+    return boxed(data).reshape(tuple(shape), order=order)
 
 
-def _numbers(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> Column:
-    if dtype.kind not in NUMBERS:
-        _refuse(f"an array of type {dtype.str!r} is stored as bytes")
-    return np.frombuffer(_bytes(data), dtype).reshape(shape, order="F" if order == "F" else "C")
+def _order(fortran: bool) -> Literal["C", "F"]:
+    return "F" if fortran else "C"
+
+
+def _numbers(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...], order: Literal["C", "F"]) -> Column:
+    return np.frombuffer(_bytes(data), dtype).reshape(tuple(shape), order=order)
 
 
 def _dtype(note: Any) -> np.dtype[Any]:

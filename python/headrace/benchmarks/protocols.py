@@ -100,7 +100,7 @@ class Protocol(NamedTuple):
         return self.read(self._path(data)) if self.files else None
 
     def _path(self, data: Path | None) -> Path:
-        wanted = " or ".join(f"{pattern}{self.suffixes[0]}" for pattern in self.files)
+        wanted = f"{self.files[0]}{self.suffixes[0]}"
         if data is None:
             raise ValueError(f"--data: expected a file, or a folder with {wanted}. {self.source}")
         if data.is_file():

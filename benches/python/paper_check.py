@@ -1,6 +1,7 @@
-"""Where the order of the paper's table 1 isn't seen on a part of RouterBench: the size of the fit, and of the test.
+"""Where the order of the paper's table 1 isn't seen on a part of RouterBench: the size of the fit, and the tasks.
 
     python benches/python/paper_check.py DATA_DIR > docs/results/paper_check.md
+    python benches/python/paper_check.py DATA_DIR --by-task > docs/results/paper_check_by_task.md
 
 DATA_DIR holds the file that `headrace bench routerbench` reads. Each row is a difference of two areas, as mean and
 standard error over draws of the noise and the split: what one would see on average, not the interval of one draw.
@@ -34,6 +35,15 @@ standard error over {DRAWS} draws of noise and split. The draws share their quer
 split, not the choice of these queries among all.
 """
 
+TASK_HEAD = f"""# The paper's order within each task
+
+`python benches/python/paper_check.py DATA_DIR --by-task`: the noise protocol of `headrace bench routerbench` with
+{len(ELEVEN)} models on one task at a time, half of its queries to fit and calibrate. Differences of areas in points, mean
++- standard error over {DRAWS} draws of noise and split. The paper's numbers are those of all of RouterBench's tasks.
+"""
+
+NAMES = [f"{LABELS[a]} - {LABELS[b]}" for a, b in ORDER]
+
 
 def differences(table: Outcomes, level: str, share: float) -> list[tuple[float, float]]:
     found = []
@@ -56,21 +66,32 @@ def shown(value: tuple[float, float]) -> str:
     return f"{value[0]:+.2f} +- {value[1]:.2f}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=Path)
-    whole = PROTOCOLS["routerbench"].table(parser.parse_args().directory)
-    assert whole is not None  # the benchmark needs a file
-    complete = whole.select(ELEVEN).complete()
+def by_task(complete: Outcomes) -> None:
+    """Print the differences within each task: half of its queries fit."""
+    print(TASK_HEAD)
+    task = np.array(complete.queries["task"], dtype=object)
+    tasks = {name: complete.take(np.flatnonzero(task == name)) for name in sorted(set(task.tolist()))}
+    rows = []
+    for at, level in enumerate(NOISE_LEVELS):
+        found = [differences(table, level, 0.5) for table in tasks.values()]
+        for i, (a, b) in enumerate(ORDER):
+            paper = f"{PAPER[a][len(ELEVEN)][at] - PAPER[b][len(ELEVEN)][at]:+.2f}"
+            rows.append([level, NAMES[i], *(shown(each[i]) for each in found), paper])
+        print(level, file=sys.stderr, flush=True)
+    heads = [f"{name} ({table.n_queries:,} queries)" for name, table in tasks.items()]
+    printed(["noise", "difference", *heads, "paper, all tasks"], rows)
+
+
+def by_fit(complete: Outcomes) -> None:
+    """Print the differences for two sizes of the fit, here and on simulated queries."""
     print(HEAD)
-    names = [f"{LABELS[a]} - {LABELS[b]}" for a, b in ORDER]
     rows = []
     for size, models in MODEL_SETS.items():
         for at, level in enumerate(NOISE_LEVELS):
             by_share = [differences(complete.select(models), level, share) for share in SHARES]
             for i, (a, b) in enumerate(ORDER):
                 paper = f"{PAPER[a][size][at] - PAPER[b][size][at]:+.2f}"
-                rows.append([str(size), level, names[i], *(shown(found[i]) for found in by_share), paper])
+                rows.append([str(size), level, NAMES[i], *(shown(found[i]) for found in by_share), paper])
             print(size, level, file=sys.stderr, flush=True)
     fits = [f"{round(share * complete.n_queries):,} fit" for share in SHARES]
     print("## The part of RouterBench\n")
@@ -82,8 +103,18 @@ def main() -> None:
     rows = []
     for level in NOISE_LEVELS:
         by_share = [differences(small, level, share) for share in SHARES]
-        rows += [[level, names[i], *(shown(found[i]) for found in by_share)] for i in range(len(ORDER))]
+        rows += [[level, NAMES[i], *(shown(found[i]) for found in by_share)] for i in range(len(ORDER))]
     printed(["noise", "difference", *fits], rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--by-task", action="store_true")
+    given = parser.parse_args()
+    whole = PROTOCOLS["routerbench"].table(given.directory)
+    assert whole is not None  # the benchmark needs a file
+    (by_task if given.by_task else by_fit)(whole.select(ELEVEN).complete())
 
 
 if __name__ == "__main__":

@@ -396,6 +396,19 @@ def test_evaluate_is_the_function_on_two_halves(tmp_path: Path) -> None:
     assert {name: numbers[name] for name in expected} == expected
 
 
+def test_what_estimates_cost_is_given_or_measured(tmp_path: Path) -> None:
+    table = hr.datasets.simulate(200, 2)
+    log = tmp_path / "log.parquet"
+    dataclasses.replace(table, cost={"usd": table.cost, "seconds": table.cost}).save(log)
+    options = ["--cost", "usd", "--cost", "seconds", "--estimation-cost", "usd=0.5"]
+    numbers = invoked("evaluate", str(log), *options, "--estimation-cost", "seconds=measured")
+    assert numbers["estimation_cost"] == 0.5
+    assert numbers["estimation_seconds"] > 0.0
+    for wrong in (["cheap"], ["1", "usd=2"]):
+        given = [part for value in wrong for part in ("--estimation-cost", value)]
+        assert RUNNER.invoke(app, ["evaluate", str(log), *given]).exit_code == 2
+
+
 def test_report_writes_the_page_and_says_the_verdict(tmp_path: Path) -> None:
     table, page = hr.datasets.simulate(200, 2), tmp_path / "page.html"
     data = saved(tmp_path, dataclasses.replace(table, queries={**table.queries, "text": ["a secret"] * 200}))

@@ -18,7 +18,7 @@ from headrace.estimators import ConstantCost, ConstantQuality
 from headrace.evaluation import Evaluation
 from headrace.evaluation.baselines import BASELINES
 from headrace.evaluation.bootstrap import Estimate, estimate, interval, resampling_weights
-from headrace.evaluation.diagnostics import entropy, reliability, served
+from headrace.evaluation.diagnostics import entropy, reliability, served, walked_session
 from headrace.evaluation.greedy import GreedyRule
 from headrace.evaluation.metrics import aiq, arena_score, cost_at_quality, quality_at_cost
 from headrace.evaluation.replay import join, replay
@@ -401,6 +401,41 @@ def test_the_cost_of_estimates_moves_the_curves(per: str, evaluation: Evaluation
     )
 
 
+@pytest.mark.parametrize("per", ["query", "decision"])
+@pytest.mark.parametrize("rule", ["routing", "threshold-cascade", "cascade-routing"])
+def test_seconds_of_estimates_are_measured(rule: str, per: str, digits: Tables) -> None:
+    fitting, test = (dataclasses.replace(part, cost={"usd": part.cost, "seconds": part.cost}) for part in digits)
+    router = hr.Router(rule=rule).fit(fitting, budget=60.0)
+    keywords: dict[str, Any] = {"baselines": [], "n_resamples": 20, "n_examples": 0, "estimation_per": per}
+    free = hr.evaluate(router, test, **keywords)
+    timed = hr.evaluate(router, test, estimation_cost={"usd": 3.0, "seconds": "measured"}, **keywords)
+    assert (free.estimation_cost, free.estimation_seconds, timed.estimation_cost) == (0.0, 0.0, 3.0)
+    # A decision takes microseconds to milliseconds, an estimate too.
+    assert 1e-6 < timed.estimation_seconds < 1.0
+    decisions = 1.0
+    if per == "decision" and rule != "routing":
+        steps = [stopped(router, test, row) for row in range(test.n_queries)]
+        decisions = float(np.mean(steps)) + (rule == "cascade-routing")
+    added = timed.latency[0].mean - free.latency[0].mean
+    assert added == pytest.approx(timed.estimation_seconds * decisions, rel=1e-6)
+    assert timed.latency[1:] == free.latency[1:]
+    assert (timed["router"].cost > free["router"].cost).all()
+
+
+def stopped(router: hr.Router, test: hr.Outcomes, row: int) -> int:
+    return len(walked_session(router, test, row).run)
+
+
+def test_measured_seconds_are_on_the_curves_where_seconds_are_the_cost(digits: Tables) -> None:
+    fitting, test = (dataclasses.replace(part, cost={"seconds": part.cost}) for part in digits)
+    router = hr.Router(rule="routing").fit(fitting, budget=60.0)
+    keywords: dict[str, Any] = {"baselines": [], "n_resamples": 20, "n_examples": 0}
+    timed = hr.evaluate(router, test, estimation_cost="measured", **keywords)
+    free = hr.evaluate(router, test, **keywords)
+    assert timed.estimation_cost == timed.estimation_seconds > 0.0
+    np.testing.assert_allclose(timed["router"].cost, free["router"].cost + timed.estimation_cost, rtol=EXACT)
+
+
 def test_seconds_of_sequential_runs_add_up(digits: Tables) -> None:
     timed = [dataclasses.replace(part, cost={"usd": part.cost, "seconds": part.cost**0.5}) for part in digits]
     # Constant estimates: the two rules that are mixed are far from each other.
@@ -580,6 +615,11 @@ def test_progress_is_told(router: hr.Router, digits: Tables) -> None:
         ({"estimation_cost": -1.0}, "estimation_cost: expected a finite number >= 0, got -1.0"),
         ({"estimation_cost": math.inf}, "estimation_cost: expected a finite number >= 0"),
         ({"estimation_cost": "2"}, "estimation_cost: expected a number, got '2'"),
+        (
+            {"estimation_cost": "measured"},
+            "estimation_cost: only \"seconds\" can be measured, got 'measured' for 'cost'",
+        ),
+        ({"estimation_cost": {"usd": 1.0}}, "estimation_cost: unknown cost 'usd'; the table has 'cost'"),
         ({"estimation_per": "token"}, 'estimation_per: expected "query" or "decision"'),
         ({"n_resamples": 1}, "n_resamples: expected an int >= 2, got 1"),
         ({"n_examples": -1}, "n_examples: expected an int >= 0, got -1"),

@@ -169,6 +169,10 @@ def test_all_numbers_are_there(text: str, evaluation: Evaluation) -> None:
     assert any(row[1] == f"{single.cost.value:.4g}" for row in named)
     assert any(row[1] == f"{evaluation.latency[2].mean:.3g}" for row in named)
     assert f"Realised costs include {1e-05:.4g} per query for estimates." in words
+    policy = evaluation.chosen.policy
+    assert "Chosen at a budget of 0.001: cascade routing, cost weight" in words
+    assert f"cost weight {policy.parameters[0]:.4g}" in words
+    assert f"On the calibration queries: cost {evaluation.chosen.predicted_cost:.4g}, quality" in words
     # A plot of estimates for each model, the curve, and a swatch for each method.
     assert reader.count["svg"] == 3 + 1 + len(evaluation.methods)
     assert reader.count["details"] == len(evaluation.examples)

@@ -28,6 +28,7 @@ from headrace.commands.console import (
 )
 from headrace.commands.fit import parsed_budget
 from headrace.evaluation import Evaluation
+from headrace.evaluation.estimation import MEASURED
 from headrace.router import FEWEST_QUERIES
 
 EXAMPLES = (
@@ -39,7 +40,13 @@ Budget = Annotated[
     list[str] | None,
     typer.Option(help="Mean cost per query that may be spent; of several costs, name=number, once for each."),
 ]
-EstimationCost = Annotated[float, typer.Option(help="What the estimates of one query cost.")]
+EstimationCost = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What the estimates of one query cost: a number in the first cost, or name=number; of seconds also "
+        "seconds=measured."
+    ),
+]
 
 
 def evaluate(
@@ -53,16 +60,16 @@ def evaluate(
     rule: RuleName = "cascade-routing",
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
-    estimation_cost: EstimationCost = 0.0,
+    estimation_cost: EstimationCost = None,
     report: Annotated[Path | None, typer.Option(help="Where a page with all of it goes (.html).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit on one half of a log, replay the other half, and compare with single models and other rules."""
-    limits = None if not budget else parsed_budget(budget)
+    limits, estimates = None if not budget else parsed_budget(budget), parsed_estimation(estimation_cost or [])
     console = notes()
     with told(console):
         outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, verified=verified)
-        evaluation = judged(console, outcomes, limits, rule, max_depth, seed, estimation_cost)
+        evaluation = judged(console, outcomes, limits, rule, max_depth, seed, estimates)
         if report is not None:
             evaluation.report(report)
     if as_json:
@@ -74,6 +81,26 @@ def evaluate(
             typer.echo(f"written: {report}")
 
 
+def parsed_estimation(given: list[str]) -> float | str | dict[str, float | str]:
+    """Read what estimates cost: a number or "measured", or one of these for each of several costs.
+
+    Examples
+    --------
+    >>> from headrace.commands.evaluate import parsed_estimation
+    >>> parsed_estimation(["1e-5"]), parsed_estimation(["usd=1e-5", "seconds=measured"])
+    (1e-05, {'usd': 1e-05, 'seconds': 'measured'})
+    """
+    named: dict[str, float | str] = {}
+    for name, _, value in (text.rpartition("=") for text in given):
+        try:
+            named[name] = MEASURED if value == MEASURED else float(value)
+        except ValueError:
+            raise typer.BadParameter(f"--estimation-cost: expected a number or measured, got {value!r}") from None
+    if "" in named and len(given) > 1:
+        raise typer.BadParameter("--estimation-cost: expected name=number for each of several costs")
+    return named.get("", named)
+
+
 def judged(
     console: Console,
     outcomes: hr.Outcomes,
@@ -81,7 +108,7 @@ def judged(
     rule: str,
     max_depth: int,
     seed: int,
-    estimation_cost: float,
+    estimation_cost: float | str | dict[str, float | str],
 ) -> Evaluation:
     """Say what is in a log, fit on one half of it, and evaluate on the other."""
     console.print(str(outcomes.describe()), markup=False)

@@ -23,7 +23,7 @@ from headrace.commands.console import (
     read_log,
     told,
 )
-from headrace.commands.evaluate import Budget, EstimationCost, judged
+from headrace.commands.evaluate import Budget, EstimationCost, judged, parsed_estimation
 from headrace.commands.fit import parsed_budget
 
 EXAMPLES = (
@@ -44,17 +44,17 @@ def report(
     rule: RuleName = "cascade-routing",
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
-    estimation_cost: EstimationCost = 0.0,
+    estimation_cost: EstimationCost = None,
     title: Annotated[str, typer.Option(help="Of the page.")] = "Router report",
     text: Annotated[bool, typer.Option("--text", help="Show the texts of the example queries.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the page of `headrace evaluate`: one HTML file that needs no network; print its verdict."""
-    limits = None if not budget else parsed_budget(budget)
+    limits, estimates = None if not budget else parsed_budget(budget), parsed_estimation(estimation_cost or [])
     console = notes()
     with told(console):
         outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, verified=verified)
-        evaluation = judged(console, outcomes, limits, rule, max_depth, seed, estimation_cost)
+        evaluation = judged(console, outcomes, limits, rule, max_depth, seed, estimates)
         evaluation.report(out, title=title, show_text=text)
     if as_json:
         print_json({"verdict": evaluation.verdict, "written": str(out)})

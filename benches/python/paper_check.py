@@ -39,7 +39,8 @@ TASK_HEAD = f"""# The paper's order within each task
 
 `python benches/python/paper_check.py DATA_DIR --by-task`: the noise protocol of `headrace bench routerbench` with
 {len(ELEVEN)} models on one task at a time, half of its queries to fit and calibrate. Differences of areas in points,
-mean +- standard error over {DRAWS} draws of noise and split. The paper's numbers are those of all of RouterBench's tasks.
+mean +- standard error over {DRAWS} draws of noise and split. The paper's numbers are those of RouterBench as a
+whole.
 """
 
 NAMES = [f"{LABELS[a]} - {LABELS[b]}" for a, b in ORDER]

@@ -631,6 +631,17 @@ def test_arguments_are_checked(keywords: dict[str, Any], message: str, router: h
         hr.evaluate(router, digits[1], **keywords)
 
 
+def test_queries_of_the_fit_are_refused(router: hr.Router, digits: Tables) -> None:
+    fitting, test = digits
+    for seen in (fitting, test.joined(fitting.take(np.arange(40)))):
+        with pytest.raises(ValueError, match=r"queries that the fit has not seen, got \d+ that are in `fitting`, too"):
+            hr.evaluate(router, seen, fitting=fitting)
+    # Two tables whose rows are numbered alike are not the same queries.
+    numbered = [dataclasses.replace(part, ids=range(len(part))) for part in digits]
+    again = hr.Router(rule="routing").fit(numbered[0], budget=60.0)
+    assert hr.evaluate(again, numbered[1], fitting=numbered[0], baselines=[], n_resamples=10).n_test == len(test)
+
+
 def test_tables_and_routers_are_checked(router: hr.Router, digits: Tables) -> None:
     test = digits[1]
     with pytest.raises(TypeError, match="router: expected a Router, got str"):

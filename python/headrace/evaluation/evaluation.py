@@ -181,10 +181,10 @@ def evaluate(
     baselines : "all" or sequence of str
         Of `headrace.evaluation.baselines.BASELINES`; by default all but the router's own rule.
     fitting : Outcomes, optional
-        The table that the router was fitted on. Baselines with a parameter are then fitted and calibrated on it,
-        as the router was: the fair comparison. A router keeps no labels, so without it baselines use the router's
-        estimators, and are calibrated for one half of the test queries on the other half: no query has a say in the
-        policy that decides it, but there are fewer of them.
+        The table that the router was fitted on; none of its queries may be in `outcomes`. Baselines with a parameter are
+        then fitted and calibrated on it, as the router was: the fair comparison. A router keeps no labels, so without
+        it baselines use the router's estimators, and are calibrated for one half of the test queries on the other half:
+        no query has a say in the policy that decides it, but there are fewer of them.
     estimation_cost : float, "measured" or mapping of str to these, default 0.0
         What asking the estimators costs, in the unit of the first cost, or by the names of the costs: added to the
         realised costs of all methods that use them (not of single models, mixtures and the oracle), and to the
@@ -212,8 +212,9 @@ def evaluate(
     Raises
     ------
     TypeError, ValueError
-        A router that isn't fitted; other models or costs than the router's; too few complete queries; models that all
-        cost the same; an unknown baseline; a negative or infinite estimation cost.
+        A router that isn't fitted; queries of `fitting` among those to evaluate on; other models or costs than the
+        router's; too few complete queries; models that all cost the same; an unknown baseline; a negative or infinite
+        estimation cost, or one that can't be measured.
 
     Notes
     -----
@@ -350,6 +351,22 @@ def _walked(router: Router, table: BeliefTable) -> Stops:
     return walk(rule, table.outcomes, table, answer=router.answer, step_weights=router.step_weights_)
 
 
+def _require_apart(fitting: Outcomes, test: Outcomes) -> None:
+    """Refuse queries that are fitted and tested on at once: same ids, and the same numbers behind every one of them."""
+    place = {name: row for row, name in enumerate(fitting.ids)}
+    shared = np.array([(place[name], row) for row, name in enumerate(test.ids) if name in place], dtype=np.intp)
+    if len(shared) < FEWEST_QUERIES:
+        return
+    mine, its = shared.T
+    # Two files without ids number their rows alike, but their numbers differ somewhere.
+    same = [np.array_equal(a[mine], b[its]) for a, b in ((fitting.quality, test.quality), (fitting.cost, test.cost))]
+    if all(same):
+        raise ValueError(
+            f"outcomes: expected queries that the fit has not seen, got {len(shared)} that are in `fitting`, too; "
+            "split the table first: table.split(0.5)"
+        )
+
+
 def _folds(router: Router, table: BeliefTable, fitting: Outcomes | None, seed: int) -> tuple[list[Fold], str]:
     """Say what the baselines are calibrated on, and what they are replayed on."""
     test = table.outcomes
@@ -359,6 +376,7 @@ def _folds(router: Router, table: BeliefTable, fitting: Outcomes | None, seed: i
         known, _ = router._complete("fitting", fitting.select(router.models_), FEWEST_QUERIES)
         if tuple(known.costs) != tuple(test.costs):
             raise ValueError(f"fitting: expected the costs {tuple(test.costs)}, got {tuple(known.costs)}")
+        _require_apart(known, test)
         quality, cost = router.quality_, router._unfitted_cost()
         n_folds = min(router.n_folds, known.n_queries // 2)
         fitted = BeliefTable.cross_fit(known, quality, cost, n_folds=n_folds, seed=int(router.seed))

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arrays import FloatArray, listed
+from headrace.arrays import FloatArray
 from headrace.belief_table import BeliefTable
 from headrace.budget_path import BudgetPath
-from headrace.evaluation.baselines import BASELINES, Fold, estimates_of, replay_baseline
+from headrace.evaluation.arguments import check_numbers, checked_baselines, checked_tables, require_apart
+from headrace.evaluation.baselines import Fold, estimates_of, replay_baseline
 from headrace.evaluation.bootstrap import N_RESAMPLES, Estimate, estimate, resampling_weights
 from headrace.evaluation.comparison import budget_grid
 from headrace.evaluation.diagnostics import Reliability, example_decisions, flows, reliability
@@ -181,10 +182,10 @@ def evaluate(
     baselines : "all" or sequence of str
         Of `headrace.evaluation.baselines.BASELINES`; by default all but the router's own rule.
     fitting : Outcomes, optional
-        The table that the router was fitted on; none of its queries may be in `outcomes`. Baselines with a parameter are
-        then fitted and calibrated on it, as the router was: the fair comparison. A router keeps no labels, so without
-        it baselines use the router's estimators, and are calibrated for one half of the test queries on the other half:
-        no query has a say in the policy that decides it, but there are fewer of them.
+        The table that the router was fitted on; none of its queries may be in `outcomes`. Baselines with a parameter
+        are then fitted and calibrated on it, as the router was: the fair comparison. A router keeps no labels, so
+        without it baselines use the router's estimators, and are calibrated for one half of the test queries on the
+        other half: no query has a say in the policy that decides it, but there are fewer of them.
     estimation_cost : float, "measured" or mapping of str to these, default 0.0
         What asking the estimators costs, in the unit of the first cost, or by the names of the costs: added to the
         realised costs of all methods that use them (not of single models, mixtures and the oracle), and to the
@@ -231,10 +232,10 @@ def evaluate(
     >>> evaluation.difference("router", "linear interpolation").low > 0.0
     True
     """
-    test, n_dropped = _checked(router, outcomes)
-    names = _checked_baselines(baselines, router.rule)
+    test, n_dropped = checked_tables(router, outcomes)
+    names = checked_baselines(baselines, router.rule)
     given = checked_estimation(estimation_cost, estimation_per, tuple(test.costs))
-    _check_numbers(n_resamples, n_examples)
+    check_numbers(n_resamples, n_examples)
     used = router if hasattr(router, "policy_") else router.with_budget(_middle(router.path_, test))
     budget = used.point_.cost if used.budget_ is None else used.budget_.get(test.cost_name, used.point_.cost)
     budgets, at = _budgets(used.path_, test, budget)
@@ -289,44 +290,6 @@ def evaluate(
     )
 
 
-def _checked(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
-    if not isinstance(router, Router):
-        raise TypeError(f"router: expected a Router, got {type(router).__name__}")
-    if not hasattr(router, "path_"):
-        raise ValueError("router: expected a fitted router; call fit first")
-    if not isinstance(outcomes, Outcomes):
-        raise TypeError(f"outcomes: expected an Outcomes table, got {type(outcomes).__name__}")
-    selected = outcomes.select(router.models_)
-    if tuple(selected.costs) != router._calibrator.costs:
-        raise ValueError(f"outcomes: expected the costs {router._calibrator.costs}, got {tuple(selected.costs)}")
-    test, n_dropped = router._complete("outcomes", selected, FEWEST_QUERIES)
-    if test.n_models < 2:
-        raise ValueError(f"outcomes: expected at least two models, got one, {test.models[0]!r}; nothing to choose")
-    if not test.mean_cost.min() < test.mean_cost.max():
-        best = int(test.mean_quality.argmax())
-        raise ValueError(
-            f"outcomes: expected at least two models of different mean cost; all cost {test.mean_cost[0]:.4g}, so "
-            f"there is nothing to trade, and {test.models[best]!r} has the best mean quality, "
-            f"{test.mean_quality[best]:.4g}"
-        )
-    return test, n_dropped
-
-
-def _checked_baselines(baselines: str | Sequence[str], rule: str) -> list[str]:
-    if baselines == "all":
-        return [name for name in BASELINES if name != rule]
-    unknown = [baselines] if isinstance(baselines, str) else [name for name in baselines if name not in BASELINES]
-    if unknown:
-        raise ValueError(f'baselines: expected "all" or some of {listed(BASELINES)}; got {unknown[0]!r}')
-    return list(dict.fromkeys(baselines))
-
-
-def _check_numbers(n_resamples: Any, n_examples: Any) -> None:
-    for name, value, least in (("n_resamples", n_resamples, 2), ("n_examples", n_examples, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name}: expected an int >= {least}, got {value!r}")
-
-
 def _middle(path: BudgetPath, test: Outcomes) -> float:
     """Give the budget that stands for one: between the cheapest and the dearest model."""
     lowest, highest = float(test.mean_cost.min()), float(test.mean_cost.max())
@@ -351,22 +314,6 @@ def _walked(router: Router, table: BeliefTable) -> Stops:
     return walk(rule, table.outcomes, table, answer=router.answer, step_weights=router.step_weights_)
 
 
-def _require_apart(fitting: Outcomes, test: Outcomes) -> None:
-    """Refuse queries that are fitted and tested on at once: same ids, and the same numbers behind every one of them."""
-    place = {name: row for row, name in enumerate(fitting.ids)}
-    shared = np.array([(place[name], row) for row, name in enumerate(test.ids) if name in place], dtype=np.intp)
-    if len(shared) < FEWEST_QUERIES:
-        return
-    mine, its = shared.T
-    # Two files without ids number their rows alike, but their numbers differ somewhere.
-    same = [np.array_equal(a[mine], b[its]) for a, b in ((fitting.quality, test.quality), (fitting.cost, test.cost))]
-    if all(same):
-        raise ValueError(
-            f"outcomes: expected queries that the fit has not seen, got {len(shared)} that are in `fitting`, too; "
-            "split the table first: table.split(0.5)"
-        )
-
-
 def _folds(router: Router, table: BeliefTable, fitting: Outcomes | None, seed: int) -> tuple[list[Fold], str]:
     """Say what the baselines are calibrated on, and what they are replayed on."""
     test = table.outcomes
@@ -376,7 +323,7 @@ def _folds(router: Router, table: BeliefTable, fitting: Outcomes | None, seed: i
         known, _ = router._complete("fitting", fitting.select(router.models_), FEWEST_QUERIES)
         if tuple(known.costs) != tuple(test.costs):
             raise ValueError(f"fitting: expected the costs {tuple(test.costs)}, got {tuple(known.costs)}")
-        _require_apart(known, test)
+        require_apart(known, test)
         quality, cost = router.quality_, router._unfitted_cost()
         n_folds = min(router.n_folds, known.n_queries // 2)
         fitted = BeliefTable.cross_fit(known, quality, cost, n_folds=n_folds, seed=int(router.seed))

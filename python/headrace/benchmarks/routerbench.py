@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from time import perf_counter, process_time
 
 from headrace.benchmarks.draws import Draws, drawn
 from headrace.benchmarks.results import Results, Table
@@ -199,7 +198,6 @@ def simulated(
     Results
     """
     table = simulate(n_queries, n_models)
-    wall, processors = perf_counter(), process_time()
     found = {}
     for level in NOISE_LEVELS:
         found[level] = noisy_draws(table, level, n_draws, None if progress is None else partial(progress, level))
@@ -207,9 +205,7 @@ def simulated(
     n_fit = found["low"].comparisons[0].n_fit
     about = (
         f"{n_queries:,} simulated queries (`headrace.datasets.simulate`), {n_models} models, {n_fit:,} to fit and "
-        f"calibrate; mean over {drawn(n_draws)} of noise and split. The size of RouterBench, not its content. All "
-        f"methods, levels and budgets took {perf_counter() - wall:.0f} s, and {process_time() - processors:.0f} s of "
-        "processor time over all cores, on the machine at hand."
+        f"calibrate; mean over {drawn(n_draws)} of noise and split. The size of RouterBench, not its content."
     )
     order = [(f"{LABELS[a]} - {LABELS[b]}", *(draws.difference(a, b) for draws in found.values())) for a, b in ORDER]
     heads = tuple(f"{level} noise" for level in found)

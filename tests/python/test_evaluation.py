@@ -298,6 +298,30 @@ def test_savings_and_gains_against_plain_loops(evaluation: Evaluation, digits: T
     assert evaluation.best_single.model == "svm"
 
 
+class Loaded:
+    """A noisy oracle whose updates share a factor."""
+
+    def fit(self, queries: Any, responses: Any, quality: Any) -> Loaded:
+        self.oracle = hr.datasets.NoisyOracle().fit(queries, responses, quality)
+        return self
+
+    def predict(self, queries: Any, responses: Any) -> Any:
+        belief = self.oracle.predict(queries, responses)
+        assert belief.variance is not None
+        return belief._replace(variance=0.1 * belief.variance, loading=np.sqrt(0.9 * belief.variance))
+
+
+def test_flows_follow_beliefs_of_one_factor() -> None:
+    fitting, test = hr.datasets.simulate(600, 4).split(0.5)
+    router = hr.Router(quality=Loaded(), mix="deterministic").fit(fitting, budget=float(np.median(fitting.mean_cost)))
+    chosen = hr.evaluate(router, test, fitting=fitting, baselines=[], n_resamples=10, n_examples=0).chosen
+    walked = [walked_session(router, test, row) for row in range(test.n_queries)]
+    flow = np.zeros((4, 4))
+    for session in walked:
+        flow[test.models.index(session.run[0]), test.models.index(session.model)] += 1.0 / test.n_queries
+    np.testing.assert_allclose(chosen.flow, flow, atol=EXACT)
+
+
 def test_differences_are_paired(evaluation: Evaluation) -> None:
     one, other = evaluation["router"], evaluation["routing"]
     difference = evaluation.difference("router", "routing")

@@ -17,6 +17,9 @@ __all__ = ["Description", "described"]
 #: Costs of models in one unit hardly differ by more.
 MIXED_UNITS = 1e4
 
+#: Highest qualities of models on one scale hardly differ by more.
+MIXED_SCALES = 20.0
+
 #: Fewer complete queries than this rarely suffice to fit on.
 FEW_QUERIES = 100
 
@@ -144,7 +147,12 @@ def cost_unit(name: str, cost: FloatArray) -> str:
 
 
 def _remarks(outcomes: Outcomes, n_complete: int) -> list[str]:
-    remarks = [_mixed_units(outcomes), _constant_quality(outcomes), _unlabelled(outcomes)]
+    remarks = [_mixed_units(outcomes), _mixed_scales(outcomes), _constant_quality(outcomes), _unlabelled(outcomes)]
+    if outcomes.n_duplicate_ids and outcomes.groups is None:
+        remarks.append(
+            "ids: each row counts as a query of its own; rows of one query need a column 'group', or they are fitted "
+            "and tested on at once"
+        )
     if outcomes.n_models == 1:
         remarks.append("models: there is one model only, so nothing to choose")
     if n_complete < min(FEW_QUERIES, outcomes.n_queries):
@@ -154,7 +162,10 @@ def _remarks(outcomes: Outcomes, n_complete: int) -> list[str]:
     outside = float(np.nanmax(np.abs(outcomes.quality - 0.5))) if not np.isnan(outcomes.quality).all() else 0.0
     if outside > 0.5:
         span = f"{np.nanmin(outcomes.quality):g} to {np.nanmax(outcomes.quality):g}"
-        remarks.append(f"quality: goes from {span}; cost weights and targets are in that unit")
+        remarks.append(
+            f"quality: goes from {span}; cost weights and targets are in that unit, and tables show 100 times it as %: "
+            "divide it by its largest value to read them as usual"
+        )
     return [remark for remark in remarks if remark]
 
 
@@ -171,6 +182,23 @@ def _mixed_units(outcomes: Outcomes) -> str:
     if times < MIXED_UNITS:
         return ""
     return f"cost: the median of {high!r} is {times:.6g} times that of {low!r}; are they in one unit?"
+
+
+def _mixed_scales(outcomes: Outcomes) -> str:
+    """Tell a score of 0 to 1 of one model from one of 0 to 100 of another."""
+    tops = {name: top for name, top in zip(outcomes.models, _tops(outcomes.quality), strict=True) if top > 0.0}
+    if len(tops) < 2:
+        return ""
+    high, low = max(tops, key=lambda name: tops[name]), min(tops, key=lambda name: tops[name])
+    if tops[high] < MIXED_SCALES * tops[low]:
+        return ""
+    return f"quality: {high!r} goes up to {tops[high]:g}, {low!r} to {tops[low]:g}; are they on one scale?"
+
+
+def _tops(quality: FloatArray) -> list[float]:
+    """Highest quality of each model; 0 where none is known."""
+    tops: list[float] = np.where(np.isnan(quality), -np.inf, quality).max(axis=0, initial=0.0).tolist()
+    return tops
 
 
 def _constant_quality(outcomes: Outcomes) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import headrace as hr
 from headrace.benchmarks import PROTOCOLS, Results, Table
 from headrace.benchmarks.draws import Draws
+from headrace.benchmarks.practical import open_form
 from headrace.benchmarks.routerbench import ELEVEN, MODEL_SETS, PAPER, agreement, routerbench, simulated
 from headrace.datasets import NoisyCost, NoisyOracle, simulate, with_noise
 from headrace.evaluation import compare
@@ -164,6 +167,52 @@ def test_a_model_of_the_paper_that_is_missing_is_named() -> None:
         routerbench(routerbench_like(40).select([name for name in ELEVEN if name != "claude-v2"]))
 
 
+def test_five_examples_stand_beside_the_paper_s_claim_not_its_numbers() -> None:
+    results = routerbench(routerbench_like(120), shots=5, n_draws=1)
+    assert results.title.startswith("RouterBench with 5 examples")
+    for table in results.tables[:3]:
+        assert table.columns == ("method", "low noise", "medium noise", "high noise")
+    for row in results.tables[3].rows:
+        assert row[4] is None
+        assert row[-1] == agreement(row[3], 1.0)
+
+
+# Answers in words
+
+
+def open_answers(n_queries: int) -> hr.Outcomes:
+    """Two models whose log-probabilities betray how sure they may be."""
+    rng = np.random.default_rng(0)
+    sure = rng.random((n_queries, 2))
+    lengths = rng.integers(3, 9, size=(n_queries, 2, 1))
+    logprobs = -rng.exponential(1.0, size=(n_queries, 2, 8)) * (1.05 - sure)[:, :, None]
+    logprobs[np.arange(8) >= lengths] = np.nan
+    answers = np.where(rng.random((n_queries, 2)) < 0.3, "the same", rng.random((n_queries, 2)).astype(str))
+    return hr.Outcomes(
+        models=["small", "large"],
+        quality=(rng.random((n_queries, 2)) < np.maximum(sure, [0.0, 0.7])).astype(float),
+        cost=[1.0, 10.0],
+        queries={"text": [f"question {row}" for row in range(n_queries)]},
+        responses={"answer": answers.astype(object), "logprobs": logprobs},
+    )
+
+
+def test_log_probabilities_are_worth_a_cascade() -> None:
+    results = open_form(open_answers(900), n_draws=1)
+    rows = {row[0]: row for row in results.tables[0].rows}
+    # Nothing is known before a run, so routing can only mix; after it the small model's certainty is.
+    assert rows["routing"][2].low > 2.0
+    assert abs(rows["models, mixed"][1].value - rows["routing"][1].value) < 2.0
+    assert "'answer', 'logprobs'" in results.about
+
+
+def test_open_answers_without_log_probabilities_are_refused() -> None:
+    table = open_answers(20)
+    table = dataclasses.replace(table, responses={"quality": table.quality})
+    with pytest.raises(ValueError, match=r"expected the columns '<model>\|logprobs'.*found: 'quality'"):
+        open_form(table)
+
+
 # The command
 
 
@@ -207,6 +256,62 @@ def test_the_command_says_which_file_is_missing_and_where_it_is_from(name: str, 
         assert result.exit_code == 1
         assert PROTOCOLS[name].files[0] in result.stderr
         assert PROTOCOLS[name].source in result.stderr
+
+
+def test_a_log_of_open_answers_is_read_and_compared(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    open_answers(300).save(tmp_path / "open_form.parquet")
+    read = PROTOCOLS["open-form"].table(tmp_path)
+    assert read is not None
+    np.testing.assert_array_equal(read.responses["logprobs"], open_answers(300).responses["logprobs"])
+    result = RUNNER.invoke(app, ["bench", "open-form", "--data", str(tmp_path), "--draws", "1"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[2] == "`headrace bench open-form --data DIR --draws 1`"
+    assert "## 2 models: 150 queries to fit, 150 to test" in result.stdout
+
+
+def test_a_published_pickle_is_read_and_another_one_isnt_run(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    table = routerbench_like(30)
+    columns: dict[str, object] = {"sample_id": pandas.Series(list(table.ids), dtype=object)}
+    for j, model in enumerate(ELEVEN):
+        columns |= {model: table.quality[:, j], f"{model}|total_cost": table.cost[:, j]}
+    frame = pandas.DataFrame(columns)
+    frame.columns = pandas.Index(list(columns), dtype=object)
+    frame.to_pickle(tmp_path / "routerbench_5shot.pkl")
+    read = PROTOCOLS["routerbench-5shot"].table(tmp_path)
+    assert read is not None
+    np.testing.assert_array_equal(read.quality, table.quality)
+    # The file with examples isn't taken for the one without.
+    result = RUNNER.invoke(app, ["bench", "routerbench", "--data", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "expected a file, or a folder with routerbench_0shot" in result.stderr
+    (tmp_path / "routerbench_0shot.pkl").write_bytes(pickle.dumps(print))
+    result = RUNNER.invoke(app, ["bench", "routerbench", "--data", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "refused: it names builtins.print" in result.stderr
+    assert "nothing was run" in result.stderr
+
+
+def test_tables_are_downloaded_when_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(12, 2).save(tmp_path / "any.npz")
+    seen = []
+
+    def counted(table: hr.Outcomes, **_: object) -> Results:
+        seen.append(len(table))
+        return Results("T", "A.", ())
+
+    protocol = PROTOCOLS["routerbench"]._replace(run=counted, download=lambda: tmp_path / "any.npz")
+    monkeypatch.setitem(PROTOCOLS, "routerbench", protocol)
+    result = RUNNER.invoke(app, ["bench", "routerbench", "--download"])
+    assert (result.exit_code, seen) == (0, [12])
+    assert "`headrace bench routerbench --download`" in result.stdout
+    both = RUNNER.invoke(app, ["bench", "routerbench", "--download", "--data", str(tmp_path)])
+    assert both.exit_code == 2
+    for name in ("swe-bench", "simulated"):
+        other = RUNNER.invoke(app, ["bench", name, "--download"])
+        assert other.exit_code == 1
+        assert "--download: this benchmark has no file to fetch" in other.stderr
 
 
 def test_unknown_benchmarks_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import pickle
 import sys
@@ -230,6 +231,23 @@ def test_a_log_of_every_kind_is_read_fitted_and_explained(tmp_path: Path, name: 
 
 
 @pytest.mark.parametrize("name", KINDS)
+def test_a_log_of_every_kind_is_evaluated_and_reported(tmp_path: Path, name: str) -> None:
+    log, page = log_of(tmp_path, name), tmp_path / "page.html"
+    numbers = invoked("evaluate", *log, "--report", str(page))
+    assert [row["model"] for row in numbers["outcomes"]["models"]] == ["small", "large"]
+    assert (numbers["n_test"], numbers["n_dropped"]) == (40, 0)
+    assert numbers["written"] == str(page)
+    qualities = [single["quality"]["value"] for single in numbers["single_models"]]
+    rows = np.array([run["quality"] for run in runs()]).reshape(-1, 2)
+    # The half that tests, by the seed of the command.
+    test = hr.Outcomes(models=["s", "l"], quality=rows, cost=[1.0, 2.0]).split(0.5, rng=0)[1]
+    assert qualities == pytest.approx(test.mean_quality.tolist())
+    text = page.read_text(encoding="utf-8")
+    assert numbers["verdict"][0].split(":")[0] in text
+    assert "small" in text
+
+
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "npz"])
 def test_a_log_of_every_kind_is_converted(tmp_path: Path, name: str, suffix: str) -> None:
     log, out = log_of(tmp_path, name), tmp_path / f"converted.{suffix}"
@@ -271,7 +289,8 @@ def csv_of(**columns: list[Any]) -> Callable[[Path], None]:
         ("t.csv", csv_of(a_quality=[1, 0], a_cost=[1, -2]), "is -2.0, expected a finite number >= 0"),
         ("t.csv", csv_of(a_quality=[1, 0], a_cost=["$1", "$2"]), "expected a number at row 0, got '$1'"),
         ("t.csv", csv_of(a_quality=[1, 0], a_tokens=[1, 2]), "name the column that serves as cost"),
-        ("t.csv", csv_of(a_quality=[1, 0], a_cost=[1, 2]), "at least 4 complete queries"),
+        ("t.csv", csv_of(a_quality=[1, 0], a_cost=[1, 2]), "complete queries"),
+        ("t.csv", csv_of(a_quality=[], b_quality=[], a_cost=[], b_cost=[]), "has no rows"),
         (
             "t.csv",
             csv_of(a_quality=[1, ""] * 9, b_quality=["", 1] * 9, a_cost=[1] * 18, b_cost=[1] * 18),
@@ -283,20 +302,25 @@ def csv_of(**columns: list[Any]) -> Callable[[Path], None]:
         ("t.xlsx", lambda path: path.write_text("x"), "ends in .parquet, .csv, .json, .jsonl or .npz"),
     ],
 )
-@pytest.mark.parametrize("command", ["fit", "path"])
+@pytest.mark.parametrize("command", ["fit", "path", "evaluate", "report"])
 def test_bad_files_are_refused_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str, make: Callable[[Path], None], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make(tmp_path / name)
-    wanted = ["--budget", "1", "--out", "policy.json"] if command == "fit" else ["--out", "path.csv"]
-    result = RUNNER.invoke(app, [command, name, *wanted])
+    wanted = {
+        "fit": ["--budget", "1", "--out", "policy.json"],
+        "path": ["--out", "path.csv"],
+        "evaluate": ["--report", "page.html"],
+        "report": ["page.html"],
+    }
+    result = RUNNER.invoke(app, [command, name, *wanted[command]])
     assert result.exit_code == 1
     assert result.stdout == ""
     assert message in result.stderr
     assert "error:" in result.stderr
     assert "Traceback" not in result.output
-    assert not {"policy.json", "path.csv"} & {path.name for path in tmp_path.iterdir()}
+    assert not {"policy.json", "path.csv", "page.html"} & {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize(
@@ -315,6 +339,88 @@ def test_odd_tables_get_a_verdict(tmp_path: Path, columns: dict[str, Any], verdi
     result = RUNNER.invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert verdict in result.output
+
+
+@pytest.mark.parametrize(
+    ("columns", "code", "verdict"),
+    [
+        ({"b_cost": [3e-4] * 120}, 0, "are they in one unit?"),
+        ({"b_quality": [100, 0] * 60}, 0, "are they on one scale?"),
+        (
+            {"a_quality": [1] * 120, "b_quality": [1] * 120},
+            0,
+            "Use a alone: on these 60 queries it is the best model and",
+        ),
+        ({"a_quality": [1] * 120}, 0, "so there is nothing to trade"),
+        ({"b_quality": None, "b_cost": None}, 1, "expected at least two models, got one, 'a'; nothing to choose"),
+        ({"b_cost": [40] * 120}, 1, "all cost 40, so there is nothing to trade, and 'b' has the best mean quality"),
+        ({"b_quality": ["", 1] * 60}, 0, "only 60 of 120 queries have every model's quality and cost"),
+        ({"query_id": ["q"] * 120}, 0, "rows of one query need a column 'group'"),
+        ({"group": ["g"] * 120}, 1, "expected queries of at least two groups"),
+    ],
+)
+def test_odd_tables_are_evaluated_or_refused_in_words(
+    tmp_path: Path, columns: dict[str, Any], code: int, verdict: str
+) -> None:
+    frame = {"a_quality": [1, 0] * 60, "b_quality": [1] * 120, "a_cost": [40] * 120, "b_cost": [80] * 120, **columns}
+    names = {"query_id": "query_id"}
+    kept = {names.get(name, name.replace("_", "|")): cells for name, cells in frame.items() if cells is not None}
+    write_csv(tmp_path / "t.csv", kept)
+    result = RUNNER.invoke(app, ["evaluate", str(tmp_path / "t.csv")])
+    assert result.exit_code == code, result.output
+    assert verdict in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("n_queries", [1, 7])
+def test_too_few_queries_are_refused_by_their_number(tmp_path: Path, n_queries: int) -> None:
+    data = saved(tmp_path, hr.datasets.simulate(n_queries, 2))
+    result = RUNNER.invoke(app, ["evaluate", data])
+    assert result.exit_code == 1
+    assert "expected at least 8 complete queries, one half to fit and one to test on" in result.stderr
+    assert f"got {n_queries}" in result.stderr
+
+
+# evaluate and report
+
+
+def test_evaluate_is_the_function_on_two_halves(tmp_path: Path) -> None:
+    table = hr.datasets.simulate(300, 3)
+    budget = float(np.median(table.mean_cost))
+    options = ["--budget", str(budget), "--models", "model-3,model-1", "--rule", "routing", "--seed", "3"]
+    numbers = invoked("evaluate", saved(tmp_path, table), *options, "--estimation-cost", "1e-5")
+    fitting, test = table.select(["model-3", "model-1"]).split(0.5, rng=3)
+    router = hr.Router(rule="routing", seed=3).fit(fitting, budget=budget)
+    same = hr.evaluate(router, test, fitting=fitting, estimation_cost=1e-5, seed=3)
+    expected = json.loads(json.dumps(same.to_dict()))
+    assert {name: numbers[name] for name in expected} == expected
+
+
+def test_what_estimates_cost_is_given_or_measured(tmp_path: Path) -> None:
+    table = hr.datasets.simulate(200, 2)
+    log = tmp_path / "log.parquet"
+    dataclasses.replace(table, cost={"usd": table.cost, "seconds": table.cost}).save(log)
+    options = ["--cost", "usd", "--cost", "seconds", "--estimation-cost", "usd=0.5"]
+    numbers = invoked("evaluate", str(log), *options, "--estimation-cost", "seconds=measured")
+    assert numbers["estimation_cost"] == 0.5
+    assert numbers["estimation_seconds"] > 0.0
+    for wrong in (["cheap"], ["1", "usd=2"]):
+        given = [part for value in wrong for part in ("--estimation-cost", value)]
+        assert RUNNER.invoke(app, ["evaluate", str(log), *given]).exit_code == 2
+
+
+def test_report_writes_the_page_and_says_the_verdict(tmp_path: Path) -> None:
+    table, page = hr.datasets.simulate(200, 2), tmp_path / "page.html"
+    data = saved(tmp_path, dataclasses.replace(table, queries={**table.queries, "text": ["a secret"] * 200}))
+    result = RUNNER.invoke(app, ["report", data, str(page), "--title", "Support & desk", "--text"])
+    assert result.exit_code == 0, result.output
+    text = page.read_text(encoding="utf-8")
+    assert "<title>Support &amp; desk</title>" in text
+    assert "a secret" in text
+    assert result.stdout.splitlines()[-1] == f"written: {page}"
+    numbers = invoked("report", data, str(page))
+    assert numbers["verdict"] == result.stdout.splitlines()[:-1]
+    assert "a secret" not in page.read_text(encoding="utf-8")
 
 
 # fit
@@ -491,7 +597,7 @@ def test_explain_refuses_what_is_no_policy(tmp_path: Path) -> None:
     assert "expected a headrace policy as JSON" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["demo", "convert", "fit", "path", "explain"])
+@pytest.mark.parametrize("command", ["demo", "convert", "fit", "path", "evaluate", "report", "bench", "explain"])
 def test_every_command_has_help_with_examples(command: str) -> None:
     result = RUNNER.invoke(app, [command, "--help"])
     assert result.exit_code == 0

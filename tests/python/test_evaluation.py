@@ -18,7 +18,7 @@ from headrace.estimators import ConstantCost, ConstantQuality
 from headrace.evaluation import Evaluation
 from headrace.evaluation.baselines import BASELINES
 from headrace.evaluation.bootstrap import Estimate, estimate, interval, resampling_weights
-from headrace.evaluation.diagnostics import entropy, reliability, served
+from headrace.evaluation.diagnostics import entropy, reliability, served, walked_session
 from headrace.evaluation.greedy import GreedyRule
 from headrace.evaluation.metrics import aiq, arena_score, cost_at_quality, quality_at_cost
 from headrace.evaluation.replay import join, replay
@@ -298,6 +298,30 @@ def test_savings_and_gains_against_plain_loops(evaluation: Evaluation, digits: T
     assert evaluation.best_single.model == "svm"
 
 
+class Loaded:
+    """A noisy oracle whose updates share a factor."""
+
+    def fit(self, queries: Any, responses: Any, quality: Any) -> Loaded:
+        self.oracle = hr.datasets.NoisyOracle().fit(queries, responses, quality)
+        return self
+
+    def predict(self, queries: Any, responses: Any) -> Any:
+        belief = self.oracle.predict(queries, responses)
+        assert belief.variance is not None
+        return belief._replace(variance=0.1 * belief.variance, loading=np.sqrt(0.9 * belief.variance))
+
+
+def test_flows_follow_beliefs_of_one_factor() -> None:
+    fitting, test = hr.datasets.simulate(600, 4).split(0.5)
+    router = hr.Router(quality=Loaded(), mix="deterministic").fit(fitting, budget=float(np.median(fitting.mean_cost)))
+    chosen = hr.evaluate(router, test, fitting=fitting, baselines=[], n_resamples=10, n_examples=0).chosen
+    walked = [walked_session(router, test, row) for row in range(test.n_queries)]
+    flow = np.zeros((4, 4))
+    for session in walked:
+        flow[test.models.index(session.run[0]), test.models.index(session.model)] += 1.0 / test.n_queries
+    np.testing.assert_allclose(chosen.flow, flow, atol=EXACT)
+
+
 def test_differences_are_paired(evaluation: Evaluation) -> None:
     one, other = evaluation["router"], evaluation["routing"]
     difference = evaluation.difference("router", "routing")
@@ -362,6 +386,19 @@ def test_a_router_that_knows_pays(edge: float) -> None:
     assert result["router"].area > result["linear interpolation"].area + 0.1
 
 
+def test_a_router_that_knows_nothing_doesnt_pay() -> None:
+    # Half a point below the better, dearer model is to be had for less by mixing the two at random, too.
+    rng = np.random.default_rng(8)
+    quality = (rng.random((400, 2)) < [0.4, 0.8]).astype(float)
+    table = hr.Outcomes(models=["a", "b"], quality=quality, cost=[1.0, 2.0], queries={"hint": rng.normal(size=400)})
+    fitting, test = table.split(0.5)
+    router = hr.Router(quality=ConstantQuality(), cost=ConstantCost()).fit(fitting, budget=1.5)
+    for baselines in (["linear interpolation"], []):
+        result = hr.evaluate(router, test, fitting=fitting, baselines=baselines, n_resamples=100)
+        assert result.best_single.near_saving.low > 0.0
+        assert result.verdict[0].startswith("No gain over b alone is shown by these 200 queries: ")
+
+
 # What estimates cost, and how long runs take
 
 
@@ -386,6 +423,41 @@ def test_the_cost_of_estimates_moves_the_curves(per: str, evaluation: Evaluation
     assert dear.best_single.saving.value < evaluation.best_single.saving.value or math.isinf(
         dear.best_single.saving.value
     )
+
+
+@pytest.mark.parametrize("per", ["query", "decision"])
+@pytest.mark.parametrize("rule", ["routing", "threshold-cascade", "cascade-routing"])
+def test_seconds_of_estimates_are_measured(rule: str, per: str, digits: Tables) -> None:
+    fitting, test = (dataclasses.replace(part, cost={"usd": part.cost, "seconds": part.cost}) for part in digits)
+    router = hr.Router(rule=rule).fit(fitting, budget=60.0)
+    keywords: dict[str, Any] = {"baselines": [], "n_resamples": 20, "n_examples": 0, "estimation_per": per}
+    free = hr.evaluate(router, test, **keywords)
+    timed = hr.evaluate(router, test, estimation_cost={"usd": 3.0, "seconds": "measured"}, **keywords)
+    assert (free.estimation_cost, free.estimation_seconds, timed.estimation_cost) == (0.0, 0.0, 3.0)
+    # A decision takes microseconds to milliseconds, an estimate too.
+    assert 1e-6 < timed.estimation_seconds < 1.0
+    decisions = 1.0
+    if per == "decision" and rule != "routing":
+        steps = [stopped(router, test, row) for row in range(test.n_queries)]
+        decisions = float(np.mean(steps)) + (rule == "cascade-routing")
+    added = timed.latency[0].mean - free.latency[0].mean
+    assert added == pytest.approx(timed.estimation_seconds * decisions, rel=1e-6)
+    assert timed.latency[1:] == free.latency[1:]
+    assert (timed["router"].cost > free["router"].cost).all()
+
+
+def stopped(router: hr.Router, test: hr.Outcomes, row: int) -> int:
+    return len(walked_session(router, test, row).run)
+
+
+def test_measured_seconds_are_on_the_curves_where_seconds_are_the_cost(digits: Tables) -> None:
+    fitting, test = (dataclasses.replace(part, cost={"seconds": part.cost}) for part in digits)
+    router = hr.Router(rule="routing").fit(fitting, budget=60.0)
+    keywords: dict[str, Any] = {"baselines": [], "n_resamples": 20, "n_examples": 0}
+    timed = hr.evaluate(router, test, estimation_cost="measured", **keywords)
+    free = hr.evaluate(router, test, **keywords)
+    assert timed.estimation_cost == timed.estimation_seconds > 0.0
+    np.testing.assert_allclose(timed["router"].cost, free["router"].cost + timed.estimation_cost, rtol=EXACT)
 
 
 def test_seconds_of_sequential_runs_add_up(digits: Tables) -> None:
@@ -567,6 +639,11 @@ def test_progress_is_told(router: hr.Router, digits: Tables) -> None:
         ({"estimation_cost": -1.0}, "estimation_cost: expected a finite number >= 0, got -1.0"),
         ({"estimation_cost": math.inf}, "estimation_cost: expected a finite number >= 0"),
         ({"estimation_cost": "2"}, "estimation_cost: expected a number, got '2'"),
+        (
+            {"estimation_cost": "measured"},
+            "estimation_cost: only \"seconds\" can be measured, got 'measured' for 'cost'",
+        ),
+        ({"estimation_cost": {"usd": 1.0}}, "estimation_cost: unknown cost 'usd'; the table has 'cost'"),
         ({"estimation_per": "token"}, 'estimation_per: expected "query" or "decision"'),
         ({"n_resamples": 1}, "n_resamples: expected an int >= 2, got 1"),
         ({"n_examples": -1}, "n_examples: expected an int >= 0, got -1"),
@@ -576,6 +653,17 @@ def test_progress_is_told(router: hr.Router, digits: Tables) -> None:
 def test_arguments_are_checked(keywords: dict[str, Any], message: str, router: hr.Router, digits: Tables) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         hr.evaluate(router, digits[1], **keywords)
+
+
+def test_queries_of_the_fit_are_refused(router: hr.Router, digits: Tables) -> None:
+    fitting, test = digits
+    for seen in (fitting, test.joined(fitting.take(np.arange(40)))):
+        with pytest.raises(ValueError, match=r"queries that the fit has not seen, got \d+ that are in `fitting`, too"):
+            hr.evaluate(router, seen, fitting=fitting)
+    # Two tables whose rows are numbered alike are not the same queries.
+    numbered = [dataclasses.replace(part, ids=range(len(part))) for part in digits]
+    again = hr.Router(rule="routing").fit(numbered[0], budget=60.0)
+    assert hr.evaluate(again, numbered[1], fitting=numbered[0], baselines=[], n_resamples=10).n_test == len(test)
 
 
 def test_tables_and_routers_are_checked(router: hr.Router, digits: Tables) -> None:
@@ -590,7 +678,12 @@ def test_tables_and_routers_are_checked(router: hr.Router, digits: Tables) -> No
         hr.evaluate(router, test.select(["svm", "centroid"]))
     with pytest.raises(ValueError, match=r"outcomes: expected the costs \('cost',\), got \('usd',\)"):
         hr.evaluate(router, dataclasses.replace(test, cost={"usd": test.cost}))
-    with pytest.raises(ValueError, match="outcomes: expected at least two models of different mean cost"):
+    with pytest.raises(
+        ValueError, match=r"at least two models of different mean cost; all cost 1, so .* 'svm' has the best"
+    ):
         hr.evaluate(router, dataclasses.replace(test, cost=np.ones(3)))
+    alone = hr.Router().fit(digits[0].select(["svm"]))
+    with pytest.raises(ValueError, match="outcomes: expected at least two models, got one, 'svm'; nothing to choose"):
+        hr.evaluate(alone, test)
     with pytest.raises(ValueError, match="outcomes: expected at least 4 complete queries, got 2"):
         hr.evaluate(router, test.take([0, 1]))

@@ -437,6 +437,8 @@ def test_an_inconspicuous_table_gets_no_remarks() -> None:
         ({"quality": [[NAN, 1]] * 40 + [[0, 1]] * 60}, "only 60 of 100 queries have every model's quality and cost"),
         ({"quality": [[0, 1]] * 30}, "30 complete queries are few to fit on"),
         ({"quality": [[1, 5]] * 100}, "quality: goes from 1 to 5"),
+        ({"quality": [[100, 1]] * 100}, "quality: 'a' goes up to 100, 'b' to 1; are they on one scale?"),
+        ({"ids": ["q"] * 100}, "ids: each row counts as a query of its own; rows of one query need a column 'group'"),
         ({"models": ["a"], "quality": [[0], [1]] * 50, "cost": [1]}, "there is one model only"),
     ],
 )
@@ -466,3 +468,4 @@ def test_the_unit_is_known_by_a_response_column_with_the_same_numbers() -> None:
 
 def test_repeated_ids_are_counted() -> None:
     assert "100 queries complete, 99 repeated ids" in str(described(ids=["q"] * 100))
+    assert described(ids=["q"] * 100, groups=["g"] * 100).remarks == ()

@@ -169,6 +169,10 @@ def test_all_numbers_are_there(text: str, evaluation: Evaluation) -> None:
     assert any(row[1] == f"{single.cost.value:.4g}" for row in named)
     assert any(row[1] == f"{evaluation.latency[2].mean:.3g}" for row in named)
     assert f"Realised costs include {1e-05:.4g} per query for estimates." in words
+    policy = evaluation.chosen.policy
+    assert "Chosen at a budget of 0.001: cascade routing, cost weight" in words
+    assert f"cost weight {policy.parameters[0]:.4g}" in words
+    assert f"On the calibration queries: cost {evaluation.chosen.predicted_cost:.4g}, quality" in words
     # A plot of estimates for each model, the curve, and a swatch for each method.
     assert reader.count["svg"] == 3 + 1 + len(evaluation.methods)
     assert reader.count["details"] == len(evaluation.examples)
@@ -246,6 +250,31 @@ def test_a_free_model_and_no_extras_can_be_drawn() -> None:
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+def browsed(page: Path, tmp_path: Path) -> tuple[str, str]:
+    """Load a page: what is shown, and what the browser said, its console too."""
+    assert BROWSER is not None  # else skipped
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    options += ["--enable-logging=stderr", "--dump-dom", page.as_uri()]
+    ended = subprocess.run([BROWSER, *options], capture_output=True, text=True, timeout=90, check=True)
+    return ended.stdout, ended.stderr
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+def test_errors_of_a_page_would_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "bad.html").write_text("<script>nothing.at.all</script>")
+    assert "CONSOLE" in browsed(tmp_path / "bad.html", tmp_path)[1]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+def test_paper_shows_the_decisions(evaluation: Evaluation, tmp_path: Path) -> None:
+    printed = "<script>dispatchEvent(new Event('beforeprint'));</script></body>"
+    source = tmp_path / "printed.html"
+    source.write_text(page(evaluation).replace("</body>", printed), encoding="utf-8")
+    shown, said = browsed(source, tmp_path)
+    assert shown.count("<details open") == len(evaluation.examples) > 0
+    assert "CONSOLE" not in said
+
+
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
 def test_the_slider_in_a_browser(evaluation: Evaluation, tmp_path: Path) -> None:
     last = len(evaluation.budgets) - 1
@@ -255,11 +284,8 @@ def test_the_slider_in_a_browser(evaluation: Evaluation, tmp_path: Path) -> None
     )
     source = tmp_path / "moved.html"
     source.write_text(page(evaluation).replace("</body>", moved), encoding="utf-8")
-    assert BROWSER is not None  # else skipped
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    shown = subprocess.run(
-        [BROWSER, *options, "--dump-dom", source.as_uri()], capture_output=True, text=True, timeout=90, check=True
-    ).stdout
+    shown, said = browsed(source, tmp_path)
+    assert "CONSOLE" not in said
     quality = f"{100 * evaluation['router'].quality[last]:.1f}%"
     assert f'<span id="at-quality">{quality}</span>' in shown
     assert f'id="run-2">{100 * evaluation.runs[last, 2]:.0f}%' in shown

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from headrace.arrays import listed
 from headrace.benchmarks.draws import Draws, drawn
 from headrace.benchmarks.results import Results, Table
 from headrace.evaluation.baselines import LINEAR
@@ -19,7 +20,7 @@ from headrace.evaluation.comparison import METHODS, Comparison, compare
 from headrace.evaluation.verdict import LABELS
 from headrace.outcomes import Outcomes
 
-__all__ = ["classification", "livecodebench", "swe_bench"]
+__all__ = ["classification", "livecodebench", "open_form", "swe_bench"]
 
 AGENTS = (
     "deepseek-v3.2-reasoner",
@@ -108,6 +109,29 @@ def classification(outcomes: Outcomes, *, n_draws: int = 5, progress: Progress |
     )
     tables = {name: outcomes.select(models) for name, models in sets.items()}
     return _results("MMLU-Pro: multiple choice", about, tables, PAPER_CLASSIFICATION, n_draws, progress)
+
+
+def open_form(outcomes: Outcomes, *, n_draws: int = 5, progress: Progress | None = None) -> Results:
+    """Compare on answers in words, of which the log-probabilities are known; arguments as in `swe_bench`.
+
+    Raises
+    ------
+    ValueError
+        The table has no response column "logprobs".
+    """
+    if "logprobs" not in outcomes.responses:
+        raise ValueError(
+            "outcomes: expected the columns '<model>|logprobs', the log-probabilities of each answer's tokens; "
+            f"response columns found: {listed(outcomes.responses)}"
+        )
+    about = (
+        f"A table of one's own: {', '.join(outcomes.models)}. Known before a run: {listed(outcomes.queries)}; after "
+        f"it: {listed(outcomes.responses)} (of log-probabilities the mean, the lowest, the 10% quantile and their "
+        "number), and which models give the same answer. The paper's open-form benchmark has other questions and "
+        "models; its numbers are not comparable."
+    )
+    tables = {f"{outcomes.n_models} models": outcomes}
+    return _results("Open-form answers with log-probabilities", about, tables, {}, n_draws, progress)
 
 
 def _results(

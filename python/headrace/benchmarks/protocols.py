@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from headrace.benchmarks.ablation import ablation
-from headrace.benchmarks.practical import classification, livecodebench, swe_bench
+from headrace.benchmarks.practical import classification, livecodebench, open_form, swe_bench
 from headrace.benchmarks.results import Results
 from headrace.benchmarks.robustness import robustness
 from headrace.benchmarks.routerbench import routerbench, simulated
 from headrace.benchmarks.scaling import scaling
+from headrace.datasets import download_routerbench, load_routerbench
 from headrace.outcomes import Outcomes
 
 __all__ = ["PROTOCOLS", "Protocol"]
@@ -19,9 +21,12 @@ __all__ = ["PROTOCOLS", "Protocol"]
 #: Endings of the files that are looked for, in this order.
 SUFFIXES = (".parquet", ".csv", ".jsonl", ".json", ".npz")
 
+#: RouterBench is published as pickles.
+PUBLISHED = (*SUFFIXES, ".pkl")
+
 ROUTERBENCH = (
-    "RouterBench is withmartian/routerbench on the Hugging Face hub; its files are pickles, which are not read here: "
-    "load routerbench_0shot.pkl with pandas where you trust it, and save it as routerbench_0shot.parquet"
+    "RouterBench is withmartian/routerbench on the Hugging Face hub: fetch it with --download, or bring its file "
+    "yourself; the published pickles are read as data, and nothing in them is run"
 )
 
 SWE_BENCH = (
@@ -36,6 +41,14 @@ MMLU_PRO = (
     "MMLU-Pro's repository publishes the models' answers; bring them as one wide table with the columns query_id, "
     "text, task, <model>|quality, <model>|cost and <model>|answer"
 )
+OPEN_FORM = (
+    "Public logs rarely have log-probabilities; bring answers of your own models as one wide table with the columns "
+    "query_id, text, task, <model>|quality, <model>|cost, <model>|answer and <model>|logprobs, the last a vector per "
+    "answer: the log-probabilities of its tokens, filled up with NaN to one length"
+)
+
+#: Names of RouterBench's file without examples, or of a part of it; not of the file with five.
+ZERO_SHOT = ("routerbench_0shot", "routerbench_[!5]*")
 
 
 class Protocol(NamedTuple):
@@ -51,8 +64,12 @@ class Protocol(NamedTuple):
         Patterns of the names, without endings, of the files of which it needs one; empty: it needs none.
     source : str
         Where to get one.
-    reading : dict
-        Keywords of `Outcomes.from_file`.
+    read : callable
+        Reads a file.
+    suffixes : tuple of str
+        Endings of the files that are looked for in a folder.
+    download : callable, optional
+        Fetches the file, and gives its path.
     n_draws : int
         Draws unless told otherwise.
     """
@@ -61,33 +78,39 @@ class Protocol(NamedTuple):
     run: Callable[..., Results]
     files: tuple[str, ...] = ()
     source: str = ""
-    reading: dict[str, Any] = {}  # noqa: RUF012  # never written to
+    read: Callable[[Path], Outcomes] = Outcomes.from_file
+    suffixes: tuple[str, ...] = SUFFIXES
+    download: Callable[[], Path] | None = None
     n_draws: int = 5
 
-    def table(self, data: Path | None) -> Outcomes | None:
-        """Read the file that is given, or found in the folder that is given.
+    def table(self, data: Path | None, *, download: bool = False) -> Outcomes | None:
+        """Read the file that is given, or found in the folder that is given, or downloaded.
 
         Raises
         ------
         ValueError
             It isn't there; the message says what is missing and where it comes from.
+        OSError, ImportError
+            It can't be downloaded; see `headrace.datasets.download_routerbench`.
         """
-        if not self.files:
-            return None
-        return Outcomes.from_file(self._path(data), **self.reading)
+        if download:
+            if self.download is None:
+                raise ValueError(f"--download: this benchmark has no file to fetch. {self.source}".rstrip())
+            return self.read(self.download())
+        return self.read(self._path(data)) if self.files else None
 
     def _path(self, data: Path | None) -> Path:
-        wanted = " or ".join(f"{pattern}{SUFFIXES[0]}" for pattern in self.files)
+        wanted = f"{self.files[0]}{self.suffixes[0]}"
         if data is None:
             raise ValueError(f"--data: expected a file, or a folder with {wanted}. {self.source}")
         if data.is_file():
             return data
         for pattern in self.files:
-            for suffix in SUFFIXES:
+            for suffix in self.suffixes:
                 if found := sorted(data.glob(pattern + suffix)):
                     return found[0]
         raise ValueError(
-            f"{data}: expected a file, or a folder with {wanted} (or {', '.join(SUFFIXES[1:])}). {self.source}"
+            f"{data}: expected a file, or a folder with {wanted} (or {', '.join(self.suffixes[1:])}). {self.source}"
         )
 
 
@@ -96,8 +119,20 @@ PROTOCOLS = {
     "routerbench": Protocol(
         "The paper's table 1: its noise protocol on RouterBench, for 3, 5 and 11 models.",
         routerbench,
-        ("routerbench_0shot", "routerbench_5shot", "routerbench*"),
+        ZERO_SHOT,
         ROUTERBENCH,
+        load_routerbench,
+        PUBLISHED,
+        download_routerbench,
+    ),
+    "routerbench-5shot": Protocol(
+        "The same on RouterBench's prompts with five examples.",
+        partial(routerbench, shots=5),
+        ("routerbench_5shot",),
+        ROUTERBENCH,
+        load_routerbench,
+        PUBLISHED,
+        partial(download_routerbench, 5),
     ),
     "simulated": Protocol(
         "The same protocol at full size, 36,000 queries and 11 models, on simulated queries: needs no data.",
@@ -109,7 +144,7 @@ PROTOCOLS = {
         swe_bench,
         ("swebench*",),
         SWE_BENCH,
-        {"verified": True},
+        partial(Outcomes.from_file, verified=True),
         n_draws=10,
     ),
     "livecodebench": Protocol(
@@ -117,7 +152,7 @@ PROTOCOLS = {
         livecodebench,
         ("livecodebench*",),
         LIVECODEBENCH,
-        {"cost": "response_len", "verified": True},
+        partial(Outcomes.from_file, cost="response_len", verified=True),
     ),
     "classification": Protocol(
         "Multiple choice with the agreement of answers: MMLU-Pro.",
@@ -125,11 +160,20 @@ PROTOCOLS = {
         ("mmlu_pro*",),
         MMLU_PRO,
     ),
+    "open-form": Protocol(
+        "Answers in words, with the log-probabilities of their tokens: a table of your own.",
+        open_form,
+        ("open_form*",),
+        OPEN_FORM,
+    ),
     "ablation": Protocol(
         "Cascade routing without pruning, search, expected maximum or depth, in the protocol of routerbench.",
         ablation,
-        ("routerbench_0shot", "routerbench_5shot", "routerbench*"),
+        ZERO_SHOT,
         ROUTERBENCH,
+        load_routerbench,
+        PUBLISHED,
+        download_routerbench,
         n_draws=2,
     ),
     "scaling": Protocol(

@@ -69,19 +69,25 @@ class Results:
     about : str
         What was done, on what, and what can't be concluded from it.
     tables : tuple of Table
+    command : str
+        What made it, where a command did.
     """
 
     title: str
     about: str
     tables: tuple[Table, ...]
+    command: str = ""
 
     def to_markdown(self) -> str:
         """Write a page."""
-        return "\n\n".join([f"# {self.title}", self.about, *(table.to_markdown() for table in self.tables)]) + "\n"
+        command = [f"`{self.command}`"] if self.command else []
+        parts = [f"# {self.title}", *command, self.about, *(table.to_markdown() for table in self.tables)]
+        return "\n\n".join(parts) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Give all as plain data, ready for JSON."""
-        return {"title": self.title, "about": self.about, "tables": [table.to_dict() for table in self.tables]}
+        tables = [table.to_dict() for table in self.tables]
+        return {"title": self.title, "command": self.command, "about": self.about, "tables": tables}
 
 
 def shown(cell: Any, decimals: int) -> str:

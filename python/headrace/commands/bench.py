@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from headrace.draft import draft_of
 
 EXAMPLES = (
     "Examples: [bold]headrace bench routerbench --data DIR --out paper.md[/]; "
-    "[bold]headrace bench simulated --draws 1 --json[/]\n\n"
+    "[bold]headrace bench routerbench --download[/]; [bold]headrace bench simulated --draws 1 --json[/]\n\n"
     + "\n\n".join(f"[bold]{name}[/]: {protocol.about}" for name, protocol in PROTOCOLS.items())
 )
 
@@ -35,6 +36,9 @@ def bench(
         ),
     ],
     data: Annotated[Path | None, typer.Option(help="The table, or a folder that holds it.")] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the table from the Hugging Face hub, where it is published there.")
+    ] = False,
     draws: Annotated[
         int | None,
         typer.Option(help="Draws of the queries to fit and to test; each benchmark has its own default.", min=1),
@@ -43,12 +47,16 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Run a benchmark, and print its results as Markdown, beside the paper's where it has some."""
+    if download and data is not None:
+        raise typer.BadParameter("expected one of --data and --download")
     console, protocol = notes(), PROTOCOLS[name]
+    command = f"headrace bench {name}{' --download' if download else ' --data DIR' if protocol.files else ''}"
     with told(console):
-        table = protocol.table(data)
+        table = protocol.table(data, download=download)
         given = () if table is None else (table,)
         with progress_bar(console) as progress:
             results = protocol.run(*given, n_draws=draws or protocol.n_draws, progress=progress)
+        results = replace(results, command=command + (f" --draws {draws}" if draws else ""))
         if out is not None:
             with draft_of(out) as draft:
                 draft.write_text(results.to_markdown(), encoding="utf-8")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 import headrace as hr
 from headrace.commands.console import (
@@ -26,11 +27,26 @@ from headrace.commands.console import (
     told,
 )
 from headrace.commands.fit import parsed_budget
+from headrace.evaluation import Evaluation
+from headrace.evaluation.estimation import MEASURED
+from headrace.router import FEWEST_QUERIES
 
 EXAMPLES = (
     "Examples: [bold]headrace evaluate log.parquet --budget 0.002 --report out.html[/]; "
     "[bold]headrace evaluate log.csv --models a,b,c --json[/]"
 )
+
+Budget = Annotated[
+    list[str] | None,
+    typer.Option(help="Mean cost per query that may be spent; of several costs, name=number, once for each."),
+]
+EstimationCost = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What the estimates of one query cost: a number in the first cost, or name=number; of seconds also "
+        "seconds=measured."
+    ),
+]
 
 
 def evaluate(
@@ -40,36 +56,77 @@ def evaluate(
     layout: Layout = None,
     labels: Labels = None,
     verified: Verified = False,
-    budget: Annotated[
-        list[str] | None,
-        typer.Option(help="Mean cost per query that may be spent; of several costs, name=number, once for each."),
-    ] = None,
+    budget: Budget = None,
     rule: RuleName = "cascade-routing",
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
-    estimation_cost: Annotated[float, typer.Option(help="What the estimates of one query cost.")] = 0.0,
+    estimation_cost: EstimationCost = None,
     report: Annotated[Path | None, typer.Option(help="Where a page with all of it goes (.html).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit on one half of a log, replay the other half, and compare with single models and other rules."""
-    limits = None if not budget else parsed_budget(budget)
+    limits, estimates = None if not budget else parsed_budget(budget), parsed_estimation(estimation_cost or [])
     console = notes()
     with told(console):
         outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, verified=verified)
-        description = outcomes.describe()
-        console.print(str(description), markup=False)
-        fitting, test = outcomes.complete().split(0.5, rng=seed)
-        with progress_bar(console, rule) as progress:
-            router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
-            router.fit(fitting, budget=limits, progress=lambda share: progress(rule, share))
-            evaluation = hr.evaluate(
-                router, test, fitting=fitting, estimation_cost=estimation_cost, seed=seed, progress=progress
-            )
+        evaluation = judged(console, outcomes, limits, rule, max_depth, seed, estimates)
         if report is not None:
             evaluation.report(report)
     if as_json:
-        print_json({"outcomes": description.to_dict(), **evaluation.to_dict(), "written": report and str(report)})
+        described = outcomes.describe().to_dict()
+        print_json({"outcomes": described, **evaluation.to_dict(), "written": report and str(report)})
     else:
         typer.echo(evaluation.summary())
         if report is not None:
             typer.echo(f"written: {report}")
+
+
+def parsed_estimation(given: list[str]) -> float | str | dict[str, float | str]:
+    """Read what estimates cost: a number or "measured", or one of these for each of several costs.
+
+    Examples
+    --------
+    >>> from headrace.commands.evaluate import parsed_estimation
+    >>> parsed_estimation(["1e-5"]), parsed_estimation(["usd=1e-5", "seconds=measured"])
+    (1e-05, {'usd': 1e-05, 'seconds': 'measured'})
+    """
+    named: dict[str, float | str] = {}
+    for name, _, value in (text.rpartition("=") for text in given):
+        try:
+            named[name] = MEASURED if value == MEASURED else float(value)
+        except ValueError:
+            raise typer.BadParameter(f"--estimation-cost: expected a number or measured, got {value!r}") from None
+    if "" in named and len(given) > 1:
+        raise typer.BadParameter("--estimation-cost: expected name=number for each of several costs")
+    return named.get("", named)
+
+
+def judged(
+    console: Console,
+    outcomes: hr.Outcomes,
+    budget: float | dict[str, float] | None,
+    rule: str,
+    max_depth: int,
+    seed: int,
+    estimation_cost: float | str | dict[str, float | str],
+) -> Evaluation:
+    """Say what is in a log, fit on one half of it, and evaluate on the other."""
+    console.print(str(outcomes.describe()), markup=False)
+    fitting, test = _halves(outcomes.complete(), seed)
+    with progress_bar(console, rule) as progress:
+        router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
+        router.fit(fitting, budget=budget, progress=lambda share: progress(rule, share))
+        return hr.evaluate(router, test, fitting=fitting, estimation_cost=estimation_cost, seed=seed, progress=progress)
+
+
+def _halves(complete: hr.Outcomes, seed: int) -> tuple[hr.Outcomes, hr.Outcomes]:
+    """Split queries into those that fit and those that test."""
+    least = 2 * FEWEST_QUERIES
+    if complete.n_queries < least:
+        raise ValueError(
+            f"expected at least {least} complete queries, one half to fit and one to test on; got "
+            f"{complete.n_queries}, and some hundred are better"
+        )
+    if complete.n_groups < 2:
+        raise ValueError("expected queries of at least two groups, as a group is fitted or tested on whole; got one")
+    return complete.split(0.5, rng=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from html import escape
 from typing import NamedTuple
 
@@ -19,8 +20,8 @@ __all__ = ["Curve", "curve_chart", "reliability_chart", "swatch"]
 WIDTH, HEIGHT = 560, 380
 LEFT, TOP, RIGHT, BOTTOM = 46, 12, 14, 40
 
-#: Least distance of two labels, one below the other.
-LINE_HEIGHT = 16.0
+#: Least distance of two labels, one below the other, and width of a letter: those of a phone, where letters are larger.
+LINE_HEIGHT, LETTER = 17.0, 9.0
 
 #: Side of a reliability chart, and its margin.
 SIDE, MARGIN = 170, 28
@@ -153,7 +154,7 @@ def _round_steps(low: float, high: float) -> FloatArray:
 def _log_steps(low: float, high: float) -> list[float]:
     """Give round numbers between two: 1, 2 and 5 times powers of ten, or the powers alone where there are many."""
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    factors = (1.0, 2.0, 5.0) if len(powers) <= 4 else (1.0,)
+    factors = (1.0, 2.0, 5.0) if len(powers) <= 3 else (1.0,)
     return [step for power in powers for factor in factors if low <= (step := float(f"{factor}e{power}")) <= high]
 
 
@@ -161,18 +162,18 @@ def _dots(evaluation: Evaluation, axes: _Axes) -> str:
     """Draw the single models, their labels pushed apart."""
     singles = sorted(evaluation.singles, key=lambda single: -single.quality.value)
     parts = []
-    taken: list[tuple[float, float, float]] = []
-    for single in singles:
-        x, y = float(axes.x(single.cost.value)), float(axes.y(single.quality.value))
+    places = [(float(axes.x(single.cost.value)), float(axes.y(single.quality.value))) for single in singles]
+    taken = [(x - 6, x + 6, y + 4) for x, y in places]
+    for single, (x, y) in zip(singles, places, strict=True):
         name = single.model if len(single.model) <= 24 else f"{single.model[:23]}…"
-        width = 7.0 * len(name)
+        width = LETTER * len(name)
         right = x + 8 + width < WIDTH
         start = x + 8 if right else x - 8 - width
-        level = y + 14
-        while any(
-            abs(level - other) < LINE_HEIGHT and start < end and begin < start + width for begin, end, other in taken
-        ):
-            level += 2.0
+        near = [other for begin, end, other in taken if start < end and begin < start + width]
+        # Below the dot where there is room, above it, or as far below as it takes.
+        below = [y + 14] if y + 14 < HEIGHT - BOTTOM else []
+        levels = itertools.chain(below, [y - 8], itertools.count(y + 16, 2.0))
+        level = next(level for level in levels if all(abs(level - other) >= LINE_HEIGHT for other in near))
         taken.append((start, start + width, level))
         anchor = f'x="{x + 8:.1f}"' if right else f'x="{x - 8:.1f}" text-anchor="end"'
         parts.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from headrace.diagnosis.reliability import Reliability, binned
 from headrace.outcomes import Outcomes
 from headrace.policy import make_rule
 from headrace.router import Router
+from headrace.session import Session
 from headrace.walk import Stops, step_weight
 
-__all__ = ["Reliability", "entropy", "example_decisions", "flows", "reliability", "served"]
+__all__ = ["Reliability", "entropy", "example_decisions", "flows", "reliability", "served", "walked_session"]
 
 
 def reliability(table: BeliefTable) -> list[Reliability]:
@@ -87,7 +88,13 @@ def flows(router: Router, table: BeliefTable, points: Sequence[PathPoint], stops
     def flow(parameter: float) -> FloatArray:
         if parameter not in known:
             rule = make_rule(router.rule, parameter, router._settings)
-            first = rule.select_batch(belief.quality, cost, variance=belief.variance, covariance=belief.covariance)
+            first = rule.select_batch(
+                belief.quality,
+                cost,
+                variance=belief.variance,
+                covariance=belief.covariance,
+                loading=belief.loading,
+            )
             places = first.astype(np.int64) * k + stops.answer[stops.at(parameter)]
             known[parameter] = np.bincount(places, minlength=k * k).reshape(k, k) / n
         return known[parameter]
@@ -134,18 +141,36 @@ def example_decisions(router: Router, outcomes: Outcomes, stops: Stops, n_exampl
     return [_walked(router, outcomes, int(first[i])) | {"n_alike": int(count[i])} for i in chosen]
 
 
-def _walked(router: Router, outcomes: Outcomes, row: int) -> dict[str, Any]:
+def walked_session(
+    router: Router, outcomes: Outcomes, row: int, tell: Callable[[Session], None] = lambda session: None
+) -> Session:
+    """Walk one query as in service, its responses taken from the table.
+
+    Parameters
+    ----------
+    router : Router
+        With a budget.
+    outcomes : Outcomes
+    row : int
+    tell : callable, optional
+        Called with the session after each decision.
+    """
     query = {name: plain_value(column[row]) for name, column in outcomes.queries.items()}
     session = router.start(query, id=outcomes.ids[row])
-    steps = []
     while (model := session.next()) is not None:
-        steps.append(session.explain())
+        tell(session)
         j = outcomes.models.index(model)
         response = {name: plain_value(column[row, j]) for name, column in outcomes.responses.items()}
         session.observe(model, response, cost={name: float(cost[row, j]) for name, cost in outcomes.costs.items()})
-    steps.append(session.explain())
+    tell(session)
+    return session
+
+
+def _walked(router: Router, outcomes: Outcomes, row: int) -> dict[str, Any]:
+    steps: list[dict[str, Any]] = []
+    session = walked_session(router, outcomes, row, lambda session: steps.append(session.explain()))
     answer = outcomes.models.index(session.model)
-    text = query.get("text")
+    text = plain_value(outcomes.queries["text"][row]) if "text" in outcomes.queries else None
     return {
         "id": session.id,
         "text": None if text is None else str(text),

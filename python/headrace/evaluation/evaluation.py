@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from headrace.arrays import FloatArray, listed
+from headrace.arrays import FloatArray
 from headrace.belief_table import BeliefTable
 from headrace.budget_path import BudgetPath
-from headrace.evaluation.baselines import BASELINES, Fold, estimates_of, replay_baseline
+from headrace.evaluation.arguments import check_numbers, checked_baselines, checked_tables, require_apart
+from headrace.evaluation.baselines import Fold, estimates_of, replay_baseline
 from headrace.evaluation.bootstrap import N_RESAMPLES, Estimate, estimate, resampling_weights
 from headrace.evaluation.comparison import budget_grid
 from headrace.evaluation.diagnostics import Reliability, example_decisions, flows, reliability
-from headrace.evaluation.findings import Chosen, Latency, Single, judged_policy, judged_singles, latencies
+from headrace.evaluation.estimation import checked_estimation, estimation_costs
+from headrace.evaluation.findings import (
+    SECONDS,
+    Chosen,
+    Latency,
+    Single,
+    judged_policy,
+    judged_singles,
+    latencies,
+)
 from headrace.evaluation.method import MethodResult, summarise
 from headrace.evaluation.metrics import arena_score, concave_hull
 from headrace.evaluation.replay import points_for, replay
@@ -67,7 +76,8 @@ class Evaluation:
     reliability : tuple of Reliability
     latency : tuple of Latency
         Empty without a cost named "seconds".
-    estimation_cost : float
+    estimation_cost, estimation_seconds : float
+        What estimates cost, in the first cost and in seconds; 0 where that isn't known.
     estimation_per : str
     examples : tuple of dict
         Single decisions; see `headrace.evaluation.diagnostics.example_decisions`.
@@ -94,6 +104,7 @@ class Evaluation:
     reliability: tuple[Reliability, ...]
     latency: tuple[Latency, ...]
     estimation_cost: float
+    estimation_seconds: float
     estimation_per: str
     examples: tuple[dict[str, Any], ...]
     verdict: list[str] = field(init=False)
@@ -152,7 +163,7 @@ def evaluate(
     *,
     baselines: str | Sequence[str] = "all",
     fitting: Outcomes | None = None,
-    estimation_cost: float = 0.0,
+    estimation_cost: float | str | Mapping[str, float | str] = 0.0,
     estimation_per: str = "query",
     arena_range: tuple[float, float] | None = None,
     n_resamples: int = N_RESAMPLES,
@@ -171,13 +182,15 @@ def evaluate(
     baselines : "all" or sequence of str
         Of `headrace.evaluation.baselines.BASELINES`; by default all but the router's own rule.
     fitting : Outcomes, optional
-        The table that the router was fitted on. Baselines with a parameter are then fitted and calibrated on it,
-        as the router was: the fair comparison. A router keeps no labels, so without it baselines use the router's
-        estimators, and are calibrated for one half of the test queries on the other half: no query has a say in the
-        policy that decides it, but there are fewer of them.
-    estimation_cost : float, default 0.0
-        What asking the estimators costs, in the unit of the first cost: added to the realised costs of all methods
-        that use them (not of single models, mixtures and the oracle). Budgets are checked without it.
+        The table that the router was fitted on; none of its queries may be in `outcomes`. Baselines with a parameter
+        are then fitted and calibrated on it, as the router was: the fair comparison. A router keeps no labels, so
+        without it baselines use the router's estimators, and are calibrated for one half of the test queries on the
+        other half: no query has a say in the policy that decides it, but there are fewer of them.
+    estimation_cost : float, "measured" or mapping of str to these, default 0.0
+        What asking the estimators costs, in the unit of the first cost, or by the names of the costs: added to the
+        realised costs of all methods that use them (not of single models, mixtures and the oracle), and to the
+        router's latency. Seconds may be "measured": by this router, on this machine, one query at a time. Budgets are
+        checked without it.
     estimation_per : {"query", "decision"}
         Whether that is per query or per decision: routing decides once, a threshold cascade after each run, all others
         before the first run and after each.
@@ -200,8 +213,9 @@ def evaluate(
     Raises
     ------
     TypeError, ValueError
-        A router that isn't fitted; other models or costs than the router's; too few complete queries; models that all
-        cost the same; an unknown baseline; a negative or infinite estimation cost.
+        A router that isn't fitted; queries of `fitting` among those to evaluate on; other models or costs than the
+        router's; too few complete queries; models that all cost the same; an unknown baseline; a negative or infinite
+        estimation cost, or one that can't be measured.
 
     Notes
     -----
@@ -218,9 +232,10 @@ def evaluate(
     >>> evaluation.difference("router", "linear interpolation").low > 0.0
     True
     """
-    test, n_dropped = _checked(router, outcomes)
-    names = _checked_baselines(baselines, router.rule)
-    _check_numbers(estimation_cost, estimation_per, n_resamples, n_examples)
+    test, n_dropped = checked_tables(router, outcomes)
+    names = checked_baselines(baselines, router.rule)
+    given = checked_estimation(estimation_cost, estimation_per, tuple(test.costs))
+    check_numbers(n_resamples, n_examples)
     used = router if hasattr(router, "policy_") else router.with_budget(_middle(router.path_, test))
     budget = used.point_.cost if used.budget_ is None else used.budget_.get(test.cost_name, used.point_.cost)
     budgets, at = _budgets(used.path_, test, budget)
@@ -245,7 +260,9 @@ def evaluate(
             replay_baseline(name, folds, test, budgets, max_depth=used.max_depth, answer=used.answer, progress=tell)
         )
     weights = resampling_weights(test, seed, n_resamples)
-    methods = summarise(replays, test, budgets, weights, estimation_cost=estimation_cost, estimation_per=estimation_per)
+    costs = estimation_costs(given, estimation_per, used, test)
+    first, seconds = costs.get(test.cost_name, 0.0), costs.get(SECONDS, 0.0)
+    methods = summarise(replays, test, budgets, weights, estimation_cost=first, estimation_per=estimation_per)
     ends = arena_range or (float(test.mean_cost.min()), float(test.mean_cost.max()))
     return Evaluation(
         used.rule,
@@ -265,48 +282,12 @@ def evaluate(
         {method.name: arena_score(method.cost[at], method.quality[at], *ends) for method in methods},
         ends,
         tuple(reliability(table)),
-        tuple(latencies(used, test, stops)),
-        float(estimation_cost),
+        tuple(latencies(used, test, stops, seconds, estimation_per)),
+        first,
+        seconds,
         estimation_per,
         tuple(example_decisions(used, test, stops, n_examples)),
     )
-
-
-def _checked(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
-    if not isinstance(router, Router):
-        raise TypeError(f"router: expected a Router, got {type(router).__name__}")
-    if not hasattr(router, "path_"):
-        raise ValueError("router: expected a fitted router; call fit first")
-    if not isinstance(outcomes, Outcomes):
-        raise TypeError(f"outcomes: expected an Outcomes table, got {type(outcomes).__name__}")
-    selected = outcomes.select(router.models_)
-    if tuple(selected.costs) != router._calibrator.costs:
-        raise ValueError(f"outcomes: expected the costs {router._calibrator.costs}, got {tuple(selected.costs)}")
-    test, n_dropped = router._complete("outcomes", selected, FEWEST_QUERIES)
-    if not test.mean_cost.min() < test.mean_cost.max():
-        raise ValueError("outcomes: expected at least two models of different mean cost; there is nothing to trade")
-    return test, n_dropped
-
-
-def _checked_baselines(baselines: str | Sequence[str], rule: str) -> list[str]:
-    if baselines == "all":
-        return [name for name in BASELINES if name != rule]
-    unknown = [baselines] if isinstance(baselines, str) else [name for name in baselines if name not in BASELINES]
-    if unknown:
-        raise ValueError(f'baselines: expected "all" or some of {listed(BASELINES)}; got {unknown[0]!r}')
-    return list(dict.fromkeys(baselines))
-
-
-def _check_numbers(estimation_cost: Any, estimation_per: str, n_resamples: Any, n_examples: Any) -> None:
-    if isinstance(estimation_cost, bool) or not isinstance(estimation_cost, Real):
-        raise TypeError(f"estimation_cost: expected a number, got {estimation_cost!r}")
-    if not 0.0 <= float(estimation_cost) < math.inf:
-        raise ValueError(f"estimation_cost: expected a finite number >= 0, got {estimation_cost!r}")
-    if estimation_per not in ("query", "decision"):
-        raise ValueError(f'estimation_per: expected "query" or "decision", got {estimation_per!r}')
-    for name, value, least in (("n_resamples", n_resamples, 2), ("n_examples", n_examples, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name}: expected an int >= {least}, got {value!r}")
 
 
 def _middle(path: BudgetPath, test: Outcomes) -> float:
@@ -342,6 +323,7 @@ def _folds(router: Router, table: BeliefTable, fitting: Outcomes | None, seed: i
         known, _ = router._complete("fitting", fitting.select(router.models_), FEWEST_QUERIES)
         if tuple(known.costs) != tuple(test.costs):
             raise ValueError(f"fitting: expected the costs {tuple(test.costs)}, got {tuple(known.costs)}")
+        require_apart(known, test)
         quality, cost = router.quality_, router._unfitted_cost()
         n_folds = min(router.n_folds, known.n_queries // 2)
         fitted = BeliefTable.cross_fit(known, quality, cost, n_folds=n_folds, seed=int(router.seed))

@@ -10,6 +10,7 @@ import numpy as np
 
 from headrace.arrays import FloatArray
 from headrace.belief_table import BeliefTable
+from headrace.evaluation.baselines import estimates_of
 from headrace.evaluation.bootstrap import Estimate, estimate
 from headrace.evaluation.diagnostics import flows, served
 from headrace.evaluation.method import MethodResult
@@ -17,6 +18,7 @@ from headrace.evaluation.metrics import cost_at_quality, quality_at_cost
 from headrace.evaluation.replay import replay
 from headrace.guarantee import Guarantee
 from headrace.outcomes import Outcomes
+from headrace.policy import Policy
 from headrace.router import Router
 from headrace.walk import Stops
 
@@ -75,6 +77,8 @@ class Chosen(NamedTuple):
     excess : dict of str to Estimate
         Realised cost / budget - 1, of each cost with a budget.
     guarantee : Guarantee or None
+    policy : Policy
+        What to deploy.
     answers, runs : ndarray of shape (n_models,)
         Share of the queries that each model answers, and on which it is run.
     flow : ndarray of shape (n_models, n_models)
@@ -91,6 +95,7 @@ class Chosen(NamedTuple):
     predicted_quality: float
     excess: dict[str, Estimate]
     guarantee: Guarantee | None
+    policy: Policy
     answers: FloatArray
     runs: FloatArray
     flow: FloatArray
@@ -146,7 +151,7 @@ def _saving(spent: float, cost: float) -> float:
 def judged_policy(router: Router, table: BeliefTable, stops: Stops, weights: FloatArray, *, assumed: bool) -> Chosen:
     """Judge the router's policy."""
     test, point = table.outcomes, router.point_
-    policy = replay("chosen", [point], stops, test)
+    replayed = replay("chosen", [point], stops, test)
     parts = [stops.at(parameter) for parameter in point.parameters]
     costs: dict[str, Estimate] = {}
     for name, values in test.costs.items():
@@ -154,30 +159,37 @@ def judged_policy(router: Router, table: BeliefTable, stops: Stops, weights: Flo
         of_query = point.share * total[parts[0]] + (1.0 - point.share) * total[parts[1]]
         costs[name] = estimate(of_query.mean(), weights @ of_query)
     budget = dict(router.budget_ or {})
-    quality = policy.quality[0]
+    quality = replayed.quality[0]
     return Chosen(
         budget,
         math.nan if router._target is None else float(router._target),
         assumed,
         costs,
         estimate(quality.mean(), weights @ quality),
-        float(policy.n_runs.mean()),
+        float(replayed.n_runs.mean()),
         point.cost,
         point.quality,
         {name: Estimate(*(end / limit - 1.0 for end in costs[name])) for name, limit in budget.items() if limit > 0.0},
         router.guarantee_,
-        policy.answers[0],
-        policy.runs[0],
+        router.policy_,
+        replayed.answers[0],
+        replayed.runs[0],
         flows(router, table, [point], stops)[0],
     )
 
 
-def latencies(router: Router, test: Outcomes, stops: Stops) -> list[Latency]:
-    """Sum the seconds of each query's runs, where the table has seconds."""
+def latencies(
+    router: Router, test: Outcomes, stops: Stops, estimation_seconds: float, estimation_per: str
+) -> list[Latency]:
+    """Sum the seconds of each query's runs and estimates, where the table has seconds."""
     if SECONDS not in test.costs:
         return []
+    ends = served(router, test, stops)
+    when = estimates_of(router.rule)
+    decisions = stops.n_runs[ends] * (when != "before") + (when != "after")
+    asked = decisions if estimation_per == "decision" else np.ones(len(ends))
     seconds: Mapping[str, FloatArray] = {
-        "router": stops.total(test.costs[SECONDS])[served(router, test, stops)],
+        "router": stops.total(test.costs[SECONDS])[ends] + estimation_seconds * asked,
         **{model: test.costs[SECONDS][:, j] for j, model in enumerate(test.models)},
     }
     return [

@@ -30,4 +30,14 @@
   };
   slider.addEventListener("input", show);
   show();
+
+  // On paper nothing can be opened.
+  const opened = [];
+  addEventListener("beforeprint", () => {
+    for (const closed of document.querySelectorAll("details:not([open])")) {
+      closed.open = true;
+      opened.push(closed);
+    }
+  });
+  addEventListener("afterprint", () => { for (const details of opened.splice(0)) details.open = false; });
 })();

@@ -128,4 +128,9 @@ def _notes(evaluation: Evaluation) -> str:
         notes.append(
             f"Realised costs include {evaluation.estimation_cost:.4g} per {evaluation.estimation_per} for estimates."
         )
+    if evaluation.estimation_seconds:
+        notes.append(
+            f"Seconds of this router include {evaluation.estimation_seconds:.3g} per {evaluation.estimation_per} for "
+            "estimates and decisions."
+        )
     return "<h2>Notes</h2>" + "".join(f'<p class="soft">{escape(note)}</p>' for note in notes)

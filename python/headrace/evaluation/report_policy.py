@@ -11,6 +11,7 @@ from headrace.evaluation.charts import reliability_chart
 from headrace.evaluation.diagnostics import entropy
 from headrace.evaluation.evaluation import Evaluation
 from headrace.evaluation.report_tables import table
+from headrace.evaluation.summary import policy_words
 from headrace.evaluation.verdict import LABELS
 
 __all__ = ["examples", "latency", "policy", "reliability"]
@@ -39,8 +40,11 @@ def policy(evaluation: Evaluation) -> str:
         f'<small id="at-interval">95%: {100 * low:.1f}% to {100 * high:.1f}%</small></dd></div>'
         f'<div><dt>realised cost</dt><dd id="at-cost">{router.cost[at]:.4g}</dd></div>'
         f'<div><dt>runs per query</dt><dd id="at-runs">{router.n_runs[at]:.2f}</dd></div></dl>'
-        '<div class="scroll"><table class="bars"><thead><tr><th scope="col">model</th><th scope="col">answers</th>'
-        '<th scope="col">is run</th><th scope="col" class="track" aria-hidden="true"></th></tr></thead>'
+        f'<p class="soft">Chosen at a budget of {budget}: {escape(policy_words(evaluation))}.</p>'
+        '<div class="scroll"><table class="bars"><thead><tr><th scope="col">model</th>'
+        '<th scope="col"><span class="key" aria-hidden="true"></span>answers</th>'
+        '<th scope="col"><span class="key run" aria-hidden="true"></span>is run</th>'
+        '<th scope="col" class="track" aria-hidden="true"></th></tr></thead>'
         f"<tbody>{bars}</tbody></table></div><h2>First model, and model that answers</h2>{_flow(evaluation)}"
         f'<p class="soft">At the budget of {budget}, the entropy of the answers is '
         f"{entropy(evaluation.answers[at]):.2f} of 1.</p>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from headrace.evaluation.diagnostics import entropy
 from headrace.evaluation.evaluation import Evaluation
 from headrace.evaluation.verdict import LABELS
 
-__all__ = ["as_dict", "plain", "summary"]
+__all__ = ["as_dict", "plain", "policy_words", "summary"]
 
 
 def summary(evaluation: Evaluation) -> str:
@@ -51,6 +52,7 @@ def summary(evaluation: Evaluation) -> str:
     lines.append("")
     lines.append(f"answered by: {_shares(evaluation, chosen.answers)} (entropy {entropy(chosen.answers):.2f} of 1)")
     lines.append(f"run: {_shares(evaluation, chosen.runs)}; {chosen.n_runs:.2f} runs per query")
+    lines.append(f"policy: {policy_words(evaluation)}")
     lines.extend(
         f"seconds, {row.name}: mean {row.mean:.3g}, median {row.median:.3g}, 95% {row.percentile_95:.3g}"
         for row in evaluation.latency
@@ -60,6 +62,26 @@ def summary(evaluation: Evaluation) -> str:
         f"baselines calibrated on {evaluation.calibrated_on}"
     )
     return "\n".join(lines)
+
+
+def policy_words(evaluation: Evaluation) -> str:
+    """Say which rule decides, with which settings, and what it was predicted to bring."""
+    chosen, policy = evaluation.chosen, evaluation.chosen.policy
+    sign, name = (-1.0, "threshold") if policy.rule == "threshold-cascade" else (1.0, "cost weight")
+    cheap, dear = (f"{name} {sign * parameter:.4g}" for parameter in policy.parameters)
+    mixed = policy.share < 1.0 and cheap != dear
+    parts = [f"{cheap} for {100.0 * policy.share:.0f}% of the queries, {dear} for the others" if mixed else cheap]
+    parts += [
+        f"{setting.replace('_', ' ')} {value:g}" for setting, value in policy.settings.items() if setting != "order"
+    ]
+    if policy.step_weights:
+        parts.append(f"step weights {', '.join(f'{weight:g}' for weight in policy.step_weights)}")
+    if chosen.guarantee is not None:
+        parts.append(f"guaranteed with probability {chosen.guarantee.confidence:g}")
+    return (
+        f"{LABELS[policy.rule]}, {'; '.join(parts)}. On the calibration queries: cost {chosen.predicted_cost:.4g}, "
+        f"quality {100.0 * chosen.predicted_quality:.1f}%"
+    )
 
 
 def _points(value: float, low: float, high: float) -> str:
@@ -83,6 +105,7 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
         "n_dropped": evaluation.n_dropped,
         "calibrated_on": evaluation.calibrated_on,
         "estimation_cost": evaluation.estimation_cost,
+        "estimation_seconds": evaluation.estimation_seconds,
         "estimation_per": evaluation.estimation_per,
         "verdict": evaluation.verdict,
         "budgets": evaluation.budgets,
@@ -90,6 +113,7 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
         "chosen": chosen._asdict()
         | {
             "guarantee": None if chosen.guarantee is None else chosen.guarantee._asdict(),
+            "policy": json.loads(chosen.policy.to_json()),
             "entropy": entropy(chosen.answers),
         },
         "single_models": [single._asdict() for single in evaluation.singles],

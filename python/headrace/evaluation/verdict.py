@@ -33,6 +33,9 @@ LABELS = {
 #: Share of the answers from which one model is said to answer nearly everything.
 COLLAPSED = 0.95
 
+#: Savings below this are shown as 0%, and count as none.
+LEAST_SAVING = 0.005
+
 
 def points(difference: Estimate) -> str:
     """Write a difference of qualities in percentage points, with its interval.
@@ -94,10 +97,9 @@ def _headline(evaluation: Evaluation) -> str:
             "so there is nothing to trade."
         )
     near = f"comes within {100.0 * NEARLY:g} points of it at {shares(best.near_saving)} less cost"
-    saved = f"It reaches that model's quality at {shares(best.saving)} less cost." if best.saving.value > 0.0 else ""
-    saved = saved or (
-        f"It {near}." if best.near_saving.value > 0.0 else "It doesn't come near that model at less cost."
-    )
+    saved = f"It {near}." if best.near_saving.value > 0.0 else "It doesn't come near that model at less cost."
+    if best.saving.low > LEAST_SAVING or (best.saving.value > 0.0 and gain.low > 0.0):
+        saved = f"It reaches that model's quality at {shares(best.saving)} less cost."
     if gain.high < 0.0:
         lost = f"by {points(gain)}" if np.isfinite(gain.value) else "which this router can't even keep"
         if best.near_saving.low > 0.0:
@@ -108,7 +110,10 @@ def _headline(evaluation: Evaluation) -> str:
             f"This router pays: at the cost of the best single model, {model}, it is better by {points(gain)}. {saved}"
         )
     equal = f"at the cost of the best single model, {model}, the two can't be told apart, {points(gain)}."
-    if max(best.saving.low, best.near_saving.low) > 0.0:
+    # Half a point less is cheaper by mixing at random, too: it is a gain only where the router beats that.
+    known = any(method.name == LINEAR for method in evaluation.methods)
+    nearly = best.near_saving.low > LEAST_SAVING and known and evaluation.difference("router", LINEAR).low > 0.0
+    if best.saving.low > LEAST_SAVING or nearly:
         return f"This router pays: {equal} {saved}"
     return f"No gain over {model} alone is shown by these {evaluation.n_test} queries: {equal} {saved}"
 

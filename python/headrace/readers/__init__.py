@@ -3,14 +3,16 @@
 - `files`, `frame`: any source becomes a dict of column name to array.
 - `layouts`: which layout those columns have. `wide` makes the table; `long` turns long layouts into wide columns, and
   `records` flattens those that nest JSON.
+- `pickled_frame`: a pickled DataFrame of plain columns, of which nothing is run.
 - `npz`, `written`: a table as a file.
 
 pyarrow and narwhals are imported where they are used: ``pip install 'headrace[data]'``.
 """
 
+from headrace.readers.files import is_pickle
 from headrace.readers.layouts import LAYOUTS
-from headrace.readers.source import read_file, read_frame
+from headrace.readers.source import read_file, read_frame, read_pickled_frame
 from headrace.readers.table import Table
 from headrace.readers.written import write_file
 
-__all__ = ["LAYOUTS", "Table", "read_file", "read_frame", "write_file"]
+__all__ = ["LAYOUTS", "Table", "is_pickle", "read_file", "read_frame", "read_pickled_frame", "write_file"]

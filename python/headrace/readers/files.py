@@ -1,6 +1,6 @@
 """Files, as named columns: Parquet, CSV, JSON and JSON lines.
 
-pyarrow is imported where it is used: ``pip install 'headrace[data]'``. No file is ever unpickled.
+pyarrow is imported where it is used: ``pip install 'headrace[data]'``. Pickles are refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from headrace.arrays import Column
 from headrace.readers.cells import boxed
 from headrace.readers.frame import frame_columns, needed_module
 
-__all__ = ["file_columns", "refuse_pickle"]
+__all__ = ["file_columns", "is_pickle", "refuse_pickle"]
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".zip")
@@ -24,14 +24,20 @@ MAX_CSV_BLOCK = 2**30  # bytes; one Arrow string array holds less than 2 GiB
 
 
 def refuse_pickle(path: Path) -> None:
-    """Refuse a pickle, by its name or by its first bytes."""
+    """Refuse a pickle, and name the safe way."""
+    if is_pickle(path):
+        raise ValueError(
+            f"{path}: a pickle is refused: it is unsafe to load, because it can run any code. RouterBench's published "
+            "pickles are read without running them by headrace.datasets.load_routerbench and headrace bench "
+            "routerbench; load any other yourself where you trust it (e.g. pandas.read_pickle), and save it as Parquet"
+        )
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file is a pickle, by its name or by its first bytes."""
     suffix = path.suffix.lower()
     content = Path(path.stem).suffix.lower() if suffix in COMPRESSIONS else suffix
-    if content in PICKLES or (path.is_file() and _starts_like_a_pickle(path)):
-        raise ValueError(
-            f"{path}: a pickle is refused: it is unsafe to load, because it can run any code. Load it "
-            "yourself where you trust it (e.g. pandas.read_pickle), and save it as Parquet"
-        )
+    return content in PICKLES or (path.is_file() and _starts_like_a_pickle(path))
 
 
 def _starts_like_a_pickle(path: Path) -> bool:

@@ -11,9 +11,10 @@ from headrace.readers.files import file_columns, refuse_pickle
 from headrace.readers.frame import frame_columns
 from headrace.readers.layouts import columns_table
 from headrace.readers.npz import read_npz
+from headrace.readers.pickled_frame import pickled_columns
 from headrace.readers.table import Table, with_observed_quality
 
-__all__ = ["read_file", "read_frame"]
+__all__ = ["read_file", "read_frame", "read_pickled_frame"]
 
 
 def read_file(
@@ -50,3 +51,9 @@ def read_frame(frame: Any, *, layout: str | None, cost: str | Sequence[str] | No
     """Read the table in a dataframe or a mapping; see `Outcomes.from_frame`."""
     columns = frame_columns(frame, "frame")
     return columns_table(columns, "frame", layout=layout, cost=cost, verified=verified, typed=True)
+
+
+def read_pickled_frame(path: Path, *, layout: str) -> Table:
+    """Read the table in a pickled DataFrame, running nothing of it; see `headrace.readers.pickled_frame`."""
+    columns = frame_columns(pickled_columns(path), str(path))
+    return columns_table(columns, str(path), layout=layout, cost=None, verified=False, typed=True)

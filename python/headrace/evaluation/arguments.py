@@ -1,0 +1,72 @@
+"""Arguments of an evaluation: what is refused, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from headrace.arrays import listed
+from headrace.evaluation.baselines import BASELINES
+from headrace.outcomes import Outcomes
+from headrace.router import FEWEST_QUERIES, Router
+
+__all__ = ["check_numbers", "checked_baselines", "checked_tables", "require_apart"]
+
+
+def checked_tables(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
+    """Give the complete rows of the router's models, and the number of those left out."""
+    if not isinstance(router, Router):
+        raise TypeError(f"router: expected a Router, got {type(router).__name__}")
+    if not hasattr(router, "path_"):
+        raise ValueError("router: expected a fitted router; call fit first")
+    if not isinstance(outcomes, Outcomes):
+        raise TypeError(f"outcomes: expected an Outcomes table, got {type(outcomes).__name__}")
+    selected = outcomes.select(router.models_)
+    if tuple(selected.costs) != router._calibrator.costs:
+        raise ValueError(f"outcomes: expected the costs {router._calibrator.costs}, got {tuple(selected.costs)}")
+    test, n_dropped = router._complete("outcomes", selected, FEWEST_QUERIES)
+    if test.n_models < 2:
+        raise ValueError(f"outcomes: expected at least two models, got one, {test.models[0]!r}; nothing to choose")
+    if not test.mean_cost.min() < test.mean_cost.max():
+        best = int(test.mean_quality.argmax())
+        raise ValueError(
+            f"outcomes: expected at least two models of different mean cost; all cost {test.mean_cost[0]:.4g}, so "
+            f"there is nothing to trade, and {test.models[best]!r} has the best mean quality, "
+            f"{test.mean_quality[best]:.4g}"
+        )
+    return test, n_dropped
+
+
+def checked_baselines(baselines: str | Sequence[str], rule: str) -> list[str]:
+    """Give the names of the baselines."""
+    if baselines == "all":
+        return [name for name in BASELINES if name != rule]
+    unknown = [baselines] if isinstance(baselines, str) else [name for name in baselines if name not in BASELINES]
+    if unknown:
+        raise ValueError(f'baselines: expected "all" or some of {listed(BASELINES)}; got {unknown[0]!r}')
+    return list(dict.fromkeys(baselines))
+
+
+def check_numbers(n_resamples: Any, n_examples: Any) -> None:
+    """Check the numbers of resamples and of examples."""
+    for name, value, least in (("n_resamples", n_resamples, 2), ("n_examples", n_examples, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name}: expected an int >= {least}, got {value!r}")
+
+
+def require_apart(fitting: Outcomes, test: Outcomes) -> None:
+    """Refuse queries that are fitted and tested on at once: same ids, and the same numbers behind every one of them."""
+    place = {name: row for row, name in enumerate(fitting.ids)}
+    shared = np.array([(place[name], row) for row, name in enumerate(test.ids) if name in place], dtype=np.intp)
+    if len(shared) < FEWEST_QUERIES:
+        return
+    mine, its = shared.T
+    # Two files without ids number their rows alike, but their numbers differ somewhere.
+    same = [np.array_equal(a[mine], b[its]) for a, b in ((fitting.quality, test.quality), (fitting.cost, test.cost))]
+    if all(same):
+        raise ValueError(
+            f"outcomes: expected queries that the fit has not seen, got {len(shared)} that are in `fitting`, too; "
+            "split the table first: table.split(0.5)"
+        )

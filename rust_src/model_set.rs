@@ -76,13 +76,22 @@ impl ModelSet {
     }
 
     /// Members in increasing order.
+    // The casts take the two halves apart.
+    #[allow(clippy::cast_possible_truncation)]
     pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
-        let mut rest = self.0;
+        /// Bits of one half: most sets have all of their members in the lower one.
+        const HALF: u32 = u64::BITS;
+        let (mut rest, mut upper, mut first) = (self.0 as u64, (self.0 >> HALF) as u64, 0);
         std::iter::from_fn(move || {
-            let model = rest.trailing_zeros() as usize;
-            // Clears the lowest set bit; on zero the wrapping keeps zero.
-            rest &= rest.wrapping_sub(1);
-            (model < MAX_MODELS).then_some(model)
+            if rest == 0 {
+                if upper == 0 {
+                    return None;
+                }
+                (rest, upper, first) = (upper, 0, HALF as usize);
+            }
+            let model = first + rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            Some(model)
         })
     }
 

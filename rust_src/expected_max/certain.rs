@@ -42,12 +42,12 @@ impl ExpectedMax for CertainMax {
         self.mean[model]
     }
 
-    fn excess(&mut self, model: usize, level: f64) -> f64 {
-        (self.mean[model] - level).max(0.0)
+    fn sd(&self, _model: usize) -> f64 {
+        0.0
     }
 
-    fn gain_bound(&self, member: usize, model: usize) -> f64 {
-        (self.mean[model] - self.mean[member]).max(0.0)
+    fn difference_sd(&self, _a: usize, _b: usize) -> f64 {
+        0.0
     }
 
     fn slack(&self) -> f64 {

@@ -18,7 +18,6 @@ use super::{Estimate, ExpectedMax, NormalPoints, magnitude};
 use crate::belief::COVARIANCE_TOLERANCE;
 use crate::error::{Error, Result};
 use crate::model_set::ModelSet;
-use crate::normal::excess;
 
 /// 99% two-sided quantile of Student's t with 7 degrees of freedom, for the mean of eight replicates.
 const STUDENT_7: f64 = 3.499;
@@ -438,12 +437,12 @@ impl ExpectedMax for CorrelatedMax {
         self.mean[model]
     }
 
-    fn excess(&mut self, model: usize, level: f64) -> f64 {
-        excess(self.mean[model], self.joint.variance(model).sqrt() * self.scale, level)
+    fn sd(&self, model: usize) -> f64 {
+        self.joint.variance(model).sqrt() * self.scale
     }
 
-    fn gain_bound(&self, member: usize, model: usize) -> f64 {
-        excess(self.mean[model], self.joint.distance(member, model).sqrt() * self.scale, self.mean[member])
+    fn difference_sd(&self, a: usize, b: usize) -> f64 {
+        self.joint.distance(a, b).sqrt() * self.scale
     }
 
     fn slack(&self) -> f64 {

@@ -13,7 +13,6 @@
 use super::lanes::{LEAST_CDF, dot, dot_with_hazard, fill_products, fill_tails};
 use super::{ExpectedMax, spread};
 use crate::model_set::ModelSet;
-use crate::normal::excess;
 
 /// Beyond this many standard deviations a normal counts as a step: the excess there is 4e-12 standard deviations.
 const REACH: f64 = 6.5;
@@ -311,12 +310,12 @@ impl ExpectedMax for IndependentMax {
         self.mean[model]
     }
 
-    fn excess(&mut self, model: usize, level: f64) -> f64 {
-        excess(self.mean[model], self.sd[model], level)
+    fn sd(&self, model: usize) -> f64 {
+        self.sd[model]
     }
 
-    fn gain_bound(&self, member: usize, model: usize) -> f64 {
-        excess(self.mean[model], self.sd[model].hypot(self.sd[member]), self.mean[member])
+    fn difference_sd(&self, a: usize, b: usize) -> f64 {
+        self.sd[a].hypot(self.sd[b])
     }
 
     fn slack(&self) -> f64 {
@@ -331,6 +330,7 @@ impl ExpectedMax for IndependentMax {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::normal::excess;
     use crate::expected_max::value_of;
 
     fn value(mean: &[f64], sd: &[f64]) -> f64 {

@@ -32,6 +32,7 @@ pub use points::NormalPoints;
 use crate::belief::{Belief, Uncertainty};
 use crate::error::Result;
 use crate::model_set::ModelSet;
+use crate::normal::excess;
 
 /// Evaluates v(S) set by set: keeps a state per set, and extends it by one model at a time.
 pub trait ExpectedMax {
@@ -53,11 +54,22 @@ pub trait ExpectedMax {
     /// Mean quality of a model: v of the set that holds it alone.
     fn mean(&self, model: usize) -> f64;
 
-    /// E[(Q - level)+] of a model: an upper bound of its gain on top of anything that is worth `level` for sure.
-    fn excess(&mut self, model: usize, level: f64) -> f64;
+    /// Standard deviation of a model; infinity where it has no closed form of [`excess`](Self::excess).
+    fn sd(&self, model: usize) -> f64;
 
-    /// An upper bound of the gain of `model` on top of any set that contains `member`; infinity where there is no cheap one.
-    fn gain_bound(&self, member: usize, model: usize) -> f64;
+    /// Standard deviation of the difference of two models; infinity where their gain has no closed form.
+    fn difference_sd(&self, a: usize, b: usize) -> f64;
+
+    /// E[(Q - level)+] of a model: an upper bound of its gain on top of anything that is worth `level` for sure.
+    fn excess(&mut self, model: usize, level: f64) -> f64 {
+        excess(self.mean(model), self.sd(model), level)
+    }
+
+    /// The gain of `model` on top of `member` alone, which bounds its gain on top of any set with that member; infinity
+    /// where there is no closed form.
+    fn gain_bound(&self, member: usize, model: usize) -> f64 {
+        excess(self.mean(model), self.difference_sd(member, model), self.mean(member))
+    }
 
     /// A bound that is linear in what is added: adds weights to those given such that, for every T among the `models`,
     /// v(S + T) - v(S) <= a + the sum of the added weights of T, where `state` is that of S, and returns a. It is tightest at

@@ -22,7 +22,7 @@
 use super::independent::{IndependentMax, Prepared, Resolution};
 use super::{ExpectedMax, magnitude, spread};
 use crate::model_set::ModelSet;
-use crate::normal::{density, excess};
+use crate::normal::density;
 
 /// Nodes lie within this many standard deviations of the factor: the excess beyond is 5e-8 standard deviations.
 const REACH: f64 = 5.0;
@@ -234,13 +234,12 @@ impl ExpectedMax for OneFactorMax {
         self.mean[model]
     }
 
-    fn excess(&mut self, model: usize, level: f64) -> f64 {
-        excess(self.mean[model], self.sd[model].hypot(self.loading[model]), level)
+    fn sd(&self, model: usize) -> f64 {
+        self.sd[model].hypot(self.loading[model])
     }
 
-    fn gain_bound(&self, member: usize, model: usize) -> f64 {
-        let own = self.sd[model].hypot(self.sd[member]);
-        excess(self.mean[model], own.hypot(self.loading[model] - self.loading[member]), self.mean[member])
+    fn difference_sd(&self, a: usize, b: usize) -> f64 {
+        self.sd[a].hypot(self.sd[b]).hypot(self.loading[a] - self.loading[b])
     }
 
     fn slack(&self) -> f64 {

@@ -4,7 +4,6 @@ use super::ExpectedMax;
 use super::one_factor::centred;
 use crate::belief::Uncertainty;
 use crate::model_set::ModelSet;
-use crate::normal::excess;
 
 /// v of sets drawn from at most two models, correlated or not.
 ///
@@ -49,16 +48,8 @@ impl PairMax {
 
     /// v of the first model and, if there are two, of both.
     pub fn value(&self) -> f64 {
-        let gain = if self.mean.len() > 1 { self.gain_over(0, 1) } else { 0.0 };
+        let gain = if self.mean.len() > 1 { self.gain_bound(0, 1) } else { 0.0 };
         self.mean.first().map_or(f64::NEG_INFINITY, |mean| mean + gain)
-    }
-
-    fn gain_over(&self, member: usize, model: usize) -> f64 {
-        let covariance = self.covariance.get(member * self.mean.len() + model).copied().unwrap_or(0.0);
-        // Each difference alone is exact where the correlation is near one; the sum minus twice the covariance cancels.
-        let variance = (self.variance[model] - covariance) + (self.variance[member] - covariance);
-        let sd = variance.max(0.0).sqrt().hypot(self.loading_of(model) - self.loading_of(member));
-        excess(self.mean[model], self.scale * sd, self.mean[member])
     }
 
     fn loading_of(&self, model: usize) -> f64 {
@@ -89,7 +80,7 @@ impl ExpectedMax for PairMax {
         } else if state[0] == BOTH || state[0] as usize == model {
             0.0
         } else {
-            self.gain_over(state[0] as usize, model)
+            self.gain_bound(state[0] as usize, model)
         }
     }
 
@@ -101,13 +92,15 @@ impl ExpectedMax for PairMax {
         self.mean[model]
     }
 
-    fn excess(&mut self, model: usize, level: f64) -> f64 {
-        let sd = self.variance[model].max(0.0).sqrt().hypot(self.loading_of(model));
-        excess(self.mean[model], self.scale * sd, level)
+    fn sd(&self, model: usize) -> f64 {
+        self.scale * self.variance[model].max(0.0).sqrt().hypot(self.loading_of(model))
     }
 
-    fn gain_bound(&self, member: usize, model: usize) -> f64 {
-        self.gain_over(member, model)
+    fn difference_sd(&self, a: usize, b: usize) -> f64 {
+        let covariance = self.covariance.get(a * self.mean.len() + b).copied().unwrap_or(0.0);
+        // Each difference alone is exact where the correlation is near one; the sum minus twice the covariance cancels.
+        let variance = (self.variance[b] - covariance) + (self.variance[a] - covariance);
+        self.scale * variance.max(0.0).sqrt().hypot(self.loading_of(b) - self.loading_of(a))
     }
 
     fn slack(&self) -> f64 {

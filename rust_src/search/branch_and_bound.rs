@@ -19,6 +19,7 @@ use super::{Incumbent, Limits, Problem, Solution, tradeoff};
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
 use crate::model_set::ModelSet;
+use crate::normal::ExcessChords;
 
 /// Fewer candidates than this are searched faster than a tangent is drawn.
 const WORTH_A_TANGENT: usize = 5;
@@ -207,12 +208,21 @@ impl<E: ExpectedMax> Walk<'_, E> {
         let open: ModelSet = if root.slots == 0 {
             ModelSet::EMPTY
         } else if self.pruning.lemma {
-            let net =
-                |j| self.evaluator.gain_bound(member, j) + slack - self.cost_weight * self.problem.cost[j];
-            open.iter().filter(|&j| net(j) > self.tie).collect()
+            let chords = ExcessChords::get();
+            let (evaluator, level) = (&*self.evaluator, self.evaluator.mean(member));
+            let may_gain = |j: usize| {
+                let most = slack - self.price(j) - self.tie;
+                chords.bound(evaluator.mean(j), evaluator.difference_sd(member, j), level) + most > 0.0
+                    && evaluator.gain_bound(member, j) + most > 0.0
+            };
+            open.iter().filter(|&j| may_gain(j)).collect()
         } else {
             open
         };
+        self.n_nodes = 1;
+        if run.len() == 1 && self.is_settled(member, open) {
+            return;
+        }
         self.evaluator.prepare(run, open, root.slots);
         let n_points = self.evaluator.n_points();
         let (state, next) = self.scratch.two_states(n_points);
@@ -225,7 +235,6 @@ impl<E: ExpectedMax> Walk<'_, E> {
         root.tradeoff = root.value;
         self.in_play = open;
         self.start_value = root.value;
-        self.n_nodes = 1;
         self.best = Incumbent::new(self.problem, self.cost_weight, run, root.value);
         self.scratch.candidates[0].clear();
         let unrated = |model| Candidate { model, gain: 0.0, net: 0.0, is_fresh: true };
@@ -236,15 +245,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
 
     /// Starts with nothing run: the first plan is the best single model.
     fn start_with_nothing(&mut self, mut root: Node, open: ModelSet) {
-        let single = |walk: &Self, j: usize| walk.evaluator.mean(j) - walk.cost_weight * walk.problem.cost[j];
-        let mut models = open.iter();
-        let Some(first) = models.next() else { return };
-        self.best =
-            Incumbent::new(self.problem, self.cost_weight, ModelSet::of(first), self.evaluator.mean(first));
-        for j in models {
-            let (mean, worth) = (self.evaluator.mean(j), single(self, j));
-            self.best.offer(self.problem, ModelSet::of(j), mean, worth);
-        }
+        self.offer_single_models(open);
         self.n_nodes = open.len() as u64;
         if root.slots <= 1 {
             return;
@@ -254,34 +255,108 @@ impl<E: ExpectedMax> Walk<'_, E> {
         let slack = self.evaluator.slack() * (root.slots + 1) as f64 + self.tie;
         self.scratch.reach(0, 0);
         let mut candidates = std::mem::take(&mut self.scratch.candidates[0]);
-        candidates.clear();
-        candidates.extend(open.iter().map(|model| {
-            let gain = self.evaluator.excess(model, level);
-            Candidate { model, gain, net: gain - self.price(model), is_fresh: true }
-        }));
-        sort(&mut candidates);
-        if self.pruning.bound {
-            // The best partners of a model are the first of the list, itself left out.
-            let partners = sum_of_gains(&candidates, root.slots - 1);
-            candidates.retain(|c| c.net + partners >= -slack);
-        }
+        self.shortlist(&mut candidates, open, (level, slack), root.slots);
+        self.scratch.candidates[0] = candidates;
+        let candidates = &self.scratch.candidates[0];
         if candidates.len() <= 1 {
-            self.scratch.candidates[0] = candidates;
             return;
         }
         self.in_play = candidates.iter().map(|c| c.model).collect();
+        if let (Some(member), 2, true) = (self.in_play.iter().next(), candidates.len(), self.pruning.bound)
+            && self.is_settled(member, self.in_play.minus(ModelSet::of(member)))
+        {
+            return;
+        }
         self.evaluator.prepare(ModelSet::EMPTY, self.in_play, root.slots);
         self.scratch.reach(0, self.evaluator.n_points());
         root.value = self.evaluator.start(&mut self.scratch.states[0]);
         // A single model is worth its mean, whatever the accuracy of the states.
-        for candidate in &mut candidates {
+        for candidate in &mut self.scratch.candidates[0] {
             candidate.gain = self.evaluator.mean(candidate.model) - root.value;
         }
         self.start_value = root.value;
         root.tradeoff = level;
-        self.scratch.candidates[0] = candidates;
-        self.n_nodes = 0;
         self.expand(root, slack);
+    }
+
+    /// Takes the best single model for the first plan.
+    fn offer_single_models(&mut self, open: ModelSet) {
+        let (evaluator, problem) = (&*self.evaluator, self.problem);
+        let worth = |j: usize| evaluator.mean(j) - self.cost_weight * problem.cost[j];
+        let top = open.iter().map(worth).fold(f64::NEG_INFINITY, |top, worth| if worth > top { worth } else { top });
+        // Only those that may tie have to be compared in the order of plans.
+        let mut rivals = open.iter().filter(|&j| worth(j) >= top - 2.0 * self.tie);
+        let Some(first) = rivals.next() else { return };
+        let mut best = Incumbent::new(problem, self.cost_weight, ModelSet::of(first), evaluator.mean(first));
+        for j in rivals {
+            best.offer(problem, ModelSet::of(j), evaluator.mean(j), worth(j));
+        }
+        self.best = best;
+    }
+
+    /// Lists the open models that may be part of a set worth more than `level`, by falling net gain over it.
+    fn shortlist(
+        &mut self,
+        candidates: &mut Vec<Candidate>,
+        open: ModelSet,
+        (level, slack): (f64, f64),
+        slots: usize,
+    ) {
+        candidates.clear();
+        let listed = |model: usize, gain: f64, price: f64| Candidate { model, gain, net: gain - price, is_fresh: true };
+        if self.pruning.bound {
+            let chords = ExcessChords::get();
+            let mut positive = 0.0;
+            for j in open.iter() {
+                let gain = chords.bound(self.evaluator.mean(j), self.evaluator.sd(j), level);
+                let candidate = listed(j, gain, self.price(j));
+                positive += candidate.net.max(0.0);
+                candidates.push(candidate);
+            }
+            candidates.retain(|c| c.net.min(0.0) + positive >= -slack);
+        } else {
+            candidates.extend(open.iter().map(|j| listed(j, 0.0, 0.0)));
+        }
+        if candidates.len() <= 1 {
+            return;
+        }
+        for candidate in &mut *candidates {
+            let gain = self.evaluator.excess(candidate.model, level);
+            *candidate = listed(candidate.model, gain, self.price(candidate.model));
+        }
+        sort(candidates);
+        if self.pruning.bound {
+            // The best partners of a model are the first of the list, itself left out.
+            let partners = sum_of_gains(candidates, slots - 1);
+            candidates.retain(|c| c.net + partners >= -slack);
+        }
+    }
+
+    /// Decides where at most one model can be added to a single one, by the closed form of their gain if there is one.
+    fn is_settled(&mut self, member: usize, open: ModelSet) -> bool {
+        let (run, value) = (self.problem.run, self.evaluator.mean(member));
+        let mut models = open.iter();
+        let (first, second) = (models.next(), models.next());
+        if second.is_some() {
+            return false;
+        }
+        let gain = first.map_or(0.0, |model| self.evaluator.gain_bound(member, model));
+        if gain.is_infinite() {
+            return false;
+        }
+        if !run.is_empty() {
+            self.best = Incumbent::new(self.problem, self.cost_weight, run, value);
+        }
+        if let Some(model) = first {
+            let plan = ModelSet::of(member).with(model);
+            let cost = self.problem.added_cost(plan);
+            if cost <= self.problem.max_cost {
+                self.n_nodes += 1;
+                let value = value + gain;
+                self.best.offer(self.problem, plan, value, tradeoff(value, self.cost_weight, cost));
+            }
+        }
+        true
     }
 
     /// Finds the gains of the candidates of a depth over the state there, and puts them in order.
@@ -354,8 +429,11 @@ impl<E: ExpectedMax> Walk<'_, E> {
                 continue;
             }
             let child = self.child(&node, &candidate, cost);
-            self.n_nodes += 1;
-            self.best.offer(self.problem, child.set, child.value, child.tradeoff);
+            // Single models have been valued, and counted, before.
+            if !node.set.is_empty() {
+                self.n_nodes += 1;
+                self.best.offer(self.problem, child.set, child.value, child.tradeoff);
+            }
             if child.slots > 0 {
                 self.descend(&node, child, candidate.model, later, base);
             }

@@ -135,10 +135,12 @@ impl ExcessChords {
     }
 
     /// At least `excess(mean, sd, level)`, to rounding.
-    // The clamped place is an index.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    // Ten bits are an index.
+    #[allow(clippy::cast_possible_truncation)]
     #[inline]
     pub fn bound(&self, mean: f64, sd: f64, level: f64) -> f64 {
+        /// Added to a small positive number, 2^52 rounds it to a whole one, and leaves that in the lowest bits.
+        const ROUND: f64 = 4_503_599_627_370_496.0;
         let difference = mean - level;
         if sd <= 0.0 {
             return difference.max(0.0);
@@ -147,9 +149,12 @@ impl ExcessChords {
         if place < 0.0 {
             return difference + sd * self.entries[N_CHORDS];
         }
-        let at = (place as usize).min(N_CHORDS - 1);
-        let part = (place - at as f64).min(1.0);
-        sd * (self.entries[at] + part * (self.entries[at + 1] - self.entries[at]))
+        let place = if place < N_CHORDS as f64 { place } else { N_CHORDS as f64 };
+        // The chord's right end: rounded up, but where that is a matter of rounding.
+        let rounded = (place + 0.5) + ROUND;
+        let right = (rounded.to_bits() as usize & 0x3ff).clamp(1, N_CHORDS);
+        let (above, below) = (self.entries[right - 1], self.entries[right]);
+        sd * (below + (right as f64 - place) * (above - below))
     }
 }
 

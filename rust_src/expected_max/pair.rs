@@ -93,7 +93,8 @@ impl ExpectedMax for PairMax {
     }
 
     fn sd(&self, model: usize) -> f64 {
-        self.scale * self.variance[model].max(0.0).sqrt().hypot(self.loading_of(model))
+        let own = self.variance[model].max(0.0).sqrt();
+        self.scale * if self.loading.is_empty() { own } else { own.hypot(self.loading[model]) }
     }
 
     fn difference_sd(&self, a: usize, b: usize) -> f64 {

@@ -1,10 +1,11 @@
 //! Cascade routing: the best set of models at every step, in any order.
 
 use super::{PlanRule, check_cost_weight, check_max_depth, check_uncertainty_scale, setting};
+use crate::belief::Uncertainty;
 use crate::error::Result;
-use crate::expected_max::ExpectedMax;
+use crate::expected_max::{ExpectedMax, IndependentMax};
 use crate::model_set::ModelSet;
-use crate::search::{Limits, Problem, Pruning, Scratch, Solution, branch_and_bound};
+use crate::search::{Level, Limits, Problem, Pruning, Scratch, Solution, branch_and_bound};
 
 /// Finds the best supermodel, runs its cheapest model first, and decides again (Theorem 3 of Dekoninck et al. 2025).
 #[derive(Debug, Clone, PartialEq)]
@@ -60,5 +61,18 @@ impl PlanRule for CascadeRouting {
 
     fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize> {
         problem.cheapest_added(plan)
+    }
+
+    fn level(&self, problem: &Problem<'_>, open: ModelSet) -> Option<Level> {
+        let Uncertainty::Independent(variance) = problem.belief.uncertainty() else { return None };
+        if self.limits.max_depth <= 1 {
+            return Level::of_single_models(problem, open, self.cost_weight);
+        }
+        let quality = problem.belief.quality();
+        let largest = variance.iter().fold(0.0, |largest, &v| if v > largest { v } else { largest });
+        let accuracy = IndependentMax::slack_of(largest.sqrt() * self.uncertainty_scale, 0.0);
+        let n_bounds = self.limits.max_depth.min(quality.len()) + 1;
+        let sd = |j: usize| variance[j].sqrt() * self.uncertainty_scale;
+        Level::of(problem, open, self.cost_weight, accuracy * n_bounds as f64, |j| quality[j], sd)
     }
 }

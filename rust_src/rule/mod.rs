@@ -19,7 +19,7 @@ use crate::belief::{LARGEST_MAGNITUDE, Uncertainty};
 use crate::error::{Error, Result};
 use crate::expected_max::{CertainMax, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax};
 use crate::model_set::{MAX_MODELS, ModelSet};
-use crate::search::{Problem, Scratch, Solution, Status};
+use crate::search::{Level, Problem, Scratch, Solution, Status};
 
 /// Sample points per replicate in a decision on a correlated belief.
 const POINTS_PER_REPLICATE: usize = 128;
@@ -122,10 +122,25 @@ pub trait PlanRule: Sync {
 
     /// The model of a plan that runs first; `None` when the plan adds none.
     fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize>;
+
+    /// What can be said of a problem in which nothing has run before an evaluator is readied, if anything.
+    fn level(&self, _problem: &Problem<'_>, _open: ModelSet) -> Option<Level> {
+        None
+    }
 }
 
 impl<R: PlanRule> Rule for R {
     fn select(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
+        let open = problem.open()?;
+        let level = if problem.run.is_empty() { self.level(problem, open) } else { None };
+        let allowed = level.map_or(problem.allowed, |level| level.left);
+        if let Some(Level { best, left }) = level
+            && left == best.plan
+        {
+            let solution = best.solution(f64::NEG_INFINITY, open.len() as u64);
+            return Ok(Decision::new(solution, left.iter().next()));
+        }
+        let problem = &Problem { allowed, ..*problem };
         let mut search = BestPlan { rule: self, problem };
         let solution = workspace.search(problem, self.uncertainty_scale(), &mut search)??;
         Ok(Decision::new(solution, self.first(problem, solution.plan)))

@@ -4,7 +4,7 @@ use super::{PlanRule, check_cost_weight};
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
 use crate::model_set::ModelSet;
-use crate::search::{Limits, Problem, Pruning, Scratch, Solution, branch_and_bound};
+use crate::search::{Level, Limits, Problem, Pruning, Scratch, Solution, branch_and_bound};
 
 /// Runs the model with the highest mean - lambda cost, and stops once one has run (Theorem 1 of Dekoninck et al. 2025).
 #[derive(Debug, Clone, PartialEq)]
@@ -50,5 +50,9 @@ impl PlanRule for Routing {
 
     fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize> {
         problem.cheapest_added(plan)
+    }
+
+    fn level(&self, problem: &Problem<'_>, open: ModelSet) -> Option<Level> {
+        Level::of_single_models(problem, open, self.cost_weight)
     }
 }

@@ -5,8 +5,7 @@
 //!   it leaves the candidates of the whole subtree;
 //! - *bound*: tau(S + T) <= tau(S) + the sum of the largest marginal gains at S, as many as there are slots;
 //! - *cheap bound first*: the gain over any set that has member i is at most the gain over i alone, in closed form;
-//! - *level bound* at the root: for any number m, v(S) <= m + sum over S of E[(`Q_j` - m)+]. With m the best tradeoff of a
-//!   single model, a model that can't lift any set above m leaves the search before an integral is taken;
+//! - *level bound* at the root, see [`Level`];
 //! - *symmetry*: of models with the same numbers, the first is taken first.
 //!
 //! Siblings are visited by falling gain, so that the first dive is the greedy one and the first sibling that is bounded
@@ -14,6 +13,7 @@
 
 use std::cmp::Ordering;
 
+use super::level::Level;
 use super::tangent::Tangent;
 use super::{Incumbent, Limits, Problem, Solution, tradeoff};
 use crate::error::Result;
@@ -126,7 +126,7 @@ pub fn branch_and_bound<E: ExpectedMax>(
         return cheapest(evaluator, problem, open, limits, pruning, scratch);
     }
     let slots = limits.max_depth.saturating_sub(problem.run.len());
-    let run = problem.run;
+    let (run, tie) = (problem.run, problem.tie());
     let mut walk = Walk {
         evaluator,
         problem,
@@ -134,10 +134,10 @@ pub fn branch_and_bound<E: ExpectedMax>(
         node_limit: limits.node_limit,
         pruning,
         scratch,
-        best: Incumbent::new(problem, cost_weight, run, f64::NEG_INFINITY),
+        best: Incumbent::new(problem, cost_weight, tie, run, f64::NEG_INFINITY),
         open_bound: f64::NEG_INFINITY,
         n_nodes: 0,
-        tie: problem.tie(),
+        tie,
         in_play: ModelSet::EMPTY,
         start_value: 0.0,
         granted_none: f64::INFINITY,
@@ -235,7 +235,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
         root.tradeoff = root.value;
         self.in_play = open;
         self.start_value = root.value;
-        self.best = Incumbent::new(self.problem, self.cost_weight, run, root.value);
+        self.best = Incumbent::new(self.problem, self.cost_weight, self.tie, run, root.value);
         self.scratch.candidates[0].clear();
         let unrated = |model| Candidate { model, gain: 0.0, net: 0.0, is_fresh: true };
         self.scratch.candidates[0].extend(open.iter().map(unrated));
@@ -245,17 +245,23 @@ impl<E: ExpectedMax> Walk<'_, E> {
 
     /// Starts with nothing run: the first plan is the best single model.
     fn start_with_nothing(&mut self, mut root: Node, open: ModelSet) {
-        self.offer_single_models(open);
+        let slack = self.evaluator.slack() * (root.slots + 1) as f64;
+        let evaluator = &*self.evaluator;
+        let (mean, sd) = (|j| evaluator.mean(j), |j| evaluator.sd(j));
+        let Some(Level { best, left }) = Level::of(self.problem, open, self.cost_weight, slack, mean, sd) else {
+            return;
+        };
+        self.best = best;
         self.n_nodes = open.len() as u64;
-        if root.slots <= 1 {
+        let left = if self.pruning.bound { left } else { open };
+        if root.slots <= 1 || left.len() <= 1 {
             return;
         }
-        // The level bound: the root stands for a sure thing worth `level`.
+        // The root stands for a sure thing worth `level`.
         let level = self.best.tradeoff;
-        let slack = self.evaluator.slack() * (root.slots + 1) as f64 + self.tie;
         self.scratch.reach(0, 0);
         let mut candidates = std::mem::take(&mut self.scratch.candidates[0]);
-        self.shortlist(&mut candidates, open, (level, slack), root.slots);
+        self.shortlist(&mut candidates, left, level, slack, root.slots);
         self.scratch.candidates[0] = candidates;
         let candidates = &self.scratch.candidates[0];
         if candidates.len() <= 1 {
@@ -276,59 +282,21 @@ impl<E: ExpectedMax> Walk<'_, E> {
         }
         self.start_value = root.value;
         root.tradeoff = level;
-        self.expand(root, slack);
+        self.expand(root, slack + self.tie);
     }
 
-    /// Takes the best single model for the first plan.
-    fn offer_single_models(&mut self, open: ModelSet) {
-        let (evaluator, problem) = (&*self.evaluator, self.problem);
-        let worth = |j: usize| evaluator.mean(j) - self.cost_weight * problem.cost[j];
-        let top = open.iter().map(worth).fold(f64::NEG_INFINITY, |top, worth| if worth > top { worth } else { top });
-        // Only those that may tie have to be compared in the order of plans.
-        let mut rivals = open.iter().filter(|&j| worth(j) >= top - 2.0 * self.tie);
-        let Some(first) = rivals.next() else { return };
-        let mut best = Incumbent::new(problem, self.cost_weight, ModelSet::of(first), evaluator.mean(first));
-        for j in rivals {
-            best.offer(problem, ModelSet::of(j), evaluator.mean(j), worth(j));
-        }
-        self.best = best;
-    }
-
-    /// Lists the open models that may be part of a set worth more than `level`, by falling net gain over it.
-    fn shortlist(
-        &mut self,
-        candidates: &mut Vec<Candidate>,
-        open: ModelSet,
-        (level, slack): (f64, f64),
-        slots: usize,
-    ) {
+    /// Lists the models that may be part of a set worth more than `level`, by falling net gain over it.
+    fn shortlist(&mut self, candidates: &mut Vec<Candidate>, models: ModelSet, level: f64, slack: f64, slots: usize) {
         candidates.clear();
-        let listed = |model: usize, gain: f64, price: f64| Candidate { model, gain, net: gain - price, is_fresh: true };
-        if self.pruning.bound {
-            let chords = ExcessChords::get();
-            let mut positive = 0.0;
-            for j in open.iter() {
-                let gain = chords.bound(self.evaluator.mean(j), self.evaluator.sd(j), level);
-                let candidate = listed(j, gain, self.price(j));
-                positive += candidate.net.max(0.0);
-                candidates.push(candidate);
-            }
-            candidates.retain(|c| c.net.min(0.0) + positive >= -slack);
-        } else {
-            candidates.extend(open.iter().map(|j| listed(j, 0.0, 0.0)));
-        }
-        if candidates.len() <= 1 {
-            return;
-        }
-        for candidate in &mut *candidates {
-            let gain = self.evaluator.excess(candidate.model, level);
-            *candidate = listed(candidate.model, gain, self.price(candidate.model));
-        }
+        candidates.extend(models.iter().map(|model| {
+            let gain = self.evaluator.excess(model, level);
+            Candidate { model, gain, net: gain - self.price(model), is_fresh: true }
+        }));
         sort(candidates);
         if self.pruning.bound {
             // The best partners of a model are the first of the list, itself left out.
             let partners = sum_of_gains(candidates, slots - 1);
-            candidates.retain(|c| c.net + partners >= -slack);
+            candidates.retain(|c| c.net + partners >= -slack - self.tie);
         }
     }
 
@@ -345,7 +313,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
             return false;
         }
         if !run.is_empty() {
-            self.best = Incumbent::new(self.problem, self.cost_weight, run, value);
+            self.best = Incumbent::new(self.problem, self.cost_weight, self.tie, run, value);
         }
         if let Some(model) = first {
             let plan = ModelSet::of(member).with(model);

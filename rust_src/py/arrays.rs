@@ -90,10 +90,7 @@ pub fn read_order(order: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<usize
 /// Lists, tuples and float64 arrays take fast paths: no array is made of them.
 pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64>) -> PyResult<()> {
     if let Ok(list) = values.cast::<PyList>() {
-        out.reserve(list.len());
-        for value in list {
-            out.push(number(argument, &value)?);
-        }
+        read_list(argument, list, out)?;
     } else if let Ok(tuple) = values.cast::<PyTuple>() {
         out.reserve(tuple.len());
         for value in tuple.iter_borrowed() {
@@ -112,6 +109,40 @@ pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64
         read_other_numbers(argument, values, out)?;
     }
     Ok(())
+}
+
+/// Appends the numbers of a list, without a new reference to each.
+#[cfg(not(feature = "abi3"))]
+#[allow(unsafe_code)]
+fn read_list(argument: &str, list: &Bound<'_, PyList>, out: &mut Vec<f64>) -> PyResult<()> {
+    use pyo3::ffi;
+    use pyo3::sync::critical_section::with_critical_section;
+    with_critical_section(list, || {
+        out.reserve(list.len());
+        let mut at = 0;
+        // A number that is no float may run code, which may shorten the list.
+        while at < list.len() {
+            // SAFETY: `at` is within the list, which holds the object while nothing else runs.
+            let value = unsafe { ffi::PyList_GET_ITEM(list.as_ptr(), at as ffi::Py_ssize_t) };
+            // SAFETY: the object is exactly a float.
+            out.push(if unsafe { ffi::PyFloat_CheckExact(value) } != 0 {
+                unsafe { ffi::PyFloat_AS_DOUBLE(value) }
+            } else {
+                other_number(argument, &list.get_item(at)?)?
+            });
+            at += 1;
+        }
+        Ok(())
+    })
+}
+
+/// The same through the stable ABI.
+#[cfg(feature = "abi3")]
+fn read_list(argument: &str, list: &Bound<'_, PyList>, out: &mut Vec<f64>) -> PyResult<()> {
+    list.iter().try_for_each(|value| {
+        out.push(number(argument, &value)?);
+        Ok(())
+    })
 }
 
 /// Appends the numbers of an array of another type, or of any iterable.

@@ -72,7 +72,15 @@ impl PlanRule for CascadeRouting {
         let largest = variance.iter().fold(0.0, |largest, &v| if v > largest { v } else { largest });
         let accuracy = IndependentMax::slack_of(largest.sqrt() * self.uncertainty_scale, 0.0);
         let n_bounds = self.limits.max_depth.min(quality.len()) + 1;
-        let sd = |j: usize| variance[j].sqrt() * self.uncertainty_scale;
-        Level::of(problem, open, self.cost_weight, accuracy * n_bounds as f64, |j| quality[j], sd)
+        let sd = |variance: f64| variance.sqrt() * self.uncertainty_scale;
+        Level::of(
+            problem,
+            open,
+            self.cost_weight,
+            accuracy * n_bounds as f64,
+            |j| quality[j],
+            |j| sd(variance[j]),
+            |i, j| sd(variance[i] + variance[j]),
+        )
     }
 }

@@ -142,7 +142,10 @@ impl<R: PlanRule> Rule for R {
         }
         let problem = &Problem { allowed, ..*problem };
         let mut search = BestPlan { rule: self, problem };
-        let solution = workspace.search(problem, self.uncertainty_scale(), &mut search)??;
+        let mut solution = workspace.search(problem, self.uncertainty_scale(), &mut search)??;
+        if let Some(level) = level {
+            solution.n_nodes += (open.len() - level.left.len()) as u64;
+        }
         Ok(Decision::new(solution, self.first(problem, solution.plan)))
     }
 }

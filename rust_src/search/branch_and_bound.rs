@@ -247,10 +247,16 @@ impl<E: ExpectedMax> Walk<'_, E> {
     fn start_with_nothing(&mut self, mut root: Node, open: ModelSet) {
         let slack = self.evaluator.slack() * (root.slots + 1) as f64;
         let evaluator = &*self.evaluator;
-        let (mean, sd) = (|j| evaluator.mean(j), |j| evaluator.sd(j));
-        let Some(Level { best, left }) = Level::of(self.problem, open, self.cost_weight, slack, mean, sd) else {
-            return;
-        };
+        let level = Level::of(
+            self.problem,
+            open,
+            self.cost_weight,
+            slack,
+            |j| evaluator.mean(j),
+            |j| evaluator.sd(j),
+            |i, j| evaluator.difference_sd(i, j),
+        );
+        let Some(Level { best, left }) = level else { return };
         self.best = best;
         self.n_nodes = open.len() as u64;
         let left = if self.pruning.bound { left } else { open };

@@ -1,9 +1,12 @@
-//! The level bound: what single models and closed forms say of a problem in which nothing has run.
+//! What closed forms say of a problem in which nothing has run: most decisions end here.
 //!
-//! For any number m, max over S of Q <= m + sum over S of (Q - m)+, whatever the dependence, so v(S) <= m + the sum of
-//! E[(`Q_j` - m)+]. With m the best tradeoff of a single model, a model that can't lift any set above m leaves the search
-//! before an integral is taken; most decisions end here (docs/decisions/0001-level-bound.md). The excesses are bounded in turn
-//! by chords, without a transcendental function. O(k).
+//! Let i be the best single model, and m its tradeoff. A plan better than {i}
+//! - has i as a member: then each other member j brings at most its gain on top of i alone, less its price;
+//! - or has not: then max over S of Q <= m + sum over S of (Q - m)+, whatever the dependence, so v(S) <= m + the sum of
+//!   E[(`Q_j` - m)+].
+//!
+//! A model that can lift neither kind of plan above m leaves the search before an integral is taken
+//! (docs/decisions/0001-level-bound.md). The excesses are bounded in turn by chords, without a transcendental function. O(k).
 
 use super::{Incumbent, Problem};
 use crate::model_set::ModelSet;
@@ -28,7 +31,8 @@ impl Level {
     }
 
     /// Finds the best of the `open` models and the models that may be part of a plan better by more than minus `slack` and
-    /// what counts as a tie, from means and standard deviations. None where no model is open, or lambda is infinite.
+    /// what counts as a tie, from means, standard deviations and those of differences. None where no model is open, or
+    /// lambda is infinite.
     pub fn of(
         problem: &Problem<'_>,
         open: ModelSet,
@@ -36,25 +40,59 @@ impl Level {
         slack: f64,
         mean: impl Fn(usize) -> f64,
         sd: impl Fn(usize) -> f64,
+        difference_sd: impl Fn(usize, usize) -> f64,
     ) -> Option<Self> {
         let tie = problem.tie();
         let best = best_single(problem, open, cost_weight, tie, &mean)?;
+        let top = best.plan.iter().next()?;
         let chords = ExcessChords::get();
-        let net = |j: usize| chords.bound(mean(j), sd(j), best.tradeoff) - cost_weight * problem.cost[j];
-        // Nothing brings a set more than all positive nets together; `least` is what a model may lack of bringing that.
+        let (level, top_mean) = (best.tradeoff, best.value);
+        let nets = |j: usize| {
+            let (mean, price) = (mean(j), cost_weight * problem.cost[j]);
+            let beside = chords.bound(mean, difference_sd(top, j), top_mean) - price;
+            (beside, chords.bound(mean, sd(j), level) - price)
+        };
         let others = open.minus(best.plan);
-        let (most, highest) = others.iter().fold((0.0, f64::NEG_INFINITY), |(most, highest), j| {
-            let net = net(j);
-            (most + larger(net, 0.0), larger(net, highest))
-        });
-        let own = best.plan.iter().map(net).fold(0.0, larger);
-        let least = -slack - tie - (most + own);
-        let left = if highest < least {
+        let mut beside = Nets::default();
+        let mut without = Nets::default();
+        for j in others.iter() {
+            let net = nets(j);
+            beside.add(net.0);
+            without.add(net.1);
+        }
+        let (least_beside, least_without) = (beside.least(slack + tie), without.least(slack + tie));
+        let left = if beside.highest < least_beside && without.highest < least_without {
             best.plan
         } else {
-            others.iter().filter(|&j| net(j) >= least).collect::<ModelSet>().union(best.plan)
+            let stays = |(beside, without)| beside >= least_beside || without >= least_without;
+            others.iter().filter(|&j| stays(nets(j))).collect::<ModelSet>().union(best.plan)
         };
         Some(Self { best, left })
+    }
+}
+
+/// What bounds the worth of plans of one kind: nothing brings them more than all positive nets together.
+struct Nets {
+    positive: f64,
+    highest: f64,
+}
+
+impl Default for Nets {
+    fn default() -> Self {
+        Self { positive: 0.0, highest: f64::NEG_INFINITY }
+    }
+}
+
+impl Nets {
+    #[inline]
+    fn add(&mut self, net: f64) {
+        self.positive += larger(net, 0.0);
+        self.highest = larger(net, self.highest);
+    }
+
+    /// The least net with which a model may be part of a better plan.
+    fn least(&self, slack: f64) -> f64 {
+        -slack - self.positive
     }
 }
 

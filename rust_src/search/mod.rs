@@ -18,7 +18,7 @@ pub use exhaustive::exhaustive;
 pub use level::Level;
 pub use prefixes::best_prefix;
 
-use crate::belief::{Belief, has_length, in_range, none_negative};
+use crate::belief::{Belief, is_amount};
 use crate::error::{Error, Result};
 use crate::model_set::ModelSet;
 
@@ -48,9 +48,7 @@ impl<'a> Problem<'a> {
     /// per model.
     pub fn new(belief: Belief<'a>, cost: &'a [f64]) -> Result<Self> {
         let k = belief.n_models();
-        has_length("cost", cost, k)?;
-        in_range("cost", cost, 1)?;
-        none_negative("cost", cost)?;
+        is_amount("cost", cost, k)?;
         Ok(Self { belief, cost, run: ModelSet::EMPTY, allowed: ModelSet::first(k), max_cost: f64::INFINITY })
     }
 

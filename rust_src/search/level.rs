@@ -1,12 +1,13 @@
 //! What closed forms say of a problem in which nothing has run: most decisions end here.
 //!
-//! Let i be the best single model, and m its tradeoff. A plan better than {i}
-//! - has i as a member: then each other member j brings at most its gain on top of i alone, less its price;
-//! - or has not: then max over S of Q <= m + sum over S of (Q - m)+, whatever the dependence, so v(S) <= m + the sum of
-//!   E[(`Q_j` - m)+].
+//! Let i be the best single model, and m its tradeoff. In a best plan that beats {i},
+//! - where i is a member, each other member j gains more than its price on top of i alone (negative marginal gain);
+//! - where i is not: for any S, max over S of Q <= m + sum over S of (Q - m)+, whatever the dependence, so v(S) <= m + the sum
+//!   of E[(`Q_j` - m)+]. So some member l, a *rival*, has E[(`Q_l` - m)+] above its price, and each other member gains more
+//!   than its price on top of l alone.
 //!
-//! A model that can lift neither kind of plan above m leaves the search before an integral is taken
-//! (docs/decisions/0001-level-bound.md). The excesses are bounded in turn by chords, without a transcendental function. O(k).
+//! Any other model leaves the search before an integral is taken (docs/decisions/0001-level-bound.md). The closed forms are
+//! bounded in turn by chords, without a transcendental function. O(k) and, where there are rivals, O(k) for each.
 
 use super::{Incumbent, Problem};
 use crate::model_set::ModelSet;
@@ -46,53 +47,26 @@ impl Level {
         let best = best_single(problem, open, cost_weight, tie, &mean)?;
         let top = best.plan.iter().next()?;
         let chords = ExcessChords::get();
-        let (level, top_mean) = (best.tradeoff, best.value);
-        let nets = |j: usize| {
-            let (mean, price) = (mean(j), cost_weight * problem.cost[j]);
-            let beside = chords.bound(mean, difference_sd(top, j), top_mean) - price;
-            (beside, chords.bound(mean, sd(j), level) - price)
+        let price = |j: usize| cost_weight * problem.cost[j] - slack - tie;
+        let gains_on = |member: usize, j: usize| {
+            chords.bound(mean(j), difference_sd(member, j), mean(member)) >= price(j)
         };
+        let is_rival = |j: usize| chords.bound(mean(j), sd(j), best.tradeoff) >= price(j);
         let others = open.minus(best.plan);
-        let mut beside = Nets::default();
-        let mut without = Nets::default();
+        let (mut left, mut rivals) = (best.plan, ModelSet::EMPTY);
         for j in others.iter() {
-            let net = nets(j);
-            beside.add(net.0);
-            without.add(net.1);
+            if is_rival(j) {
+                rivals = rivals.with(j);
+            }
+            if gains_on(top, j) {
+                left = left.with(j);
+            }
         }
-        let (least_beside, least_without) = (beside.least(slack + tie), without.least(slack + tie));
-        let left = if beside.highest < least_beside && without.highest < least_without {
-            best.plan
-        } else {
-            let stays = |(beside, without)| beside >= least_beside || without >= least_without;
-            others.iter().filter(|&j| stays(nets(j))).collect::<ModelSet>().union(best.plan)
-        };
+        left = left.union(rivals);
+        for rival in rivals.iter() {
+            left = others.minus(left).iter().filter(|&j| gains_on(rival, j)).fold(left, ModelSet::with);
+        }
         Some(Self { best, left })
-    }
-}
-
-/// What bounds the worth of plans of one kind: nothing brings them more than all positive nets together.
-struct Nets {
-    positive: f64,
-    highest: f64,
-}
-
-impl Default for Nets {
-    fn default() -> Self {
-        Self { positive: 0.0, highest: f64::NEG_INFINITY }
-    }
-}
-
-impl Nets {
-    #[inline]
-    fn add(&mut self, net: f64) {
-        self.positive += larger(net, 0.0);
-        self.highest = larger(net, self.highest);
-    }
-
-    /// The least net with which a model may be part of a better plan.
-    fn least(&self, slack: f64) -> f64 {
-        -slack - self.positive
     }
 }
 

@@ -14,7 +14,7 @@
 use super::independent::{IndependentMax, Prepared};
 use super::lanes::{add_multiples, approach, fill_larger, raise, rank, sum, sum_of_excesses};
 use super::points::N_REPLICATES;
-use super::{Estimate, ExpectedMax, NormalPoints, magnitude};
+use super::{ClosedForms, Estimate, ExpectedMax, NormalPoints, magnitude};
 use crate::belief::COVARIANCE_TOLERANCE;
 use crate::error::{Error, Result};
 use crate::model_set::ModelSet;
@@ -194,6 +194,14 @@ impl CorrelatedMax {
         }
     }
 
+    /// Checks a covariance of k models.
+    ///
+    /// # Errors
+    /// It is not positive semi-definite.
+    pub fn check(&mut self, covariance: &[f64], k: usize) -> Result<()> {
+        check_semidefinite(&mut self.factor, covariance, k)
+    }
+
     /// Takes a new belief about the models `in_play`, standard deviations multiplied by `scale`.
     ///
     /// # Errors
@@ -207,7 +215,7 @@ impl CorrelatedMax {
     ) -> Result<()> {
         let k = quality.len();
         self.prepared = None;
-        check_semidefinite(&mut self.factor, covariance, k)?;
+        self.check(covariance, k)?;
         self.mean.clear();
         self.mean.extend_from_slice(quality);
         self.joint.n_models = k;
@@ -345,6 +353,20 @@ fn check_semidefinite(factor: &mut Factor, covariance: &[f64], k: usize) -> Resu
     factor.check(COVARIANCE_TOLERANCE * largest)
 }
 
+impl ClosedForms for CorrelatedMax {
+    fn mean(&self, model: usize) -> f64 {
+        self.mean[model]
+    }
+
+    fn sd(&self, model: usize) -> f64 {
+        self.joint.variance(model).sqrt() * self.scale
+    }
+
+    fn difference_sd(&self, a: usize, b: usize) -> f64 {
+        self.joint.distance(a, b).sqrt() * self.scale
+    }
+}
+
 impl ExpectedMax for CorrelatedMax {
     fn prepare(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
         if self.prepared.is_some_and(|prepared| prepared.serves(run, candidates, max_added)) {
@@ -431,18 +453,6 @@ impl ExpectedMax for CorrelatedMax {
             }
         }
         average(level) - average(state)
-    }
-
-    fn mean(&self, model: usize) -> f64 {
-        self.mean[model]
-    }
-
-    fn sd(&self, model: usize) -> f64 {
-        self.joint.variance(model).sqrt() * self.scale
-    }
-
-    fn difference_sd(&self, a: usize, b: usize) -> f64 {
-        self.joint.distance(a, b).sqrt() * self.scale
     }
 
     fn slack(&self) -> f64 {

@@ -11,7 +11,7 @@
 //! Complexity: O(nodes) per gain, O(nodes) normal tails per model. Typical: 32 to 64 nodes.
 
 use super::lanes::{LEAST_CDF, dot, dot_with_hazard, fill_products, fill_tails};
-use super::{ExpectedMax, spread};
+use super::{ClosedForms, ExpectedMax, spread};
 use crate::model_set::ModelSet;
 
 /// Beyond this many standard deviations a normal counts as a step: the excess there is 4e-12 standard deviations.
@@ -247,6 +247,20 @@ impl IndependentMax {
     }
 }
 
+impl ClosedForms for IndependentMax {
+    fn mean(&self, model: usize) -> f64 {
+        self.mean[model]
+    }
+
+    fn sd(&self, model: usize) -> f64 {
+        self.sd[model]
+    }
+
+    fn difference_sd(&self, a: usize, b: usize) -> f64 {
+        self.sd[a].hypot(self.sd[b])
+    }
+}
+
 impl ExpectedMax for IndependentMax {
     fn prepare(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
         if self.prepared.is_some_and(|grid| grid.serves(run, candidates, max_added)) {
@@ -309,18 +323,6 @@ impl ExpectedMax for IndependentMax {
             }
         }
         gain + 2.0 * LEAST_CDF * models.len() as f64 * state.iter().sum::<f64>()
-    }
-
-    fn mean(&self, model: usize) -> f64 {
-        self.mean[model]
-    }
-
-    fn sd(&self, model: usize) -> f64 {
-        self.sd[model]
-    }
-
-    fn difference_sd(&self, a: usize, b: usize) -> f64 {
-        self.sd[a].hypot(self.sd[b])
     }
 
     fn slack(&self) -> f64 {

@@ -14,6 +14,7 @@
 //! | [`CorrelatedMax`] | joint normals | running maximum, per sample point | estimated, see [`Estimate::error`] |
 
 mod certain;
+mod closed_forms;
 mod correlated;
 mod independent;
 mod lanes;
@@ -23,6 +24,7 @@ mod points;
 mod sobol_directions;
 
 pub use certain::CertainMax;
+pub use closed_forms::{BeliefForms, ClosedForms};
 pub use correlated::CorrelatedMax;
 pub use independent::IndependentMax;
 pub use one_factor::OneFactorMax;
@@ -35,7 +37,7 @@ use crate::model_set::ModelSet;
 use crate::normal::excess;
 
 /// Evaluates v(S) set by set: keeps a state per set, and extends it by one model at a time.
-pub trait ExpectedMax {
+pub trait ExpectedMax: ClosedForms {
     /// Readies the evaluator for the sets that contain `run` and at most `max_added` of the `candidates` besides.
     fn prepare(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize);
 
@@ -51,24 +53,9 @@ pub trait ExpectedMax {
     /// Writes the state of S + model to `next`, where `state` is that of S.
     fn extend(&mut self, state: &[f64], model: usize, next: &mut [f64]);
 
-    /// Mean quality of a model: v of the set that holds it alone.
-    fn mean(&self, model: usize) -> f64;
-
-    /// Standard deviation of a model; infinity where it has no closed form of [`excess`](Self::excess).
-    fn sd(&self, model: usize) -> f64;
-
-    /// Standard deviation of the difference of two models; infinity where their gain has no closed form.
-    fn difference_sd(&self, a: usize, b: usize) -> f64;
-
     /// E[(Q - level)+] of a model: an upper bound of its gain on top of anything that is worth `level` for sure.
     fn excess(&mut self, model: usize, level: f64) -> f64 {
         excess(self.mean(model), self.sd(model), level)
-    }
-
-    /// The gain of `model` on top of `member` alone, which bounds its gain on top of any set with that member; infinity
-    /// where there is no closed form.
-    fn gain_bound(&self, member: usize, model: usize) -> f64 {
-        excess(self.mean(model), self.difference_sd(member, model), self.mean(member))
     }
 
     /// A bound that is linear in what is added: adds weights to those given such that, for every T among the `models`,
@@ -86,7 +73,7 @@ pub trait ExpectedMax {
         f64::INFINITY
     }
 
-    /// How far `mean`, `excess` and `gain_bound` may lie from what the states give.
+    /// How far the closed forms may lie from what the states give.
     fn slack(&self) -> f64;
 
     /// May the two models change places in every set without changing any value?
@@ -137,9 +124,9 @@ pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estim
         correlated.reset(quality, covariance, uncertainty_scale, all)?;
     }
     if k <= 2 {
-        let mut pair = PairMax::default();
-        pair.reset(quality, uncertainty, uncertainty_scale, all);
-        return Ok(Estimate { value: pair.value(), error: 0.0 });
+        let forms = BeliefForms::new(*belief, uncertainty_scale, all);
+        let gain = if k == 2 { forms.gain_bound(0, 1) } else { 0.0 };
+        return Ok(Estimate { value: forms.mean(0) + gain, error: 0.0 });
     }
     Ok(match uncertainty {
         Uncertainty::Certain => {

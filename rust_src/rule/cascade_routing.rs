@@ -1,11 +1,10 @@
 //! Cascade routing: the best set of models at every step, in any order.
 
 use super::{PlanRule, check_cost_weight, check_max_depth, check_uncertainty_scale, setting};
-use crate::belief::Uncertainty;
 use crate::error::Result;
-use crate::expected_max::{ExpectedMax, IndependentMax};
+use crate::expected_max::{BeliefForms, ExpectedMax};
 use crate::model_set::ModelSet;
-use crate::search::{Level, Limits, Problem, Pruning, Scratch, Solution, branch_and_bound};
+use crate::search::{Level, Limits, Outlook, Problem, Pruning, Scratch, Solution, branch_and_bound};
 
 /// Finds the best supermodel, runs its cheapest model first, and decides again (Theorem 3 of Dekoninck et al. 2025).
 #[derive(Debug, Clone, PartialEq)]
@@ -64,23 +63,8 @@ impl PlanRule for CascadeRouting {
     }
 
     fn level(&self, problem: &Problem<'_>, open: ModelSet) -> Option<Level> {
-        let Uncertainty::Independent(variance) = problem.belief.uncertainty() else { return None };
-        if self.limits.max_depth <= 1 {
-            return Level::of_single_models(problem, open, self.cost_weight);
-        }
-        let quality = problem.belief.quality();
-        let largest = variance.iter().fold(0.0, |largest, &v| if v > largest { v } else { largest });
-        let accuracy = IndependentMax::slack_of(largest.sqrt() * self.uncertainty_scale, 0.0);
-        let n_bounds = self.limits.max_depth.min(quality.len()) + 1;
-        let sd = |variance: f64| variance.sqrt() * self.uncertainty_scale;
-        Level::of(
-            problem,
-            open,
-            self.cost_weight,
-            accuracy * n_bounds as f64,
-            |j| quality[j],
-            |j| sd(variance[j]),
-            |i, j| sd(variance[i] + variance[j]),
-        )
+        let slots = self.limits.max_depth.saturating_sub(problem.run.len());
+        let forms = BeliefForms::new(problem.belief, self.uncertainty_scale, problem.run.union(open));
+        Outlook::new(problem, &forms, self.cost_weight, 0.0).level(open, slots)
     }
 }

@@ -4,8 +4,7 @@
 //! - *lemma* (negative marginal gain): a model that doesn't raise tau on top of S raises it on top of no superset of S, so
 //!   it leaves the candidates of the whole subtree;
 //! - *bound*: tau(S + T) <= tau(S) + the sum of the largest marginal gains at S, as many as there are slots;
-//! - *cheap bound first*: the gain over any set that has member i is at most the gain over i alone, in closed form;
-//! - *level bound* at the root, see [`Level`];
+//! - *closed forms first*: what they leave at the root is searched, see [`Outlook`];
 //! - *symmetry*: of models with the same numbers, the first is taken first.
 //!
 //! Siblings are visited by falling gain, so that the first dive is the greedy one and the first sibling that is bounded
@@ -13,13 +12,12 @@
 
 use std::cmp::Ordering;
 
-use super::level::Level;
+use super::level::Outlook;
 use super::tangent::Tangent;
 use super::{Incumbent, Limits, Problem, Solution, tradeoff};
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
 use crate::model_set::ModelSet;
-use crate::normal::ExcessChords;
 
 /// Fewer candidates than this are searched faster than a tangent is drawn.
 const WORTH_A_TANGENT: usize = 5;
@@ -173,10 +171,6 @@ fn cheapest<E: ExpectedMax>(
     Ok(Solution { tradeoff: tradeoff(solution.value, f64::INFINITY, cost), ..solution })
 }
 
-fn highest_mean<E: ExpectedMax>(evaluator: &E, set: ModelSet) -> Option<usize> {
-    set.iter().reduce(|a, b| if evaluator.mean(b) > evaluator.mean(a) { b } else { a })
-}
-
 /// Candidates by falling gain; equals by index, so that symmetric models meet in order.
 fn order(a: &Candidate, b: &Candidate) -> Ordering {
     b.net.total_cmp(&a.net).then(a.model.cmp(&b.model))
@@ -201,27 +195,21 @@ fn sum_of_gains(candidates: &[Candidate], n: usize) -> f64 {
 
 impl<E: ExpectedMax> Walk<'_, E> {
     /// Starts with some models run: they are the first plan.
-    fn start_with_run(&mut self, mut root: Node, open: ModelSet) {
+    fn start_with_run(&mut self, mut root: Node, mut open: ModelSet) {
         let run = self.problem.run;
-        let member = highest_mean(self.evaluator, run).unwrap_or_default();
-        let slack = self.evaluator.slack();
-        let open: ModelSet = if root.slots == 0 {
-            ModelSet::EMPTY
-        } else if self.pruning.lemma {
-            let chords = ExcessChords::get();
-            let (evaluator, level) = (&*self.evaluator, self.evaluator.mean(member));
-            let may_gain = |j: usize| {
-                let most = slack - self.price(j) - self.tie;
-                chords.bound(evaluator.mean(j), evaluator.difference_sd(member, j), level) + most > 0.0
-                    && evaluator.gain_bound(member, j) + most > 0.0
-            };
-            open.iter().filter(|&j| may_gain(j)).collect()
-        } else {
-            open
-        };
-        self.n_nodes = 1;
-        if run.len() == 1 && self.is_settled(member, open) {
-            return;
+        if self.pruning.lemma {
+            let slack = self.evaluator.slack();
+            let outlook = Outlook::new(self.problem, &*self.evaluator, self.cost_weight, slack);
+            if let Some(level) = outlook.level(open, root.slots) {
+                if level.is_settled {
+                    (self.best, self.n_nodes) = (level.best, level.n_nodes);
+                    return;
+                }
+                open = level.left;
+            }
+        }
+        if root.slots == 0 {
+            open = ModelSet::EMPTY;
         }
         self.evaluator.prepare(run, open, root.slots);
         let n_points = self.evaluator.n_points();
@@ -235,6 +223,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
         root.tradeoff = root.value;
         self.in_play = open;
         self.start_value = root.value;
+        self.n_nodes = 1;
         self.best = Incumbent::new(self.problem, self.cost_weight, self.tie, run, root.value);
         self.scratch.candidates[0].clear();
         let unrated = |model| Candidate { model, gain: 0.0, net: 0.0, is_fresh: true };
@@ -246,37 +235,23 @@ impl<E: ExpectedMax> Walk<'_, E> {
     /// Starts with nothing run: the first plan is the best single model.
     fn start_with_nothing(&mut self, mut root: Node, open: ModelSet) {
         let slack = self.evaluator.slack() * (root.slots + 1) as f64;
-        let evaluator = &*self.evaluator;
-        let level = Level::of(
-            self.problem,
-            open,
-            self.cost_weight,
-            slack,
-            |j| evaluator.mean(j),
-            |j| evaluator.sd(j),
-            |i, j| evaluator.difference_sd(i, j),
-        );
-        let Some(Level { best, left }) = level else { return };
-        self.best = best;
-        self.n_nodes = open.len() as u64;
-        let left = if self.pruning.bound { left } else { open };
-        if root.slots <= 1 || left.len() <= 1 {
+        let outlook = Outlook::new(self.problem, &*self.evaluator, self.cost_weight, slack);
+        let single = outlook.of_single_models(open);
+        let level = if self.pruning.bound { outlook.level(open, root.slots) } else { single };
+        let (Some(single), Some(level)) = (single, level) else { return };
+        (self.best, self.n_nodes) = (level.best, open.len() as u64);
+        if root.slots <= 1 || self.pruning.bound && level.is_settled {
+            self.n_nodes = level.n_nodes;
             return;
         }
         // The root stands for a sure thing worth `level`.
-        let level = self.best.tradeoff;
+        let (level, models) = (single.best.tradeoff, if self.pruning.bound { level.left } else { open });
         self.scratch.reach(0, 0);
         let mut candidates = std::mem::take(&mut self.scratch.candidates[0]);
-        self.shortlist(&mut candidates, left, level, slack, root.slots);
-        self.scratch.candidates[0] = candidates;
-        let candidates = &self.scratch.candidates[0];
-        if candidates.len() <= 1 {
-            return;
-        }
+        self.shortlist(&mut candidates, models, level, slack + self.tie, root.slots);
         self.in_play = candidates.iter().map(|c| c.model).collect();
-        if let (Some(member), 2, true) = (self.in_play.iter().next(), candidates.len(), self.pruning.bound)
-            && self.is_settled(member, self.in_play.minus(ModelSet::of(member)))
-        {
+        self.scratch.candidates[0] = candidates;
+        if self.in_play.len() <= 1 {
             return;
         }
         self.evaluator.prepare(ModelSet::EMPTY, self.in_play, root.slots);
@@ -302,35 +277,8 @@ impl<E: ExpectedMax> Walk<'_, E> {
         if self.pruning.bound {
             // The best partners of a model are the first of the list, itself left out.
             let partners = sum_of_gains(candidates, slots - 1);
-            candidates.retain(|c| c.net + partners >= -slack - self.tie);
+            candidates.retain(|c| c.net + partners >= -slack);
         }
-    }
-
-    /// Decides where at most one model can be added to a single one, by the closed form of their gain if there is one.
-    fn is_settled(&mut self, member: usize, open: ModelSet) -> bool {
-        let (run, value) = (self.problem.run, self.evaluator.mean(member));
-        let mut models = open.iter();
-        let (first, second) = (models.next(), models.next());
-        if second.is_some() {
-            return false;
-        }
-        let gain = first.map_or(0.0, |model| self.evaluator.gain_bound(member, model));
-        if gain.is_infinite() {
-            return false;
-        }
-        if !run.is_empty() {
-            self.best = Incumbent::new(self.problem, self.cost_weight, self.tie, run, value);
-        }
-        if let Some(model) = first {
-            let plan = ModelSet::of(member).with(model);
-            let cost = self.problem.added_cost(plan);
-            if cost <= self.problem.max_cost {
-                self.n_nodes += 1;
-                let value = value + gain;
-                self.best.offer(self.problem, plan, value, tradeoff(value, self.cost_weight, cost));
-            }
-        }
-        true
     }
 
     /// Finds the gains of the candidates of a depth over the state there, and puts them in order.

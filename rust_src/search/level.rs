@@ -1,106 +1,163 @@
-//! What closed forms say of a problem in which nothing has run: most decisions end here.
+//! What closed forms say of a problem before any integral is taken: most decisions end here.
 //!
-//! Let i be the best single model, and m its tradeoff. In a best plan that beats {i},
-//! - where i is a member, each other member j gains more than its price on top of i alone (negative marginal gain);
+//! *Some models have run.* Each other member of the best plan gains more than its price on top of any of them alone (negative
+//! marginal gain).
+//!
+//! *Nothing has run.* Let i be the best single model, and m its tradeoff. In a best plan that beats {i},
+//! - where i is a member, each other member j gains more than its price on top of i alone;
 //! - where i is not: for any S, max over S of Q <= m + sum over S of (Q - m)+, whatever the dependence, so v(S) <= m + the sum
 //!   of E[(`Q_j` - m)+]. So some member l, a *rival*, has E[(`Q_l` - m)+] above its price, and each other member gains more
 //!   than its price on top of l alone.
 //!
-//! Any other model leaves the search before an integral is taken (docs/decisions/0001-level-bound.md). The closed forms are
-//! bounded in turn by chords, without a transcendental function. O(k) and, where there are rivals, O(k) for each.
+//! Any other model leaves the search (docs/decisions/0001-level-bound.md), and where a pair is left, Clark's closed form says
+//! whether it is worth more than one model. Gains are bounded by chords first, without a transcendental function. O(k) and,
+//! where there are rivals, O(k) for each.
 
-use super::{Incumbent, Problem};
+use super::{Incumbent, Problem, tradeoff};
+use crate::expected_max::ClosedForms;
 use crate::model_set::ModelSet;
 use crate::normal::ExcessChords;
 
-/// What the level bound leaves.
+/// What is known of the best plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Level {
-    /// The best single model.
+    /// The best plan of those valued.
     pub(crate) best: Incumbent,
-    /// The models that may be part of a better plan, that model among them.
+    /// The models that may be added in a better one; with nothing run, that of the best one among them.
     pub left: ModelSet,
+    /// Is the best plan known to be the best of all?
+    pub is_settled: bool,
+    /// Number of sets valued.
+    pub n_nodes: u64,
 }
 
-impl Level {
-    /// Finds the best of the `open` models, where plans of one model are all there is to choose from. None where no model is
-    /// open, or lambda is infinite.
-    pub fn of_single_models(problem: &Problem<'_>, open: ModelSet, cost_weight: f64) -> Option<Self> {
-        let quality = problem.belief.quality();
-        let best = best_single(problem, open, cost_weight, problem.tie(), |j| quality[j])?;
-        Some(Self { best, left: best.plan })
+/// A problem, its price of quality, and what is known in closed form.
+#[derive(Debug, Clone, Copy)]
+pub struct Outlook<'a, F> {
+    problem: &'a Problem<'a>,
+    forms: &'a F,
+    cost_weight: f64,
+    /// What a plan's tradeoff may lack and still count as the best.
+    slack: f64,
+    tie: f64,
+}
+
+impl<'a, F: ClosedForms> Outlook<'a, F> {
+    /// Closed forms that agree with the values of plans to within `slack`.
+    pub fn new(problem: &'a Problem<'a>, forms: &'a F, cost_weight: f64, slack: f64) -> Self {
+        Self { problem, forms, cost_weight, slack, tie: problem.tie() }
     }
 
-    /// Finds the best of the `open` models and the models that may be part of a plan better by more than minus `slack` and
-    /// what counts as a tie, from means, standard deviations and those of differences. None where no model is open, or
-    /// lambda is infinite.
-    pub fn of(
-        problem: &Problem<'_>,
-        open: ModelSet,
-        cost_weight: f64,
-        slack: f64,
-        mean: impl Fn(usize) -> f64,
-        sd: impl Fn(usize) -> f64,
-        difference_sd: impl Fn(usize, usize) -> f64,
-    ) -> Option<Self> {
-        let tie = problem.tie();
-        let best = best_single(problem, open, cost_weight, tie, &mean)?;
-        let top = best.plan.iter().next()?;
+    /// What is known of plans with at most `slots` of the `open` models added to those run. None where nothing is, or lambda is
+    /// infinite.
+    pub fn level(&self, open: ModelSet, slots: usize) -> Option<Level> {
+        if self.cost_weight.is_infinite() {
+            return None;
+        }
+        if self.problem.run.is_empty() { self.with_nothing_run(open, slots) } else { self.with_run(open, slots) }
+    }
+
+    /// The best plan of one model, where plans of one model are all that there is.
+    pub fn of_single_models(&self, open: ModelSet) -> Option<Level> {
+        let best = self.best_single(open)?;
+        Some(Level { best, left: best.plan, is_settled: true, n_nodes: open.len() as u64 })
+    }
+
+    fn with_nothing_run(&self, open: ModelSet, slots: usize) -> Option<Level> {
+        let mut level = self.of_single_models(open)?;
+        let top = level.left.iter().next()?;
+        if slots <= 1 {
+            return Some(level);
+        }
         let chords = ExcessChords::get();
-        let price = |j: usize| cost_weight * problem.cost[j] - slack - tie;
-        let gains_on = |member: usize, j: usize| {
-            chords.bound(mean(j), difference_sd(member, j), mean(member)) >= price(j)
-        };
-        let is_rival = |j: usize| chords.bound(mean(j), sd(j), best.tradeoff) >= price(j);
-        let others = open.minus(best.plan);
-        let (mut left, mut rivals) = (best.plan, ModelSet::EMPTY);
-        for j in others.iter() {
-            if is_rival(j) {
+        let (mut left, mut rivals) = (level.left, ModelSet::EMPTY);
+        for j in open.minus(left).iter() {
+            let excess = chords.bound(self.forms.mean(j), self.forms.sd(j), level.best.tradeoff);
+            if excess >= self.least_gain(j) {
                 rivals = rivals.with(j);
             }
-            if gains_on(top, j) {
+            if self.may_gain(chords, top, j) {
                 left = left.with(j);
             }
         }
         left = left.union(rivals);
         for rival in rivals.iter() {
-            left = others.minus(left).iter().filter(|&j| gains_on(rival, j)).fold(left, ModelSet::with);
+            let others = open.minus(left).iter().filter(|&j| self.may_gain(chords, rival, j));
+            left = others.fold(left, ModelSet::with);
         }
-        Some(Self { best, left })
+        level.left = left;
+        let mut others = left.minus(ModelSet::of(top)).iter();
+        self.settle(&mut level, top, (others.next(), others.next()));
+        Some(level)
     }
-}
 
-/// The larger of two numbers, neither of which is NaN: one instruction, which the library's is not.
-fn larger(a: f64, b: f64) -> f64 {
-    if a > b { a } else { b }
-}
+    fn with_run(&self, open: ModelSet, slots: usize) -> Option<Level> {
+        let run = self.problem.run;
+        let top = run.iter().reduce(|a, b| if self.forms.mean(b) > self.forms.mean(a) { b } else { a })?;
+        let chords = ExcessChords::get();
+        let may_be_added = |&j: &usize| slots > 0 && self.may_gain(chords, top, j);
+        let left: ModelSet = open.iter().filter(may_be_added).collect();
+        let best = Incumbent::new(self.problem, self.cost_weight, self.tie, run, self.forms.mean(top));
+        let mut level = Level { best, left, is_settled: false, n_nodes: 1 };
+        // The highest mean is what has run is worth, unless several of these may still move.
+        if run.len() == 1 || run.iter().all(|j| self.forms.sd(j) == 0.0) {
+            let mut models = left.iter();
+            self.settle(&mut level, top, (models.next(), models.next()));
+        }
+        Some(level)
+    }
 
-/// The best plan of one model, by the order of plans.
-fn best_single(
-    problem: &Problem<'_>,
-    open: ModelSet,
-    cost_weight: f64,
-    tie: f64,
-    mean: impl Fn(usize) -> f64,
-) -> Option<Incumbent> {
-    if cost_weight.is_infinite() || open.is_empty() {
-        return None;
+    /// Settles the level where at most one model may be added to the best plan, whose value is that of `member`.
+    fn settle(&self, level: &mut Level, member: usize, models: (Option<usize>, Option<usize>)) {
+        level.is_settled = match models {
+            (None, _) => true,
+            (Some(model), None) => {
+                let gain = self.forms.gain_bound(member, model);
+                let plan = level.best.plan.with(model);
+                let cost = self.problem.added_cost(plan);
+                if gain.is_finite() && cost <= self.problem.max_cost {
+                    let value = level.best.value + gain;
+                    level.n_nodes += 1;
+                    level.best.offer(self.problem, plan, value, tradeoff(value, self.cost_weight, cost));
+                }
+                gain.is_finite()
+            }
+            (Some(_), Some(_)) => false,
+        };
     }
-    let worth = |j: usize| mean(j) - cost_weight * problem.cost[j];
-    let none = (0, f64::NEG_INFINITY, f64::NEG_INFINITY);
-    let (first, top, second) = open.iter().fold(none, |(first, top, second), j| {
-        let worth = worth(j);
-        if worth > top { (j, worth, top) } else { (first, top, larger(worth, second)) }
-    });
-    let plan_of = |j: usize| Incumbent::new(problem, cost_weight, tie, ModelSet::of(j), mean(j));
-    if second < top - 2.0 * tie {
-        return Some(plan_of(first));
+
+    /// May a model gain its price on top of another one alone?
+    #[inline]
+    fn may_gain(&self, chords: &ExcessChords, member: usize, model: usize) -> bool {
+        let (mean, sd) = (self.forms.mean(model), self.forms.difference_sd(member, model));
+        chords.bound(mean, sd, self.forms.mean(member)) >= self.least_gain(model)
     }
-    // Models that may tie are compared in the order of plans.
-    let mut rivals = open.iter().filter(|&j| worth(j) >= top - 2.0 * tie);
-    let mut best = plan_of(rivals.next()?);
-    for j in rivals {
-        best.offer(problem, ModelSet::of(j), mean(j), worth(j));
+
+    #[inline]
+    fn least_gain(&self, model: usize) -> f64 {
+        self.cost_weight * self.problem.cost[model] - self.slack - self.tie
     }
-    Some(best)
+
+    /// The best plan of one model, by the order of plans.
+    fn best_single(&self, open: ModelSet) -> Option<Incumbent> {
+        let worth = |j: usize| self.forms.mean(j) - self.cost_weight * self.problem.cost[j];
+        let none = (0, f64::NEG_INFINITY, f64::NEG_INFINITY);
+        let (first, top, second) = open.iter().fold(none, |(first, top, second), j| {
+            let worth = worth(j);
+            if worth > top { (j, worth, top) } else { (first, top, if worth > second { worth } else { second }) }
+        });
+        let plan_of = |j: usize| {
+            Incumbent::new(self.problem, self.cost_weight, self.tie, ModelSet::of(j), self.forms.mean(j))
+        };
+        if second < top - 2.0 * self.tie {
+            return Some(plan_of(first));
+        }
+        // Models that may tie are compared in the order of plans.
+        let mut rivals = open.iter().filter(|&j| worth(j) >= top - 2.0 * self.tie);
+        let mut best = plan_of(rivals.next()?);
+        for j in rivals {
+            best.offer(self.problem, ModelSet::of(j), self.forms.mean(j), worth(j));
+        }
+        Some(best)
+    }
 }

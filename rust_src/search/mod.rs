@@ -15,7 +15,7 @@ mod tangent;
 
 pub use branch_and_bound::{Pruning, Scratch, branch_and_bound};
 pub use exhaustive::exhaustive;
-pub use level::Level;
+pub use level::{Level, Outlook};
 pub use prefixes::best_prefix;
 
 use crate::belief::{Belief, is_amount};

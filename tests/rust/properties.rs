@@ -6,7 +6,7 @@ use headrace::batch::{Batch, BatchUncertainty, Rows, select_batch};
 use headrace::belief::{Belief, Uncertainty};
 use headrace::calibrate::{Piece, ProfiledRule};
 use headrace::expected_max::{
-    CertainMax, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax, expected_max,
+    BeliefForms, CertainMax, ClosedForms, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax, expected_max,
 };
 use headrace::model_set::ModelSet;
 use headrace::rule::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade, Workspace};
@@ -233,9 +233,8 @@ proptest! {
     #[test]
     fn search_equals_enumeration_for_pairs(case in case(2)) {
         let problem = case.problem(None);
-        let mut evaluator = PairMax::default();
-        evaluator.reset(&case.quality, problem.belief.uncertainty(), 1.0, case.all());
-        check_search(evaluator, &problem, &case)?;
+        let forms = BeliefForms::new(problem.belief, 1.0, case.all());
+        check_search(PairMax::new(forms, case.all()), &problem, &case)?;
     }
 }
 
@@ -522,6 +521,20 @@ impl OnPoints {
     }
 }
 
+impl ClosedForms for OnPoints {
+    fn mean(&self, model: usize) -> f64 {
+        self.0.mean(model)
+    }
+
+    fn sd(&self, model: usize) -> f64 {
+        if self.has_points() { f64::INFINITY } else { self.0.sd(model) }
+    }
+
+    fn difference_sd(&self, a: usize, b: usize) -> f64 {
+        if self.has_points() { f64::INFINITY } else { self.0.difference_sd(a, b) }
+    }
+}
+
 impl ExpectedMax for OnPoints {
     fn prepare(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
         self.0.prepare(run, candidates, max_added);
@@ -554,24 +567,12 @@ impl ExpectedMax for OnPoints {
         self.0.tangent(state, at, models, buffer, weights)
     }
 
-    fn mean(&self, model: usize) -> f64 {
-        self.0.mean(model)
-    }
-
-    fn sd(&self, model: usize) -> f64 {
-        if self.has_points() { f64::INFINITY } else { self.0.sd(model) }
-    }
-
     fn excess(&mut self, model: usize, level: f64) -> f64 {
         if self.has_points() {
             self.0.gain(&vec![level; self.0.n_points()], model)
         } else {
             self.0.excess(model, level)
         }
-    }
-
-    fn difference_sd(&self, a: usize, b: usize) -> f64 {
-        if self.has_points() { f64::INFINITY } else { self.0.difference_sd(a, b) }
     }
 
     fn slack(&self) -> f64 {

@@ -106,14 +106,14 @@ pub fn unit_excess(z: f64) -> f64 {
     (density(z) - z * upper_tail(z)).max(0.0)
 }
 
-/// Upper bounds of [`excess`], without a transcendental function.
+/// Upper bounds of [`excess`], without a transcendental function or a branch.
 ///
 /// `unit_excess` is convex, so that its chords lie above it: by at most 5e-5, an eighth of the density times the square of
 /// the spacing.
 #[derive(Debug)]
 pub struct ExcessChords {
-    /// `unit_excess` at evenly spaced z.
-    entries: [f64; N_CHORDS + 1],
+    /// `unit_excess` at evenly spaced z; as many as an index of ten bits can name.
+    entries: [f64; 1 << CHORD_BITS],
 }
 
 /// Where the chords end: beyond, the excess is that at the end, or -z, to 1e-16.
@@ -123,7 +123,10 @@ const CHORDS_END: f64 = 8.0;
 const CHORDS_PER_UNIT: f64 = 32.0;
 
 /// Number of chords.
-const N_CHORDS: usize = 2 * 8 * 32;
+const N_CHORDS: f64 = 2.0 * CHORDS_END * CHORDS_PER_UNIT;
+
+/// Bits of an index of a chord.
+const CHORD_BITS: u32 = 10;
 
 impl ExcessChords {
     /// The table, made when first asked for.
@@ -135,27 +138,29 @@ impl ExcessChords {
     }
 
     /// At least `excess(mean, sd, level)`, to rounding.
-    // Ten bits are an index.
+    // The lowest bits are an index.
     #[allow(clippy::cast_possible_truncation)]
     #[inline]
     pub fn bound(&self, mean: f64, sd: f64, level: f64) -> f64 {
         /// Added to a small positive number, 2^52 rounds it to a whole one, and leaves that in the lowest bits.
         const ROUND: f64 = 4_503_599_627_370_496.0;
         let difference = mean - level;
-        if sd <= 0.0 {
-            return difference.max(0.0);
-        }
-        let place = (CHORDS_END - difference / sd) * CHORDS_PER_UNIT;
-        if place < 0.0 {
-            return difference + sd * self.entries[N_CHORDS];
-        }
-        let place = if place < N_CHORDS as f64 { place } else { N_CHORDS as f64 };
+        // A step is a very steep normal.
+        let place = (CHORDS_END - difference / larger(sd, f64::MIN_POSITIVE)) * CHORDS_PER_UNIT;
+        let place = larger(place, 0.0);
+        let place = if place < N_CHORDS { place } else { N_CHORDS };
         // The chord's right end: rounded up, but where that is a matter of rounding.
-        let rounded = (place + 0.5) + ROUND;
-        let right = (rounded.to_bits() as usize & 0x3ff).clamp(1, N_CHORDS);
+        let right = ((place + 0.5 + ROUND).to_bits() as usize & ((1 << CHORD_BITS) - 1)).max(1);
         let (above, below) = (self.entries[right - 1], self.entries[right]);
-        sd * (below + (right as f64 - place) * (above - below))
+        // Left of the chords, the excess is the difference.
+        larger(sd * (below + (right as f64 - place) * (above - below)), difference)
     }
+}
+
+/// The larger of two numbers, neither of which is NaN: one instruction, which the library's is not.
+#[inline]
+pub(crate) fn larger(a: f64, b: f64) -> f64 {
+    if a > b { a } else { b }
 }
 
 /// The z at which `unit_excess(z)` equals `target` > 0, by Newton's method on its logarithm.

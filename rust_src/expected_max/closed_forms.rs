@@ -24,7 +24,35 @@ pub trait ClosedForms {
     }
 }
 
-/// The closed forms of a belief, read from it as they are asked for.
+/// The closed forms of independent models: those of nearly all decisions, so that no case is told apart for each model.
+#[derive(Debug, Clone, Copy)]
+pub struct IndependentForms<'a> {
+    /// Means.
+    pub quality: &'a [f64],
+    /// Variances.
+    pub variance: &'a [f64],
+    /// Factor of the standard deviations.
+    pub scale: f64,
+}
+
+impl ClosedForms for IndependentForms<'_> {
+    #[inline]
+    fn mean(&self, model: usize) -> f64 {
+        self.quality[model]
+    }
+
+    #[inline]
+    fn sd(&self, model: usize) -> f64 {
+        self.scale * self.variance[model].sqrt()
+    }
+
+    #[inline]
+    fn difference_sd(&self, a: usize, b: usize) -> f64 {
+        self.scale * (self.variance[a] + self.variance[b]).sqrt()
+    }
+}
+
+/// The closed forms of any belief.
 #[derive(Debug, Clone, Copy)]
 pub struct BeliefForms<'a> {
     belief: Belief<'a>,

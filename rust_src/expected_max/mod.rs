@@ -24,7 +24,7 @@ mod points;
 mod sobol_directions;
 
 pub use certain::CertainMax;
-pub use closed_forms::{BeliefForms, ClosedForms};
+pub use closed_forms::{BeliefForms, ClosedForms, IndependentForms};
 pub use correlated::CorrelatedMax;
 pub use independent::IndependentMax;
 pub use one_factor::OneFactorMax;

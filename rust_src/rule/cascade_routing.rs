@@ -1,8 +1,9 @@
 //! Cascade routing: the best set of models at every step, in any order.
 
 use super::{PlanRule, check_cost_weight, check_max_depth, check_uncertainty_scale, setting};
+use crate::belief::Uncertainty;
 use crate::error::Result;
-use crate::expected_max::{BeliefForms, ExpectedMax};
+use crate::expected_max::{BeliefForms, ExpectedMax, IndependentForms};
 use crate::model_set::ModelSet;
 use crate::search::{Level, Limits, Outlook, Problem, Pruning, Scratch, Solution, branch_and_bound};
 
@@ -64,7 +65,12 @@ impl PlanRule for CascadeRouting {
 
     fn level(&self, problem: &Problem<'_>, open: ModelSet) -> Option<Level> {
         let slots = self.limits.max_depth.saturating_sub(problem.run.len());
-        let forms = BeliefForms::new(problem.belief, self.uncertainty_scale, problem.run.union(open));
+        let (quality, scale) = (problem.belief.quality(), self.uncertainty_scale);
+        if let Uncertainty::Independent(variance) = problem.belief.uncertainty() {
+            let forms = IndependentForms { quality, variance, scale };
+            return Outlook::new(problem, &forms, self.cost_weight, 0.0).level(open, slots);
+        }
+        let forms = BeliefForms::new(problem.belief, scale, problem.run.union(open));
         Outlook::new(problem, &forms, self.cost_weight, 0.0).level(open, slots)
     }
 }

@@ -16,7 +16,7 @@
 use super::{Incumbent, Problem, tradeoff};
 use crate::expected_max::ClosedForms;
 use crate::model_set::ModelSet;
-use crate::normal::ExcessChords;
+use crate::normal::{ExcessChords, larger};
 
 /// What is known of the best plan.
 #[derive(Debug, Clone, Copy)]
@@ -141,19 +141,20 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
     /// The best plan of one model, by the order of plans.
     fn best_single(&self, open: ModelSet) -> Option<Incumbent> {
         let worth = |j: usize| self.forms.mean(j) - self.cost_weight * self.problem.cost[j];
-        let none = (0, f64::NEG_INFINITY, f64::NEG_INFINITY);
-        let (first, top, second) = open.iter().fold(none, |(first, top, second), j| {
-            let worth = worth(j);
-            if worth > top { (j, worth, top) } else { (first, top, if worth > second { worth } else { second }) }
+        let top = open.iter().map(worth).fold(f64::NEG_INFINITY, larger);
+        let least = top - 2.0 * self.tie;
+        let (n_rivals, last) = open.iter().fold((0, 0), |(n, last), j| {
+            let is_near = worth(j) >= least;
+            (n + usize::from(is_near), if is_near { j } else { last })
         });
         let plan_of = |j: usize| {
             Incumbent::new(self.problem, self.cost_weight, self.tie, ModelSet::of(j), self.forms.mean(j))
         };
-        if second < top - 2.0 * self.tie {
-            return Some(plan_of(first));
+        if n_rivals <= 1 {
+            return (n_rivals == 1).then(|| plan_of(last));
         }
         // Models that may tie are compared in the order of plans.
-        let mut rivals = open.iter().filter(|&j| worth(j) >= top - 2.0 * self.tie);
+        let mut rivals = open.iter().filter(|&j| worth(j) >= least);
         let mut best = plan_of(rivals.next()?);
         for j in rivals {
             best.offer(self.problem, ModelSet::of(j), self.forms.mean(j), worth(j));

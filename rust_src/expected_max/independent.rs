@@ -337,8 +337,8 @@ impl ExpectedMax for IndependentMax {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::normal::excess;
     use crate::expected_max::value_of;
+    use crate::normal::excess;
 
     fn value(mean: &[f64], sd: &[f64]) -> f64 {
         let variance: Vec<f64> = sd.iter().map(|s| s * s).collect();

@@ -34,7 +34,6 @@ pub use points::NormalPoints;
 use crate::belief::{Belief, Uncertainty};
 use crate::error::Result;
 use crate::model_set::ModelSet;
-use crate::normal::excess;
 
 /// Evaluates v(S) set by set: keeps a state per set, and extends it by one model at a time.
 pub trait ExpectedMax: ClosedForms {
@@ -52,11 +51,6 @@ pub trait ExpectedMax: ClosedForms {
 
     /// Writes the state of S + model to `next`, where `state` is that of S.
     fn extend(&mut self, state: &[f64], model: usize, next: &mut [f64]);
-
-    /// E[(Q - level)+] of a model: an upper bound of its gain on top of anything that is worth `level` for sure.
-    fn excess(&mut self, model: usize, level: f64) -> f64 {
-        excess(self.mean(model), self.sd(model), level)
-    }
 
     /// A bound that is linear in what is added: adds weights to those given such that, for every T among the `models`,
     /// v(S + T) - v(S) <= a + the sum of the added weights of T, where `state` is that of S, and returns a. It is tightest at

@@ -17,7 +17,9 @@ pub use threshold::ThresholdCascade;
 
 use crate::belief::{LARGEST_MAGNITUDE, Uncertainty};
 use crate::error::{Error, Result};
-use crate::expected_max::{BeliefForms, CertainMax, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax};
+use crate::expected_max::{
+    BeliefForms, CertainMax, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax,
+};
 use crate::model_set::{MAX_MODELS, ModelSet};
 use crate::search::{Level, Problem, Scratch, Solution, Status};
 

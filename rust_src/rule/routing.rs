@@ -55,6 +55,10 @@ impl PlanRule for Routing {
     fn level(&self, problem: &Problem<'_>, open: ModelSet) -> Option<Level> {
         let forms = BeliefForms::new(problem.belief, 0.0, open);
         let outlook = Outlook::new(problem, &forms, self.cost_weight, 0.0);
-        if problem.run.is_empty() && self.cost_weight.is_finite() { outlook.of_single_models(open) } else { None }
+        if problem.run.is_empty() && self.cost_weight.is_finite() {
+            outlook.of_single_models(open)
+        } else {
+            None
+        }
     }
 }

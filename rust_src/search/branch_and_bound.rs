@@ -18,6 +18,7 @@ use super::{Incumbent, Limits, Problem, Solution, tradeoff};
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
 use crate::model_set::ModelSet;
+use crate::normal::ExcessChords;
 
 /// Fewer candidates than this are searched faster than a tangent is drawn.
 const WORTH_A_TANGENT: usize = 5;
@@ -267,10 +268,18 @@ impl<E: ExpectedMax> Walk<'_, E> {
     }
 
     /// Lists the models that may be part of a set worth more than `level`, by falling net gain over it.
-    fn shortlist(&mut self, candidates: &mut Vec<Candidate>, models: ModelSet, level: f64, slack: f64, slots: usize) {
+    fn shortlist(
+        &mut self,
+        candidates: &mut Vec<Candidate>,
+        models: ModelSet,
+        level: f64,
+        slack: f64,
+        slots: usize,
+    ) {
+        let chords = ExcessChords::get();
         candidates.clear();
         candidates.extend(models.iter().map(|model| {
-            let gain = self.evaluator.excess(model, level);
+            let gain = chords.bound(self.evaluator.mean(model), self.evaluator.sd(model), level);
             Candidate { model, gain, net: gain - self.price(model), is_fresh: true }
         }));
         sort(candidates);

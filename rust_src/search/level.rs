@@ -9,9 +9,10 @@
 //!   of E[(`Q_j` - m)+]. So some member l, a *rival*, has E[(`Q_l` - m)+] above its price, and each other member gains more
 //!   than its price on top of l alone.
 //!
-//! Any other model leaves the search (docs/decisions/0001-level-bound.md), and where a pair is left, Clark's closed form says
-//! whether it is worth more than one model. Gains are bounded by chords first, without a transcendental function. O(k) and,
-//! where there are rivals, O(k) for each.
+//! Any other model leaves the search (docs/decisions/0001-level-bound.md). Where a pair is left, Clark's closed form says
+//! whether it is worth more than one model; where three are, the closed forms of the pairs, and what the third can gain on top
+//! of either member. Gains are bounded by chords first, without a transcendental function. O(k) and, where there are rivals,
+//! O(k) for each.
 
 use super::{Incumbent, Problem, tradeoff};
 use crate::expected_max::ClosedForms;
@@ -54,7 +55,11 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
         if self.cost_weight.is_infinite() {
             return None;
         }
-        if self.problem.run.is_empty() { self.with_nothing_run(open, slots) } else { self.with_run(open, slots) }
+        if self.problem.run.is_empty() {
+            self.with_nothing_run(open, slots)
+        } else {
+            self.with_run(open, slots)
+        }
     }
 
     /// The best plan of one model, where plans of one model are all that there is.
@@ -86,8 +91,7 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
             left = others.fold(left, ModelSet::with);
         }
         level.left = left;
-        let mut others = left.minus(ModelSet::of(top)).iter();
-        self.settle(&mut level, top, (others.next(), others.next()));
+        self.settle(&mut level, (top, left.minus(ModelSet::of(top))), slots - 1);
         Some(level)
     }
 
@@ -101,29 +105,63 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
         let mut level = Level { best, left, is_settled: false, n_nodes: 1 };
         // The highest mean is what has run is worth, unless several of these may still move.
         if run.len() == 1 || run.iter().all(|j| self.forms.sd(j) == 0.0) {
-            let mut models = left.iter();
-            self.settle(&mut level, top, (models.next(), models.next()));
+            self.settle(&mut level, (top, left), slots);
         }
         Some(level)
     }
 
-    /// Settles the level where at most one model may be added to the best plan, whose value is that of `member`.
-    fn settle(&self, level: &mut Level, member: usize, models: (Option<usize>, Option<usize>)) {
-        level.is_settled = match models {
-            (None, _) => true,
-            (Some(model), None) => {
-                let gain = self.forms.gain_bound(member, model);
-                let plan = level.best.plan.with(model);
-                let cost = self.problem.added_cost(plan);
-                if gain.is_finite() && cost <= self.problem.max_cost {
-                    let value = level.best.value + gain;
-                    level.n_nodes += 1;
-                    level.best.offer(self.problem, plan, value, tradeoff(value, self.cost_weight, cost));
-                }
-                gain.is_finite()
-            }
-            (Some(_), Some(_)) => false,
+    /// Settles the level, if closed forms can, where the best plan has the value of `member`, and at most `slots` of the
+    /// `others` may be added.
+    fn settle(&self, level: &mut Level, (member, others): (usize, ModelSet), slots: usize) {
+        let mut models = others.iter();
+        level.is_settled = match (models.next(), models.next(), models.next()) {
+            (None, ..) => true,
+            (Some(model), None, _) => self.offer_pair(level, member, model),
+            (Some(a), Some(b), None) => self.settle_three(level, [member, a, b], slots),
+            _ => false,
         };
+    }
+
+    /// Offers the plan that has another member besides one. Is there a closed form of its value?
+    fn offer_pair(&self, level: &mut Level, member: usize, model: usize) -> bool {
+        let run = self.problem.run;
+        let plan = run.with(member).with(model);
+        let cost = self.problem.added_cost(plan);
+        let gain = self.forms.gain_bound(member, model);
+        if gain.is_finite() && cost <= self.problem.max_cost {
+            let value = self.forms.mean(member) + gain;
+            level.n_nodes += 1;
+            level.best.offer(self.problem, plan, value, tradeoff(value, self.cost_weight, cost));
+        }
+        gain.is_finite()
+    }
+
+    /// Settles three models, the first of which has run or is the best one alone, if the plan of all three is bounded away.
+    fn settle_three(&self, level: &mut Level, models: [usize; 3], slots: usize) -> bool {
+        let chords = ExcessChords::get();
+        let price = |j: usize| {
+            if self.problem.run.contains(j) { 0.0 } else { self.cost_weight * self.problem.cost[j] }
+        };
+        let gain = |member: usize, j: usize| {
+            let (mean, sd) = (self.forms.mean(j), self.forms.difference_sd(member, j));
+            chords.bound(mean, sd, self.forms.mean(member)) - price(j)
+        };
+        let mut least = f64::INFINITY;
+        for (a, b, third) in
+            [(0, 1, 2), (0, 2, 1), (1, 2, 0)].map(|(a, b, c)| (models[a], models[b], models[c]))
+        {
+            let pair = self.forms.mean(a) - price(a) + gain(a, b);
+            if pair >= level.best.tradeoff - self.tie
+                && (self.problem.run.is_empty() || a == models[0])
+                && !self.offer_pair(level, a, b)
+            {
+                return false;
+            }
+            let (on_a, on_b) = (gain(a, third), gain(b, third));
+            let all = pair + if on_a < on_b { on_a } else { on_b };
+            least = if all < least { all } else { least };
+        }
+        slots < 2 || least < level.best.tradeoff - self.slack - self.tie
     }
 
     /// May a model gain its price on top of another one alone?

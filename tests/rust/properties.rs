@@ -6,9 +6,11 @@ use headrace::batch::{Batch, BatchUncertainty, Rows, select_batch};
 use headrace::belief::{Belief, Uncertainty};
 use headrace::calibrate::{Piece, ProfiledRule};
 use headrace::expected_max::{
-    BeliefForms, CertainMax, ClosedForms, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax, expected_max,
+    BeliefForms, CertainMax, ClosedForms, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax,
+    expected_max,
 };
 use headrace::model_set::ModelSet;
+use headrace::normal::excess;
 use headrace::rule::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade, Workspace};
 use headrace::search::{
     Limits, Problem, Pruning, Scratch, Solution, Status, TIE, best_prefix, branch_and_bound, exhaustive,
@@ -69,6 +71,15 @@ impl Case {
 
     fn largest_sd(&self) -> f64 {
         self.variance.iter().zip(self.loading()).map(|(v, b)| v.sqrt().hypot(b)).fold(0.0, f64::max)
+    }
+
+    fn one_factor_covariance(&self) -> Vec<f64> {
+        let loading = self.loading();
+        let k = loading.len();
+        (0..k * k)
+            .map(|at| (at / k, at % k))
+            .map(|(i, j)| loading[i] * loading[j] + if i == j { self.variance[i] } else { 0.0 })
+            .collect()
     }
 
     fn covariance(&self) -> Vec<f64> {
@@ -211,6 +222,34 @@ fn check_search<E: ExpectedMax + Clone>(
     Ok(())
 }
 
+/// The plan of a decision, against enumeration by an evaluator of the same belief.
+fn check_decision<E: ExpectedMax>(
+    problem: &Problem<'_>,
+    evaluator: &mut E,
+    case: &Case,
+    scale: f64,
+    tolerance: f64,
+) -> Result<(), TestCaseError> {
+    let limits = Limits { max_depth: case.max_depth, node_limit: u64::MAX };
+    let rule = CascadeRouting::new(case.cost_weight, limits, scale).unwrap();
+    let decision = rule.select(problem, &mut Workspace::default());
+    let Ok(slow) = exhaustive(evaluator, problem, case.cost_weight, case.max_depth) else {
+        prop_assert!(decision.is_err());
+        return Ok(());
+    };
+    let decision = decision.unwrap();
+    prop_assert_eq!(decision.status, Status::Optimal);
+    prop_assert!(problem.added_cost(decision.plan) <= problem.max_cost);
+    prop_assert!(decision.plan.len() <= case.max_depth);
+    prop_assert!(decision.next.is_none_or(|next| decision.plan.minus(problem.run).contains(next)));
+    let tolerance = tolerance + 1e-10;
+    let worth = retraced(evaluator, problem, case, decision.plan);
+    let near = |a: f64, b: f64| a == b || (a - b).abs() <= tolerance;
+    prop_assert!(near(worth, slow.tradeoff), "{decision:?} worth {worth} {slow:?}");
+    prop_assert!(near(worth, decision.tradeoff), "{decision:?} worth {worth}");
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(cases(2_000))]
 
@@ -220,6 +259,14 @@ proptest! {
         let mut evaluator = IndependentMax::default();
         evaluator.reset(&case.quality, &case.variance, 1.0, case.all());
         check_search(evaluator, &problem, &case)?;
+    }
+
+    /// Closed forms settle most of these before an evaluator is asked.
+    #[test]
+    fn select_equals_enumeration(case in case(9), scale in prop_oneof![Just(1.0), 0.2..1.5_f64]) {
+        let mut evaluator = IndependentMax::default();
+        evaluator.reset(&case.quality, &case.variance, scale, case.all());
+        check_decision(&case.problem(None), &mut evaluator, &case, scale, 2e-7 * scale * case.largest_sd())?;
     }
 
     #[test]
@@ -247,6 +294,23 @@ proptest! {
         let mut evaluator = IndependentMax::default();
         evaluator.reset(&case.quality, &case.variance, 0.5, case.all());
         check_search(evaluator, &problem, &case)?;
+    }
+
+    #[test]
+    fn select_equals_enumeration_with_dependence(case in case(7), scale in prop_oneof![Just(1.0), 0.2..1.5_f64]) {
+        let loading = case.loading();
+        let problem = case.problem(None);
+        let factor = Uncertainty::OneFactor { variance: &case.variance, loading: &loading };
+        let one_factor = Problem { belief: Belief::new(&case.quality, factor).unwrap(), ..problem };
+        let covariance = case.one_factor_covariance();
+        let joint = Uncertainty::Correlated(&covariance);
+        let joint = Problem { belief: Belief::new(&case.quality, joint).unwrap(), ..problem };
+        let mut by_factor = OneFactorMax::new(257);
+        by_factor.reset(&case.quality, &case.variance, &loading, scale, case.all());
+        let sd = scale * case.largest_sd();
+        // Decisions evaluate a factor at fewer nodes than here, and covariances at points.
+        check_decision(&one_factor, &mut by_factor, &case, scale, 1e-3 * sd)?;
+        check_decision(&joint, &mut by_factor, &case, scale, 1e-2 * sd)?;
     }
 
     #[test]
@@ -567,14 +631,6 @@ impl ExpectedMax for OnPoints {
         self.0.tangent(state, at, models, buffer, weights)
     }
 
-    fn excess(&mut self, model: usize, level: f64) -> f64 {
-        if self.has_points() {
-            self.0.gain(&vec![level; self.0.n_points()], model)
-        } else {
-            self.0.excess(model, level)
-        }
-    }
-
     fn slack(&self) -> f64 {
         self.0.slack()
     }
@@ -647,7 +703,7 @@ fn check_values<E: ExpectedMax>(mut evaluator: E, k: usize) -> Result<(), TestCa
         let v = value(&mut evaluator, set);
         let highest = set.iter().map(|j| evaluator.mean(j)).fold(f64::NEG_INFINITY, f64::max);
         prop_assert!(v >= highest - evaluator.slack() - rounding);
-        let above: f64 = set.iter().map(|j| evaluator.excess(j, highest)).sum();
+        let above: f64 = set.iter().map(|j| excess(evaluator.mean(j), evaluator.sd(j), highest)).sum();
         prop_assert!(v <= highest + above + evaluator.slack() + rounding);
         for j in all.minus(set).iter() {
             let gain = value(&mut evaluator, set.with(j)) - v;

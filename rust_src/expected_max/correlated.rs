@@ -459,6 +459,10 @@ impl ExpectedMax for CorrelatedMax {
         self.slack
     }
 
+    fn agrees_on_pairs(&self) -> bool {
+        false
+    }
+
     fn interchangeable(&self, _a: usize, _b: usize) -> bool {
         false
     }

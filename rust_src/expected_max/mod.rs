@@ -67,8 +67,14 @@ pub trait ExpectedMax: ClosedForms {
         f64::INFINITY
     }
 
-    /// How far the closed forms may lie from what the states give.
+    /// How far the closed forms of bounds may lie from what the states give.
     fn slack(&self) -> f64;
+
+    /// Do the states give pairs the values of their closed forms, to within the slack? Plans valued in either way may then be
+    /// compared.
+    fn agrees_on_pairs(&self) -> bool {
+        true
+    }
 
     /// May the two models change places in every set without changing any value?
     fn interchangeable(&self, a: usize, b: usize) -> bool;

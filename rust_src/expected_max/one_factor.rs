@@ -244,6 +244,10 @@ impl ExpectedMax for OneFactorMax {
         self.slack
     }
 
+    fn agrees_on_pairs(&self) -> bool {
+        false
+    }
+
     fn interchangeable(&self, a: usize, b: usize) -> bool {
         self.mean[a] == self.mean[b] && self.sd[a] == self.sd[b] && self.loading[a] == self.loading[b]
     }

@@ -122,13 +122,12 @@ fn read_list(argument: &str, list: &Bound<'_, PyList>, out: &mut Vec<f64>) -> Py
         let mut at = 0;
         // A number that is no float may run code, which may shorten the list.
         while at < list.len() {
-            // SAFETY: `at` is within the list, which holds the object while nothing else runs.
-            let value = unsafe { ffi::PyList_GET_ITEM(list.as_ptr(), at as ffi::Py_ssize_t) };
-            // SAFETY: the object is exactly a float.
-            out.push(if unsafe { ffi::PyFloat_CheckExact(value) } != 0 {
-                unsafe { ffi::PyFloat_AS_DOUBLE(value) }
-            } else {
-                other_number(argument, &list.get_item(at)?)?
+            // SAFETY: `at` is within the list, which keeps the object while nothing else runs.
+            let value = unsafe { ffi::PyList_GET_ITEM(list.as_ptr(), at.cast_signed()) };
+            // SAFETY: as above; what is exactly a float has a value to read.
+            out.push(match unsafe { ffi::PyFloat_CheckExact(value) } {
+                0 => other_number(argument, &list.get_item(at)?)?,
+                _ => unsafe { ffi::PyFloat_AS_DOUBLE(value) },
             });
             at += 1;
         }

@@ -202,7 +202,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
             let slack = self.evaluator.slack();
             let outlook = Outlook::new(self.problem, &*self.evaluator, self.cost_weight, slack);
             if let Some(level) = outlook.level(open, root.slots) {
-                if level.is_settled {
+                if level.is_settled && self.evaluator.agrees_on_pairs() {
                     (self.best, self.n_nodes) = (level.best, level.n_nodes);
                     return;
                 }
@@ -237,16 +237,26 @@ impl<E: ExpectedMax> Walk<'_, E> {
     fn start_with_nothing(&mut self, mut root: Node, open: ModelSet) {
         let slack = self.evaluator.slack() * (root.slots + 1) as f64;
         let outlook = Outlook::new(self.problem, &*self.evaluator, self.cost_weight, slack);
-        let single = outlook.of_single_models(open);
-        let level = if self.pruning.bound { outlook.level(open, root.slots) } else { single };
-        let (Some(single), Some(level)) = (single, level) else { return };
-        (self.best, self.n_nodes) = (level.best, open.len() as u64);
-        if root.slots <= 1 || self.pruning.bound && level.is_settled {
-            self.n_nodes = level.n_nodes;
+        let Some(single) = outlook.of_single_models(open) else { return };
+        (self.best, self.n_nodes) = (single.best, single.n_nodes);
+        let mut models = open;
+        if root.slots <= 1 {
             return;
         }
-        // The root stands for a sure thing worth `level`.
-        let (level, models) = (single.best.tradeoff, if self.pruning.bound { level.left } else { open });
+        if self.pruning.bound
+            && let Some(known) = outlook.level(open, root.slots)
+        {
+            models = known.left;
+            if self.evaluator.agrees_on_pairs() {
+                self.best = known.best;
+                if known.is_settled {
+                    self.n_nodes = known.n_nodes;
+                    return;
+                }
+            }
+        }
+        // The root stands for a sure thing worth this level.
+        let level = single.best.tradeoff;
         self.scratch.reach(0, 0);
         let mut candidates = std::mem::take(&mut self.scratch.candidates[0]);
         self.shortlist(&mut candidates, models, level, slack + self.tie, root.slots);

@@ -216,8 +216,9 @@ fn check_search<E: ExpectedMax + Clone>(
         check_equal(&fast, &slow, &mut oracle, problem, case)?;
         visited.push(fast.n_nodes);
     }
-    // Bounds leave out sets and change no order; the lemma moves where the bounds' tangent is drawn.
-    prop_assert!(visited[0] <= visited[1] + 1 && visited[2] <= visited[3] + 1, "{visited:?}");
+    // Bounds leave out sets and change no order, but for up to three pairs that closed forms value first; the lemma moves
+    // where the bounds' tangent is drawn.
+    prop_assert!(visited[0] <= visited[1] + 3 && visited[2] <= visited[3] + 3, "{visited:?}");
     prop_assert!(visited[1] <= visited[3] + 1, "{visited:?}");
     Ok(())
 }

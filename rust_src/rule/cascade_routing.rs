@@ -59,6 +59,17 @@ impl PlanRule for CascadeRouting {
         branch_and_bound(evaluator, problem, cost_weight, self.limits, Pruning::default(), scratch)
     }
 
+    fn best_of_left<E: ExpectedMax>(
+        &self,
+        evaluator: &mut E,
+        problem: &Problem<'_>,
+        cost_weight: f64,
+        scratch: &mut Scratch,
+    ) -> Result<Solution> {
+        let pruning = Pruning { closed_forms: false, ..Pruning::default() };
+        branch_and_bound(evaluator, problem, cost_weight, self.limits, pruning, scratch)
+    }
+
     fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize> {
         problem.cheapest_added(plan)
     }

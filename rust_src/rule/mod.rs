@@ -120,6 +120,20 @@ pub trait PlanRule: Sync {
         scratch: &mut Scratch,
     ) -> Result<Solution>;
 
+    /// The same, where closed forms have been asked already.
+    ///
+    /// # Errors
+    /// Those of [`Rule::select`].
+    fn best_of_left<E: ExpectedMax>(
+        &self,
+        evaluator: &mut E,
+        problem: &Problem<'_>,
+        cost_weight: f64,
+        scratch: &mut Scratch,
+    ) -> Result<Solution> {
+        self.best(evaluator, problem, cost_weight, scratch)
+    }
+
     /// The model of a plan that runs first; `None` when the plan adds none.
     fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize>;
 
@@ -164,7 +178,7 @@ impl<R: PlanRule> Searcher for BestPlan<'_, R> {
     type Output = Result<Solution>;
 
     fn search<E: ExpectedMax>(&mut self, evaluator: &mut E, scratch: &mut Scratch) -> Self::Output {
-        self.rule.best(evaluator, self.problem, self.rule.cost_weight(), scratch)
+        self.rule.best_of_left(evaluator, self.problem, self.rule.cost_weight(), scratch)
     }
 }
 

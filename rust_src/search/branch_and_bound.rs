@@ -23,18 +23,20 @@ use crate::normal::ExcessChords;
 /// Fewer candidates than this are searched faster than a tangent is drawn.
 const WORTH_A_TANGENT: usize = 5;
 
-/// Which of the two prunings to use. Both lose nothing; switching one off is for tests and ablations.
+/// Which prunings to use. None loses anything; the first two are switched off for tests and ablations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pruning {
     /// Drop candidates of negative marginal gain.
     pub lemma: bool,
     /// Drop subtrees whose bound is below the best plan.
     pub bound: bool,
+    /// Ask closed forms first; off where they have been asked.
+    pub closed_forms: bool,
 }
 
 impl Default for Pruning {
     fn default() -> Self {
-        Self { lemma: true, bound: true }
+        Self { lemma: true, bound: true, closed_forms: true }
     }
 }
 
@@ -198,7 +200,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
     /// Starts with some models run: they are the first plan.
     fn start_with_run(&mut self, mut root: Node, mut open: ModelSet) {
         let run = self.problem.run;
-        if self.pruning.lemma {
+        if self.pruning.lemma && self.pruning.closed_forms {
             let slack = self.evaluator.slack();
             let outlook = Outlook::new(self.problem, &*self.evaluator, self.cost_weight, slack);
             if let Some(level) = outlook.level(open, root.slots) {
@@ -244,6 +246,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
             return;
         }
         if self.pruning.bound
+            && self.pruning.closed_forms
             && let Some(known) = outlook.level(open, root.slots)
         {
             models = known.left;

@@ -202,7 +202,7 @@ fn check_search<E: ExpectedMax + Clone>(
     };
     let mut visited = Vec::new();
     for pruning in [(true, true), (true, false), (false, true), (false, false)] {
-        let pruning = Pruning { lemma: pruning.0, bound: pruning.1 };
+        let pruning = Pruning { lemma: pruning.0, bound: pruning.1, closed_forms: pruning.1 };
         let mut scratch = Scratch::default();
         let fast = branch_and_bound(
             &mut evaluator.clone(),

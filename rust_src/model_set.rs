@@ -76,14 +76,10 @@ impl ModelSet {
     }
 
     /// Members in increasing order.
-    pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
-        let mut rest = self.0;
-        std::iter::from_fn(move || {
-            let model = rest.trailing_zeros() as usize;
-            // Clears the lowest set bit; on zero the wrapping keeps zero.
-            rest &= rest.wrapping_sub(1);
-            (model < MAX_MODELS).then_some(model)
-        })
+    // The casts take the two halves apart.
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn iter(self) -> Members {
+        Members { first: 0, rest: self.0 as u64, upper: (self.0 >> u64::BITS) as u64 }
     }
 
     /// Is this set's increasing list of members lexicographically before the other's?
@@ -105,6 +101,47 @@ impl ModelSet {
     }
 }
 
+/// The members of a set in increasing order, half by half: most sets have all of theirs in the lower one.
+#[derive(Debug, Clone)]
+pub struct Members {
+    /// Index that the lowest bit of `rest` stands for.
+    first: usize,
+    rest: u64,
+    upper: u64,
+}
+
+impl Iterator for Members {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.rest == 0 {
+            if self.upper == 0 {
+                return None;
+            }
+            *self = Self { first: u64::BITS as usize, rest: self.upper, upper: 0 };
+        }
+        let model = self.first + self.rest.trailing_zeros() as usize;
+        self.rest &= self.rest - 1;
+        Some(model)
+    }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, usize) -> B>(mut self, start: B, mut f: F) -> B {
+        let mut folded = start;
+        loop {
+            while self.rest != 0 {
+                folded = f(folded, self.first + self.rest.trailing_zeros() as usize);
+                self.rest &= self.rest - 1;
+            }
+            if self.upper == 0 {
+                return folded;
+            }
+            self = Self { first: u64::BITS as usize, rest: self.upper, upper: 0 };
+        }
+    }
+}
+
 impl FromIterator<usize> for ModelSet {
     fn from_iter<I: IntoIterator<Item = usize>>(models: I) -> Self {
         models.into_iter().fold(Self::EMPTY, Self::with)
@@ -120,6 +157,7 @@ mod tests {
         let members = [0, 5, 63, 64, 127];
         let set: ModelSet = members.into_iter().collect();
         assert_eq!(set.iter().collect::<Vec<_>>(), members);
+        assert_eq!(set.iter().skip(1).fold(Vec::new(), |all, j| [all, vec![j]].concat()), members[1..]);
         assert_eq!(set.len(), 5);
         assert!(!set.contains(200));
         assert_eq!(ModelSet::first(128).len(), 128);

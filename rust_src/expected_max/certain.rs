@@ -1,6 +1,6 @@
 //! The value of a set when nothing is uncertain: its largest mean.
 
-use super::ExpectedMax;
+use super::{ClosedForms, ExpectedMax};
 use crate::model_set::ModelSet;
 
 /// v(S) = max of the means. What a rule that ignores uncertainty uses.
@@ -14,6 +14,20 @@ impl CertainMax {
     pub fn reset(&mut self, quality: &[f64]) {
         self.mean.clear();
         self.mean.extend_from_slice(quality);
+    }
+}
+
+impl ClosedForms for CertainMax {
+    fn mean(&self, model: usize) -> f64 {
+        self.mean[model]
+    }
+
+    fn sd(&self, _model: usize) -> f64 {
+        0.0
+    }
+
+    fn difference_sd(&self, _a: usize, _b: usize) -> f64 {
+        0.0
     }
 }
 
@@ -36,18 +50,6 @@ impl ExpectedMax for CertainMax {
 
     fn extend(&mut self, state: &[f64], model: usize, next: &mut [f64]) {
         next[0] = state[0].max(self.mean[model]);
-    }
-
-    fn mean(&self, model: usize) -> f64 {
-        self.mean[model]
-    }
-
-    fn excess(&mut self, model: usize, level: f64) -> f64 {
-        (self.mean[model] - level).max(0.0)
-    }
-
-    fn gain_bound(&self, member: usize, model: usize) -> f64 {
-        (self.mean[model] - self.mean[member]).max(0.0)
     }
 
     fn slack(&self) -> f64 {

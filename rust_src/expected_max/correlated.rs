@@ -14,11 +14,10 @@
 use super::independent::{IndependentMax, Prepared};
 use super::lanes::{add_multiples, approach, fill_larger, raise, rank, sum, sum_of_excesses};
 use super::points::N_REPLICATES;
-use super::{Estimate, ExpectedMax, NormalPoints, magnitude};
+use super::{ClosedForms, Estimate, ExpectedMax, NormalPoints, magnitude};
 use crate::belief::COVARIANCE_TOLERANCE;
 use crate::error::{Error, Result};
 use crate::model_set::ModelSet;
-use crate::normal::excess;
 
 /// 99% two-sided quantile of Student's t with 7 degrees of freedom, for the mean of eight replicates.
 const STUDENT_7: f64 = 3.499;
@@ -195,6 +194,14 @@ impl CorrelatedMax {
         }
     }
 
+    /// Checks a covariance of k models.
+    ///
+    /// # Errors
+    /// It is not positive semi-definite.
+    pub fn check(&mut self, covariance: &[f64], k: usize) -> Result<()> {
+        check_semidefinite(&mut self.factor, covariance, k)
+    }
+
     /// Takes a new belief about the models `in_play`, standard deviations multiplied by `scale`.
     ///
     /// # Errors
@@ -208,7 +215,7 @@ impl CorrelatedMax {
     ) -> Result<()> {
         let k = quality.len();
         self.prepared = None;
-        check_semidefinite(&mut self.factor, covariance, k)?;
+        self.check(covariance, k)?;
         self.mean.clear();
         self.mean.extend_from_slice(quality);
         self.joint.n_models = k;
@@ -346,6 +353,20 @@ fn check_semidefinite(factor: &mut Factor, covariance: &[f64], k: usize) -> Resu
     factor.check(COVARIANCE_TOLERANCE * largest)
 }
 
+impl ClosedForms for CorrelatedMax {
+    fn mean(&self, model: usize) -> f64 {
+        self.mean[model]
+    }
+
+    fn sd(&self, model: usize) -> f64 {
+        self.joint.variance(model).sqrt() * self.scale
+    }
+
+    fn difference_sd(&self, a: usize, b: usize) -> f64 {
+        self.joint.distance(a, b).sqrt() * self.scale
+    }
+}
+
 impl ExpectedMax for CorrelatedMax {
     fn prepare(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
         if self.prepared.is_some_and(|prepared| prepared.serves(run, candidates, max_added)) {
@@ -434,20 +455,12 @@ impl ExpectedMax for CorrelatedMax {
         average(level) - average(state)
     }
 
-    fn mean(&self, model: usize) -> f64 {
-        self.mean[model]
-    }
-
-    fn excess(&mut self, model: usize, level: f64) -> f64 {
-        excess(self.mean[model], self.joint.variance(model).sqrt() * self.scale, level)
-    }
-
-    fn gain_bound(&self, member: usize, model: usize) -> f64 {
-        excess(self.mean[model], self.joint.distance(member, model).sqrt() * self.scale, self.mean[member])
-    }
-
     fn slack(&self) -> f64 {
         self.slack
+    }
+
+    fn agrees_on_pairs(&self) -> bool {
+        false
     }
 
     fn interchangeable(&self, _a: usize, _b: usize) -> bool {

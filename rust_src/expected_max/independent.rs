@@ -11,9 +11,8 @@
 //! Complexity: O(nodes) per gain, O(nodes) normal tails per model. Typical: 32 to 64 nodes.
 
 use super::lanes::{LEAST_CDF, dot, dot_with_hazard, fill_products, fill_tails};
-use super::{ExpectedMax, spread};
+use super::{ClosedForms, ExpectedMax, spread};
 use crate::model_set::ModelSet;
-use crate::normal::excess;
 
 /// Beyond this many standard deviations a normal counts as a step: the excess there is 4e-12 standard deviations.
 const REACH: f64 = 6.5;
@@ -127,6 +126,11 @@ impl IndependentMax {
     /// An evaluator with a grid of another resolution, of another accuracy.
     pub(super) fn with_resolution(resolution: Resolution) -> Self {
         Self { resolution, ..Self::default() }
+    }
+
+    /// How far closed forms may lie from what the states give, for models of no larger standard deviation and distance.
+    pub fn slack_of(largest_sd: f64, spread: f64) -> f64 {
+        ACCURACY * largest_sd + ROUNDING * spread
     }
 
     /// Takes a new belief about the models `in_play`, standard deviations multiplied by `scale`.
@@ -243,6 +247,20 @@ impl IndependentMax {
     }
 }
 
+impl ClosedForms for IndependentMax {
+    fn mean(&self, model: usize) -> f64 {
+        self.mean[model]
+    }
+
+    fn sd(&self, model: usize) -> f64 {
+        self.sd[model]
+    }
+
+    fn difference_sd(&self, a: usize, b: usize) -> f64 {
+        self.sd[a].hypot(self.sd[b])
+    }
+}
+
 impl ExpectedMax for IndependentMax {
     fn prepare(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
         if self.prepared.is_some_and(|grid| grid.serves(run, candidates, max_added)) {
@@ -307,20 +325,8 @@ impl ExpectedMax for IndependentMax {
         gain + 2.0 * LEAST_CDF * models.len() as f64 * state.iter().sum::<f64>()
     }
 
-    fn mean(&self, model: usize) -> f64 {
-        self.mean[model]
-    }
-
-    fn excess(&mut self, model: usize, level: f64) -> f64 {
-        excess(self.mean[model], self.sd[model], level)
-    }
-
-    fn gain_bound(&self, member: usize, model: usize) -> f64 {
-        excess(self.mean[model], self.sd[model].hypot(self.sd[member]), self.mean[member])
-    }
-
     fn slack(&self) -> f64 {
-        ACCURACY * self.largest_sd + ROUNDING * self.spread
+        Self::slack_of(self.largest_sd, self.spread)
     }
 
     fn interchangeable(&self, a: usize, b: usize) -> bool {
@@ -332,6 +338,7 @@ impl ExpectedMax for IndependentMax {
 mod tests {
     use super::*;
     use crate::expected_max::value_of;
+    use crate::normal::excess;
 
     fn value(mean: &[f64], sd: &[f64]) -> f64 {
         let variance: Vec<f64> = sd.iter().map(|s| s * s).collect();

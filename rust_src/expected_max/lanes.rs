@@ -6,7 +6,7 @@
 // What is not inlined is not compiled a second time.
 #![allow(clippy::inline_always)]
 
-use crate::normal::{TailTable, logarithm};
+use crate::normal::{TailTable, larger, logarithm};
 
 /// Interleaved parts of a sum: the order is fixed, and enough parts are under way to keep the adders busy.
 const N_PARTS: usize = 8;
@@ -43,12 +43,6 @@ macro_rules! in_lanes {
             pub(super) fn plain($($arg: $type),*) $(-> $result)? $body
         }
     };
-}
-
-/// The larger of two numbers, neither of which is NaN: one instruction, which the library's is not.
-#[inline(always)]
-fn larger(a: f64, b: f64) -> f64 {
-    if a > b { a } else { b }
 }
 
 /// Sum of some term of two rows of the same length.

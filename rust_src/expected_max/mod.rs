@@ -14,6 +14,7 @@
 //! | [`CorrelatedMax`] | joint normals | running maximum, per sample point | estimated, see [`Estimate::error`] |
 
 mod certain;
+mod closed_forms;
 mod correlated;
 mod independent;
 mod lanes;
@@ -23,6 +24,7 @@ mod points;
 mod sobol_directions;
 
 pub use certain::CertainMax;
+pub use closed_forms::{BeliefForms, ClosedForms, IndependentForms};
 pub use correlated::CorrelatedMax;
 pub use independent::IndependentMax;
 pub use one_factor::OneFactorMax;
@@ -34,7 +36,7 @@ use crate::error::Result;
 use crate::model_set::ModelSet;
 
 /// Evaluates v(S) set by set: keeps a state per set, and extends it by one model at a time.
-pub trait ExpectedMax {
+pub trait ExpectedMax: ClosedForms {
     /// Readies the evaluator for the sets that contain `run` and at most `max_added` of the `candidates` besides.
     fn prepare(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize);
 
@@ -49,15 +51,6 @@ pub trait ExpectedMax {
 
     /// Writes the state of S + model to `next`, where `state` is that of S.
     fn extend(&mut self, state: &[f64], model: usize, next: &mut [f64]);
-
-    /// Mean quality of a model: v of the set that holds it alone.
-    fn mean(&self, model: usize) -> f64;
-
-    /// E[(Q - level)+] of a model: an upper bound of its gain on top of anything that is worth `level` for sure.
-    fn excess(&mut self, model: usize, level: f64) -> f64;
-
-    /// An upper bound of the gain of `model` on top of any set that contains `member`; infinity where there is no cheap one.
-    fn gain_bound(&self, member: usize, model: usize) -> f64;
 
     /// A bound that is linear in what is added: adds weights to those given such that, for every T among the `models`,
     /// v(S + T) - v(S) <= a + the sum of the added weights of T, where `state` is that of S, and returns a. It is tightest at
@@ -74,8 +67,14 @@ pub trait ExpectedMax {
         f64::INFINITY
     }
 
-    /// How far `mean`, `excess` and `gain_bound` may lie from what the states give.
+    /// How far the closed forms of bounds may lie from what the states give.
     fn slack(&self) -> f64;
+
+    /// Do the states give pairs the values of their closed forms, to within the slack? Plans valued in either way may then be
+    /// compared.
+    fn agrees_on_pairs(&self) -> bool {
+        true
+    }
 
     /// May the two models change places in every set without changing any value?
     fn interchangeable(&self, a: usize, b: usize) -> bool;
@@ -125,9 +124,9 @@ pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estim
         correlated.reset(quality, covariance, uncertainty_scale, all)?;
     }
     if k <= 2 {
-        let mut pair = PairMax::default();
-        pair.reset(quality, uncertainty, uncertainty_scale, all);
-        return Ok(Estimate { value: pair.value(), error: 0.0 });
+        let forms = BeliefForms::new(*belief, uncertainty_scale, all);
+        let gain = if k == 2 { forms.gain_bound(0, 1) } else { 0.0 };
+        return Ok(Estimate { value: forms.mean(0) + gain, error: 0.0 });
     }
     Ok(match uncertainty {
         Uncertainty::Certain => {

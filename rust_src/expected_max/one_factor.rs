@@ -19,10 +19,11 @@
 //! Complexity: that of [`IndependentMax`] times the number of nodes, 9 to 20 where loadings differ by no more than the standard
 //! deviations.
 
+use super::closed_forms::mean_loading;
 use super::independent::{IndependentMax, Prepared, Resolution};
-use super::{ExpectedMax, magnitude, spread};
+use super::{ClosedForms, ExpectedMax, magnitude, spread};
 use crate::model_set::ModelSet;
-use crate::normal::{density, excess};
+use crate::normal::density;
 
 /// Nodes lie within this many standard deviations of the factor: the excess beyond is 5e-8 standard deviations.
 const REACH: f64 = 5.0;
@@ -63,12 +64,6 @@ pub struct OneFactorMax {
     slack: f64,
 }
 
-/// Loadings less their mean over the models in play.
-pub(super) fn centred(loading: &[f64], in_play: ModelSet) -> impl Iterator<Item = f64> {
-    let mean = in_play.iter().map(|j| loading[j]).sum::<f64>() / in_play.len().max(1) as f64;
-    loading.iter().map(move |b| b - mean)
-}
-
 impl OneFactorMax {
     /// An evaluator with at most `most_nodes` (an odd number) nodes of the factor.
     pub fn new(most_nodes: usize) -> Self {
@@ -99,7 +94,8 @@ impl OneFactorMax {
         self.sd.clear();
         self.sd.extend(variance.iter().map(|variance| variance.sqrt() * scale));
         self.loading.clear();
-        self.loading.extend(centred(loading, in_play).map(|b| b * scale));
+        let common = mean_loading(loading, in_play);
+        self.loading.extend(loading.iter().map(|b| (b - common) * scale));
         self.prepared = None;
         self.slack = self.error_bound(in_play);
     }
@@ -178,6 +174,20 @@ impl OneFactorMax {
     }
 }
 
+impl ClosedForms for OneFactorMax {
+    fn mean(&self, model: usize) -> f64 {
+        self.mean[model]
+    }
+
+    fn sd(&self, model: usize) -> f64 {
+        self.sd[model].hypot(self.loading[model])
+    }
+
+    fn difference_sd(&self, a: usize, b: usize) -> f64 {
+        self.sd[a].hypot(self.sd[b]).hypot(self.loading[a] - self.loading[b])
+    }
+}
+
 impl ExpectedMax for OneFactorMax {
     fn prepare(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
         if !self.prepared.is_some_and(|grid| grid.serves(run, candidates, max_added)) {
@@ -230,21 +240,12 @@ impl ExpectedMax for OneFactorMax {
         self.parts(state).map(|(given, part)| given.tangent(part, at, models, buffer, weights)).sum()
     }
 
-    fn mean(&self, model: usize) -> f64 {
-        self.mean[model]
-    }
-
-    fn excess(&mut self, model: usize, level: f64) -> f64 {
-        excess(self.mean[model], self.sd[model].hypot(self.loading[model]), level)
-    }
-
-    fn gain_bound(&self, member: usize, model: usize) -> f64 {
-        let own = self.sd[model].hypot(self.sd[member]);
-        excess(self.mean[model], own.hypot(self.loading[model] - self.loading[member]), self.mean[member])
-    }
-
     fn slack(&self) -> f64 {
         self.slack
+    }
+
+    fn agrees_on_pairs(&self) -> bool {
+        false
     }
 
     fn interchangeable(&self, a: usize, b: usize) -> bool {

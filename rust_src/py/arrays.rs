@@ -24,10 +24,17 @@ fn instead(py: Python<'_>, error: PyErr, refusal: impl FnOnce() -> PyErr) -> PyE
 }
 
 /// Reads one number.
+#[inline]
 fn number(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    if let Ok(float) = value.cast::<PyFloat>() {
-        return Ok(float.value());
+    match value.cast_exact::<PyFloat>() {
+        Ok(float) => Ok(float.value()),
+        Err(_) => other_number(argument, value),
     }
+}
+
+/// Reads one number that is no plain float.
+#[cold]
+fn other_number(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     let refusal = || wrong_type(argument, NUMBERS, &format!("{} among them", type_name(value)));
     // NumPy's complex numbers would lose their imaginary part with a warning only.
     if value.get_type().name().is_ok_and(|name| name.to_string().starts_with("complex")) {
@@ -83,11 +90,10 @@ pub fn read_order(order: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<usize
 /// Lists, tuples and float64 arrays take fast paths: no array is made of them.
 pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64>) -> PyResult<()> {
     if let Ok(list) = values.cast::<PyList>() {
-        for value in list {
-            out.push(number(argument, &value)?);
-        }
+        read_list(argument, list, out)?;
     } else if let Ok(tuple) = values.cast::<PyTuple>() {
-        for value in tuple {
+        out.reserve(tuple.len());
+        for value in tuple.iter_borrowed() {
             out.push(number(argument, &value)?);
         }
     } else if let Ok(array) = values.cast::<PyArrayDyn<f64>>() {
@@ -95,21 +101,62 @@ pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64
         let array = array
             .try_readonly()
             .map_err(|_| wrong_value(argument, "an array that is not in use", "one that is"))?;
-        out.extend(array.as_array().iter());
+        match array.as_slice() {
+            Ok(values) => out.extend_from_slice(values),
+            Err(_) => out.extend(array.as_array().iter()),
+        }
     } else {
-        if let Ok(shape) =
-            values.getattr(intern!(values.py(), "shape")).and_then(|s| s.extract::<Vec<usize>>())
-        {
-            one_dimensional(argument, &shape)?;
+        read_other_numbers(argument, values, out)?;
+    }
+    Ok(())
+}
+
+/// Appends the numbers of a list, without a new reference to each.
+#[cfg(not(feature = "abi3"))]
+#[allow(unsafe_code)]
+fn read_list(argument: &str, list: &Bound<'_, PyList>, out: &mut Vec<f64>) -> PyResult<()> {
+    use pyo3::ffi;
+    use pyo3::sync::critical_section::with_critical_section;
+    with_critical_section(list, || {
+        out.reserve(list.len());
+        let mut at = 0;
+        // A number that is no float may run code, which may shorten the list.
+        while at < list.len() {
+            // SAFETY: `at` is within the list, which keeps the object while nothing else runs.
+            let value = unsafe { ffi::PyList_GET_ITEM(list.as_ptr(), at.cast_signed()) };
+            // SAFETY: as above; what is exactly a float has a value to read.
+            out.push(match unsafe { ffi::PyFloat_CheckExact(value) } {
+                0 => other_number(argument, &list.get_item(at)?)?,
+                _ => unsafe { ffi::PyFloat_AS_DOUBLE(value) },
+            });
+            at += 1;
         }
-        let wrong = || wrong_type(argument, NUMBERS, &type_name(values));
-        if not_numbers(values) {
-            return Err(wrong());
-        }
-        for value in values.try_iter().map_err(|error| instead(values.py(), error, wrong))? {
-            not_endless(argument, out.len())?;
-            out.push(number(argument, &value?)?);
-        }
+        Ok(())
+    })
+}
+
+/// The same through the stable ABI.
+#[cfg(feature = "abi3")]
+fn read_list(argument: &str, list: &Bound<'_, PyList>, out: &mut Vec<f64>) -> PyResult<()> {
+    list.iter().try_for_each(|value| {
+        out.push(number(argument, &value)?);
+        Ok(())
+    })
+}
+
+/// Appends the numbers of an array of another type, or of any iterable.
+#[cold]
+fn read_other_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64>) -> PyResult<()> {
+    if let Ok(shape) = values.getattr(intern!(values.py(), "shape")).and_then(|s| s.extract::<Vec<usize>>()) {
+        one_dimensional(argument, &shape)?;
+    }
+    let wrong = || wrong_type(argument, NUMBERS, &type_name(values));
+    if not_numbers(values) {
+        return Err(wrong());
+    }
+    for value in values.try_iter().map_err(|error| instead(values.py(), error, wrong))? {
+        not_endless(argument, out.len())?;
+        out.push(number(argument, &value?)?);
     }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! Cascade routing: the best set of models at every step, in any order.
 
 use super::{PlanRule, check_cost_weight, check_max_depth, check_uncertainty_scale, setting};
+use crate::belief::Uncertainty;
 use crate::error::Result;
-use crate::expected_max::ExpectedMax;
+use crate::expected_max::{BeliefForms, ExpectedMax, IndependentForms};
 use crate::model_set::ModelSet;
-use crate::search::{Limits, Problem, Pruning, Scratch, Solution, branch_and_bound};
+use crate::search::{Level, Limits, Outlook, Problem, Pruning, Scratch, Solution, branch_and_bound};
 
 /// Finds the best supermodel, runs its cheapest model first, and decides again (Theorem 3 of Dekoninck et al. 2025).
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +59,29 @@ impl PlanRule for CascadeRouting {
         branch_and_bound(evaluator, problem, cost_weight, self.limits, Pruning::default(), scratch)
     }
 
+    fn best_of_left<E: ExpectedMax>(
+        &self,
+        evaluator: &mut E,
+        problem: &Problem<'_>,
+        cost_weight: f64,
+        scratch: &mut Scratch,
+    ) -> Result<Solution> {
+        let pruning = Pruning { closed_forms: false, ..Pruning::default() };
+        branch_and_bound(evaluator, problem, cost_weight, self.limits, pruning, scratch)
+    }
+
     fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize> {
         problem.cheapest_added(plan)
+    }
+
+    fn level(&self, problem: &Problem<'_>, open: ModelSet) -> Option<Level> {
+        let slots = self.limits.max_depth.saturating_sub(problem.run.len());
+        let (quality, scale) = (problem.belief.quality(), self.uncertainty_scale);
+        if let Uncertainty::Independent(variance) = problem.belief.uncertainty() {
+            let forms = IndependentForms { quality, variance, scale };
+            return Outlook::new(problem, &forms, self.cost_weight, 0.0).level(open, slots);
+        }
+        let forms = BeliefForms::new(problem.belief, scale, problem.run.union(open));
+        Outlook::new(problem, &forms, self.cost_weight, 0.0).level(open, slots)
     }
 }

@@ -17,9 +17,11 @@ pub use threshold::ThresholdCascade;
 
 use crate::belief::{LARGEST_MAGNITUDE, Uncertainty};
 use crate::error::{Error, Result};
-use crate::expected_max::{CertainMax, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax};
+use crate::expected_max::{
+    BeliefForms, CertainMax, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax,
+};
 use crate::model_set::{MAX_MODELS, ModelSet};
-use crate::search::{Problem, Scratch, Solution, Status};
+use crate::search::{Level, Problem, Scratch, Solution, Status};
 
 /// Sample points per replicate in a decision on a correlated belief.
 const POINTS_PER_REPLICATE: usize = 128;
@@ -77,7 +79,6 @@ pub trait Rule: Sync {
 #[derive(Debug, Clone)]
 pub struct Workspace {
     certain: CertainMax,
-    pair: PairMax,
     independent: IndependentMax,
     correlated: CorrelatedMax,
     one_factor: OneFactorMax,
@@ -88,7 +89,6 @@ impl Default for Workspace {
     fn default() -> Self {
         Self {
             certain: CertainMax::default(),
-            pair: PairMax::default(),
             independent: IndependentMax::default(),
             correlated: CorrelatedMax::new(POINTS_PER_REPLICATE),
             one_factor: OneFactorMax::new(MOST_FACTOR_NODES),
@@ -120,17 +120,54 @@ pub trait PlanRule: Sync {
         scratch: &mut Scratch,
     ) -> Result<Solution>;
 
+    /// The same, where closed forms have been asked already.
+    ///
+    /// # Errors
+    /// Those of [`Rule::select`].
+    fn best_of_left<E: ExpectedMax>(
+        &self,
+        evaluator: &mut E,
+        problem: &Problem<'_>,
+        cost_weight: f64,
+        scratch: &mut Scratch,
+    ) -> Result<Solution> {
+        self.best(evaluator, problem, cost_weight, scratch)
+    }
+
     /// The model of a plan that runs first; `None` when the plan adds none.
     fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize>;
+
+    /// What closed forms say of the best plan, if anything.
+    fn level(&self, _problem: &Problem<'_>, _open: ModelSet) -> Option<Level> {
+        None
+    }
 }
 
 impl<R: PlanRule> Rule for R {
     fn select(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
+        let open = problem.open()?;
+        let Some(level) = self.level(problem, open) else { return self.searched(problem, workspace) };
+        workspace.check(problem, self.uncertainty_scale())?;
+        if level.is_settled {
+            let solution = level.best.solution(f64::NEG_INFINITY, level.n_nodes);
+            return Ok(Decision::new(solution, self.first(problem, solution.plan)));
+        }
+        let mut decision = self.searched(&Problem { allowed: level.left, ..*problem }, workspace)?;
+        decision.n_nodes += if problem.run.is_empty() { (open.len() - level.left.len()) as u64 } else { 0 };
+        Ok(decision)
+    }
+}
+
+/// A decision by the best plan that an evaluator finds.
+trait Searched: PlanRule + Sized {
+    fn searched(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
         let mut search = BestPlan { rule: self, problem };
         let solution = workspace.search(problem, self.uncertainty_scale(), &mut search)??;
         Ok(Decision::new(solution, self.first(problem, solution.plan)))
     }
 }
+
+impl<R: PlanRule> Searched for R {}
 
 struct BestPlan<'a, R> {
     rule: &'a R,
@@ -141,7 +178,7 @@ impl<R: PlanRule> Searcher for BestPlan<'_, R> {
     type Output = Result<Solution>;
 
     fn search<E: ExpectedMax>(&mut self, evaluator: &mut E, scratch: &mut Scratch) -> Self::Output {
-        self.rule.best(evaluator, self.problem, self.rule.cost_weight(), scratch)
+        self.rule.best_of_left(evaluator, self.problem, self.rule.cost_weight(), scratch)
     }
 }
 
@@ -155,6 +192,16 @@ pub(crate) trait Searcher {
 }
 
 impl Workspace {
+    /// Checks what only a factorisation shows of a belief.
+    fn check(&mut self, problem: &Problem<'_>, uncertainty_scale: f64) -> Result<()> {
+        match problem.belief.uncertainty() {
+            Uncertainty::Correlated(covariance) if uncertainty_scale != 0.0 => {
+                self.correlated.check(covariance, problem.belief.n_models())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Runs a search with the evaluator that fits the belief: the cheapest that is exact.
     pub(crate) fn search<S: Searcher>(
         &mut self,
@@ -173,8 +220,8 @@ impl Workspace {
                 searcher.search(&mut self.certain, &mut self.scratch)
             }
             Uncertainty::Independent(_) | Uncertainty::OneFactor { .. } if few => {
-                self.pair.reset(quality, uncertainty, uncertainty_scale, in_play);
-                searcher.search(&mut self.pair, &mut self.scratch)
+                let forms = BeliefForms::new(*belief, uncertainty_scale, in_play);
+                searcher.search(&mut PairMax::new(forms, in_play), &mut self.scratch)
             }
             Uncertainty::Independent(variance) => {
                 self.independent.reset(quality, variance, uncertainty_scale, in_play);
@@ -192,8 +239,8 @@ impl Workspace {
             Uncertainty::Correlated(covariance) => {
                 self.correlated.reset(quality, covariance, uncertainty_scale, in_play)?;
                 if few {
-                    self.pair.reset(quality, uncertainty, uncertainty_scale, in_play);
-                    searcher.search(&mut self.pair, &mut self.scratch)
+                    let forms = BeliefForms::new(*belief, uncertainty_scale, in_play);
+                    searcher.search(&mut PairMax::new(forms, in_play), &mut self.scratch)
                 } else {
                     searcher.search(&mut self.correlated, &mut self.scratch)
                 }

@@ -2,9 +2,9 @@
 
 use super::{PlanRule, check_cost_weight};
 use crate::error::Result;
-use crate::expected_max::ExpectedMax;
+use crate::expected_max::{BeliefForms, ExpectedMax};
 use crate::model_set::ModelSet;
-use crate::search::{Limits, Problem, Pruning, Scratch, Solution, branch_and_bound};
+use crate::search::{Level, Limits, Outlook, Problem, Pruning, Scratch, Solution, branch_and_bound};
 
 /// Runs the model with the highest mean - lambda cost, and stops once one has run (Theorem 1 of Dekoninck et al. 2025).
 #[derive(Debug, Clone, PartialEq)]
@@ -50,5 +50,15 @@ impl PlanRule for Routing {
 
     fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize> {
         problem.cheapest_added(plan)
+    }
+
+    fn level(&self, problem: &Problem<'_>, open: ModelSet) -> Option<Level> {
+        let forms = BeliefForms::new(problem.belief, 0.0, open);
+        let outlook = Outlook::new(problem, &forms, self.cost_weight, 0.0);
+        if problem.run.is_empty() && self.cost_weight.is_finite() {
+            outlook.of_single_models(open)
+        } else {
+            None
+        }
     }
 }

@@ -4,9 +4,7 @@
 //! - *lemma* (negative marginal gain): a model that doesn't raise tau on top of S raises it on top of no superset of S, so
 //!   it leaves the candidates of the whole subtree;
 //! - *bound*: tau(S + T) <= tau(S) + the sum of the largest marginal gains at S, as many as there are slots;
-//! - *cheap bound first*: the gain over any set that has member i is at most the gain over i alone, in closed form;
-//! - *level bound* at the root: for any number m, v(S) <= m + sum over S of E[(`Q_j` - m)+]. With m the best tradeoff of a
-//!   single model, a model that can't lift any set above m leaves the search before an integral is taken;
+//! - *closed forms first*: what they leave at the root is searched, see [`Outlook`];
 //! - *symmetry*: of models with the same numbers, the first is taken first.
 //!
 //! Siblings are visited by falling gain, so that the first dive is the greedy one and the first sibling that is bounded
@@ -14,27 +12,31 @@
 
 use std::cmp::Ordering;
 
+use super::level::Outlook;
 use super::tangent::Tangent;
 use super::{Incumbent, Limits, Problem, Solution, tradeoff};
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
 use crate::model_set::ModelSet;
+use crate::normal::ExcessChords;
 
 /// Fewer candidates than this are searched faster than a tangent is drawn.
 const WORTH_A_TANGENT: usize = 5;
 
-/// Which of the two prunings to use. Both lose nothing; switching one off is for tests and ablations.
+/// Which prunings to use. None loses anything; the first two are switched off for tests and ablations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pruning {
     /// Drop candidates of negative marginal gain.
     pub lemma: bool,
     /// Drop subtrees whose bound is below the best plan.
     pub bound: bool,
+    /// Ask closed forms first; off where they have been asked.
+    pub closed_forms: bool,
 }
 
 impl Default for Pruning {
     fn default() -> Self {
-        Self { lemma: true, bound: true }
+        Self { lemma: true, bound: true, closed_forms: true }
     }
 }
 
@@ -125,7 +127,7 @@ pub fn branch_and_bound<E: ExpectedMax>(
         return cheapest(evaluator, problem, open, limits, pruning, scratch);
     }
     let slots = limits.max_depth.saturating_sub(problem.run.len());
-    let run = problem.run;
+    let (run, tie) = (problem.run, problem.tie());
     let mut walk = Walk {
         evaluator,
         problem,
@@ -133,10 +135,10 @@ pub fn branch_and_bound<E: ExpectedMax>(
         node_limit: limits.node_limit,
         pruning,
         scratch,
-        best: Incumbent::new(problem, cost_weight, run, f64::NEG_INFINITY),
+        best: Incumbent::new(problem, cost_weight, tie, run, f64::NEG_INFINITY),
         open_bound: f64::NEG_INFINITY,
         n_nodes: 0,
-        tie: problem.tie(),
+        tie,
         in_play: ModelSet::EMPTY,
         start_value: 0.0,
         granted_none: f64::INFINITY,
@@ -172,10 +174,6 @@ fn cheapest<E: ExpectedMax>(
     Ok(Solution { tradeoff: tradeoff(solution.value, f64::INFINITY, cost), ..solution })
 }
 
-fn highest_mean<E: ExpectedMax>(evaluator: &E, set: ModelSet) -> Option<usize> {
-    set.iter().reduce(|a, b| if evaluator.mean(b) > evaluator.mean(a) { b } else { a })
-}
-
 /// Candidates by falling gain; equals by index, so that symmetric models meet in order.
 fn order(a: &Candidate, b: &Candidate) -> Ordering {
     b.net.total_cmp(&a.net).then(a.model.cmp(&b.model))
@@ -200,19 +198,22 @@ fn sum_of_gains(candidates: &[Candidate], n: usize) -> f64 {
 
 impl<E: ExpectedMax> Walk<'_, E> {
     /// Starts with some models run: they are the first plan.
-    fn start_with_run(&mut self, mut root: Node, open: ModelSet) {
+    fn start_with_run(&mut self, mut root: Node, mut open: ModelSet) {
         let run = self.problem.run;
-        let member = highest_mean(self.evaluator, run).unwrap_or_default();
-        let slack = self.evaluator.slack();
-        let open: ModelSet = if root.slots == 0 {
-            ModelSet::EMPTY
-        } else if self.pruning.lemma {
-            let net =
-                |j| self.evaluator.gain_bound(member, j) + slack - self.cost_weight * self.problem.cost[j];
-            open.iter().filter(|&j| net(j) > self.tie).collect()
-        } else {
-            open
-        };
+        if self.pruning.lemma && self.pruning.closed_forms {
+            let slack = self.evaluator.slack();
+            let outlook = Outlook::new(self.problem, &*self.evaluator, self.cost_weight, slack);
+            if let Some(level) = outlook.level(open, root.slots) {
+                if level.is_settled && self.evaluator.agrees_on_pairs() {
+                    (self.best, self.n_nodes) = (level.best, level.n_nodes);
+                    return;
+                }
+                open = level.left;
+            }
+        }
+        if root.slots == 0 {
+            open = ModelSet::EMPTY;
+        }
         self.evaluator.prepare(run, open, root.slots);
         let n_points = self.evaluator.n_points();
         let (state, next) = self.scratch.two_states(n_points);
@@ -226,7 +227,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
         self.in_play = open;
         self.start_value = root.value;
         self.n_nodes = 1;
-        self.best = Incumbent::new(self.problem, self.cost_weight, run, root.value);
+        self.best = Incumbent::new(self.problem, self.cost_weight, self.tie, run, root.value);
         self.scratch.candidates[0].clear();
         let unrated = |model| Candidate { model, gain: 0.0, net: 0.0, is_fresh: true };
         self.scratch.candidates[0].extend(open.iter().map(unrated));
@@ -236,52 +237,70 @@ impl<E: ExpectedMax> Walk<'_, E> {
 
     /// Starts with nothing run: the first plan is the best single model.
     fn start_with_nothing(&mut self, mut root: Node, open: ModelSet) {
-        let single = |walk: &Self, j: usize| walk.evaluator.mean(j) - walk.cost_weight * walk.problem.cost[j];
-        let mut models = open.iter();
-        let Some(first) = models.next() else { return };
-        self.best =
-            Incumbent::new(self.problem, self.cost_weight, ModelSet::of(first), self.evaluator.mean(first));
-        for j in models {
-            let (mean, worth) = (self.evaluator.mean(j), single(self, j));
-            self.best.offer(self.problem, ModelSet::of(j), mean, worth);
-        }
-        self.n_nodes = open.len() as u64;
+        let slack = self.evaluator.slack() * (root.slots + 1) as f64;
+        let outlook = Outlook::new(self.problem, &*self.evaluator, self.cost_weight, slack);
+        let Some(single) = outlook.of_single_models(open) else { return };
+        (self.best, self.n_nodes) = (single.best, single.n_nodes);
+        let mut models = open;
         if root.slots <= 1 {
             return;
         }
-        // The level bound: the root stands for a sure thing worth `level`.
-        let level = self.best.tradeoff;
-        let slack = self.evaluator.slack() * (root.slots + 1) as f64 + self.tie;
+        if self.pruning.bound
+            && self.pruning.closed_forms
+            && let Some(known) = outlook.level(open, root.slots)
+        {
+            models = known.left;
+            if self.evaluator.agrees_on_pairs() {
+                self.best = known.best;
+                if known.is_settled {
+                    self.n_nodes = known.n_nodes;
+                    return;
+                }
+            }
+        }
+        // The root stands for a sure thing worth this level.
+        let level = single.best.tradeoff;
         self.scratch.reach(0, 0);
         let mut candidates = std::mem::take(&mut self.scratch.candidates[0]);
-        candidates.clear();
-        candidates.extend(open.iter().map(|model| {
-            let gain = self.evaluator.excess(model, level);
-            Candidate { model, gain, net: gain - self.price(model), is_fresh: true }
-        }));
-        sort(&mut candidates);
-        if self.pruning.bound {
-            // The best partners of a model are the first of the list, itself left out.
-            let partners = sum_of_gains(&candidates, root.slots - 1);
-            candidates.retain(|c| c.net + partners >= -slack);
-        }
-        if candidates.len() <= 1 {
-            self.scratch.candidates[0] = candidates;
+        self.shortlist(&mut candidates, models, level, slack + self.tie, root.slots);
+        self.in_play = candidates.iter().map(|c| c.model).collect();
+        self.scratch.candidates[0] = candidates;
+        if self.in_play.len() <= 1 {
             return;
         }
-        self.in_play = candidates.iter().map(|c| c.model).collect();
         self.evaluator.prepare(ModelSet::EMPTY, self.in_play, root.slots);
         self.scratch.reach(0, self.evaluator.n_points());
         root.value = self.evaluator.start(&mut self.scratch.states[0]);
         // A single model is worth its mean, whatever the accuracy of the states.
-        for candidate in &mut candidates {
+        for candidate in &mut self.scratch.candidates[0] {
             candidate.gain = self.evaluator.mean(candidate.model) - root.value;
         }
         self.start_value = root.value;
         root.tradeoff = level;
-        self.scratch.candidates[0] = candidates;
-        self.n_nodes = 0;
-        self.expand(root, slack);
+        self.expand(root, slack + self.tie);
+    }
+
+    /// Lists the models that may be part of a set worth more than `level`, by falling net gain over it.
+    fn shortlist(
+        &mut self,
+        candidates: &mut Vec<Candidate>,
+        models: ModelSet,
+        level: f64,
+        slack: f64,
+        slots: usize,
+    ) {
+        let chords = ExcessChords::get();
+        candidates.clear();
+        candidates.extend(models.iter().map(|model| {
+            let gain = chords.bound(self.evaluator.mean(model), self.evaluator.sd(model), level);
+            Candidate { model, gain, net: gain - self.price(model), is_fresh: true }
+        }));
+        sort(candidates);
+        if self.pruning.bound {
+            // The best partners of a model are the first of the list, itself left out.
+            let partners = sum_of_gains(candidates, slots - 1);
+            candidates.retain(|c| c.net + partners >= -slack);
+        }
     }
 
     /// Finds the gains of the candidates of a depth over the state there, and puts them in order.
@@ -354,8 +373,11 @@ impl<E: ExpectedMax> Walk<'_, E> {
                 continue;
             }
             let child = self.child(&node, &candidate, cost);
-            self.n_nodes += 1;
-            self.best.offer(self.problem, child.set, child.value, child.tradeoff);
+            // Single models have been valued, and counted, before.
+            if !node.set.is_empty() {
+                self.n_nodes += 1;
+                self.best.offer(self.problem, child.set, child.value, child.tradeoff);
+            }
             if child.slots > 0 {
                 self.descend(&node, child, candidate.model, later, base);
             }

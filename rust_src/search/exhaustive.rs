@@ -37,7 +37,7 @@ pub fn exhaustive<E: ExpectedMax>(
             std::mem::swap(&mut state, &mut next);
         }
         match &mut best {
-            None => best = Some(Incumbent::new(problem, cost_weight, plan, value)),
+            None => best = Some(Incumbent::new(problem, cost_weight, problem.tie(), plan, value)),
             Some(best) => best.offer(problem, plan, value, tradeoff(value, cost_weight, cost)),
         }
     }

@@ -9,14 +9,16 @@
 
 mod branch_and_bound;
 mod exhaustive;
+mod level;
 mod prefixes;
 mod tangent;
 
 pub use branch_and_bound::{Pruning, Scratch, branch_and_bound};
 pub use exhaustive::exhaustive;
+pub use level::{Level, Outlook};
 pub use prefixes::best_prefix;
 
-use crate::belief::{Belief, has_length, in_range, none_negative};
+use crate::belief::{Belief, is_amount};
 use crate::error::{Error, Result};
 use crate::model_set::ModelSet;
 
@@ -46,9 +48,7 @@ impl<'a> Problem<'a> {
     /// per model.
     pub fn new(belief: Belief<'a>, cost: &'a [f64]) -> Result<Self> {
         let k = belief.n_models();
-        has_length("cost", cost, k)?;
-        in_range("cost", cost, 1)?;
-        none_negative("cost", cost)?;
+        is_amount("cost", cost, k)?;
         Ok(Self { belief, cost, run: ModelSet::EMPTY, allowed: ModelSet::first(k), max_cost: f64::INFINITY })
     }
 
@@ -58,7 +58,11 @@ impl<'a> Problem<'a> {
     /// With nothing run: no allowed model, or none within the cap.
     pub fn open(&self) -> Result<ModelSet> {
         let allowed = self.allowed.intersection(ModelSet::first(self.belief.n_models())).minus(self.run);
-        let open: ModelSet = allowed.iter().filter(|&j| self.cost[j] <= self.max_cost).collect();
+        let open: ModelSet = if self.max_cost == f64::INFINITY {
+            allowed
+        } else {
+            allowed.iter().filter(|&j| self.cost[j] <= self.max_cost).collect()
+        };
         if self.run.is_empty() && open.is_empty() {
             return Err(if allowed.is_empty() {
                 Error::NothingAllowed
@@ -82,7 +86,8 @@ impl<'a> Problem<'a> {
 
     /// The tradeoff difference below which plans are equal.
     pub(crate) fn tie(&self) -> f64 {
-        let largest = self.belief.quality().iter().fold(0.0, |largest: f64, q| largest.max(q.abs()));
+        let larger = |largest: f64, q: &f64| if q.abs() > largest { q.abs() } else { largest };
+        let largest = self.belief.quality().iter().fold(0.0, larger);
         TIE * if largest > 0.0 { largest } else { 1.0 }
     }
 }
@@ -140,16 +145,9 @@ pub(crate) struct Incumbent {
 
 impl Incumbent {
     /// The first plan.
-    pub fn new(problem: &Problem<'_>, cost_weight: f64, plan: ModelSet, value: f64) -> Self {
+    pub fn new(problem: &Problem<'_>, cost_weight: f64, tie: f64, plan: ModelSet, value: f64) -> Self {
         let cost = problem.added_cost(plan);
-        Self {
-            plan,
-            value,
-            tradeoff: tradeoff(value, cost_weight, cost),
-            cost,
-            cost_weight,
-            tie: problem.tie(),
-        }
+        Self { plan, value, tradeoff: tradeoff(value, cost_weight, cost), cost, cost_weight, tie }
     }
 
     /// Takes the plan if it is better.

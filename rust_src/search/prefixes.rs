@@ -20,7 +20,7 @@ pub fn best_prefix<E: ExpectedMax>(
     max_depth: usize,
     scratch: &mut Scratch,
 ) -> Result<Solution> {
-    let open = problem.open()?;
+    let (open, tie) = (problem.open()?, problem.tie());
     let passed = order.iter().rposition(|&j| problem.run.contains(j)).map_or(0, |at| at + 1);
     let next_models = order[passed..].iter().copied().filter(|&j| open.contains(j));
     let slots = max_depth.saturating_sub(problem.run.len());
@@ -38,7 +38,7 @@ pub fn best_prefix<E: ExpectedMax>(
     }
     if !problem.run.is_empty() {
         n_nodes += 1;
-        best = Some(Incumbent::new(problem, cost_weight, problem.run, value));
+        best = Some(Incumbent::new(problem, cost_weight, tie, problem.run, value));
     }
     let (mut plan, mut cost) = (problem.run, 0.0);
     for model in next_models.take(slots) {
@@ -52,7 +52,7 @@ pub fn best_prefix<E: ExpectedMax>(
         plan = plan.with(model);
         n_nodes += 1;
         match &mut best {
-            None => best = Some(Incumbent::new(problem, cost_weight, plan, value)),
+            None => best = Some(Incumbent::new(problem, cost_weight, tie, plan, value)),
             Some(best) => best.offer(problem, plan, value, tradeoff(value, cost_weight, cost)),
         }
     }

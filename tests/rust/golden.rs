@@ -3,7 +3,7 @@
 
 use headrace::belief::{Belief, Uncertainty};
 use headrace::expected_max::{
-    CorrelatedMax, Estimate, ExpectedMax, IndependentMax, OneFactorMax, PairMax, expected_max, value_of,
+    CorrelatedMax, Estimate, ExpectedMax, IndependentMax, OneFactorMax, expected_max, value_of,
 };
 use headrace::model_set::ModelSet;
 use headrace::normal::{density, inverse_unit_excess, quantile, unit_excess, upper_tail};
@@ -370,17 +370,12 @@ fn one_factor_pairs_equal_clarks_closed_form() {
         let models = OneFactor { mean: &mean, own_sd: &own_sd, loading: &loading };
         let Estimate { value, error } = models.by_factor(DECISION_NODES, models.all());
         let variance = squares(&own_sd);
-        let mut pair = PairMax::default();
-        pair.reset(
-            &mean,
-            Uncertainty::OneFactor { variance: &variance, loading: &loading },
-            1.0,
-            ModelSet::first(mean.len()),
-        );
+        let factor = Uncertainty::OneFactor { variance: &variance, loading: &loading };
+        let pair = expected_max(&Belief::new(&mean, factor).unwrap(), 1.0).unwrap().value;
         let covariance = models.covariance();
         let belief = Belief::new(&mean, Uncertainty::Correlated(&covariance)).unwrap();
         let clark = expected_max(&belief, 1.0).unwrap().value;
-        assert!((pair.value() - clark).abs() < 1e-14);
+        assert!((pair - clark).abs() < 1e-14);
         assert!(
             (value - clark).abs() <= error,
             "{models:?}: {value} {clark}",

@@ -6,9 +6,11 @@ use headrace::batch::{Batch, BatchUncertainty, Rows, select_batch};
 use headrace::belief::{Belief, Uncertainty};
 use headrace::calibrate::{Piece, ProfiledRule};
 use headrace::expected_max::{
-    CertainMax, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax, expected_max,
+    BeliefForms, CertainMax, ClosedForms, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax,
+    expected_max,
 };
 use headrace::model_set::ModelSet;
+use headrace::normal::excess;
 use headrace::rule::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade, Workspace};
 use headrace::search::{
     Limits, Problem, Pruning, Scratch, Solution, Status, TIE, best_prefix, branch_and_bound, exhaustive,
@@ -69,6 +71,15 @@ impl Case {
 
     fn largest_sd(&self) -> f64 {
         self.variance.iter().zip(self.loading()).map(|(v, b)| v.sqrt().hypot(b)).fold(0.0, f64::max)
+    }
+
+    fn one_factor_covariance(&self) -> Vec<f64> {
+        let loading = self.loading();
+        let k = loading.len();
+        (0..k * k)
+            .map(|at| (at / k, at % k))
+            .map(|(i, j)| loading[i] * loading[j] + if i == j { self.variance[i] } else { 0.0 })
+            .collect()
     }
 
     fn covariance(&self) -> Vec<f64> {
@@ -191,7 +202,7 @@ fn check_search<E: ExpectedMax + Clone>(
     };
     let mut visited = Vec::new();
     for pruning in [(true, true), (true, false), (false, true), (false, false)] {
-        let pruning = Pruning { lemma: pruning.0, bound: pruning.1 };
+        let pruning = Pruning { lemma: pruning.0, bound: pruning.1, closed_forms: pruning.1 };
         let mut scratch = Scratch::default();
         let fast = branch_and_bound(
             &mut evaluator.clone(),
@@ -205,9 +216,38 @@ fn check_search<E: ExpectedMax + Clone>(
         check_equal(&fast, &slow, &mut oracle, problem, case)?;
         visited.push(fast.n_nodes);
     }
-    // Bounds leave out sets and change no order; the lemma moves where the bounds' tangent is drawn.
-    prop_assert!(visited[0] <= visited[1] + 1 && visited[2] <= visited[3] + 1, "{visited:?}");
+    // Bounds leave out sets and change no order, but for up to three pairs that closed forms value first; the lemma moves
+    // where the bounds' tangent is drawn.
+    prop_assert!(visited[0] <= visited[1] + 3 && visited[2] <= visited[3] + 3, "{visited:?}");
     prop_assert!(visited[1] <= visited[3] + 1, "{visited:?}");
+    Ok(())
+}
+
+/// The plan of a decision, against enumeration by an evaluator of the same belief.
+fn check_decision<E: ExpectedMax>(
+    problem: &Problem<'_>,
+    evaluator: &mut E,
+    case: &Case,
+    scale: f64,
+    tolerance: f64,
+) -> Result<(), TestCaseError> {
+    let limits = Limits { max_depth: case.max_depth, node_limit: u64::MAX };
+    let rule = CascadeRouting::new(case.cost_weight, limits, scale).unwrap();
+    let decision = rule.select(problem, &mut Workspace::default());
+    let Ok(slow) = exhaustive(evaluator, problem, case.cost_weight, case.max_depth) else {
+        prop_assert!(decision.is_err());
+        return Ok(());
+    };
+    let decision = decision.unwrap();
+    prop_assert_eq!(decision.status, Status::Optimal);
+    prop_assert!(problem.added_cost(decision.plan) <= problem.max_cost);
+    prop_assert!(decision.plan.len() <= case.max_depth);
+    prop_assert!(decision.next.is_none_or(|next| decision.plan.minus(problem.run).contains(next)));
+    let tolerance = tolerance + 1e-10;
+    let worth = retraced(evaluator, problem, case, decision.plan);
+    let near = |a: f64, b: f64| a == b || (a - b).abs() <= tolerance;
+    prop_assert!(near(worth, slow.tradeoff), "{decision:?} worth {worth} {slow:?}");
+    prop_assert!(near(worth, decision.tradeoff), "{decision:?} worth {worth}");
     Ok(())
 }
 
@@ -222,6 +262,14 @@ proptest! {
         check_search(evaluator, &problem, &case)?;
     }
 
+    /// Closed forms settle most of these before an evaluator is asked.
+    #[test]
+    fn select_equals_enumeration(case in case(9), scale in prop_oneof![Just(1.0), 0.2..1.5_f64]) {
+        let mut evaluator = IndependentMax::default();
+        evaluator.reset(&case.quality, &case.variance, scale, case.all());
+        check_decision(&case.problem(None), &mut evaluator, &case, scale, 2e-7 * scale * case.largest_sd())?;
+    }
+
     #[test]
     fn search_equals_enumeration_certain(case in case(9)) {
         let problem = case.problem(None);
@@ -233,9 +281,8 @@ proptest! {
     #[test]
     fn search_equals_enumeration_for_pairs(case in case(2)) {
         let problem = case.problem(None);
-        let mut evaluator = PairMax::default();
-        evaluator.reset(&case.quality, problem.belief.uncertainty(), 1.0, case.all());
-        check_search(evaluator, &problem, &case)?;
+        let forms = BeliefForms::new(problem.belief, 1.0, case.all());
+        check_search(PairMax::new(forms, case.all()), &problem, &case)?;
     }
 }
 
@@ -248,6 +295,23 @@ proptest! {
         let mut evaluator = IndependentMax::default();
         evaluator.reset(&case.quality, &case.variance, 0.5, case.all());
         check_search(evaluator, &problem, &case)?;
+    }
+
+    #[test]
+    fn select_equals_enumeration_with_dependence(case in case(7), scale in prop_oneof![Just(1.0), 0.2..1.5_f64]) {
+        let loading = case.loading();
+        let problem = case.problem(None);
+        let factor = Uncertainty::OneFactor { variance: &case.variance, loading: &loading };
+        let one_factor = Problem { belief: Belief::new(&case.quality, factor).unwrap(), ..problem };
+        let covariance = case.one_factor_covariance();
+        let joint = Uncertainty::Correlated(&covariance);
+        let joint = Problem { belief: Belief::new(&case.quality, joint).unwrap(), ..problem };
+        let mut by_factor = OneFactorMax::new(257);
+        by_factor.reset(&case.quality, &case.variance, &loading, scale, case.all());
+        let sd = scale * case.largest_sd();
+        // Decisions evaluate a factor at fewer nodes than here, and covariances at points.
+        check_decision(&one_factor, &mut by_factor, &case, scale, 1e-3 * sd)?;
+        check_decision(&joint, &mut by_factor, &case, scale, 1e-2 * sd)?;
     }
 
     #[test]
@@ -485,13 +549,13 @@ proptest! {
         let one_factor = Problem { belief: Belief::new(&case.quality, uncertainty).unwrap(), ..problem };
         let largest = 60.0;
         let weights: Vec<f64> = at.iter().map(|u| largest * u.powi(6)).chain([0.0, f64::INFINITY]).collect();
-        check_plans(&problem, |w| CascadeRouting::new(w, limits, 0.7).unwrap(), &weights)?;
-        check_plans(&problem, |w| Cascade::new(w, None, case.max_depth, 1.0).unwrap(), &weights)?;
-        check_plans(&problem, |w| Routing::new(w).unwrap(), &weights)?;
+        check_plans(&problem, |w| CascadeRouting::new(w, limits, 0.7).unwrap(), &weights, case.largest_sd())?;
+        check_plans(&problem, |w| Cascade::new(w, None, case.max_depth, 1.0).unwrap(), &weights, case.largest_sd())?;
+        check_plans(&problem, |w| Routing::new(w).unwrap(), &weights, case.largest_sd())?;
         // Values next to a kink are good to 1e-3 only: where plans differ in cost by little, breakpoints move by more.
         if case.variance.iter().all(|&v| v > 0.01) {
-            check_plans(&one_factor, |w| CascadeRouting::new(w, limits, 0.7).unwrap(), &weights)?;
-            check_plans(&one_factor, |w| Cascade::new(w, None, case.max_depth, 1.0).unwrap(), &weights)?;
+            check_plans(&one_factor, |w| CascadeRouting::new(w, limits, 0.7).unwrap(), &weights, case.largest_sd())?;
+            check_plans(&one_factor, |w| Cascade::new(w, None, case.max_depth, 1.0).unwrap(), &weights, case.largest_sd())?;
         }
         let thresholds: Vec<f64> = at.iter().map(|u| -u).collect();
         check_profile(&problem, |t| ThresholdCascade::new(vec![-t], None).unwrap(), &thresholds, f64::NEG_INFINITY, |_, _, _| false)?;
@@ -505,10 +569,9 @@ proptest! {
             excess >= weight * case.cost[said] - 2e-6 * case.largest_sd()
         };
         check_profile(&problem, |w| IndexRule::new(w, 1.0).unwrap(), &positive, 0.0, as_good)?;
-        // A profile of a part is the part of the profile.
-        let (low, high) = (positive[0].min(0.5), positive[0].min(0.5) + 0.5);
-        check_part(&problem, &CascadeRouting::new(0.0, limits, 0.7).unwrap(), low, high)?;
-        check_part(&problem, &IndexRule::new(0.0, 0.7).unwrap(), low, high)?;
+        let part = (positive[0].min(0.5), positive[0].min(0.5) + 0.5);
+        check_part(&problem, |w| CascadeRouting::new(w, limits, 0.7).unwrap(), part, case.largest_sd())?;
+        check_part(&problem, |w| IndexRule::new(w, 0.7).unwrap(), part, case.largest_sd())?;
     }
 }
 
@@ -520,6 +583,20 @@ impl OnPoints {
     /// Are there points, or are the models as good as independent?
     fn has_points(&self) -> bool {
         self.0.n_points() == 8 * 16
+    }
+}
+
+impl ClosedForms for OnPoints {
+    fn mean(&self, model: usize) -> f64 {
+        self.0.mean(model)
+    }
+
+    fn sd(&self, model: usize) -> f64 {
+        if self.has_points() { f64::INFINITY } else { self.0.sd(model) }
+    }
+
+    fn difference_sd(&self, a: usize, b: usize) -> f64 {
+        if self.has_points() { f64::INFINITY } else { self.0.difference_sd(a, b) }
     }
 }
 
@@ -553,22 +630,6 @@ impl ExpectedMax for OnPoints {
         weights: &mut [f64],
     ) -> f64 {
         self.0.tangent(state, at, models, buffer, weights)
-    }
-
-    fn mean(&self, model: usize) -> f64 {
-        self.0.mean(model)
-    }
-
-    fn excess(&mut self, model: usize, level: f64) -> f64 {
-        if self.has_points() {
-            self.0.gain(&vec![level; self.0.n_points()], model)
-        } else {
-            self.0.excess(model, level)
-        }
-    }
-
-    fn gain_bound(&self, member: usize, model: usize) -> f64 {
-        if self.has_points() { f64::INFINITY } else { self.0.gain_bound(member, model) }
     }
 
     fn slack(&self) -> f64 {
@@ -643,7 +704,7 @@ fn check_values<E: ExpectedMax>(mut evaluator: E, k: usize) -> Result<(), TestCa
         let v = value(&mut evaluator, set);
         let highest = set.iter().map(|j| evaluator.mean(j)).fold(f64::NEG_INFINITY, f64::max);
         prop_assert!(v >= highest - evaluator.slack() - rounding);
-        let above: f64 = set.iter().map(|j| evaluator.excess(j, highest)).sum();
+        let above: f64 = set.iter().map(|j| excess(evaluator.mean(j), evaluator.sd(j), highest)).sum();
         prop_assert!(v <= highest + above + evaluator.slack() + rounding);
         for j in all.minus(set).iter() {
             let gain = value(&mut evaluator, set.with(j)) - v;
@@ -717,44 +778,59 @@ fn check_profile<R: Rule + ProfiledRule>(
     Ok(())
 }
 
-/// Where a plan is better by about what counts as a tie, rounding decides.
-fn check_plans<R: Rule + ProfiledRule>(
+/// Are two next models worth the same at a cost weight, to the accuracy of the values?
+///
+/// A search that closed forms settle and one that needs a grid may part where plans are that near.
+fn as_good_as<R: Rule>(
     problem: &Problem<'_>,
-    rule: impl Fn(f64) -> R,
-    cost_weights: &[f64],
-) -> Result<(), TestCaseError> {
+    rule: &R,
+    weight: f64,
+    largest_sd: f64,
+    next: [Option<usize>; 2],
+) -> bool {
     let largest = problem.belief.quality().iter().fold(0.0, |largest: f64, q| largest.max(q.abs()));
-    let tolerance = 3.0 * TIE * if largest > 0.0 { largest } else { 1.0 };
-    let worth = |weight: f64, next: Option<usize>| {
+    let tolerance = 3.0 * TIE * if largest > 0.0 { largest } else { 1.0 } + 1e-7 * largest_sd;
+    let worth = |next: Option<usize>| {
         let (run, price) =
             next.map_or((problem.run, 0.0), |j| (problem.run.with(j), weight * problem.cost[j]));
         let allowed = if next.is_some() { problem.allowed } else { ModelSet::EMPTY };
         let after = Problem { run, allowed, ..*problem };
-        let decision = rule(weight).select(&after, &mut Workspace::default());
+        let decision = rule.select(&after, &mut Workspace::default());
         decision.map_or(f64::NEG_INFINITY, |decision| decision.tradeoff - price)
     };
+    (worth(next[0]) - worth(next[1])).abs() <= tolerance
+}
+
+fn check_plans<R: Rule + ProfiledRule>(
+    problem: &Problem<'_>,
+    rule: impl Fn(f64) -> R,
+    cost_weights: &[f64],
+    largest_sd: f64,
+) -> Result<(), TestCaseError> {
     let as_good = |weight: f64, found: Option<usize>, said: Option<usize>| {
-        (worth(weight, found) - worth(weight, said)).abs() <= tolerance
+        as_good_as(problem, &rule(weight), weight, largest_sd, [found, said])
     };
     check_profile(problem, &rule, cost_weights, 0.0, as_good)
 }
 
-fn check_part<R: ProfiledRule>(
+/// The profile of a part is the part of the profile.
+fn check_part<R: Rule + ProfiledRule>(
     problem: &Problem<'_>,
-    rule: &R,
-    low: f64,
-    high: f64,
+    rule: impl Fn(f64) -> R,
+    (low, high): (f64, f64),
+    largest_sd: f64,
 ) -> Result<(), TestCaseError> {
     let mut workspace = Workspace::default();
     let (mut whole, mut part) = (Vec::new(), Vec::new());
-    rule.profile(problem, 0.0, f64::INFINITY, &mut workspace, &mut whole).unwrap();
-    rule.profile(problem, low, high, &mut workspace, &mut part).unwrap();
+    rule(0.0).profile(problem, 0.0, f64::INFINITY, &mut workspace, &mut whole).unwrap();
+    rule(0.0).profile(problem, low, high, &mut workspace, &mut part).unwrap();
     prop_assert_eq!((part[0].from, part[part.len() - 1].to), (low, high));
     for piece in part.iter().filter(|p| p.to - p.from > 1e-4) {
         let middle = 0.5 * (piece.from + piece.to);
         let same = whole.iter().find(|p| p.from <= middle && middle < p.to).unwrap();
         let near_edge = (same.from - middle).abs().min((same.to - middle).abs()) < 1e-5;
-        prop_assert!(same.next == piece.next || near_edge, "{part:?} {whole:?}");
+        let as_good = || as_good_as(problem, &rule(middle), middle, largest_sd, [same.next, piece.next]);
+        prop_assert!(same.next == piece.next || near_edge || as_good(), "{part:?} {whole:?}");
     }
     Ok(())
 }
@@ -830,6 +906,18 @@ fn index_rule_decides_as_dynamic_programming_does() {
 }
 
 /// The search's own statistics on the paper's inputs: few nodes, where enumeration needs 2^k.
+/// A dear model that is the best one alone, and two that are better together: one of them is a rival.
+#[test]
+fn the_best_single_model_need_not_be_part_of_the_best_plan() {
+    let (quality, variance) = ([1.0, 0.58, 0.55, 0.2], [0.0, 0.09, 0.01, 0.01]);
+    let belief = Belief::new(&quality, Uncertainty::Independent(&variance)).unwrap();
+    let problem = Problem::new(belief, &[0.4, 0.02, 0.03, 0.3]).unwrap();
+    let rule = CascadeRouting::new(1.0, Limits { max_depth: 4, node_limit: u64::MAX }, 1.0).unwrap();
+    let decision = rule.select(&problem, &mut Workspace::default()).unwrap();
+    assert_eq!(decision.plan, [1, 2].into_iter().collect());
+    assert_eq!(decision.next, Some(1));
+}
+
 #[test]
 fn typical_inputs_take_about_k_nodes() {
     let mut seed = 7_u64;

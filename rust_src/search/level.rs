@@ -1,0 +1,202 @@
+//! What closed forms say of a problem before any integral is taken: most decisions end here.
+//!
+//! *Some models have run.* Each other member of the best plan gains more than its price on top of any of them alone (negative
+//! marginal gain).
+//!
+//! *Nothing has run.* Let i be the best single model, and m its tradeoff. In a best plan that beats {i},
+//! - where i is a member, each other member j gains more than its price on top of i alone;
+//! - where i is not: for any S, max over S of Q <= m + sum over S of (Q - m)+, whatever the dependence, so v(S) <= m + the sum
+//!   of E[(`Q_j` - m)+]. So some member l, a *rival*, has E[(`Q_l` - m)+] above its price, and each other member gains more
+//!   than its price on top of l alone.
+//!
+//! Any other model leaves the search (docs/decisions/0001-level-bound.md). Where a pair is left, Clark's closed form says
+//! whether it is worth more than one model; where three are, the closed forms of the pairs, and what the third can gain on top
+//! of either member. Gains are bounded by chords first, without a transcendental function. O(k) and, where there are rivals,
+//! O(k) for each.
+
+use super::{Incumbent, Problem, tradeoff};
+use crate::expected_max::ClosedForms;
+use crate::model_set::ModelSet;
+use crate::normal::{ExcessChords, larger};
+
+/// What is known of the best plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Level {
+    /// The best plan of those valued.
+    pub(crate) best: Incumbent,
+    /// The models that may be added in a better one; with nothing run, that of the best one among them.
+    pub left: ModelSet,
+    /// Is the best plan known to be the best of all?
+    pub is_settled: bool,
+    /// Number of sets valued.
+    pub n_nodes: u64,
+}
+
+/// A problem, its price of quality, and what is known in closed form.
+#[derive(Debug, Clone, Copy)]
+pub struct Outlook<'a, F> {
+    problem: &'a Problem<'a>,
+    forms: &'a F,
+    cost_weight: f64,
+    /// What a plan's tradeoff may lack and still count as the best.
+    slack: f64,
+    tie: f64,
+}
+
+impl<'a, F: ClosedForms> Outlook<'a, F> {
+    /// Closed forms that agree with the values of plans to within `slack`.
+    pub fn new(problem: &'a Problem<'a>, forms: &'a F, cost_weight: f64, slack: f64) -> Self {
+        Self { problem, forms, cost_weight, slack, tie: problem.tie() }
+    }
+
+    /// What is known of plans with at most `slots` of the `open` models added to those run. None where nothing is, or lambda is
+    /// infinite.
+    pub fn level(&self, open: ModelSet, slots: usize) -> Option<Level> {
+        if self.cost_weight.is_infinite() {
+            return None;
+        }
+        if self.problem.run.is_empty() {
+            self.with_nothing_run(open, slots)
+        } else {
+            self.with_run(open, slots)
+        }
+    }
+
+    /// The best plan of one model, where plans of one model are all that there is.
+    pub fn of_single_models(&self, open: ModelSet) -> Option<Level> {
+        let best = self.best_single(open)?;
+        Some(Level { best, left: best.plan, is_settled: true, n_nodes: open.len() as u64 })
+    }
+
+    fn with_nothing_run(&self, open: ModelSet, slots: usize) -> Option<Level> {
+        let mut level = self.of_single_models(open)?;
+        let top = level.left.iter().next()?;
+        if slots <= 1 {
+            return Some(level);
+        }
+        let chords = ExcessChords::get();
+        let (mut left, mut rivals) = (level.left, ModelSet::EMPTY);
+        for j in open.minus(left).iter() {
+            let excess = chords.bound(self.forms.mean(j), self.forms.sd(j), level.best.tradeoff);
+            if excess >= self.least_gain(j) {
+                rivals = rivals.with(j);
+            }
+            if self.may_gain(chords, top, j) {
+                left = left.with(j);
+            }
+        }
+        left = left.union(rivals);
+        for rival in rivals.iter() {
+            let others = open.minus(left).iter().filter(|&j| self.may_gain(chords, rival, j));
+            left = others.fold(left, ModelSet::with);
+        }
+        level.left = left;
+        self.settle(&mut level, (top, left.minus(ModelSet::of(top))), slots - 1);
+        Some(level)
+    }
+
+    fn with_run(&self, open: ModelSet, slots: usize) -> Option<Level> {
+        let run = self.problem.run;
+        let top = run.iter().reduce(|a, b| if self.forms.mean(b) > self.forms.mean(a) { b } else { a })?;
+        let chords = ExcessChords::get();
+        let may_be_added = |&j: &usize| slots > 0 && self.may_gain(chords, top, j);
+        let left: ModelSet = open.iter().filter(may_be_added).collect();
+        let best = Incumbent::new(self.problem, self.cost_weight, self.tie, run, self.forms.mean(top));
+        let mut level = Level { best, left, is_settled: false, n_nodes: 1 };
+        // The highest mean is what has run is worth, unless several of these may still move.
+        if run.len() == 1 || run.iter().all(|j| self.forms.sd(j) == 0.0) {
+            self.settle(&mut level, (top, left), slots);
+        }
+        Some(level)
+    }
+
+    /// Settles the level, if closed forms can, where the best plan has the value of `member`, and at most `slots` of the
+    /// `others` may be added.
+    fn settle(&self, level: &mut Level, (member, others): (usize, ModelSet), slots: usize) {
+        let mut models = others.iter();
+        level.is_settled = match (models.next(), models.next(), models.next()) {
+            (None, ..) => true,
+            (Some(model), None, _) => self.offer_pair(level, member, model),
+            (Some(a), Some(b), None) => self.settle_three(level, [member, a, b], slots),
+            _ => false,
+        };
+    }
+
+    /// Offers the plan that has another member besides one. Is there a closed form of its value?
+    fn offer_pair(&self, level: &mut Level, member: usize, model: usize) -> bool {
+        let run = self.problem.run;
+        let plan = run.with(member).with(model);
+        let cost = self.problem.added_cost(plan);
+        let gain = self.forms.gain_bound(member, model);
+        if gain.is_finite() && cost <= self.problem.max_cost {
+            let value = self.forms.mean(member) + gain;
+            level.n_nodes += 1;
+            level.best.offer(self.problem, plan, value, tradeoff(value, self.cost_weight, cost));
+        }
+        gain.is_finite()
+    }
+
+    /// Settles three models, the first of which has run or is the best one alone, if the plan of all three is bounded away.
+    fn settle_three(&self, level: &mut Level, models: [usize; 3], slots: usize) -> bool {
+        let chords = ExcessChords::get();
+        let price = |j: usize| {
+            if self.problem.run.contains(j) { 0.0 } else { self.cost_weight * self.problem.cost[j] }
+        };
+        let gain = |member: usize, j: usize| {
+            let (mean, sd) = (self.forms.mean(j), self.forms.difference_sd(member, j));
+            chords.bound(mean, sd, self.forms.mean(member)) - price(j)
+        };
+        let mut least = f64::INFINITY;
+        for (a, b, third) in
+            [(0, 1, 2), (0, 2, 1), (1, 2, 0)].map(|(a, b, c)| (models[a], models[b], models[c]))
+        {
+            let pair = self.forms.mean(a) - price(a) + gain(a, b);
+            if pair >= level.best.tradeoff - self.tie
+                && (self.problem.run.is_empty() || a == models[0])
+                && !self.offer_pair(level, a, b)
+            {
+                return false;
+            }
+            let (on_a, on_b) = (gain(a, third), gain(b, third));
+            let all = pair + if on_a < on_b { on_a } else { on_b };
+            least = if all < least { all } else { least };
+        }
+        slots < 2 || least < level.best.tradeoff - self.slack - self.tie
+    }
+
+    /// May a model gain its price on top of another one alone?
+    #[inline]
+    fn may_gain(&self, chords: &ExcessChords, member: usize, model: usize) -> bool {
+        let (mean, sd) = (self.forms.mean(model), self.forms.difference_sd(member, model));
+        chords.bound(mean, sd, self.forms.mean(member)) >= self.least_gain(model)
+    }
+
+    #[inline]
+    fn least_gain(&self, model: usize) -> f64 {
+        self.cost_weight * self.problem.cost[model] - self.slack - self.tie
+    }
+
+    /// The best plan of one model, by the order of plans.
+    fn best_single(&self, open: ModelSet) -> Option<Incumbent> {
+        let worth = |j: usize| self.forms.mean(j) - self.cost_weight * self.problem.cost[j];
+        let top = open.iter().map(worth).fold(f64::NEG_INFINITY, larger);
+        let least = top - 2.0 * self.tie;
+        let (n_rivals, last) = open.iter().fold((0, 0), |(n, last), j| {
+            let is_near = worth(j) >= least;
+            (n + usize::from(is_near), if is_near { j } else { last })
+        });
+        let plan_of = |j: usize| {
+            Incumbent::new(self.problem, self.cost_weight, self.tie, ModelSet::of(j), self.forms.mean(j))
+        };
+        if n_rivals <= 1 {
+            return (n_rivals == 1).then(|| plan_of(last));
+        }
+        // Models that may tie are compared in the order of plans.
+        let mut rivals = open.iter().filter(|&j| worth(j) >= least);
+        let mut best = plan_of(rivals.next()?);
+        for j in rivals {
+            best.offer(self.problem, ModelSet::of(j), self.forms.mean(j), worth(j));
+        }
+        Some(best)
+    }
+}

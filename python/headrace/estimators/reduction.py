@@ -117,10 +117,11 @@ class TextReduction:
         reduced = np.zeros((len(texts), self._directions.shape[1]))
         for row, text in enumerate(texts):
             counts = np.bincount(_buckets(text), minlength=2**N_BITS)
-            found = np.flatnonzero(counts)
-            frequency = np.log1p(counts[found])
-            length = np.linalg.norm(frequency * self._rarity[found])
-            reduced[row] = frequency @ self._directions[found] / max(length, LEAST_SHARE)
+            # For one text, these take half the time of flatnonzero and of indexing.
+            found = (counts > 0).nonzero()[0]
+            frequency = np.log1p(counts.take(found))
+            length = np.linalg.norm(frequency * self._rarity.take(found))
+            reduced[row] = frequency @ self._directions.take(found, axis=0) / max(length, LEAST_SHARE)
         return reduced
 
 

@@ -88,6 +88,7 @@ pub fn read_order(order: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<usize
 /// Appends the numbers of a list, tuple, one-dimensional array or any other iterable to `out`.
 ///
 /// Lists, tuples and float64 arrays take fast paths: no array is made of them.
+#[allow(unsafe_code)]
 pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64>) -> PyResult<()> {
     if let Ok(list) = values.cast::<PyList>() {
         read_list(argument, list, out)?;
@@ -98,12 +99,11 @@ pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64
         }
     } else if let Ok(array) = values.cast::<PyArrayDyn<f64>>() {
         one_dimensional(argument, array.shape())?;
-        let array = array
-            .try_readonly()
-            .map_err(|_| wrong_value(argument, "an array that is not in use", "one that is"))?;
-        match array.as_slice() {
+        // SAFETY: no Python code runs while the numbers are copied. Native code of another thread that writes to the array at
+        // this moment would interfere, as it would with NumPy's own functions; asking for a borrow takes as long as a decision.
+        match unsafe { array.as_slice() } {
             Ok(values) => out.extend_from_slice(values),
-            Err(_) => out.extend(array.as_array().iter()),
+            Err(_) => out.extend(unsafe { array.as_array() }.iter()),
         }
     } else {
         read_other_numbers(argument, values, out)?;

@@ -111,37 +111,44 @@ pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64
     Ok(())
 }
 
-/// Appends the numbers of a list, without a new reference to each.
-#[cfg(not(feature = "abi3"))]
-#[allow(unsafe_code)]
+/// Appends the numbers of a list.
 fn read_list(argument: &str, list: &Bound<'_, PyList>, out: &mut Vec<f64>) -> PyResult<()> {
-    use pyo3::ffi;
-    use pyo3::sync::critical_section::with_critical_section;
-    with_critical_section(list, || {
-        out.reserve(list.len());
-        let mut at = 0;
-        // A number that is no float may run code, which may shorten the list.
-        while at < list.len() {
-            // SAFETY: `at` is within the list, which keeps the object while nothing else runs.
-            let value = unsafe { ffi::PyList_GET_ITEM(list.as_ptr(), at.cast_signed()) };
-            // SAFETY: as above; what is exactly a float has a value to read.
-            out.push(match unsafe { ffi::PyFloat_CheckExact(value) } {
-                0 => other_number(argument, &list.get_item(at)?)?,
-                _ => unsafe { ffi::PyFloat_AS_DOUBLE(value) },
-            });
-            at += 1;
-        }
-        Ok(())
-    })
-}
-
-/// The same through the stable ABI.
-#[cfg(feature = "abi3")]
-fn read_list(argument: &str, list: &Bound<'_, PyList>, out: &mut Vec<f64>) -> PyResult<()> {
+    let start = out.len();
+    if read_floats(list, out) {
+        return Ok(());
+    }
+    out.truncate(start);
     list.iter().try_for_each(|value| {
         out.push(number(argument, &value)?);
         Ok(())
     })
+}
+
+/// Appends the numbers of a list of floats, without a new reference to each. Is it one?
+#[cfg(not(feature = "abi3"))]
+#[allow(unsafe_code)]
+fn read_floats(list: &Bound<'_, PyList>, out: &mut Vec<f64>) -> bool {
+    use pyo3::ffi;
+    pyo3::sync::critical_section::with_critical_section(list, || {
+        let start = out.len();
+        out.resize(start + list.len(), 0.0);
+        out[start..].iter_mut().enumerate().all(|(at, number)| {
+            // SAFETY: `at` is within the list, which nothing changes meanwhile: no Python code runs here.
+            let value = unsafe { ffi::PyList_GET_ITEM(list.as_ptr(), at.cast_signed()) };
+            let is_float = unsafe { ffi::PyFloat_CheckExact(value) } != 0;
+            if is_float {
+                // SAFETY: it is exactly a float.
+                *number = unsafe { ffi::PyFloat_AS_DOUBLE(value) };
+            }
+            is_float
+        })
+    })
+}
+
+/// The stable ABI shows no insides of a list.
+#[cfg(feature = "abi3")]
+fn read_floats(_list: &Bound<'_, PyList>, _out: &mut Vec<f64>) -> bool {
+    false
 }
 
 /// Appends the numbers of an array of another type, or of any iterable.

@@ -8,7 +8,7 @@ PROFILED := typical-11 hard-11
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test test-rust test-python test-long lint bench bench-docs bench-kernels \
-  bench-calibration gate gate-update wheel docs clean
+  bench-calibration dispatch gate gate-update wheel docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -64,6 +64,11 @@ bench-kernels: build .venv/group-bench .venv/group-test ## time kernels (criteri
 
 gate: ## count the instructions of a fixed set of decisions: over 5% more than stored fails; needs valgrind
 	$(PYTHON) benches/gate/gate.py
+
+dispatch: ## check that a million decisions are the same, bit for bit, with and without the kernels for newer processors
+	@here=$$(cargo run --locked --release -q --example dispatch); \
+	plain=$$(RUSTFLAGS="--cfg headrace_plain" cargo run --locked --release -q --target-dir target/plain --example dispatch); \
+	echo "dispatched: $$here, plain: $$plain"; test "$$here" = "$$plain"
 
 gate-update: ## store the counts of now
 	$(PYTHON) benches/gate/gate.py --update

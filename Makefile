@@ -46,6 +46,7 @@ lint: build .venv/group-lint .venv/group-test ## check format, lints, types and 
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --lib --example empty_call --features python -- -D warnings
+	cargo clippy --locked --lib --features abi3 -- -D warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

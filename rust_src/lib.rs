@@ -19,7 +19,7 @@
 //!
 //! **The map.** [`belief`] checks the numbers; [`expected_max`] values sets; [`search`] finds the best set; [`rule`] turns
 //! it into the next model; [`batch`] does so for many queries over threads;
-//! [`gaussian`] conditions on what is known after a run set; [`calibrate`] finds what every cost weight would do; [`normal`] and [`model_set`] are what they say.
+//! [`gaussian`] conditions on what is known after a run set; [`text`] makes numbers of a query; [`calibrate`] finds what every cost weight would do; [`normal`] and [`model_set`] are what they say.
 
 pub mod batch;
 pub mod belief;
@@ -31,6 +31,7 @@ pub mod model_set;
 pub mod normal;
 pub mod rule;
 pub mod search;
+pub mod text;
 
 #[cfg(feature = "python")]
 mod py;

@@ -10,6 +10,7 @@ mod decision;
 mod errors;
 mod gaussian;
 mod rules;
+mod text;
 mod value;
 
 use pyo3::prelude::*;
@@ -30,6 +31,8 @@ mod _core {
     use super::gaussian::regressions;
     #[pymodule_export]
     use super::rules::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade};
+    #[pymodule_export]
+    use super::text::project_texts;
     #[pymodule_export]
     use super::value::expected_max;
 }

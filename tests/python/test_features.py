@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headrace as hr
+from headrace._core import project_texts
 from headrace.estimators import JointQuality, LinearQuality, QueryFeatures, ResponseFeatures
 from headrace.estimators.reduction import TextReduction, WideReduction, leading_directions
 from headrace.estimators.response_features import EncodedResponses
@@ -61,6 +62,35 @@ def test_similar_texts_are_near_and_others_are_not() -> None:
     to_poems = fresh @ reduction.transform(poems).mean(axis=0)
     assert to_sums[0] > 3.0 * to_poems[0]
     assert to_poems[1] > 3.0 * to_sums[1]
+
+
+def test_texts_are_what_numpy_makes_of_them() -> None:
+    rng = np.random.default_rng(4)
+    texts = ["".join(rng.choice(list("abc \u00e4\u4e2d"), size)) for size in (0, 1, 3, 4, 5, 40, 2000, 30_000)]
+    reduction = TextReduction().fit(texts)
+    expected = []
+    for text in texts:
+        data = text.encode()[:20_000]
+        runs = [int.from_bytes(data[at : at + 4], "little") for at in range(len(data) - 3)]
+        counts = np.bincount([(run * 2_654_435_761) % 2**32 >> 20 for run in runs], minlength=4096)
+        frequency = np.log1p(counts)
+        length = max(float(np.linalg.norm(frequency * reduction._rarity)), 1e-7)
+        expected.append(frequency @ reduction._directions / length)
+    np.testing.assert_allclose(reduction.transform(texts), expected, rtol=0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("texts", "rarity", "directions", "message"),
+    [
+        (["text"], np.ones(4), np.ones((4, 1)), "texts: expected a list of bytes, got str among them"),
+        ([b"text"], np.ones(3), np.ones((3, 1)), "rarity: expected as many numbers as a power of two"),
+        ([b"text"], np.ones(4), np.ones(4), "directions: expected two axes"),
+        ([b"text"], np.ones(4), np.ones((3, 1)), "directions: expected 4 rows, got 3"),
+    ],
+)
+def test_texts_that_cannot_be_projected_are_refused(texts: Any, rarity: Any, directions: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        project_texts(texts, rarity, directions)
 
 
 def test_vectors_of_texts_are_scalar_products_of_unit_vectors() -> None:

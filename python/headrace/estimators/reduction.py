@@ -2,8 +2,8 @@
 
 Both project onto the directions of largest variance of the fitting data (Halko, Martinsson and Tropp 2011, algorithm
 4.4): the regressions that use them stay small. Text is first hashed to counts of its runs of 4 bytes, in any language
-and without a vocabulary (Weinberger et al. 2009), then weighted by tf-idf. A text of 1,000 characters takes some tens
-of microseconds.
+and without a vocabulary (Weinberger et al. 2009), then weighted by tf-idf. A text of 1,000 characters takes some
+fifteen microseconds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from headrace._core import project_texts
 from headrace.arrays import FloatArray, IndexArray
 
 __all__ = ["TextReduction", "WideReduction", "leading_directions"]
@@ -109,25 +110,21 @@ class TextReduction:
         lengths = np.sqrt(np.asarray((weighted**2).sum(axis=1)))
         weighted.data /= np.repeat(np.maximum(lengths, LEAST_SHARE), np.diff(weighted.indptr))
         self._rarity = rarity
-        self._directions = leading_directions(weighted) * rarity[:, None]
+        self._directions = (leading_directions(weighted) * rarity[:, None]).astype(np.float32)
         return self
 
     def transform(self, texts: Sequence[str]) -> FloatArray:
         """Give shape (n_texts, n_directions)."""
-        reduced = np.zeros((len(texts), self._directions.shape[1]))
-        for row, text in enumerate(texts):
-            counts = np.bincount(_buckets(text), minlength=2**N_BITS)
-            # For one text, these take half the time of flatnonzero and of indexing.
-            found = (counts > 0).nonzero()[0]
-            frequency = np.log1p(counts.take(found))
-            length = np.linalg.norm(frequency * self._rarity.take(found))
-            reduced[row] = frequency @ self._directions.take(found, axis=0) / max(length, LEAST_SHARE)
-        return reduced
+        return project_texts([_bytes(text) for text in texts], self._rarity, self._directions)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")[:LONGEST]
 
 
 def _buckets(text: str) -> IndexArray:
     """Hash every run of 4 bytes to N_BITS bits."""
-    data = text.encode("utf-8", "replace")[:LONGEST]
+    data = _bytes(text)
     if len(data) < 4:
         return np.zeros(0, dtype=np.intp)
     # An overlapping view: one 32-bit number starts at every byte.

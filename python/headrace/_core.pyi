@@ -15,6 +15,7 @@ __all__ = [
     "ThresholdCascade",
     "__version__",
     "expected_max",
+    "project_texts",
     "regressions",
 ]
 

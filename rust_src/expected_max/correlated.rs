@@ -2,7 +2,7 @@
 //!
 //! v(S) depends on the means and on the variances of the differences alone: what is added to all models alike, in whatever
 //! way it hangs together with them, moves their maximum by nothing on average. So
-//! - the closed forms of the bounds ask for no more than a pair ([`excess`], Clark's gain): most decisions need nothing else;
+//! - the closed forms of the bounds ask for no more than a pair ([`ClosedForms`], Clark's gain): most decisions need nothing else;
 //! - where there are `d_i` >= 0 with Var(`Q_i` - `Q_j`) = `d_i` + `d_j` for all pairs in play, v is that of *independent* models of
 //!   variances d. Three models have such d unless one of their correlations, their average taken off, is positive;
 //! - otherwise v is an average over fixed points, of the running maximum: Q = mean + L z at the points z of [`NormalPoints`],

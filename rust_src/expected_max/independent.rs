@@ -128,11 +128,6 @@ impl IndependentMax {
         Self { resolution, ..Self::default() }
     }
 
-    /// How far closed forms may lie from what the states give, for models of no larger standard deviation and distance.
-    pub fn slack_of(largest_sd: f64, spread: f64) -> f64 {
-        ACCURACY * largest_sd + ROUNDING * spread
-    }
-
     /// Takes a new belief about the models `in_play`, standard deviations multiplied by `scale`.
     pub fn reset(&mut self, quality: &[f64], variance: &[f64], scale: f64, in_play: ModelSet) {
         let sd = variance.iter().map(|variance| variance.sqrt() * scale);
@@ -326,7 +321,7 @@ impl ExpectedMax for IndependentMax {
     }
 
     fn slack(&self) -> f64 {
-        Self::slack_of(self.largest_sd, self.spread)
+        ACCURACY * self.largest_sd + ROUNDING * self.spread
     }
 
     fn interchangeable(&self, a: usize, b: usize) -> bool {

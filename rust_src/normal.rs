@@ -100,6 +100,14 @@ pub fn excess(mean: f64, sd: f64, level: f64) -> f64 {
     sd * unit_excess(-difference / sd)
 }
 
+/// Is E[(X)+] known to be below `price`, for an X of the given mean and variance? Neither a root nor a division is taken.
+///
+/// E[(X)+] = (mean + E|X|) / 2 <= (mean + sqrt(mean^2 + variance)) / 2, whatever the distribution.
+#[inline]
+pub(crate) fn is_excess_below(price: f64, mean: f64, variance: f64) -> bool {
+    price > 0.0 && 4.0 * price * (price - mean) > variance
+}
+
 /// E[(Z - z)+] for standard normal Z; positive, decreasing, and convex in z.
 pub fn unit_excess(z: f64) -> f64 {
     // Above about 40 both terms underflow; below, their difference is phi(z)/z^2 and loses a factor z^2 of precision.

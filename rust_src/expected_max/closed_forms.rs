@@ -15,6 +15,16 @@ pub trait ClosedForms {
     /// Standard deviation of the difference of two models; infinity where it has no closed form.
     fn difference_sd(&self, a: usize, b: usize) -> f64;
 
+    /// Square of [`Self::sd`]; without its root, where it is one.
+    fn variance(&self, model: usize) -> f64 {
+        self.sd(model).powi(2)
+    }
+
+    /// Square of [`Self::difference_sd`]; without its root, where it is one.
+    fn difference_variance(&self, a: usize, b: usize) -> f64 {
+        self.difference_sd(a, b).powi(2)
+    }
+
     /// The gain of `model` on top of `member` alone, which bounds its gain on top of any set with that member; infinity
     /// where there is no closed form.
     ///
@@ -49,6 +59,16 @@ impl ClosedForms for IndependentForms<'_> {
     #[inline]
     fn difference_sd(&self, a: usize, b: usize) -> f64 {
         self.scale * (self.variance[a] + self.variance[b]).sqrt()
+    }
+
+    #[inline]
+    fn variance(&self, model: usize) -> f64 {
+        self.scale * self.scale * self.variance[model]
+    }
+
+    #[inline]
+    fn difference_variance(&self, a: usize, b: usize) -> f64 {
+        self.scale * self.scale * (self.variance[a] + self.variance[b])
     }
 }
 

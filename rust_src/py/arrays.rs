@@ -85,14 +85,16 @@ pub fn read_order(order: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<usize
     Ok(Some(models))
 }
 
-/// Appends the numbers of a list, tuple, one-dimensional array or any other iterable to `out`.
+/// Replaces what `out` holds by the numbers of a list, tuple, one-dimensional array or any other iterable.
 ///
 /// Lists, tuples and float64 arrays take fast paths: no array is made of them.
 #[allow(unsafe_code)]
 pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64>) -> PyResult<()> {
     if let Ok(list) = values.cast::<PyList>() {
-        read_list(argument, list, out)?;
-    } else if let Ok(tuple) = values.cast::<PyTuple>() {
+        return read_list(argument, list, out);
+    }
+    out.clear();
+    if let Ok(tuple) = values.cast::<PyTuple>() {
         out.reserve(tuple.len());
         for value in tuple.iter_borrowed() {
             out.push(number(argument, &value)?);
@@ -111,28 +113,26 @@ pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64
     Ok(())
 }
 
-/// Appends the numbers of a list.
+/// Replaces what `out` holds by the numbers of a list.
 fn read_list(argument: &str, list: &Bound<'_, PyList>, out: &mut Vec<f64>) -> PyResult<()> {
-    let start = out.len();
     if read_floats(list, out) {
         return Ok(());
     }
-    out.truncate(start);
+    out.clear();
     list.iter().try_for_each(|value| {
         out.push(number(argument, &value)?);
         Ok(())
     })
 }
 
-/// Appends the numbers of a list of floats, without a new reference to each. Is it one?
+/// Replaces what `out` holds by the numbers of a list of floats, without a new reference to each. Is it one?
 #[cfg(not(feature = "abi3"))]
 #[allow(unsafe_code)]
 fn read_floats(list: &Bound<'_, PyList>, out: &mut Vec<f64>) -> bool {
     use pyo3::ffi;
     pyo3::sync::critical_section::with_critical_section(list, || {
-        let start = out.len();
-        out.resize(start + list.len(), 0.0);
-        out[start..].iter_mut().enumerate().all(|(at, number)| {
+        out.resize(list.len(), 0.0);
+        out.iter_mut().enumerate().all(|(at, number)| {
             // SAFETY: `at` is within the list, which nothing changes meanwhile: no Python code runs here.
             let value = unsafe { ffi::PyList_GET_ITEM(list.as_ptr(), at.cast_signed()) };
             let is_float = unsafe { ffi::PyFloat_CheckExact(value) } != 0;
@@ -151,7 +151,7 @@ fn read_floats(_list: &Bound<'_, PyList>, _out: &mut Vec<f64>) -> bool {
     false
 }
 
-/// Appends the numbers of an array of another type, or of any iterable.
+/// Reads the numbers of an array of another type, or of any iterable.
 #[cold]
 fn read_other_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64>) -> PyResult<()> {
     if let Ok(shape) = values.getattr(intern!(values.py(), "shape")).and_then(|s| s.extract::<Vec<usize>>()) {

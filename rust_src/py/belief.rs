@@ -36,9 +36,6 @@ impl BeliefArguments {
         loading: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         goes_with_variance(variance.is_some(), loading.is_some())?;
-        self.quality.clear();
-        self.spread.clear();
-        self.loading.clear();
         read_numbers("quality", quality, &mut self.quality)?;
         let k = self.quality.len();
         self.kind = match (variance, covariance) {
@@ -63,6 +60,7 @@ impl BeliefArguments {
                         &format!("shape {got}"),
                     ));
                 }
+                self.spread.clear();
                 self.spread.extend(matrix.as_array().iter());
                 Spread::Covariance
             }

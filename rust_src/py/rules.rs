@@ -112,7 +112,6 @@ impl Rule {
     ) -> PyResult<Decision> {
         let decide = |workspace: &mut Workspace, arguments: &mut BeliefArguments| {
             arguments.read(quality, variance, covariance, loading)?;
-            arguments.cost.clear();
             read_numbers("cost", cost, &mut arguments.cost)?;
             let n_models = arguments.quality.len();
             let mut problem = Problem::new(arguments.belief()?, &arguments.cost)?;

@@ -17,7 +17,7 @@
 use super::{Incumbent, Problem, tradeoff};
 use crate::expected_max::ClosedForms;
 use crate::model_set::ModelSet;
-use crate::normal::{ExcessChords, larger};
+use crate::normal::{ExcessChords, is_excess_below, larger};
 
 /// What is known of the best plan.
 #[derive(Debug, Clone, Copy)]
@@ -77,8 +77,13 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
         let chords = ExcessChords::get();
         let (mut left, mut rivals) = (level.left, ModelSet::EMPTY);
         for j in open.minus(left).iter() {
-            let excess = chords.bound(self.forms.mean(j), self.forms.sd(j), level.best.tradeoff);
-            if excess >= self.least_gain(j) {
+            // The level is at most the mean of the top model, so that this closes both questions.
+            let variance = larger(self.forms.variance(j), self.forms.difference_variance(top, j));
+            let lead = self.forms.mean(j) - level.best.tradeoff;
+            if is_excess_below(self.least_gain(j), lead, variance) {
+                continue;
+            }
+            if chords.bound(lead, self.forms.sd(j), 0.0) >= self.least_gain(j) {
                 rivals = rivals.with(j);
             }
             if self.may_gain(chords, top, j) {
@@ -167,8 +172,10 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
     /// May a model gain its price on top of another one alone?
     #[inline]
     fn may_gain(&self, chords: &ExcessChords, member: usize, model: usize) -> bool {
-        let (mean, sd) = (self.forms.mean(model), self.forms.difference_sd(member, model));
-        chords.bound(mean, sd, self.forms.mean(member)) >= self.least_gain(model)
+        let (mean, level) = (self.forms.mean(model), self.forms.mean(member));
+        let least = self.least_gain(model);
+        !is_excess_below(least, mean - level, self.forms.difference_variance(member, model))
+            && chords.bound(mean, self.forms.difference_sd(member, model), level) >= least
     }
 
     #[inline]
@@ -179,23 +186,22 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
     /// The best plan of one model, by the order of plans.
     fn best_single(&self, open: ModelSet) -> Option<Incumbent> {
         let worth = |j: usize| self.forms.mean(j) - self.cost_weight * self.problem.cost[j];
-        let top = open.iter().map(worth).fold(f64::NEG_INFINITY, larger);
-        let least = top - 2.0 * self.tie;
-        let (n_rivals, last) = open.iter().fold((0, 0), |(n, last), j| {
-            let is_near = worth(j) >= least;
-            (n + usize::from(is_near), if is_near { j } else { last })
+        let lowest = f64::NEG_INFINITY;
+        let (first, second, top) = open.iter().fold((lowest, lowest, None), |(first, second, top), j| {
+            let worth = worth(j);
+            let (lower, top) = if worth > first { (first, Some(j)) } else { (worth, top) };
+            (larger(first, worth), larger(second, lower), top)
         });
         let plan_of = |j: usize| {
             Incumbent::new(self.problem, self.cost_weight, self.tie, ModelSet::of(j), self.forms.mean(j))
         };
-        if n_rivals <= 1 {
-            return (n_rivals == 1).then(|| plan_of(last));
-        }
-        // Models that may tie are compared in the order of plans.
-        let mut rivals = open.iter().filter(|&j| worth(j) >= least);
-        let mut best = plan_of(rivals.next()?);
-        for j in rivals {
-            best.offer(self.problem, ModelSet::of(j), self.forms.mean(j), worth(j));
+        let mut best = plan_of(top?);
+        let least = first - 2.0 * self.tie;
+        if second >= least {
+            // Models that may tie are compared in the order of plans.
+            for j in open.iter().filter(|&j| worth(j) >= least) {
+                best.offer(self.problem, ModelSet::of(j), self.forms.mean(j), worth(j));
+            }
         }
         Some(best)
     }

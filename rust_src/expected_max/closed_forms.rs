@@ -90,6 +90,39 @@ impl<'a> BeliefForms<'a> {
         };
         Self { belief, scale, common }
     }
+
+    /// Variance of a model at scale 1.
+    #[inline]
+    fn plain_variance(&self, model: usize) -> f64 {
+        match self.belief.uncertainty() {
+            Uncertainty::Certain => 0.0,
+            Uncertainty::Independent(variance) => variance[model],
+            Uncertainty::Correlated(covariance) => {
+                covariance[model * self.belief.n_models() + model].max(0.0)
+            }
+            Uncertainty::OneFactor { variance, loading } => {
+                variance[model] + (loading[model] - self.common).powi(2)
+            }
+        }
+    }
+
+    /// Variance of the difference of two models at scale 1.
+    #[inline]
+    fn plain_difference_variance(&self, a: usize, b: usize) -> f64 {
+        match self.belief.uncertainty() {
+            Uncertainty::Certain => 0.0,
+            Uncertainty::Independent(variance) => variance[a] + variance[b],
+            Uncertainty::Correlated(covariance) => {
+                let entry = |i: usize, j: usize| covariance[i * self.belief.n_models() + j];
+                // Each difference alone is exact where the correlation is near one; the sum minus twice the covariance
+                // cancels.
+                ((entry(a, a) - entry(a, b)) + (entry(b, b) - entry(a, b))).max(0.0)
+            }
+            Uncertainty::OneFactor { variance, loading } => {
+                variance[a] + variance[b] + (loading[a] - loading[b]).powi(2)
+            }
+        }
+    }
 }
 
 /// Mean over the models in play.
@@ -105,34 +138,21 @@ impl ClosedForms for BeliefForms<'_> {
 
     #[inline]
     fn sd(&self, model: usize) -> f64 {
-        let sd = match self.belief.uncertainty() {
-            Uncertainty::Certain => 0.0,
-            Uncertainty::Independent(variance) => variance[model].sqrt(),
-            Uncertainty::Correlated(covariance) => {
-                covariance[model * self.belief.n_models() + model].max(0.0).sqrt()
-            }
-            Uncertainty::OneFactor { variance, loading } => {
-                variance[model].sqrt().hypot(loading[model] - self.common)
-            }
-        };
-        self.scale * sd
+        self.scale * self.plain_variance(model).sqrt()
     }
 
     #[inline]
     fn difference_sd(&self, a: usize, b: usize) -> f64 {
-        let sd = match self.belief.uncertainty() {
-            Uncertainty::Certain => 0.0,
-            Uncertainty::Independent(variance) => (variance[a] + variance[b]).sqrt(),
-            Uncertainty::Correlated(covariance) => {
-                let entry = |i: usize, j: usize| covariance[i * self.belief.n_models() + j];
-                // Each difference alone is exact where the correlation is near one; the sum minus twice the covariance
-                // cancels.
-                ((entry(a, a) - entry(a, b)) + (entry(b, b) - entry(a, b))).max(0.0).sqrt()
-            }
-            Uncertainty::OneFactor { variance, loading } => {
-                (variance[a] + variance[b]).sqrt().hypot(loading[a] - loading[b])
-            }
-        };
-        self.scale * sd
+        self.scale * self.plain_difference_variance(a, b).sqrt()
+    }
+
+    #[inline]
+    fn variance(&self, model: usize) -> f64 {
+        self.scale * self.scale * self.plain_variance(model)
+    }
+
+    #[inline]
+    fn difference_variance(&self, a: usize, b: usize) -> f64 {
+        self.scale * self.scale * self.plain_difference_variance(a, b)
     }
 }

@@ -335,6 +335,27 @@ mod tests {
     }
 
     #[test]
+    fn an_excess_said_to_be_below_a_price_is() {
+        let mut said = 0;
+        for sd in [0.0, 1e-9, 0.3, 1.0] {
+            for i in -400..=400 {
+                for j in -100..=400 {
+                    let (mean, price) = (f64::from(i) * 0.01, f64::from(j) * 0.01);
+                    if is_excess_below(price, mean, sd * sd) {
+                        said += 1;
+                        assert!(excess(mean, sd, 0.0) < price, "{sd} {mean} {price}");
+                    } else if sd == 0.0 {
+                        assert!(mean.max(0.0) >= price);
+                    }
+                }
+            }
+        }
+        assert!(said > 500_000, "{said}");
+        assert!(!is_excess_below(1.0, 0.0, f64::INFINITY) && !is_excess_below(f64::NAN, 0.0, 1.0));
+        assert!(!is_excess_below(-1.0, -2.0, 0.0), "nothing is below a negative price");
+    }
+
+    #[test]
     fn inverse_excess_inverts() {
         for target in [1e-290, 1e-30, 1e-8, 1e-3, 0.1, 0.398_942, 0.4, 0.41, 1.0, 5.0, 39.0, 41.0, 1e9] {
             let found = unit_excess(inverse_unit_excess(target));

@@ -125,9 +125,10 @@ impl<'a> BeliefForms<'a> {
     }
 }
 
-/// Mean over the models in play.
+/// Mean over the models in play; of equal loadings, to the last bit.
 pub(super) fn mean_loading(loading: &[f64], in_play: ModelSet) -> f64 {
-    in_play.iter().map(|j| loading[j]).sum::<f64>() / in_play.len().max(1) as f64
+    let first = in_play.iter().next().map_or(0.0, |j| loading[j]);
+    first + in_play.iter().map(|j| loading[j] - first).sum::<f64>() / in_play.len().max(1) as f64
 }
 
 impl ClosedForms for BeliefForms<'_> {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import ContextDecorator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["one_blas_thread"]
 
 
-class _OneThread:
+class _OneThread(ContextDecorator):
     """Limits BLAS to one thread from the first that enters until the last has left, in any order."""
 
     def __init__(self) -> None:
@@ -30,11 +31,22 @@ class _OneThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._n_inside == 0:
-                libraries = _libraries("scipy.linalg" in sys.modules)
-                self._before = [(library, library.num_threads) for library in libraries]
-                for library in libraries:
-                    _set(library, 1)
+                self._before = []
+                self._limit()
             self._n_inside += 1
+
+    def extend(self) -> None:
+        """Limit libraries, too, that were loaded since the first has entered, if somebody is inside."""
+        with self._lock:
+            if self._n_inside > 0:
+                self._limit()
+
+    def _limit(self) -> None:
+        limited = {library.filepath for library, _ in self._before}
+        for library in _libraries("scipy.linalg" in sys.modules):
+            if library.filepath not in limited:
+                self._before.append((library, library.num_threads))
+                _set(library, 1)
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
@@ -61,5 +73,5 @@ def _set(library: LibController, n_threads: int) -> None:
         library.clear_controlling_thread(force=True)
 
 
-#: ``with one_blas_thread: ...``
+#: ``with one_blas_thread: ...``, or ``@one_blas_thread`` on a function.
 one_blas_thread = _OneThread()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 
 import headrace as hr
 from headrace.blas import _libraries, _set, one_blas_thread
-from headrace.estimators import ConstantCost, LinearQuality
+from headrace.estimators import ConstantCost, JointQuality, LinearQuality
 
 
 def n_threads() -> set[int]:
@@ -116,6 +119,55 @@ def test_estimators_are_fitted_and_asked_on_one_thread() -> None:
     assert len(seen) > n_in_fit > 4
     assert set.union(*seen) == {1}
     assert n_threads() != {1}
+
+
+def test_estimators_alone_are_fitted_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[set[int]] = []
+    eigh = np.linalg.eigh
+
+    def watching(matrix: np.ndarray) -> Any:
+        seen.append(n_threads())
+        return eigh(matrix)
+
+    table = hr.datasets.simulate(60, 3, rng=0)
+    quality = table.quality.copy()
+    quality[::3, 0] = np.nan
+    monkeypatch.setattr(np.linalg, "eigh", watching)
+    for estimator, targets in ((JointQuality(), quality), (LinearQuality(), table.quality)):
+        seen.clear()
+        estimator.fit(table.queries, table.responses_for([True] * 3), targets)
+        estimator.predict(table.queries, table.responses_for([True, False, False]))
+        assert seen, type(estimator)
+        assert set.union(*seen) == {1}, type(estimator)
+    assert n_threads() != {1}
+
+
+def test_a_library_that_is_loaded_inside_is_limited_as_well() -> None:
+    script = """
+import sys
+from threadpoolctl import threadpool_info
+import headrace as hr
+from headrace.estimators import JointQuality, joint
+
+def threads():
+    return sorted(lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas")
+
+def watching(*arguments):
+    print(threads())
+    return fit_moments(*arguments)
+
+fit_moments, joint.fit_moments = joint.fit_moments, watching
+table = hr.datasets.simulate(60, 3, rng=0)
+assert "scipy.linalg" not in sys.modules
+JointQuality().fit(table.queries, table.responses_for([True] * 3), table.quality)
+assert "scipy.linalg" in sys.modules
+print(threads())
+"""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    inside, after = done.stdout.splitlines()
+    assert set(inside) <= set("[1, ]")
+    assert "1" not in after
 
 
 def test_fits_give_the_same_bits_for_any_number_of_threads() -> None:

@@ -33,6 +33,9 @@ class Unreadable:
 
     __float__ = __len__ = __index__ = __iter__
 
+    def __repr__(self) -> str:
+        return "Unreadable()"
+
 
 class Refused:
     """An error: its type, and the text after the name of the argument, as a pattern."""

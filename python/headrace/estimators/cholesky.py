@@ -5,9 +5,13 @@ SciPy is imported when first needed: `import headrace` doesn't wait for it.
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 
 from headrace.arrays import FloatArray
+from headrace.blas import one_blas_thread
 
 __all__ = ["cholesky", "solve_lower"]
 
@@ -27,11 +31,9 @@ def cholesky(matrix: FloatArray) -> FloatArray:
     >>> cholesky(np.array([[4.0, 2.0], [2.0, 5.0]])).tolist()
     [[2.0, 0.0], [1.0, 2.0]]
     """
-    from scipy.linalg.lapack import dpotrf
-
     if not len(matrix):
         return matrix.copy()
-    factor, failed = dpotrf(matrix, lower=1, clean=1)
+    factor, failed = _lapack().dpotrf(matrix, lower=1, clean=1)
     if failed:
         raise np.linalg.LinAlgError(f"covariance: not positive definite at pivot {failed - 1} of {len(matrix)}")
     return np.asarray(factor)
@@ -55,8 +57,15 @@ def solve_lower(factor: FloatArray, right: FloatArray, *, transposed: bool = Fal
     >>> solve_lower(np.array([[2.0, 0.0], [1.0, 2.0]]), np.array([[2.0], [5.0]])).tolist()
     [[1.0], [2.0]]
     """
-    from scipy.linalg.lapack import dtrtrs
-
     if not right.size:
         return right.copy()
-    return np.asarray(dtrtrs(factor, right, lower=1, trans=int(transposed))[0])
+    return np.asarray(_lapack().dtrtrs(factor, right, lower=1, trans=int(transposed))[0])
+
+
+@cache
+def _lapack() -> Any:
+    """Import LAPACK, which brings a BLAS of its own: on one thread where that is asked for."""
+    from scipy.linalg import lapack
+
+    one_blas_thread.extend()
+    return lapack

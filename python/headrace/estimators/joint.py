@@ -26,6 +26,7 @@ import numpy.typing as npt
 from headrace._core import regressions
 from headrace.arrays import BoolArray, FloatArray, checked_bools
 from headrace.belief import Belief
+from headrace.blas import one_blas_thread
 from headrace.estimators.exchangeable import Variables
 from headrace.estimators.gaussian import Moments, Strengths, fit_moments
 from headrace.estimators.held_out import cross_validate
@@ -112,6 +113,7 @@ class JointQuality:
         self.equal = equal
         self.strengths = strengths
 
+    @one_blas_thread
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
         """Learn from labelled queries, of which cells may be missing.
 

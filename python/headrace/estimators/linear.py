@@ -17,6 +17,7 @@ import numpy as np
 
 from headrace.arrays import BoolArray, Column, FloatArray, IndexArray
 from headrace.belief import Belief
+from headrace.blas import one_blas_thread
 from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import EncodedResponses, ResponseFeatures
@@ -54,6 +55,7 @@ class Ridge:
         return np.asarray(known @ self.weights + self.intercept)
 
 
+@one_blas_thread
 def fit_ridge(features: FloatArray, targets: FloatArray) -> Ridge:
     """Fit a ridge regression per target, each with the penalty of the smallest leave-one-out error.
 

@@ -37,7 +37,7 @@ test-rust:
 	cargo test --locked
 
 test-python: build .venv/group-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-long: ## run the properties of the search with 10 times as many random cases
 	HEADRACE_CASES=10 cargo test --locked --test properties

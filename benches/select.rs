@@ -1,58 +1,14 @@
-//! Time of one decision, per rule and number of models: `cargo bench`.
-//!
-//! Inputs as in the runtime study of Dekoninck et al. 2025 ("typical": quality, cost and cost weight uniform on [0, 1],
-//! variance 0.01), and a harder set ("hard": qualities within 0.1, costs 50 times smaller, standard deviations 0.1 to 0.3).
+//! Time of one decision, per rule, kind of problem and number of models: `cargo bench`.
+
+#[path = "inputs/mod.rs"]
+mod inputs;
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use headrace::belief::{Belief, Uncertainty};
 use headrace::rule::{Cascade, CascadeRouting, IndexRule, Routing, Rule, Workspace};
-use headrace::search::{Limits, Problem};
-
-/// Problems of one kind that a benchmark goes through in turn.
-const N_PROBLEMS: usize = 64;
-
-struct Input {
-    quality: Vec<f64>,
-    cost: Vec<f64>,
-    variance: Vec<f64>,
-    /// With `own`, the same standard deviations, half of the variance or so from one factor.
-    loading: Vec<f64>,
-    own: Vec<f64>,
-    covariance: Vec<f64>,
-    cost_weight: f64,
-}
-
-/// Which of an input's uncertainties is taken.
-type Spread = for<'a> fn(&'a Input) -> Uncertainty<'a>;
-
-const INDEPENDENT: Spread = |input| Uncertainty::Independent(&input.variance);
-const ONE_FACTOR: Spread = |input| Uncertainty::OneFactor { variance: &input.own, loading: &input.loading };
-const CORRELATED: Spread = |input| Uncertainty::Correlated(&input.covariance);
-
-fn inputs(k: usize, hard: bool) -> Vec<Input> {
-    let mut state = 1_u64;
-    let mut uniform = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 11) as f64 / (1_u64 << 53) as f64
-    };
-    let (spread, price) = if hard { (0.1, 0.02) } else { (1.0, 1.0) };
-    (0..N_PROBLEMS)
-        .map(|_| {
-            let quality = (0..k).map(|_| spread * uniform()).collect();
-            let cost = (0..k).map(|_| price * uniform()).collect();
-            let variance: Vec<f64> =
-                (0..k).map(|_| if hard { (0.1 + 0.2 * uniform()).powi(2) } else { 0.01 }).collect();
-            let cost_weight = uniform();
-            let loading: Vec<f64> = variance.iter().map(|v| v.sqrt() * (0.5 + 0.4 * uniform())).collect();
-            let own: Vec<f64> = variance.iter().zip(&loading).map(|(v, b)| v - b * b).collect();
-            let entry = |i: usize, j: usize| loading[i] * loading[j] + if i == j { own[i] } else { 0.0 };
-            let covariance = (0..k * k).map(|at| entry(at / k, at % k)).collect();
-            Input { quality, cost, variance, loading, own, covariance, cost_weight }
-        })
-        .collect()
-}
+use headrace::search::Limits;
+use inputs::{CORRELATED, INDEPENDENT, N_PROBLEMS, ONE_FACTOR, Spread, inputs};
 
 fn time<R: Rule>(
     criterion: &mut Criterion,
@@ -72,9 +28,7 @@ fn time<R: Rule>(
             bencher.iter(|| {
                 at = (at + 1) % N_PROBLEMS;
                 let input = &inputs[at];
-                let belief = Belief::new(&input.quality, spread(input));
-                let problem = belief.and_then(|belief| Problem::new(belief, &input.cost)).unwrap();
-                black_box(rules[at].select(&problem, &mut workspace).unwrap())
+                black_box(rules[at].select(&input.problem(spread), &mut workspace).unwrap())
             });
         });
     }

@@ -147,8 +147,8 @@ query's belief after five runs, *10,000*: seconds of that many.
 
 AREAS = """## Areas with few labels
 
-Area under quality against cost of cascade routing, in %, on up to {n_test:,} test queries; the difference is paired.
-With 1,500 labels and up to six models: estimators.md.
+Area under quality against cost of cascade routing, in %, on up to {n_test:,} test queries: mean of {seeds} draws
+(`joint_belief.py DATA_DIR areas --seeds {seeds}`); the difference is paired. With 1,500 labels: estimators.md.
 """
 
 BEHIND = """## What stays behind
@@ -239,7 +239,7 @@ def times(named: dict[str, hr.Outcomes], seeds: int) -> None:
 
 
 def areas(named: dict[str, hr.Outcomes], seeds: int) -> None:
-    print(AREAS.format(n_test=MOST_TEST))
+    print(AREAS.format(n_test=MOST_TEST, seeds=seeds))
     header("data", "queries to fit", "regressions", "joint", "difference")
     for (name, table), n_fit in itertools.product(named.items(), N_FIT[1:2]):
         draws = [parts(table, seed, n_fit, min(MOST_TEST, table.n_queries - n_fit)) for seed in range(seeds)]

@@ -120,22 +120,15 @@ TAIL = """## How to read it
 
 ## Why the joint belief is behind on mmlu_pro with 5 models
 
-Measured on other draws of the same 12,032 queries, paired, areas as above; scripts of the hour, not kept.
-
-- *Is it so?* Over 40 more draws it is 0.08 ± 0.06 behind; over the 20 of them that were not used to look for causes, 0.03 ±
-  0.09. The draws share their queries: for fresh ones, a jackknife over the queries adds a standard error of 0.05, so that
-  the gap isn't proven.
-- *It isn't the updates.* With the variances of the other belief, areas change by less than 0.03.
-- *It is the pooling over models, in the means.* With the same uncertainty scale for both, 0.065 ± 0.049 is left, and 0.007 ±
-  0.041 without pooling. Pooled estimates keep more often to the model that is better on average: where the two beliefs
-  return different answers, after three runs or more, it does so in 77 to 83% of the queries. Squared errors, by which
-  pooling is chosen, don't show it: those of the models that have run are smaller by 0.0003 to 0.0007 than the regressions'.
-- *And the choice of the scale.* The fit took a scale of zero, which costs 0.4 to 0.6 points on the test queries, in 12 of 40
-  draws (with the regressions, in 5): its area on the fit is that noisy.
-- *What didn't help.* Weaker pooling, by the smallest error within a half or a whole standard error, by the errors of
-  differences, or by rank: no gain on draws that it wasn't chosen on, or a loss with 200 labels. No pooling at all loses
-  0.39 ± 0.26 there. Leaving zero out of the scales: nothing on nine fresh draws, where it was chosen once; and on
-  SWE-bench it is the best scale of a plain cascade.
+- Over 40 other draws of the same 12,032 queries it is 0.08 ± 0.06 behind (pooling.md). For fresh queries the interval is
+  wider, and the gap isn't proven.
+- It isn't the updates: with the variances of the other belief, areas change by 0.01 or less.
+- It is the pooling over models, in the means. With the same uncertainty scale for both, 0.06 ± 0.05 is left, and 0.02 ± 0.03
+  without pooling. Squared errors, by which pooling is chosen, don't show it: they are the same (joint_belief.md). With
+  few labels it is pooling that makes the joint belief the better one.
+- It is also the choice of the scale: the fit takes zero, the worst on the test queries, in 12 of 40 draws (with the
+  regressions in 5), as the area on the queries of a fit is noisy. Zero stays on the list: on SWE-bench it is the best
+  scale of a plain cascade.
 """
 
 

@@ -10,14 +10,17 @@
 //!   than its price on top of l alone.
 //!
 //! Any other model leaves the search (docs/decisions/0001-level-bound.md). Where a pair is left, Clark's closed form says
-//! whether it is worth more than one model; where three are, the closed forms of the pairs, and what the third can gain on top
-//! of either member. Gains are bounded by chords first, without a transcendental function. O(k) and, where there are rivals,
-//! O(k) for each.
+//! whether it is worth more than one model; where three or four are, the closed forms of the pairs, and what the others can
+//! gain on top of either member (docs/decisions/0014-few-models-by-pairs.md). Gains are bounded without a transcendental
+//! function first. O(k) and, where there are rivals, O(k) for each.
 
 use super::{Incumbent, Problem, tradeoff};
 use crate::expected_max::ClosedForms;
 use crate::model_set::ModelSet;
 use crate::normal::{ExcessChords, is_excess_below, larger};
+
+/// The most models for which closed forms of their pairs are worth while.
+const FEW: usize = 4;
 
 /// What is known of the best plan.
 #[derive(Debug, Clone, Copy)]
@@ -118,11 +121,10 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
     /// Settles the level, if closed forms can, where the best plan has the value of `member`, and at most `slots` of the
     /// `others` may be added.
     fn settle(&self, level: &mut Level, (member, others): (usize, ModelSet), slots: usize) {
-        let mut models = others.iter();
-        level.is_settled = match (models.next(), models.next(), models.next()) {
-            (None, ..) => true,
-            (Some(model), None, _) => self.offer_pair(level, member, model),
-            (Some(a), Some(b), None) => self.settle_three(level, [member, a, b], slots),
+        level.is_settled = match others.len() {
+            0 => true,
+            1 => others.iter().all(|model| self.offer_pair(level, member, model)),
+            2..FEW => self.settle_few(level, (member, others), slots),
             _ => false,
         };
     }
@@ -141,32 +143,67 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
         gain.is_finite()
     }
 
-    /// Settles three models, the first of which has run or is the best one alone, if the plan of all three is bounded away.
-    fn settle_three(&self, level: &mut Level, models: [usize; 3], slots: usize) -> bool {
+    /// Settles a few models, the first of which has run or is the best one alone, if all plans of three or more are bounded
+    /// away: by a pair of their members, and what the others gain on top of either of the two.
+    // A call of its own: the decisions that need it are few, and it would take registers from the others.
+    #[inline(never)]
+    fn settle_few(&self, level: &mut Level, (member, others): (usize, ModelSet), slots: usize) -> bool {
         let chords = ExcessChords::get();
-        let price = |j: usize| {
-            if self.problem.run.contains(j) { 0.0 } else { self.cost_weight * self.problem.cost[j] }
+        let (mut models, mut n) = ([member; FEW], 1);
+        for model in others.iter() {
+            models[n] = model;
+            n += 1;
+        }
+        // The better ones first: what comes later is bounded by what it gains on top of these.
+        let worth = |j: usize| self.forms.mean(j) - self.cost_weight * self.problem.cost[j];
+        models[1..n].sort_unstable_by(|&a, &b| worth(b).total_cmp(&worth(a)));
+        let models = &models[..n];
+        let has_run = !self.problem.run.is_empty();
+        let price = |place: usize| {
+            if place == 0 && has_run { 0.0 } else { self.cost_weight * self.problem.cost[models[place]] }
         };
-        let gain = |member: usize, j: usize| {
-            let (mean, sd) = (self.forms.mean(j), self.forms.difference_sd(member, j));
-            chords.bound(mean, sd, self.forms.mean(member)) - price(j)
-        };
-        let mut least = f64::INFINITY;
-        for (a, b, third) in
-            [(0, 1, 2), (0, 2, 1), (1, 2, 0)].map(|(a, b, c)| (models[a], models[b], models[c]))
-        {
-            let pair = self.forms.mean(a) - price(a) + gain(a, b);
-            if pair >= level.best.tradeoff - self.tie
-                && (self.problem.run.is_empty() || a == models[0])
-                && !self.offer_pair(level, a, b)
+        // What each of a pair gains beyond its price on top of the other alone, at most, where both may gain it.
+        let least = -self.slack - self.tie;
+        let mut nets = [[f64::NEG_INFINITY; FEW]; FEW];
+        for b in 1..n {
+            for a in 0..b {
+                let lead = self.forms.mean(models[b]) - self.forms.mean(models[a]);
+                let sd = self.forms.difference_sd(models[a], models[b]);
+                let (on_a, on_b) =
+                    (chords.bound(lead, sd, 0.0) - price(b), chords.bound(-lead, sd, 0.0) - price(a));
+                if on_a >= least && on_b >= least {
+                    (nets[a][b], nets[b][a]) = (on_a, on_b);
+                }
+            }
+        }
+        let alone = |a: usize| self.forms.mean(models[a]) - price(a);
+        let firsts = if has_run { 1 } else { n - 1 };
+        let pairs = || (0..firsts).flat_map(|a| (a + 1..n).map(move |b| (a, b)));
+        let (mut best_pair, mut most) = (level.best.tradeoff, f64::NEG_INFINITY);
+        for (a, b) in pairs() {
+            let pair = alone(a) + nets[a][b];
+            best_pair = larger(best_pair, pair);
+            let (mut sum, mut largest) = (0.0, f64::NEG_INFINITY);
+            for c in b + 1..n {
+                let net = if nets[a][c] < nets[b][c] { nets[a][c] } else { nets[b][c] };
+                largest = larger(largest, net);
+                sum += larger(net, 0.0);
+            }
+            most = larger(most, pair + if sum > 0.0 { sum } else { largest });
+        }
+        let is_more_open = |best: f64| slots >= 2 && most >= best - self.slack - self.tie;
+        // The values of pairs are at most their bounds: no need to look at them.
+        if is_more_open(best_pair) {
+            return false;
+        }
+        for (a, b) in pairs() {
+            if alone(a) + nets[a][b] >= level.best.tradeoff - self.tie
+                && !self.offer_pair(level, models[a], models[b])
             {
                 return false;
             }
-            let (on_a, on_b) = (gain(a, third), gain(b, third));
-            let all = pair + if on_a < on_b { on_a } else { on_b };
-            least = if all < least { all } else { least };
         }
-        slots < 2 || least < level.best.tradeoff - self.slack - self.tie
+        !is_more_open(level.best.tradeoff)
     }
 
     /// May a model gain its price on top of another one alone?

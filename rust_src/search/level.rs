@@ -183,12 +183,11 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
         for (a, b) in pairs() {
             let pair = alone(a) + nets[a][b];
             best_pair = larger(best_pair, pair);
-            let (mut sum, mut largest) = (0.0, f64::NEG_INFINITY);
-            for c in b + 1..n {
-                let net = if nets[a][c] < nets[b][c] { nets[a][c] } else { nets[b][c] };
-                largest = larger(largest, net);
-                sum += larger(net, 0.0);
-            }
+            let on_both = |c: usize| if nets[a][c] < nets[b][c] { nets[a][c] } else { nets[b][c] };
+            let (sum, largest) =
+                (b + 1..n).map(on_both).fold((0.0, f64::NEG_INFINITY), |(sum, largest), net| {
+                    (sum + larger(net, 0.0), larger(largest, net))
+                });
             most = larger(most, pair + if sum > 0.0 { sum } else { largest });
         }
         let is_more_open = |best: f64| slots >= 2 && most >= best - self.slack - self.tie;

@@ -33,9 +33,9 @@ for more tables and numbers of queries: joint_belief.md.
 """
 
 TAIL = """
-Rows with half of their cells missing bring seven tenths to all of what complete ones would; with 80% missing, one run of
-five or two of eleven, a quarter to two thirds. No mean is below that of the 200 complete rows alone, though at 80% two
-of the four intervals hold zero.
+Rows with half of their cells missing bring seven tenths to all of what complete ones would; with 80% missing, one run
+of five or two of eleven, a quarter to two thirds. No mean is below that of the 200 complete rows alone, though at 80%
+two of the four intervals hold zero.
 """
 
 COLUMNS = (

@@ -88,7 +88,6 @@ pub fn read_order(order: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<usize
 /// Replaces what `out` holds by the numbers of a list, tuple, one-dimensional array or any other iterable.
 ///
 /// Lists, tuples and float64 arrays take fast paths: no array is made of them.
-#[allow(unsafe_code)]
 pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64>) -> PyResult<()> {
     if let Ok(list) = values.cast::<PyList>() {
         return read_list(argument, list, out);
@@ -101,16 +100,41 @@ pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64
         }
     } else if let Ok(array) = values.cast::<PyArrayDyn<f64>>() {
         one_dimensional(argument, array.shape())?;
-        // SAFETY: no Python code runs while the numbers are copied. Native code of another thread that writes to the array at
-        // this moment would interfere, as it would with NumPy's own functions; asking for a borrow takes as long as a decision.
-        match unsafe { array.as_slice() } {
-            Ok(values) => out.extend_from_slice(values),
-            Err(_) => out.extend(unsafe { array.as_array() }.iter()),
-        }
+        append(array, out)?;
     } else {
         read_other_numbers(argument, values, out)?;
     }
     Ok(())
+}
+
+/// Appends the numbers of an array, row by row.
+#[allow(unsafe_code)]
+fn append(array: &Bound<'_, PyArrayDyn<f64>>, out: &mut Vec<f64>) -> PyResult<()> {
+    // SAFETY: no Python code runs while the numbers are copied. Native code of another thread that writes to the array at
+    // this moment would interfere, as it would with NumPy's own functions; asking for a borrow takes as long as a decision.
+    match unsafe { array.as_slice() } {
+        Ok(values) if array.is_c_contiguous() => out.extend_from_slice(values),
+        _ if array.is_aligned() => out.extend(unsafe { array.as_array() }.iter()),
+        _ => append(&array.call_method0(intern!(array.py(), "copy"))?.cast_into()?, out)?,
+    }
+    Ok(())
+}
+
+/// Replaces what `out` holds by the numbers of a k x k matrix, row by row.
+pub fn read_matrix(argument: &str, values: &Bound<'_, PyAny>, k: usize, out: &mut Vec<f64>) -> PyResult<()> {
+    let converted;
+    let matrix = if let Ok(matrix) = values.cast::<PyArrayDyn<f64>>() {
+        matrix
+    } else {
+        converted = array::<f64>(argument, values, Kinds::Numbers)?;
+        &*converted
+    };
+    if *matrix.shape() != [k, k] {
+        let got = format!("shape {}", shape_text(matrix.shape()));
+        return Err(wrong_value(argument, &format!("shape ({k}, {k})"), &got));
+    }
+    out.clear();
+    append(matrix, out)
 }
 
 /// Replaces what `out` holds by the numbers of a list.
@@ -209,15 +233,17 @@ pub enum Kinds {
     Bools,
 }
 
-/// A C-contiguous array of the given type, the argument itself where it is one already.
+/// A C-contiguous, aligned array of the given type, the argument itself where it is one already.
 pub fn array<'py, T: Element>(
     argument: &str,
     values: &Bound<'py, PyAny>,
     kinds: Kinds,
 ) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
     static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static REQUIRE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = values.py();
-    let ready = values.cast::<PyArrayDyn<T>>().ok().filter(|array| array.is_c_contiguous()).cloned();
+    let fits = |array: &&Bound<'py, PyArrayDyn<T>>| array.is_c_contiguous() && array.is_aligned();
+    let ready = values.cast::<PyArrayDyn<T>>().ok().filter(fits).cloned();
     let array = if let Some(array) = ready {
         array
     } else {
@@ -231,12 +257,12 @@ pub fn array<'py, T: Element>(
             let plain = asarray.call1((values,))?;
             let kind: String =
                 plain.getattr(intern!(py, "dtype"))?.getattr(intern!(py, "kind"))?.extract()?;
-            let options = PyDict::new(py);
-            options.set_item(intern!(py, "dtype"), T::get_dtype(py))?;
-            options.set_item(intern!(py, "order"), "C")?;
             // Text, objects and complex numbers would be converted silently, or with a warning.
-            let converted =
-                if known.contains(&kind) { asarray.call((&plain,), Some(&options))? } else { plain };
+            let converted = if known.contains(&kind) {
+                REQUIRE.import(py, "numpy", "require")?.call1((plain, T::get_dtype(py), "CA"))?
+            } else {
+                plain
+            };
             Ok((kind, converted))
         };
         let (kind, converted) = convert().map_err(|error| {

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::arrays::{Kinds, array, read_numbers, shape_text};
+use super::arrays::{read_matrix, read_numbers};
 use super::errors::wrong_value;
 use crate::belief::{Belief, Uncertainty};
 use crate::error::Result;
@@ -51,17 +51,7 @@ impl BeliefArguments {
                 }
             }
             (None, Some(covariance)) => {
-                let matrix = array::<f64>("covariance", covariance, Kinds::Numbers)?;
-                if numpy::PyUntypedArrayMethods::shape(&*matrix) != [k, k] {
-                    let got = shape_text(numpy::PyUntypedArrayMethods::shape(&*matrix));
-                    return Err(wrong_value(
-                        "covariance",
-                        &format!("shape ({k}, {k})"),
-                        &format!("shape {got}"),
-                    ));
-                }
-                self.spread.clear();
-                self.spread.extend(matrix.as_array().iter());
+                read_matrix("covariance", covariance, k, &mut self.spread)?;
                 Spread::Covariance
             }
             (Some(_), Some(_)) => {

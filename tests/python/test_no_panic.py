@@ -163,7 +163,9 @@ def arrays(draw: st.DrawFn) -> np.ndarray[Any, Any]:
         array = finite.view("i8").astype("V8") if kind == "V8" else finite.astype(kind)
     if kind == "f8" and draw(st.booleans()):
         array = np.resize(values, shape)
-    layout = draw(st.sampled_from(["plain", "strided", "transposed", "reversed", "read-only", "broadcast"]))
+    layout = draw(
+        st.sampled_from(["plain", "strided", "transposed", "reversed", "read-only", "broadcast", "unaligned"])
+    )
     if layout == "strided" and array.ndim:
         array = np.repeat(array, 2, axis=-1)[..., ::2]
     elif layout == "transposed":
@@ -174,6 +176,10 @@ def arrays(draw: st.DrawFn) -> np.ndarray[Any, Any]:
         array.flags.writeable = False
     elif layout == "broadcast":
         array = np.broadcast_to(array, (2, *array.shape))
+    elif layout == "unaligned" and not array.dtype.hasobject:
+        moved = np.ndarray(array.shape, array.dtype, buffer=bytearray(array.nbytes + 1), offset=1)
+        moved[...] = array
+        array = moved
     return array
 
 

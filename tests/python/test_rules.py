@@ -563,6 +563,14 @@ def test_the_node_limit_bounds_the_search_and_proves_a_gap() -> None:
 # Forms of the numbers
 
 
+def unaligned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Copy the numbers to where none of them may stand: one byte on."""
+    moved = np.ndarray(array.shape, array.dtype, buffer=bytearray(array.nbytes + 1), offset=1)
+    moved[...] = array
+    assert not moved.flags.aligned
+    return moved
+
+
 def forms(values: Sequence[float]) -> dict[str, Any]:
     array = np.array(values, np.float64)
     frozen = array.copy()
@@ -577,6 +585,7 @@ def forms(values: Sequence[float]) -> dict[str, Any]:
         "reversed": array[::-1].copy()[::-1],
         "column": np.asfortranarray(np.tile(array, (3, 1)))[1],
         "read-only": frozen,
+        "unaligned": unaligned(array),
         "big-endian": array.astype(">f8"),
         "objects": array.astype(object),
         "numpy scalars": list(array.astype(np.float32)),
@@ -596,9 +605,18 @@ def test_every_form_of_the_numbers_gives_the_same_decision(kind: str) -> None:
             assert rule.select(**numbers | {argument: form}) == expected, (argument, name)
     covariance = np.diag(numbers.pop("variance"))
     expected = rule.select(**numbers, covariance=covariance)
-    for form in (covariance.tolist(), covariance.astype(np.float32), np.asfortranarray(covariance)):
+    matrices = [
+        covariance.tolist(),
+        covariance.astype(np.float32),
+        np.asfortranarray(covariance),
+        unaligned(covariance),
+    ]
+    for form in [*matrices, np.kron(covariance, np.ones((2, 2)))[::2, ::2]]:
         assert rule.select(**numbers, covariance=form) == expected
-    assert rule.select(**numbers, covariance=np.kron(covariance, np.ones((2, 2)))[::2, ::2]) == expected
+    # Of an asymmetry within rounding, the same entries count in any order of memory.
+    covariance = covariance + 1e-11 * np.arange(16.0).reshape(4, 4)
+    expected = rule.select(**numbers, covariance=covariance)
+    assert rule.select(**numbers, covariance=np.asfortranarray(covariance)) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -620,7 +638,7 @@ def test_every_form_of_a_batch_gives_the_same_models(kind: str) -> None:
     frozen.flags.writeable = False
     wide = np.zeros((80, 2 * N_MODELS))
     wide[::2, ::2] = quality
-    numbers = [quality.tolist(), quality.astype(np.float32), np.asfortranarray(quality), frozen]
+    numbers = [quality.tolist(), quality.astype(np.float32), np.asfortranarray(quality), frozen, unaligned(quality)]
     for form in [*numbers, wide[::2, ::2], quality.astype(">f8"), list(quality)]:
         assert rule.select_batch(form, cost).tolist() == expected
 

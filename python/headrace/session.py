@@ -66,8 +66,8 @@ class Session:
         self._order: list[int] = []
         self._responses: dict[int, Any] = {}
         self._answer = answer
-        names = self._models if allowed is None else allowed
-        self._allowed = [self._index("allowed", name) for name in names]
+        every = range(len(self._models))
+        self._allowed = list(every) if allowed is None else [self._index("allowed", name) for name in allowed]
         self._caps = checked_caps(max_cost, policy.costs)
         self._switching = np.zeros(len(self._models))
         for name, added in (switching_cost or {}).items():
@@ -226,7 +226,7 @@ class Session:
         """Beliefs, and the estimates of each cost: shape (n_costs, 1, n_models)."""
         if self._believed is None:
             responses = Responses(self._run[None, :], self._columns)
-            costs = np.stack([estimator.predict(self._queries, responses) for estimator in self._cost_estimators])
+            costs = np.array([estimator.predict(self._queries, responses) for estimator in self._cost_estimators])
             costs[0] += self._switching
             self._believed = self._quality_estimator.predict(self._queries, responses), costs
         return self._believed
@@ -310,9 +310,11 @@ def _missing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:
 
 def _one_row(value: Any) -> Column:
     """Make a column of one query."""
-    array = np.asarray(value)
-    if array.dtype.kind in "biuf":
-        return array.astype(np.float64)[None]
+    # A long text takes time as an array.
+    if not isinstance(value, str):
+        array = np.asarray(value)
+        if array.dtype.kind in "biuf":
+            return array.astype(np.float64)[None]
     column = np.empty(1, dtype=object)
     column[0] = value
     return column

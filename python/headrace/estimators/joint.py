@@ -34,7 +34,7 @@ from headrace.estimators.linear import common_run
 from headrace.estimators.protocol import Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import ResponseFeatures
-from headrace.estimators.targets import checked_targets
+from headrace.estimators.targets import checked_targets, clipped
 from headrace.responses import Responses
 
 __all__ = ["JointQuality", "one_factor"]
@@ -164,7 +164,7 @@ class JointQuality:
         missing = np.isnan(features)
         if missing.any():
             features[missing] = 0.0
-        quality = np.clip(features @ gain.weights + gain.mean, *self._range)
+        quality = clipped(features @ gain.weights + gain.mean, *self._range)
         return (
             Belief(quality, covariance=gain.update) if self.joint else Belief(quality, variance=gain.update.diagonal())
         )

@@ -21,7 +21,7 @@ from headrace.blas import one_blas_thread
 from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import EncodedResponses, ResponseFeatures
-from headrace.estimators.targets import checked_targets
+from headrace.estimators.targets import checked_targets, clipped
 from headrace.responses import Responses
 
 __all__ = ["LinearCost", "LinearQuality", "RunSetRegressions", "common_run", "fit_ridge"]
@@ -254,7 +254,7 @@ class LinearQuality:
     def predict(self, queries: Queries, responses: Responses) -> Belief:
         """Estimate for queries in all of which the same models have run."""
         estimates, run = self._regressions.predict(queries, responses)
-        quality = np.clip(estimates, *self._range)
+        quality = clipped(estimates, *self._range)
         update = self._update(run)
         return Belief(quality, covariance=update) if self.joint else Belief(quality, variance=update)
 
@@ -303,7 +303,7 @@ class LinearCost:
     def predict(self, queries: Queries, responses: Responses) -> FloatArray:
         """Estimate for queries in all of which the same models have run."""
         estimates, _ = self._regressions.predict(queries, responses)
-        return np.asarray(np.clip(estimates, *self._range))
+        return clipped(estimates, *self._range)
 
 
 def _is(responses: Responses, name: str, targets: FloatArray) -> bool:

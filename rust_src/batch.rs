@@ -205,6 +205,11 @@ impl Pool {
         Ok(Self(Arc::new(ThreadPoolBuilder::new().num_threads(n_threads).build()?)))
     }
 
+    /// Number of its threads.
+    pub fn n_threads(&self) -> usize {
+        self.0.current_num_threads()
+    }
+
     /// The pool that calls share by default: one per process, as many threads as there are cores.
     ///
     /// A forked child has none of its parent's threads, so it gets a pool of its own; its copy of the parent's is never

@@ -197,17 +197,23 @@ pub fn profile_batch<R: ProfiledRule>(
 pub struct Pool(Arc<ThreadPool>);
 
 impl Pool {
-    /// A pool of `n_threads` threads of its own; 0 = as many as there are cores.
+    /// A pool of `n_threads` threads: the shared one where it has as many, as threads take a while to start.
     ///
     /// # Errors
     /// The system gives no such threads.
     pub fn of(n_threads: usize) -> std::result::Result<Self, ThreadPoolBuildError> {
-        Ok(Self(Arc::new(ThreadPoolBuilder::new().num_threads(n_threads).build()?)))
+        if std::thread::available_parallelism().is_ok_and(|cores| cores.get() == n_threads) {
+            let shared = Self::of_all_cores()?;
+            if shared.0.current_num_threads() == n_threads {
+                return Ok(shared);
+            }
+        }
+        Self::new(n_threads)
     }
 
-    /// Number of its threads.
-    pub fn n_threads(&self) -> usize {
-        self.0.current_num_threads()
+    /// A pool of its own; 0 = as many threads as there are cores.
+    fn new(n_threads: usize) -> std::result::Result<Self, ThreadPoolBuildError> {
+        Ok(Self(Arc::new(ThreadPoolBuilder::new().num_threads(n_threads).build()?)))
     }
 
     /// The pool that calls share by default: one per process, as many threads as there are cores.
@@ -225,7 +231,7 @@ impl Pool {
         {
             return Ok(pool.clone());
         }
-        let pool = Self::of(0)?;
+        let pool = Self::new(0)?;
         if let Some(inherited) = shared.replace((std::process::id(), pool.clone())) {
             std::mem::forget(inherited);
         }

@@ -128,8 +128,8 @@ TAIL = """## How to read it
   0.02 ± 0.03 without pooling. Squared errors, by which pooling is chosen, don't show it: they are the same
   (joint_belief.md). With few labels it is pooling that makes the joint belief the better one.
 - It is also the choice of the scale: the fit takes zero, the worst on the test queries, in 12 of 40 draws (with the
-  regressions in 5), as the area on the queries of a fit is noisy. Zero stays on the list: on SWE-bench it was the
-  best scale of a plain cascade in 11 of 12 draws.
+  regressions in 5), as the area on the queries of a fit is noisy. Zero stays on the list: on the reference's inputs of
+  low noise it is a good choice (fusion.md).
 """
 
 

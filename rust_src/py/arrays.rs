@@ -98,32 +98,35 @@ pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64
         for value in tuple.iter_borrowed() {
             out.push(number(argument, &value)?);
         }
-    } else if let Ok(array) = values.cast::<PyArrayDyn<f64>>() {
+    } else if let Some(array) = aligned(values) {
         one_dimensional(argument, array.shape())?;
-        append(array, out)?;
+        append(array, out);
     } else {
         read_other_numbers(argument, values, out)?;
     }
     Ok(())
 }
 
-/// Appends the numbers of an array, row by row.
+/// The argument as an array of float64, if it is one whose numbers lie where they may.
+fn aligned<'a, 'py>(values: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyArrayDyn<f64>>> {
+    values.cast::<PyArrayDyn<f64>>().ok().filter(|array| array.is_aligned())
+}
+
+/// Appends the numbers of an aligned array, row by row.
 #[allow(unsafe_code)]
-fn append(array: &Bound<'_, PyArrayDyn<f64>>, out: &mut Vec<f64>) -> PyResult<()> {
+fn append(array: &Bound<'_, PyArrayDyn<f64>>, out: &mut Vec<f64>) {
     // SAFETY: no Python code runs while the numbers are copied. Native code of another thread that writes to the array at
     // this moment would interfere, as it would with NumPy's own functions; asking for a borrow takes as long as a decision.
     match unsafe { array.as_slice() } {
         Ok(values) if array.is_c_contiguous() => out.extend_from_slice(values),
-        _ if array.is_aligned() => out.extend(unsafe { array.as_array() }.iter()),
-        _ => append(&array.call_method0(intern!(array.py(), "copy"))?.cast_into()?, out)?,
+        _ => out.extend(unsafe { array.as_array() }.iter()),
     }
-    Ok(())
 }
 
 /// Replaces what `out` holds by the numbers of a k x k matrix, row by row.
 pub fn read_matrix(argument: &str, values: &Bound<'_, PyAny>, k: usize, out: &mut Vec<f64>) -> PyResult<()> {
     let converted;
-    let matrix = if let Ok(matrix) = values.cast::<PyArrayDyn<f64>>() {
+    let matrix = if let Some(matrix) = aligned(values) {
         matrix
     } else {
         converted = array::<f64>(argument, values, Kinds::Numbers)?;
@@ -134,7 +137,8 @@ pub fn read_matrix(argument: &str, values: &Bound<'_, PyAny>, k: usize, out: &mu
         return Err(wrong_value(argument, &format!("shape ({k}, {k})"), &got));
     }
     out.clear();
-    append(matrix, out)
+    append(matrix, out);
+    Ok(())
 }
 
 /// Replaces what `out` holds by the numbers of a list.

@@ -177,11 +177,7 @@ pub fn detached<T: Send>(
         Some(n) if !(1..=MOST_THREADS).contains(&n) => {
             return Err(wrong_value("threads", &format!("1 to {MOST_THREADS}"), &n.to_string()));
         }
-        // Threads take a while to start: where they are those of the shared pool, they have.
-        Some(n) => Pool::of_all_cores().and_then(|shared| match usize::try_from(n) {
-            Ok(n) if n != shared.n_threads() => Pool::of(n),
-            _ => Ok(shared),
-        }),
+        Some(n) => Pool::of(usize::try_from(n).unwrap_or(1)),
     };
     let pool = pool.map_err(|error| PyRuntimeError::new_err(format!("threads: {error}")))?;
     let run = || pool.run(|| work(&cancelled));

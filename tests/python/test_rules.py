@@ -619,6 +619,22 @@ def test_every_form_of_the_numbers_gives_the_same_decision(kind: str) -> None:
     assert rule.select(**numbers, covariance=np.asfortranarray(covariance)) == expected
 
 
+def test_an_unaligned_array_that_copies_to_itself_is_read() -> None:
+    class Itself(np.ndarray):
+        def copy(self, *_: object) -> Itself:  # type: ignore[override]
+            return self
+
+    def itself(values: Any) -> np.ndarray[Any, Any]:
+        return unaligned(np.array(values)).view(Itself)
+
+    rule = hr.CascadeRouting(0.5)
+    quality, cost, covariance = [0.5, 0.75], [0.125, 0.25], [[0.25, 0.0], [0.0, 0.125]]
+    expected = rule.select(quality, cost, covariance=covariance)
+    assert rule.select(itself(quality), itself(cost), covariance=itself(covariance)) == expected
+    batch = rule.select_batch(itself([quality]), itself(cost), covariance=itself(covariance))
+    assert batch.tolist() == [expected.next]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_whole_numbers_are_numbers(kind: str) -> None:
     rule = MAKERS[kind](0.25 if kind != "ThresholdCascade" else -2)

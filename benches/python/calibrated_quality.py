@@ -17,14 +17,15 @@ import numpy as np
 from held_out import CASES, halves
 
 import headrace as hr
-from headrace.arrays import FloatArray
-from headrace.belief_table import BeliefTable
-from headrace.calibration import calibrate, path_area
+from headrace.arguments import FloatArray
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.beliefs.fitting import cross_fit
+from headrace.calibration.settings import calibrate, path_area
+from headrace.calibration.walk import budget_path, walk
 from headrace.estimators import BoostingQuality, CalibratedQuality, ClusterQuality, LinearCost, LinearQuality
 from headrace.estimators.calibrated import _held_out
 from headrace.estimators.calibration_maps import IsotonicMaps, PlattMaps, Sample
-from headrace.policy import make_rule
-from headrace.walk import budget_path, walk
+from headrace.rules import make_rule
 
 SEEDS = range(5)
 
@@ -80,7 +81,7 @@ def losses(estimates: FloatArray, labels: FloatArray) -> tuple[float, float]:
 
 def judged(fitting: hr.Outcomes, test: hr.Outcomes, quality: Any, seed: int) -> tuple[float, float, float, float]:
     """Give Brier score, log loss, the area at the scale chosen, and that at scale 1."""
-    believed = BeliefTable.cross_fit(fitting, quality, LinearCost(), n_folds=5, seed=seed)
+    believed = cross_fit(fitting, quality, LinearCost(), n_folds=5, seed=seed)
     chosen = calibrate("cascade-routing", believed, settings={"max_depth": 5}).settings
     held_out = BeliefTable.served(test, believed.estimators, seed=seed)
     areas = []

@@ -10,11 +10,12 @@ import resource
 import time
 
 import headrace as hr
-from headrace.belief_table import BeliefTable, fit_estimators
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.beliefs.fitting import fit_estimators
+from headrace.calibration.walk import budget_path, walk
 from headrace.datasets import NoisyOracle, simulate
 from headrace.estimators import ConstantCost
-from headrace.policy import make_rule
-from headrace.walk import budget_path, walk
+from headrace.rules import make_rule
 
 CASES = [
     ("cascade-routing", 5, 500),

@@ -21,7 +21,7 @@ import numpy as np
 from scipy import stats
 
 import headrace as hr
-from headrace.arrays import FloatArray
+from headrace.arguments import FloatArray
 from headrace.estimators import JointQuality, LinearQuality
 from headrace.evaluation.baselines import LINEAR, ORACLE
 

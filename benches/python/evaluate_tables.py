@@ -19,7 +19,7 @@ from held_out import CASES, halves
 
 import headrace as hr
 from headrace.evaluation import Evaluation
-from headrace.evaluation.verdict import LABELS
+from headrace.evaluation.report.verdict import LABELS
 
 SEED = 0
 

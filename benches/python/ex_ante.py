@@ -18,8 +18,7 @@ from estimators import CASES, interval, parts, table_of
 from sklearn.linear_model import LogisticRegression
 
 import headrace as hr
-from headrace.arrays import FloatArray
-from headrace.belief import Belief
+from headrace.arguments import FloatArray
 from headrace.estimators import (
     BoostingQuality,
     ClusterQuality,
@@ -30,6 +29,7 @@ from headrace.estimators import (
     Queries,
     QueryFeatures,
 )
+from headrace.estimators.belief import Belief
 
 #: Inverse penalties tried, and folds in which they are.
 STRENGTHS = np.geomspace(1e-3, 10.0, 9)

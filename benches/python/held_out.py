@@ -17,13 +17,11 @@ from pathlib import Path
 import numpy as np
 
 import headrace as hr
-from headrace.arrays import FloatArray
-from headrace.belief_table import BeliefTable
-from headrace.budget_path import PathPoint
-from headrace.calibration import calibrate, search_step_weights
-from headrace.estimators import LinearCost, LinearQuality
-from headrace.policy import make_rule
-from headrace.walk import Stops, budget_path, walk
+from headrace.arguments import FloatArray
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.calibration.walk import Stops, walk
+from headrace.policy.budget_path import PathPoint
+from headrace.rules import make_rule
 
 Halves = tuple[hr.Outcomes, hr.Outcomes]
 
@@ -131,34 +129,10 @@ def report(directory: Path) -> None:
     print(f"quality {np.sqrt(np.mean(both[:, 1] ** 2)):.2f}; mean z of the quality {both[:, 1].mean():+.2f}.")
 
 
-def report_step_weights(directory: Path) -> None:
-    print("| data | seed | found | kept | area on the test half, one cost weight | with those found |")
-    print("|---|---|---|---|---|---|")
-    for case in CASES:
-        name = case[0]
-        for seed in SEEDS:
-            fitting, test = halves(directory, case, seed)
-            believed = BeliefTable.cross_fit(fitting, LinearQuality(), LinearCost(), n_folds=5, seed=seed)
-            chosen = calibrate("cascade-routing", believed, settings={"max_depth": 5})
-            search = search_step_weights("cascade-routing", believed, chosen.settings)
-            held_out = BeliefTable.served(test, believed.estimators, seed=seed)
-            areas = []
-            for weights in ((), search.found):
-                stops = walk(make_rule("cascade-routing", 0.0, chosen.settings), test, held_out, step_weights=weights)
-                path = budget_path(stops, test.costs)
-                areas.append(
-                    path.area(float(test.mean_cost.min()), float(test.mean_cost.max()), float(test.mean_quality.min()))
-                )
-            kept = "yes" if search.kept else "no"
-            print(f"| {name} | {seed} | {search.found} | {kept} | {areas[0]:.4f} | {areas[1]:.4f} |", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--step-weights", action="store_true", help="report the search for step weights instead")
-    arguments = parser.parse_args()
-    (report_step_weights if arguments.step_weights else report)(arguments.directory)
+    report(parser.parse_args().directory)
 
 
 if __name__ == "__main__":

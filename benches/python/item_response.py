@@ -20,7 +20,7 @@ from item_response_model import ItemResponse
 from joint_belief import errors_by_size, header, row
 
 import headrace as hr
-from headrace.arrays import FloatArray
+from headrace.arguments import FloatArray
 from headrace.estimators import JointQuality, LinearQuality, QualityEstimator
 
 #: Test queries on which errors are taken where there are eleven models: 2^11 states cost.

@@ -8,9 +8,9 @@ import numpy as np
 from joint_belief import run_sets
 
 import headrace as hr
-from headrace.arrays import BoolArray, FloatArray
-from headrace.belief import Belief
+from headrace.arguments import BoolArray, FloatArray
 from headrace.estimators import Queries, QueryFeatures, ResponseFeatures
+from headrace.estimators.belief import Belief
 from headrace.estimators.linear import common_run
 
 __all__ = ["ItemResponse"]

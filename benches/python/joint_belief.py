@@ -22,7 +22,7 @@ from estimators import interval, shown
 from partial_logs import area
 
 import headrace as hr
-from headrace.arrays import BoolArray, FloatArray
+from headrace.arguments import BoolArray, FloatArray
 from headrace.estimators import JointQuality, LinearQuality, QualityEstimator
 from headrace.estimators.gaussian import Strengths
 

@@ -16,8 +16,8 @@ import numpy as np
 from estimators import DEEPSEEK, GPT_4O, LLAMA_8B, LLAMA_70B, MMLU, interval
 
 import headrace as hr
-from headrace.budget_path import curve_area
 from headrace.estimators import ClusterQuality, JointQuality
+from headrace.policy.budget_path import curve_area
 
 NINE = (*MMLU, "mathstral-7B", "Mixtral-8x7B-Instruct-v0.1", DEEPSEEK, "jamba-1.5-large")
 NEW = (GPT_4O, "gemini-1.5-pro-002", LLAMA_70B, LLAMA_8B)

@@ -17,20 +17,21 @@ from pathlib import Path
 
 import numpy as np
 
-from headrace.belief_table import BeliefTable
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.beliefs.fitting import cross_fit
 from headrace.benchmarks import PROTOCOLS
 from headrace.benchmarks.routerbench import COST_NOISE, ELEVEN, FIT_SHARE, MODEL_SETS, ORDER, PAPER, noisy_comparison
-from headrace.calibration import calibrate, rule_settings
+from headrace.calibration.settings import calibrate, rule_settings
+from headrace.calibration.walk import walk
 from headrace.datasets import NOISE_LEVELS, NoisyCost, NoisyOracle, simulate, with_noise
 from headrace.evaluation.bootstrap import resampling_weights
 from headrace.evaluation.comparison import METHODS, budget_grid
 from headrace.evaluation.method import summarise
 from headrace.evaluation.metrics import concave_hull
 from headrace.evaluation.replay import points_for, replay
-from headrace.evaluation.verdict import LABELS
+from headrace.evaluation.report.verdict import LABELS
 from headrace.outcomes import Outcomes
-from headrace.policy import make_rule
-from headrace.walk import walk
+from headrace.rules import make_rule
 
 DRAWS = 4
 SHARES = (FIT_SHARE, 0.5)
@@ -105,7 +106,7 @@ def cascade_area(table: Outcomes, level: str, seed: int, depth: int) -> float:
     """Area of a cascade of some depth, on the draw and at the budgets of `noisy_comparison`."""
     noisy = with_noise(table, NOISE_LEVELS[level], COST_NOISE[level], rng=seed)
     fitting, test = noisy.split(FIT_SHARE, rng=seed)
-    believed = BeliefTable.cross_fit(fitting, NoisyOracle(), NoisyCost(), n_folds=5, seed=seed)
+    believed = cross_fit(fitting, NoisyOracle(), NoisyCost(), n_folds=5, seed=seed)
     chosen = calibrate("cascade", believed, settings=rule_settings("cascade", fitting, max_depth=depth))
     stops = walk(
         make_rule("cascade", 0.0, chosen.settings), test, BeliefTable.served(test, believed.estimators, seed=seed)

@@ -16,14 +16,15 @@ import numpy as np
 from estimators import CASES, parts, shown, table_of
 
 import headrace as hr
-from headrace.arrays import BoolArray, FloatArray, IndexArray
-from headrace.belief import Belief
-from headrace.belief_table import BeliefTable
-from headrace.calibration import calibrate, rule_settings
+from headrace.arguments import BoolArray, FloatArray, IndexArray
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.beliefs.fitting import cross_fit
+from headrace.calibration.settings import calibrate, rule_settings
+from headrace.calibration.walk import budget_path, walk
 from headrace.estimators import JointQuality, LinearCost, LinearQuality
+from headrace.estimators.belief import Belief
 from headrace.estimators.gaussian import Strengths
-from headrace.policy import make_rule
-from headrace.walk import budget_path, walk
+from headrace.rules import make_rule
 
 NAME = "mmlu_pro, 5"
 RULE = "cascade-routing"
@@ -85,7 +86,7 @@ def areas(fitting: hr.Outcomes, test: hr.Outcomes, seed: int) -> dict[str, float
 
     served, scales = {}, {}
     for name, quality in ESTIMATORS.items():
-        table = BeliefTable.cross_fit(fitting, quality, LinearCost(), n_folds=5, seed=seed)
+        table = cross_fit(fitting, quality, LinearCost(), n_folds=5, seed=seed)
         served[name] = BeliefTable.served(test, table.estimators, seed=seed)
         chosen = calibrate(RULE, table, settings=rule_settings(RULE, fitting, max_depth=DEPTH))
         scales[name] = float(chosen.settings["uncertainty_scale"])

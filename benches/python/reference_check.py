@@ -19,12 +19,12 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 import headrace as hr
-from headrace.arrays import BoolArray, FloatArray, IndexArray
-from headrace.budget_path import BudgetPath, curve_area
-from headrace.calibration import UNCERTAINTY_SCALES, path_area
+from headrace.arguments import BoolArray, FloatArray, IndexArray
+from headrace.calibration.settings import UNCERTAINTY_SCALES, path_area
+from headrace.calibration.walk import budget_path, walk
 from headrace.datasets.simulated import AFTER, BEFORE, PLACE, NoisyOracle
-from headrace.policy import make_rule
-from headrace.walk import budget_path, walk
+from headrace.policy.budget_path import BudgetPath, curve_area
+from headrace.rules import make_rule
 
 REFERENCE_NAMES = {
     "routing": "router",

@@ -20,9 +20,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headrace.arrow import column_of
-from headrace.decider import BATCH_ROWS, Decider, decide_file
-from headrace.policy import Policy, shares_of
+from headrace.policy import Policy
+from headrace.policy.hashing import shares_of
+from headrace.serving import BeliefDecider, decide_file
+from headrace.serving.files import BATCH_ROWS
+from headrace.serving.frames import column_of
 
 
 def batch(first: int, n: int, k: int) -> pa.Table:
@@ -71,8 +73,8 @@ def main() -> None:
         "select_batch on arrays": lambda: rule.select_batch(arrays[0], arrays[1], variance=arrays[2], threads=1),
         "columns as arrays": lambda: [column_of(table, name) for name in ("quality", "cost", "variance")],
         "hashes of the ids": lambda: shares_of(0, ids),
-        "a whole batch, one rule": lambda: Decider(alone)(table),
-        "a whole batch, two rules mixed by id": lambda: Decider(mixed)(table),
+        "a whole batch, one rule": lambda: BeliefDecider(alone)(table),
+        "a whole batch, two rules mixed by id": lambda: BeliefDecider(mixed)(table),
     }
     print(f"Of a batch of {BATCH_ROWS:,} rows, {k} models, one thread:\n\n| part | microseconds a row |\n|---|---|")
     for name, action in parts.items():
@@ -85,7 +87,7 @@ def main() -> None:
         for power in range(4, options.most + 1):
             n = 10**power
             write(source, n, k)
-            spent = processor_seconds(lambda: decide_file(source, target, Decider(mixed)))
+            spent = processor_seconds(lambda: decide_file(source, target, BeliefDecider(mixed)))
             size = source.stat().st_size / 2**20
             print(f"| 10^{power} | {size:.0f} | {spent / n * 1e6:.2f} | {peak_mebibytes():.0f} |", flush=True)
 

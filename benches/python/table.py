@@ -35,11 +35,12 @@ from baselines import (
 )
 
 import headrace as hr
-from headrace.belief_table import BeliefTable, fit_estimators
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.beliefs.fitting import fit_estimators
+from headrace.calibration.walk import budget_path, walk
 from headrace.datasets import NoisyOracle, simulate
 from headrace.estimators import ConstantCost
-from headrace.policy import make_rule
-from headrace.walk import budget_path, walk
+from headrace.rules import make_rule
 
 #: Problems per case, and rounds over all of them.
 N_PROBLEMS, N_ROUNDS = 100, 15

@@ -17,9 +17,9 @@ import numpy as np
 from estimators import CASES, parts, shown, table_of
 
 import headrace as hr
-from headrace.arrays import BoolArray, FloatArray
-from headrace.budget_path import curve_area
+from headrace.arguments import BoolArray, FloatArray
 from headrace.estimators import JointQuality, LinearQuality
+from headrace.policy.budget_path import curve_area
 
 SCALES = (0.0, 0.25, 0.5, 1.0)
 

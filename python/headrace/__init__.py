@@ -1,14 +1,9 @@
 """Cascade routing: per query, decide which model to run next or to stop, at an expected cost that you set."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from headrace import datasets, estimators
 from headrace._core import __version__
-from headrace.belief import Belief
-from headrace.outcomes import Outcomes
-from headrace.policy import Policy
-from headrace.responses import Responses
-from headrace.router import Router
 from headrace.rules import (
     Cascade,
     CascadeRouting,
@@ -19,15 +14,22 @@ from headrace.rules import (
     ThresholdCascade,
     expected_max,
 )
-from headrace.session import Session
 
 if TYPE_CHECKING:
+    from headrace import datasets, diagnosis, estimators, evaluation, serving
+    from headrace.estimators.belief import Belief
+    from headrace.estimators.responses import Responses
     from headrace.evaluation import evaluate
+    from headrace.outcomes import Outcomes
+    from headrace.policy import Policy
+    from headrace.router import Router
+    from headrace.serving import Decider, Session
 
 __all__ = [
     "Belief",
     "Cascade",
     "CascadeRouting",
+    "Decider",
     "Decision",
     "IndexRule",
     "Outcomes",
@@ -40,16 +42,39 @@ __all__ = [
     "ThresholdCascade",
     "__version__",
     "datasets",
+    "diagnosis",
     "estimators",
     "evaluate",
+    "evaluation",
     "expected_max",
+    "serving",
 ]
+
+#: Where the names are that are imported when they are first asked for: who only decides doesn't load what fits.
+_ROOMS = {
+    "Belief": "estimators.belief",
+    "Decider": "serving",
+    "Outcomes": "outcomes",
+    "Policy": "policy",
+    "Responses": "estimators.responses",
+    "Router": "router",
+    "Session": "serving",
+    "evaluate": "evaluation",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import what isn't needed for serving when it is first asked for."""
-    if name == "evaluate":
-        from headrace.evaluation import evaluate
+    """Import a public name, or a public room, when it is first asked for."""
+    if name in _ROOMS:
+        value = getattr(import_module(f"headrace.{_ROOMS[name]}"), name)
+    elif name in __all__:
+        value = import_module(f"headrace.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
-        return evaluate
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

@@ -14,8 +14,8 @@ import pytest
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 import headrace as hr
-from headrace.blas import _libraries, _set, one_blas_thread
 from headrace.estimators import ConstantCost, JointQuality, LinearQuality
+from headrace.estimators.blas import _libraries, _set, one_blas_thread
 
 
 def n_threads() -> set[int]:

@@ -13,7 +13,7 @@ import pytest
 from scipy import optimize
 
 import headrace as hr
-from headrace.estimators import CalibratedQuality, ConstantQuality, JointQuality, KNeighborsQuality, LinearQuality, load
+from headrace.estimators import CalibratedQuality, ConstantQuality, JointQuality, KNeighborsQuality, LinearQuality, make
 from headrace.estimators.calibration_maps import LEAST, PRIOR, IsotonicMaps, PlattMaps, Sample, room
 
 Floats = npt.NDArray[np.float64]
@@ -269,7 +269,7 @@ def test_a_batch_is_a_loop_and_copies_are_the_same() -> None:
 
 
 def test_it_is_known_by_name() -> None:
-    assert isinstance(load("calibrated", base=ConstantQuality(), method=None).base, ConstantQuality)
+    assert isinstance(make("calibrated", base=ConstantQuality(), method=None).base, ConstantQuality)
     table = hr.datasets.load_quickstart().take(range(200))
     assert hr.Router(quality="calibrated", n_folds=2).fit(table, budget=100.0).policy_ is not None
 

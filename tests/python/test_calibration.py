@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headrace as hr
-from headrace.budget_path import BudgetPath, PathPoint, curve_area
-from headrace.walk import MOST_MODELS, Stops, budget_path, walk
+from headrace.calibration.walk import MOST_MODELS, Stops, budget_path, walk
+from headrace.policy.budget_path import BudgetPath, PathPoint, curve_area
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -11,15 +11,16 @@ import numpy.typing as npt
 import pytest
 
 import headrace as hr
-from headrace.belief_table import BeliefTable
-from headrace.calibration import calibrate, rule_settings
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.beliefs.fitting import cross_fit
+from headrace.calibration.settings import calibrate, rule_settings
+from headrace.calibration.walk import Stops, walk
 from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, LinearQuality
 from headrace.evaluation import Comparison, compare
 from headrace.evaluation.bootstrap import N_RESAMPLES
 from headrace.evaluation.comparison import METHODS, budget_grid
 from headrace.evaluation.metrics import concave_hull
-from headrace.policy import make_rule
-from headrace.walk import Stops, walk
+from headrace.rules import make_rule
 
 Floats = npt.NDArray[np.float64]
 
@@ -219,7 +220,7 @@ def test_what_a_method_realises_is_what_its_walk_says(
 ) -> None:
     """Calibrate by hand for each budget, then look at one test query after the other."""
     fitting, test = digits
-    table = BeliefTable.cross_fit(fitting, LinearQuality(), LinearCost(), n_folds=5, seed=0)
+    table = cross_fit(fitting, LinearQuality(), LinearCost(), n_folds=5, seed=0)
     held_out = BeliefTable.served(test, table.estimators, seed=0)
     for name, answer in (("threshold-cascade", "last"), ("cascade-routing", "best")):
         calibration = calibrate(name, table, settings=rule_settings(name, fitting), answer=answer)

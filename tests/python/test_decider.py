@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import headrace as hr
-from headrace.arrow import arrow_table, column_of
 from headrace.datasets import NoisyOracle, simulate
-from headrace.decider import Decider, decide_file
-from headrace.policy import Policy, fold_of, folds_of, share_of, shares_of
+from headrace.policy import Policy
+from headrace.policy.hashing import fold_of, folds_of, share_of, shares_of
+from headrace.serving import BeliefDecider, decide_file
+from headrace.serving.frames import arrow_table, column_of
 
 MODELS = ("small", "medium", "large")
 POLICY = Policy(MODELS, "cascade-routing", {"max_depth": 3}, (150.0, 60.0), 0.4, seed=3)
@@ -133,7 +134,7 @@ def test_a_policy_decides_a_table_as_it_decides_each_row(fixed: bool) -> None:
     columns = beliefs(200)
     wanted = one_by_one(POLICY, columns)
     assert len(set(wanted)) == 4  # all models, and stops
-    decide = Decider(POLICY)
+    decide = BeliefDecider(POLICY)
     table = as_arrow(columns, fixed=fixed)
     decided = decide(table)
     assert decided.column_names == [*table.column_names, "next"]
@@ -144,7 +145,7 @@ def test_a_policy_decides_a_table_as_it_decides_each_row(fixed: bool) -> None:
     from_mapping = decide(columns)
     assert from_mapping["next"].tolist() == wanted
     assert set(from_mapping) == {*columns, "next"}
-    assert Decider(POLICY, threads=2)(table).equals(decided)
+    assert BeliefDecider(POLICY, threads=2)(table).equals(decided)
     assert pickle.loads(pickle.dumps(decide))(table).equals(decided)
 
 
@@ -153,7 +154,7 @@ def test_columns_of_single_models_do_as_well() -> None:
     wide = {"query_id": columns["query_id"]}
     for name in ("quality", "cost", "variance", "run"):
         wide |= {f"{model}|{name}": columns[name][:, j] for j, model in enumerate(MODELS)}
-    assert Decider(POLICY)(pa.table(wide)).column("next").to_pylist() == one_by_one(POLICY, columns)
+    assert BeliefDecider(POLICY)(pa.table(wide)).column("next").to_pylist() == one_by_one(POLICY, columns)
 
 
 def test_correlated_and_one_factor_beliefs() -> None:
@@ -164,9 +165,9 @@ def test_correlated_and_one_factor_beliefs() -> None:
         columns["quality"], columns["cost"], ids=columns["query_id"], covariance=covariance, run=columns["run"]
     )
     without = {name: values for name, values in columns.items() if name != "variance"}
-    decided = Decider(POLICY)(without | {"covariance": covariance.reshape(40, 9)})
+    decided = BeliefDecider(POLICY)(without | {"covariance": covariance.reshape(40, 9)})
     assert decided["next"].tolist() == [None if j < 0 else MODELS[j] for j in of_policy]
-    factor = Decider(POLICY)(columns | {"loading": loading})
+    factor = BeliefDecider(POLICY)(columns | {"loading": loading})
     rows = POLICY.select_batch(
         columns["quality"],
         columns["cost"],
@@ -183,17 +184,9 @@ def test_several_costs_are_added_up_at_the_rates_of_the_policy() -> None:
     policy = dataclasses.replace(POLICY, costs=("usd", "seconds"), rates=(1.0, 0.002))
     seconds = np.random.default_rng(1).uniform(size=(60, 3))
     cost = columns.pop("cost")
-    decided = Decider(policy)(columns | {"usd": cost, "seconds": seconds})
-    summed = Decider(POLICY)(columns | {"cost": cost + 0.002 * seconds})
+    decided = BeliefDecider(policy)(columns | {"usd": cost, "seconds": seconds})
+    summed = BeliefDecider(POLICY)(columns | {"cost": cost + 0.002 * seconds})
     assert decided["next"].tolist() == summed["next"].tolist()
-
-
-def test_weights_of_the_steps_count_by_what_has_run() -> None:
-    columns = beliefs(100)
-    policy = dataclasses.replace(POLICY, step_weights=(1.0, 2.0, 5.0))
-    factor = np.array([1.0, 2.0, 5.0, 5.0])[columns["run"].sum(axis=1)]
-    weighted = columns | {"cost": columns["cost"] * factor[:, None]}
-    assert Decider(policy)(columns)["next"].tolist() == one_by_one(POLICY, weighted)
 
 
 @pytest.mark.parametrize(
@@ -209,22 +202,20 @@ def test_weights_of_the_steps_count_by_what_has_run() -> None:
 def test_batches_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:
     columns = {name: values for name, values in (beliefs(5) | change).items() if values is not None}
     with pytest.raises(ValueError, match=message):
-        Decider(POLICY)(columns)
+        BeliefDecider(POLICY)(columns)
 
 
 def test_a_policy_of_one_rule_needs_no_ids() -> None:
     columns = beliefs(20)
     alone = dataclasses.replace(POLICY, parameters=(80.0, 80.0))
     del columns["query_id"]
-    assert Decider(alone)(columns)["next"].shape == (20,)
+    assert BeliefDecider(alone)(columns)["next"].shape == (20,)
 
 
 def test_what_is_no_policy_is_refused() -> None:
-    with pytest.raises(TypeError, match="policy: expected a Policy or a Router, got str"):
-        Decider("policy.json")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="policy: expected a Policy, got str"):
+        BeliefDecider("policy.json")  # type: ignore[arg-type]
     router = hr.Router(quality=NoisyOracle(), cost="constant").fit(simulate(60, 3))
-    with pytest.raises(ValueError, match="policy: expected a router with a budget"):
-        Decider(router)
     with pytest.raises(ValueError, match="select_batch: no budget yet"):
         router.select_batch({})
 
@@ -265,7 +256,7 @@ def test_a_router_decides_tables_of_queries_and_responses(
     fresh.save(tmp_path / "fresh.parquet")
     table = pq.read_table(tmp_path / "fresh.parquet")
     queries = table.select([name for name in table.column_names if "|" not in name])
-    decide = Decider(router)
+    decide = router.decider_
     first = decide(queries).column("next").to_pylist()
     at_once = router.select_batch(fresh.queries, ids=fresh.ids)
     assert first == [fresh.models[j] for j in at_once]
@@ -316,7 +307,11 @@ def test_a_file_is_decided_in_chunks(tmp_path: Path) -> None:
     pq.write_table(as_arrow(columns), tmp_path / "beliefs.parquet", row_group_size=300)
     shares: list[float] = []
     n = decide_file(
-        tmp_path / "beliefs.parquet", tmp_path / "out.parquet", Decider(POLICY), batch_rows=128, progress=shares.append
+        tmp_path / "beliefs.parquet",
+        tmp_path / "out.parquet",
+        BeliefDecider(POLICY),
+        batch_rows=128,
+        progress=shares.append,
     )
     decided = pq.read_table(tmp_path / "out.parquet")
     assert n == 1000
@@ -336,7 +331,7 @@ def test_a_file_is_not_kept_in_memory(tmp_path: Path) -> None:
     decide_file(
         source,
         tmp_path / "out.parquet",
-        Decider(POLICY),
+        BeliefDecider(POLICY),
         batch_rows=5_000,
         progress=lambda share: held.append(pa.total_allocated_bytes() - before),
     )
@@ -349,10 +344,10 @@ def test_a_file_that_cannot_be_decided_leaves_nothing(tmp_path: Path) -> None:
     columns["quality"][200, 1] = np.nan
     pq.write_table(as_arrow(columns), tmp_path / "beliefs.parquet")
     with pytest.raises(ValueError, match="quality"):
-        decide_file(tmp_path / "beliefs.parquet", tmp_path / "out.parquet", Decider(POLICY), batch_rows=64)
+        decide_file(tmp_path / "beliefs.parquet", tmp_path / "out.parquet", BeliefDecider(POLICY), batch_rows=64)
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "beliefs.parquet").read_bytes()[:500])
     with pytest.raises(ValueError, match=r"source: cut\.parquet is not a whole Parquet file"):
-        decide_file(tmp_path / "cut.parquet", tmp_path / "out.parquet", Decider(POLICY))
+        decide_file(tmp_path / "cut.parquet", tmp_path / "out.parquet", BeliefDecider(POLICY))
     with pytest.raises(FileNotFoundError):
-        decide_file(tmp_path / "nowhere.parquet", tmp_path / "out.parquet", Decider(POLICY))
+        decide_file(tmp_path / "nowhere.parquet", tmp_path / "out.parquet", BeliefDecider(POLICY))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["beliefs.parquet", "cut.parquet"]

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pytest
 
 import headrace as hr
-from headrace.belief_table import BeliefTable
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.beliefs.fitting import cross_fit
 from headrace.diagnosis import Diagnosis, diagnose
 from headrace.diagnosis.scores import LEAST_PROBABILITY, score
 from headrace.estimators import CalibratedQuality, ConstantCost, ConstantQuality, LinearCost, LinearQuality
@@ -150,7 +151,7 @@ def test_sound_estimates_raise_no_alarm(graded: bool) -> None:
 def test_constant_estimates_in_cross_fitting_raise_no_other_alarm() -> None:
     for seed in range(20):
         table = simulated(seed, 300, 3)
-        believed = BeliefTable.cross_fit(table, ConstantQuality(), ConstantCost(), n_folds=5, seed=seed)
+        believed = cross_fit(table, ConstantQuality(), ConstantCost(), n_folds=5, seed=seed)
         assert kinds(diagnose(believed)) == {("uninformative", ("m0", "m1", "m2"), (0,))}
 
 
@@ -281,7 +282,7 @@ def test_tables_that_say_little(kind: str) -> None:
         quality[:] = 1.0
     cost = np.zeros((n, k)) if kind == "free" else rng.gamma(2.0, 1.0, (n, k))
     table = hr.Outcomes(models=["a", "b"][:k], quality=quality, cost=cost, queries={"x": rng.normal(size=n)})
-    believed = BeliefTable.cross_fit(table, LinearQuality(), LinearCost(), n_folds=2, seed=0)
+    believed = cross_fit(table, LinearQuality(), LinearCost(), n_folds=2, seed=0)
     diagnosis = diagnose(believed)
     assert len(diagnosis.summary().splitlines()) > 2 * k
     assert {finding.kind for finding in diagnosis.findings} <= {"uninformative", "unproven"}

@@ -14,7 +14,7 @@ import pytest
 import headrace as hr
 from headrace.datasets import NoisyOracle, simulate
 from headrace.estimators import ConstantCost
-from headrace.monitor import Monitor, Sequence
+from headrace.serving import BudgetController, ConfidenceSequence, Monitor, Promised
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,6 +31,14 @@ class SizeCost:
 
     def predict(self, queries: Any, responses: hr.Responses) -> Floats:
         return np.asarray(queries["size"][:, None] * self.each)
+
+
+def watching(
+    router: hr.Router, promised: dict[str, list[float]], ends: dict[str, tuple[float, float]], confidence: float
+) -> Monitor:
+    """Give a monitor of a router that has promised something else."""
+    told = Promised({name: np.array(values) for name, values in promised.items()}, ends)
+    return Monitor(dataclasses.replace(router.decider_, promised=told), confidence=confidence)
 
 
 def routed(cost: Any = None, **settings: Any) -> hr.Router:
@@ -70,7 +78,7 @@ def interval_of_the_paper(values: Floats, alpha: float) -> tuple[float, float]:
 @pytest.mark.parametrize("n", [1, 2, 30, 2000])
 def test_a_sequence_is_that_of_the_paper(n: int, confidence: float) -> None:
     values = np.random.default_rng(n).beta(0.5, 2.0, n)
-    sequence = Sequence(2.0, 5.0, confidence)
+    sequence = ConfidenceSequence(2.0, 5.0, confidence)
     for value in values.tolist():
         sequence.add(2.0 + 3.0 * value)
     low, high = interval_of_the_paper(values, 1.0 - confidence)
@@ -83,7 +91,7 @@ def test_a_sequence_holds_at_all_times_at_once() -> None:
     rng = np.random.default_rng(0)
     n_wrong = 0
     for repeat in range(400):
-        sequence = Sequence(0.0, 1.0, 0.8)
+        sequence = ConfidenceSequence(0.0, 1.0, 0.8)
         heads = rng.uniform(size=400) < 0.1
         for value in heads.tolist() if repeat % 2 else (0.2 * rng.uniform(size=400)).tolist():
             sequence.add(value)
@@ -94,7 +102,7 @@ def test_a_sequence_holds_at_all_times_at_once() -> None:
 
 
 def test_values_outside_count_as_the_nearer_end() -> None:
-    one, other = Sequence(0.0, 1.0, 0.9), Sequence(0.0, 1.0, 0.9)
+    one, other = ConfidenceSequence(0.0, 1.0, 0.9), ConfidenceSequence(0.0, 1.0, 0.9)
     for value in (-3.0, 0.5, 7.0):
         one.add(value)
         other.add(min(max(value, 0.0), 1.0))
@@ -102,13 +110,13 @@ def test_values_outside_count_as_the_nearer_end() -> None:
 
 
 def test_an_interval_before_the_first_value_is_all_there_is() -> None:
-    sequence = Sequence(-1.0, 3.0, 0.9)
+    sequence = ConfidenceSequence(-1.0, 3.0, 0.9)
     assert sequence.interval == (-1.0, 3.0)
     assert math.isnan(sequence.mean)
 
 
 def test_values_that_are_all_alike() -> None:
-    sequence = Sequence(1.0, 1.0, 0.9)
+    sequence = ConfidenceSequence(1.0, 1.0, 0.9)
     for _ in range(10):
         sequence.add(1.0)
     assert sequence.interval == pytest.approx((1.0, 1.0))
@@ -117,14 +125,14 @@ def test_values_that_are_all_alike() -> None:
 # The monitor
 
 
-def test_there_are_no_more_false_alarms_than_promised() -> None:
+def test_there_are_no_more_false_alarms_than_promised(router: hr.Router) -> None:
     confidence, n_streams = 0.8, 200
     rng = np.random.default_rng(1)
     n_alarms = 0
     for _ in range(n_streams):
         # What was promised is a sample, too.
         promised = {"cost": rng.exponential(size=150).tolist(), "quality": (rng.uniform(size=150) < 0.7).tolist()}
-        monitor = Monitor(promised, {"cost": (0.0, 10.0), "quality": (0.0, 1.0)}, confidence)
+        monitor = watching(router, promised, {"cost": (0.0, 10.0), "quality": (0.0, 1.0)}, confidence)
         for cost, right in zip(rng.exponential(size=300).tolist(), rng.uniform(size=300) < 0.7, strict=True):
             monitor.observe(cost, quality=float(right))
             if monitor.drifted:
@@ -160,7 +168,7 @@ def watched(monitor: Monitor, costs: Floats, qualities: Floats) -> dict[str, str
 
 
 def test_queries_like_those_of_the_calibration_raise_no_alarm(router: hr.Router, stream: tuple[Floats, Floats]) -> None:
-    monitor = router.monitor(confidence=0.95)
+    monitor = Monitor(router.decider_, confidence=0.95)
     assert watched(monitor, *stream) == {"cost": "as promised", "quality": "as promised"}
     assert not monitor.drifted
     cost, quality = monitor.report()
@@ -184,34 +192,35 @@ def test_queries_like_those_of_the_calibration_raise_no_alarm(router: hr.Router,
 def test_drift_is_seen_with_its_direction(
     router: hr.Router, stream: tuple[Floats, Floats], factor: float, n_wrong: float, verdicts: dict[str, str]
 ) -> None:
-    monitor = router.monitor()
+    monitor = Monitor(router.decider_)
     spoilt = stream[1] * (np.random.default_rng(4).uniform(size=len(stream[1])) >= n_wrong)
     assert watched(monitor, factor * stream[0], spoilt) == verdicts
     assert monitor.drifted
 
 
 def test_better_answers_are_seen(router: hr.Router, stream: tuple[Floats, Floats]) -> None:
-    assert watched(router.monitor(), stream[0], np.ones_like(stream[1]))["quality"] == "above"
+    assert watched(Monitor(router.decider_), stream[0], np.ones_like(stream[1]))["quality"] == "above"
 
 
 def test_a_sorted_calibration_table_promises_the_same(router: hr.Router, population: hr.Outcomes) -> None:
     calibration = population.take(np.arange(1500))
     spent = calibration.cost[np.arange(1500), decided(router, calibration)]
     by_spend = calibration.take(spent.argsort())
-    cost = routed().fit(simulate(300, 3, rng=3), calibration=by_spend, budget=BUDGET).monitor().report()[0]
-    assert cost.promised == pytest.approx(router.monitor().report()[0].promised)
+    sorted_router = routed().fit(simulate(300, 3, rng=3), calibration=by_spend, budget=BUDGET)
+    cost = Monitor(sorted_router.decider_).report()[0]
+    assert cost.promised == pytest.approx(Monitor(router.decider_).report()[0].promised)
     assert cost.promised_low < cost.promised < cost.promised_high
 
 
-def test_each_quantity_is_watched_at_its_share_of_the_error() -> None:
+def test_each_quantity_is_watched_at_its_share_of_the_error(router: hr.Router) -> None:
     promised = {"usd": [1.0, 2.0, 3.0], "seconds": [4.0, 5.0], "quality": [0.0, 1.0, 1.0]}
     ends = {"usd": (0.0, 6.0), "seconds": (0.0, 10.0), "quality": (0.0, 1.0)}
-    monitor = Monitor(promised, ends, 0.9)
+    monitor = watching(router, promised, ends, 0.9)
     for _ in range(40):
         monitor.observe({"usd": 2.5, "seconds": 9.0}, quality=0.25)
     for watch, seen in zip(monitor.report(), (2.5, 9.0, 0.25), strict=True):
         # Three quantities, and of each what was promised and what is seen: a sixth of 0.1.
-        before, now = (Sequence(*ends[watch.name], 1.0 - 0.1 / 6.0) for _ in range(2))
+        before, now = (ConfidenceSequence(*ends[watch.name], 1.0 - 0.1 / 6.0) for _ in range(2))
         for value in promised[watch.name]:
             before.add(value)
         for _ in range(40):
@@ -220,9 +229,9 @@ def test_each_quantity_is_watched_at_its_share_of_the_error() -> None:
         assert (watch.low, watch.high) == pytest.approx(now.interval)
 
 
-def test_a_verdict_needs_intervals_that_do_not_meet() -> None:
+def test_a_verdict_needs_intervals_that_do_not_meet(router: hr.Router) -> None:
     for level, verdict in ((0.9, "above"), (0.1, "below")):
-        monitor = Monitor({"cost": [0.5, 0.5, 0.4, 0.6] * 50}, {"cost": (0.0, 1.0)}, 0.95)
+        monitor = watching(router, {"cost": [0.5, 0.5, 0.4, 0.6] * 50}, {"cost": (0.0, 1.0)}, 0.95)
         verdicts = []
         for _ in range(200):
             monitor.observe(level)
@@ -237,7 +246,7 @@ def test_a_verdict_needs_intervals_that_do_not_meet() -> None:
 
 
 def test_a_monitor_keeps_no_history(router: hr.Router) -> None:
-    monitor = router.monitor()
+    monitor = Monitor(router.decider_)
     for _ in range(10):
         monitor.observe(BUDGET, quality=1.0)
     size = len(pickle.dumps(monitor))
@@ -247,7 +256,7 @@ def test_a_monitor_keeps_no_history(router: hr.Router) -> None:
 
 
 def test_quality_may_be_known_of_some_queries_only(router: hr.Router) -> None:
-    monitor = router.monitor()
+    monitor = Monitor(router.decider_)
     monitor.observe(0.001)
     monitor.observe({"cost": 0.002}, quality=1.0)
     cost, quality = monitor.report()
@@ -261,7 +270,7 @@ def test_a_session_is_observed_with_each_cost() -> None:
     router = routed().fit(table, budget={"seconds": 0.3})
     session = router.start({name: values[0] for name, values in table.queries.items()}, id="0")
     session.observe("model-2", {}, cost={"usd": 0.25, "seconds": 8.0})
-    monitor = router.monitor()
+    monitor = Monitor(router.decider_)
     monitor.observe(session, quality=0.5)
     assert {watch.name: watch.mean for watch in monitor.report()} == {"usd": 0.25, "seconds": 8.0, "quality": 0.5}
 
@@ -282,17 +291,21 @@ def test_a_session_is_observed_with_each_cost() -> None:
 def test_what_is_no_number_is_refused_and_leaves_no_trace(
     router: hr.Router, run: Any, quality: Any, error: type[Exception], message: str
 ) -> None:
-    monitor = router.monitor()
+    monitor = Monitor(router.decider_)
     with pytest.raises(error, match=message):
         monitor.observe(run, quality=quality)
     assert [watch.n for watch in monitor.report()] == [0, 0]
 
 
-def test_a_monitor_needs_a_budget() -> None:
+def test_a_recalibration_needs_a_budget() -> None:
     router = routed().fit(simulate(60, 3))
-    for ask in (router.monitor, router.controller, lambda: router.recalibrate(simulate(60, 3))):
-        with pytest.raises(ValueError, match=r"no budget yet"):
-            ask()  # type: ignore[operator]
+    with pytest.raises(ValueError, match=r"recalibrate: no budget yet"):
+        router.recalibrate(simulate(60, 3))
+
+
+def test_a_monitor_needs_what_calibration_saw(router: hr.Router) -> None:
+    with pytest.raises(ValueError, match=r"decider: expected one that a router made"):
+        Monitor(router.decider_.with_budget(0.0031))
 
 
 # The controller
@@ -300,14 +313,14 @@ def test_a_monitor_needs_a_budget() -> None:
 
 def steered(router: hr.Router, factor: float, n: int, **options: Any) -> tuple[Floats, list[float]]:
     """Give the costs of queries drawn anew, with a controller, and its debts."""
-    controller = router.controller(**options)
+    controller = BudgetController(router.decider_, **options)
     fresh = simulate(n, 3, rng=6)
     nothing_ran = fresh.responses_for(np.zeros(3, np.bool_))
     quality, (cost,) = router.estimators_[0]
     belief, costs = quality.predict(fresh.queries, nothing_ran), cost.predict(fresh.queries, nothing_ran)
     spent, debts = [], []
     for row in range(n):
-        policy = controller.router.policy_
+        policy = controller.decider.policy
         decision = policy.rule_for(fresh.ids[row]).select(belief.quality[row], costs[row], variance=np.zeros(3))
         assert decision.next is not None
         spent.append(factor * float(fresh.cost[row, decision.next]))
@@ -347,14 +360,14 @@ def test_where_even_the_cheapest_policy_is_too_dear_it_is_taken(router: hr.Route
 def test_a_shorter_horizon_reacts_faster(router: hr.Router) -> None:
     asked = []
     for horizon in (10, 1000):
-        controller = router.controller(horizon=horizon)
+        controller = BudgetController(router.decider_, horizon=horizon)
         controller.observe(2.0 * BUDGET)
-        asked.append(controller.router.point_.cost)
+        asked.append(controller.decider.point.cost)
     assert asked == pytest.approx([0.9 * BUDGET, 0.999 * BUDGET])
 
 
 def test_a_controller_starts_sessions_by_its_present_policy(router: hr.Router) -> None:
-    controller = router.controller(horizon=1)
+    controller = BudgetController(router.decider_, horizon=1)
     controller.observe(100.0)
     fresh = simulate(20, 3, rng=7)
     for row in range(20):
@@ -368,23 +381,23 @@ def test_a_controller_starts_sessions_by_its_present_policy(router: hr.Router) -
 def test_a_controller_of_one_of_two_costs() -> None:
     table = simulate(200, 3, rng=8)
     table = dataclasses.replace(table, cost_name="usd", further_costs={"seconds": 100.0 * table.cost})
-    controller = routed().fit(table, budget={"seconds": 0.3}).controller(horizon=10)
+    controller = BudgetController(routed().fit(table, budget={"seconds": 0.3}).decider_, horizon=10)
     controller.observe(0.6)
-    assert controller.router.point_.further_costs["seconds"] == pytest.approx(0.27)
-    with pytest.raises(ValueError, match=r"router: expected one with a budget for one cost"):
-        routed().fit(table, budget={"seconds": 0.3, "usd": 0.003}).controller()
+    assert controller.decider.point.further_costs["seconds"] == pytest.approx(0.27)
+    with pytest.raises(ValueError, match=r"decider: expected one with a budget for one cost"):
+        BudgetController(routed().fit(table, budget={"seconds": 0.3, "usd": 0.003}).decider_)
 
 
 @pytest.mark.parametrize("horizon", [0, -1, 1.5, True, "200"])
 def test_a_horizon_is_a_number_of_queries(router: hr.Router, horizon: Any) -> None:
     with pytest.raises(ValueError, match=r"horizon: expected an int >= 1"):
-        router.controller(horizon=horizon)
-    router.controller(horizon=np.int64(50)).observe(0.001)  # type: ignore[arg-type]
+        BudgetController(router.decider_, horizon=horizon)
+    BudgetController(router.decider_, horizon=np.int64(50)).observe(0.001)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("run", [math.nan, math.inf, -1.0])
 def test_a_controller_takes_costs_only(router: hr.Router, run: float) -> None:
-    controller = router.controller()
+    controller = BudgetController(router.decider_)
     with pytest.raises(ValueError, match=r"run: expected a finite cost >= 0"):
         controller.observe(run)
     with pytest.raises(TypeError, match=r"run: expected a number, got 'a'"):
@@ -393,8 +406,8 @@ def test_a_controller_takes_costs_only(router: hr.Router, run: float) -> None:
 
 
 def test_a_quality_target_has_no_controller(router: hr.Router) -> None:
-    with pytest.raises(ValueError, match=r"router: expected one with a budget for one cost, got None"):
-        router.with_quality_target(0.6).controller()
+    with pytest.raises(ValueError, match=r"decider: expected one with a budget for one cost, got None"):
+        BudgetController(router.with_quality_target(0.6).decider_)
 
 
 # Recalibration
@@ -501,8 +514,8 @@ def test_several_budgets_are_kept_by_a_complete_table() -> None:
 def test_a_router_that_was_recalibrated_takes_other_budgets_and_monitors(exact: hr.Router) -> None:
     new = exact.recalibrate(log_of(exact, simulate(2000, 3, rng=11), FACTORS))
     assert new.with_budget(0.002).point_.cost == pytest.approx(0.002)
-    assert new.monitor().report()[0].promised == pytest.approx(BUDGET)
-    assert new.controller().router is new
+    assert Monitor(new.decider_).report()[0].promised == pytest.approx(BUDGET)
+    assert BudgetController(new.decider_).decider is new.decider_
 
 
 def test_a_recalibration_leaves_the_router_as_it_was(exact: hr.Router) -> None:

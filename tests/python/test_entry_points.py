@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.estimators import KNeighborsQuality, LinearCost, estimator_names, load
+from headrace.estimators import KNeighborsQuality, LinearCost, estimator_names, make
 
 MODULE = """
 from headrace.estimators import ConstantCost, ConstantQuality
@@ -73,10 +73,10 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_built_in_estimators_have_names() -> None:
     assert set(estimator_names()) >= {"boosting", "clusters", "constant", "joint", "linear", "neighbors"}
     assert set(estimator_names("cost")) >= {"constant", "linear", "prices", "switching"}
-    estimator = load("neighbors", n_neighbors=7)
+    estimator = make("neighbors", n_neighbors=7)
     assert isinstance(estimator, KNeighborsQuality)
     assert estimator.n_neighbors == 7
-    assert isinstance(load("linear", "cost"), LinearCost)
+    assert isinstance(make("linear", "cost"), LinearCost)
 
 
 def test_an_estimator_of_another_package_is_found(plugin: Path) -> None:
@@ -85,24 +85,24 @@ def test_an_estimator_of_another_package_is_found(plugin: Path) -> None:
     assert "thrifty" in estimator_names("cost")
     # Listing imports nothing.
     assert "tiny_estimators" not in sys.modules
-    estimator = load("optimist", bonus=0.1)
+    estimator = make("optimist", bonus=0.1)
     assert (type(estimator).__module__, estimator.bonus) == ("tiny_estimators", 0.1)
-    assert type(load("thrifty", "cost")).__name__ == "ConstantCost"
+    assert type(make("thrifty", "cost")).__name__ == "ConstantCost"
 
 
 def test_without_the_package_it_is_not_found() -> None:
     with pytest.raises(ValueError, match=r"name: unknown quality estimator 'optimist'; known: .*'linear'"):
-        load("optimist")
+        make("optimist")
 
 
 def test_a_built_in_estimator_is_not_replaced(plugin: Path) -> None:
-    assert type(load("linear")).__name__ == "LinearQuality"
+    assert type(make("linear")).__name__ == "LinearQuality"
 
 
 @pytest.mark.parametrize(("name", "message"), [("number", "is not callable: 3"), ("fitless", "lacks fit or predict")])
 def test_what_is_no_estimator_is_refused(plugin: Path, name: str, message: str) -> None:
     with pytest.raises(TypeError, match=rf"name: quality estimator '{name}' \(tiny_estimators:.*\) {message}"):
-        load(name)
+        make(name)
 
 
 def test_a_name_that_two_packages_register_is_refused(
@@ -112,10 +112,10 @@ def test_a_name_that_two_packages_register_is_refused(
     install(tmp_path, other, "other_estimators")
     monkeypatch.syspath_prepend(str(other))
     with pytest.raises(ValueError, match="several packages register the quality estimator 'optimist': 'other_est"):
-        load("optimist")
+        make("optimist")
 
 
 def test_there_are_two_kinds() -> None:
-    for ask in (lambda: estimator_names("latency"), lambda: load("linear", "latency")):
+    for ask in (lambda: estimator_names("latency"), lambda: make("linear", "latency")):
         with pytest.raises(ValueError, match="kind: expected one of quality, cost; got 'latency'"):
             ask()

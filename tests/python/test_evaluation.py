@@ -13,17 +13,17 @@ import numpy.typing as npt
 import pytest
 
 import headrace as hr
-from headrace.belief_table import BeliefTable
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.calibration.walk import budget_path, walk
 from headrace.estimators import ConstantCost, ConstantQuality
 from headrace.evaluation import Evaluation
 from headrace.evaluation.baselines import BASELINES
 from headrace.evaluation.bootstrap import Estimate, estimate, interval, resampling_weights
-from headrace.evaluation.diagnostics import entropy, reliability, served, walked_session
 from headrace.evaluation.greedy import GreedyRule
 from headrace.evaluation.metrics import aiq, arena_score, cost_at_quality, quality_at_cost
 from headrace.evaluation.replay import join, replay
-from headrace.policy import RULES, make_rule
-from headrace.walk import budget_path, walk
+from headrace.evaluation.traffic import entropy, reliability, served, walked_session
+from headrace.rules import RULES, make_rule
 
 Floats = npt.NDArray[np.float64]
 Tables = tuple[hr.Outcomes, hr.Outcomes]
@@ -657,7 +657,7 @@ def test_arguments_are_checked(keywords: dict[str, Any], message: str, router: h
 
 def test_queries_of_the_fit_are_refused(router: hr.Router, digits: Tables) -> None:
     fitting, test = digits
-    for seen in (fitting, test.joined(fitting.take(np.arange(40)))):
+    for seen in (fitting, test.concat(fitting.take(np.arange(40)))):
         with pytest.raises(ValueError, match=r"queries that the fit has not seen, got \d+ that are in `fitting`, too"):
             hr.evaluate(router, seen, fitting=fitting)
     # Two tables whose rows are numbered alike are not the same queries.

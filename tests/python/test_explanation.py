@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.explanation import explain
+from headrace.policy.explanation import explain
 
 MODELS = ("a", "b", "c")
 RULES: dict[str, dict[str, Any]] = {
@@ -77,13 +77,13 @@ def test_scores_are_those_of_one_model_each() -> None:
         assert gain == pytest.approx(2.0 * cost[j], abs=1e-9)
 
 
-def test_several_costs_and_steps_count_as_in_a_session() -> None:
-    policy = policy_of("routing", 1.0, costs=("usd", "seconds"), rates=(1.0, 0.5), step_weights=(1.0, 3.0))
+def test_several_costs_count_as_in_a_session() -> None:
+    policy = policy_of("routing", 1.0, costs=("usd", "seconds"), rates=(1.0, 0.5))
     costs = [[0.1, 0.2, 0.3], [1.0, 0.4, 0.2]]
     first = explain(policy, [0.5, 0.5, 0.5], costs)
     assert [row["cost"] for row in first.models] == pytest.approx([0.6, 0.4, 0.4])
     second = explain(policy, [0.5, 0.5, 0.5], costs, run=["b"])
-    assert [row["cost"] for row in second.models] == pytest.approx([1.8, 1.2, 1.2])
+    assert [row["cost"] for row in second.models] == pytest.approx([0.6, 0.4, 0.4])
     with pytest.raises(ValueError, match=r"cost: expected shape \(2, 3\), the costs .* of each model"):
         explain(policy, [0.5, 0.5, 0.5], costs[0])
 

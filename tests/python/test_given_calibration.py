@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pytest
 
 import headrace as hr
+from headrace.calibration.walk import budget_path, walk
 from headrace.datasets import NoisyOracle, simulate
 from headrace.estimators import ConstantCost, ConstantQuality
-from headrace.policy import make_rule
-from headrace.walk import budget_path, walk
+from headrace.rules import make_rule
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pytest
 
 import headrace as hr
+from headrace.calibration.guarantee import cost_evidence, fixed_sequence, mean_upper_bound, quality_evidence
 from headrace.datasets import NoisyOracle, simulate
 from headrace.estimators import ConstantCost
-from headrace.guarantee import cost_evidence, fixed_sequence, mean_upper_bound, quality_evidence
+from headrace.serving import Monitor
 
 Floats = npt.NDArray[np.float64]
 
@@ -372,7 +373,7 @@ def test_a_confidence_is_between_0_and_1(confidence: Any) -> None:
         lambda: routed().fit(table, budget=BUDGET, confidence=confidence),
         lambda: router.with_budget(BUDGET, confidence=confidence),
         lambda: router.with_quality_target(0.6, confidence=confidence),
-        lambda: router.monitor(confidence=confidence),
+        lambda: Monitor(router.decider_, confidence=confidence),
     ):
         with pytest.raises(ValueError, match=r"confidence: expected a number between 0 and 1"):
             ask()

@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-import headrace.outcomes
-import headrace.readers.files
-import headrace.responses
+import headrace.estimators.responses
+import headrace.outcomes.outcomes
+import headrace.outcomes.readers.files
+from headrace.estimators.responses import Responses
 from headrace.outcomes import Outcomes
-from headrace.responses import Responses
 
 NAN = float("nan")
 
@@ -223,7 +223,7 @@ def test_take_refuses_rows(rows: object, error: type[Exception], message: str) -
 
 def test_outcomes_hold_what_was_given() -> None:
     table = small()
-    assert (table.n_queries, table.n_models, len(table), table.missing) == (4, 3, 4, 2)
+    assert (table.n_queries, table.n_models, len(table), table.n_missing) == (4, 3, 4, 2)
     assert table.models == ("a", "b", "c")
     assert table.ids == ("p", "q", "r", "s")
     assert table.n_duplicate_ids == 0
@@ -458,7 +458,7 @@ def test_take() -> None:
 
 def test_complete() -> None:
     assert small().complete().ids == ("p", "r", "s")
-    assert small().complete().missing == 0
+    assert small().complete().n_missing == 0
     assert small(quality=np.ones((4, 3)), cost=[1, 2, 3]).complete().ids == small().ids
     hollow = Outcomes(models=["a", "b", "c"], quality=[[0, NAN, NAN], [0, NAN, 1]], cost=[1, 2, 3])
     with pytest.raises(ValueError, match=r"missing most: 'b' \(2 of 2\), 'c' \(1 of 2\), 'a' \(0 of 2\)"):
@@ -617,7 +617,7 @@ def test_wide_mapping() -> None:
     assert table.responses["answer"].tolist() == [["4", "four"], [None, "hi"], ["dunno", "because"]]
     assert table.responses["tokens"].tolist() == [[1, 10], [2, 20], [3, 30]]
     np.testing.assert_array_equal(table.responses["cost"], table.cost)
-    assert (table.groups, table.missing) == (None, 1)
+    assert (table.groups, table.n_missing) == (None, 1)
 
 
 def test_verified_quality_can_be_observed() -> None:
@@ -972,7 +972,7 @@ def test_csv_with_a_byte_order_mark_and_a_long_prompt(tmp_path: Path) -> None:
 
 def test_csv_in_several_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs_data_extra()
-    monkeypatch.setattr(headrace.readers.files, "MAX_CSV_BLOCK", 200)
+    monkeypatch.setattr(headrace.outcomes.readers.files, "MAX_CSV_BLOCK", 200)
     n = 50
     text = ['one "line"\nand, another\n'] * n
     frame: dict[str, Any] = {"text": text, "a|quality": [1] * n, "a|cost": [0.5] * n}
@@ -1179,7 +1179,7 @@ def test_npz_that_is_a_pickle_is_not_loaded(tmp_path: Path) -> None:
 
 def test_import_needs_numpy_alone() -> None:
     extras = {"pyarrow", "narwhals", "pandas", "polars"}
-    code = f"import sys, headrace.outcomes; print(sorted({extras} & set(sys.modules)))"
+    code = f"import sys, headrace.outcomes.outcomes; print(sorted({extras} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -1201,6 +1201,6 @@ def test_missing_narwhals_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_docstrings_run() -> None:
-    results = [doctest.testmod(module) for module in (headrace.outcomes, headrace.responses)]
+    results = [doctest.testmod(module) for module in (headrace.outcomes.outcomes, headrace.estimators.responses)]
     assert [result.failed for result in results] == [0, 0]
     assert all(result.attempted > 5 for result in results)

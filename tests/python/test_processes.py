@@ -265,8 +265,8 @@ def test_importing_headrace_imports_nothing_heavy() -> None:
     """
     run = python(code)
     loaded = set(run.stdout.split())
-    assert {"headrace", "numpy"} <= loaded, run.stderr
-    heavy = {"scipy", "sklearn", "matplotlib", "pyarrow", "pandas", "narwhals", "typer", "rich", "hypothesis"}
+    assert "headrace" in loaded, run.stderr
+    heavy = {"numpy", "scipy", "sklearn", "matplotlib", "pyarrow", "pandas", "narwhals", "typer", "rich", "hypothesis"}
     assert not loaded & heavy
 
 

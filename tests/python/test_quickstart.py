@@ -43,7 +43,7 @@ def test_the_file_is_small_and_holds_plain_arrays(stored: dict[str, npt.NDArray[
 
 
 def test_nothing_is_missing_or_infinite(table: Outcomes) -> None:
-    assert table.missing == 0
+    assert table.n_missing == 0
     numeric = [table.quality, table.cost, table.responses["probabilities"], *table.queries.values()]
     assert all(np.isfinite(column.astype(float)).all() for column in numeric)
     assert all(column.std() > 0 for column in table.queries.values())

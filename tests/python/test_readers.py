@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace.draft import draft_of
+from headrace.atomic_file import draft_of
 from headrace.outcomes import Outcomes
-from headrace.readers.long import query_hash
+from headrace.outcomes.readers.long import query_hash
 
 NAN = float("nan")
 
@@ -189,7 +189,7 @@ def test_long() -> None:
     np.testing.assert_array_equal(table.quality, [[1, 1], [0, NAN]])
     assert table.queries["text"].tolist() == ["one", "two"]
     assert "gold" not in {*table.queries, *table.responses}
-    assert table.missing == 1
+    assert table.n_missing == 1
 
 
 def test_repeated_runs_are_rows_of_one_group() -> None:

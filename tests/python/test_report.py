@@ -17,7 +17,7 @@ import pytest
 
 import headrace as hr
 from headrace.evaluation import Evaluation
-from headrace.evaluation.report import page
+from headrace.evaluation.report.page import page
 
 HOSTILE = "<script>alert('x')</script>"
 SECRET = "What is the <b>secret</b> & why?"

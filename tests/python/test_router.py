@@ -19,10 +19,13 @@ import numpy.typing as npt
 import pytest
 
 import headrace as hr
-from headrace.belief_table import BeliefTable, fit_estimators
-from headrace.calibration import UNCERTAINTY_SCALES, calibrate, rule_settings
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.beliefs.fitting import cross_fit, fit_estimators, refitted
+from headrace.calibration.settings import UNCERTAINTY_SCALES, calibrate, rule_settings
 from headrace.estimators import ConstantCost, ConstantQuality, JointQuality, LinearCost, LinearQuality
-from headrace.policy import RULES, Policy, fold_of
+from headrace.policy import Policy
+from headrace.policy.hashing import fold_of
+from headrace.rules import RULES
 
 Floats = npt.NDArray[np.float64]
 
@@ -335,7 +338,7 @@ def test_versions_of_one_query_do_not_give_its_labels_away() -> None:
 
 def test_every_row_is_estimated_once_by_estimators_fitted_on_the_other_folds() -> None:
     table = coins(6, 23)
-    cross = BeliefTable.cross_fit(table, Memory(), ConstantCost(), n_folds=4, seed=1)
+    cross = cross_fit(table, Memory(), ConstantCost(), n_folds=4, seed=1)
     belief, _ = cross(np.arange(23), np.zeros(3, dtype=bool))
     fold = table.folds(4, rng=1)
     for row in range(23):
@@ -373,7 +376,7 @@ def test_a_table_is_served_as_sessions_are(router: hr.Router, table: hr.Outcomes
 
 
 def test_the_scale_of_the_uncertainty_is_the_one_of_the_largest_area(table: hr.Outcomes) -> None:
-    cross = BeliefTable.cross_fit(table, LinearQuality(), LinearCost(), n_folds=5, seed=0)
+    cross = cross_fit(table, LinearQuality(), LinearCost(), n_folds=5, seed=0)
     chosen = calibrate("cascade-routing", cross, settings={"max_depth": 5})
     assert tuple(chosen.areas) == UNCERTAINTY_SCALES
     areas = {
@@ -815,10 +818,23 @@ def test_a_budget_below_the_cheapest_policy_is_refused_wherever_it_is_given(tabl
     assert best < 0.99
 
 
-def test_a_failed_fit_leaves_no_policy(table: hr.Outcomes) -> None:
+def test_a_failed_fit_leaves_the_fit_before_whole(table: hr.Outcomes) -> None:
     router = hr.Router(rule="routing").fit(table, budget=5.0)
+    before = dict(vars(router))
     with pytest.raises(ValueError, match="budget"):
-        router.fit(table, budget=0.5)
+        router.fit(table.take(range(50)), budget=0.5)
+    assert vars(router) == before
+    assert all(vars(router)[name] is value for name, value in before.items())
+
+
+def test_a_fit_forgets_the_one_before(table: hr.Outcomes) -> None:
+    router = hr.Router(rule="routing").fit(table, budget=100.0, confidence=0.8)
+    assert router.guarantee_ is not None
+    router.fit(table)
+    fresh = hr.Router(rule="routing").fit(table)
+    assert vars(router).keys() == vars(fresh).keys()
+    for name in ("decider_", "policy_", "point_", "budget_", "guarantee_"):
+        assert not hasattr(router, name)
     with pytest.raises(ValueError, match="start: no budget yet"):
         router.start(QUESTION)
 
@@ -940,7 +956,7 @@ def test_long_arrays_of_a_query_count_to_the_last_number_in_its_id(table: hr.Out
 
 
 def test_errors_on_held_out_queries_are_those_of_a_loop(table: hr.Outcomes) -> None:
-    cross = BeliefTable.cross_fit(table, LinearQuality(), ConstantCost(), n_folds=3, seed=0)
+    cross = cross_fit(table, LinearQuality(), ConstantCost(), n_folds=3, seed=0)
     errors = cross.held_out_errors(max_depth=2, seed=5)
     rng = np.random.default_rng(5)
     orders = [rng.permutation(3) for _ in range(4)]
@@ -955,10 +971,10 @@ def test_errors_on_held_out_queries_are_those_of_a_loop(table: hr.Outcomes) -> N
 
 
 def test_a_table_refitted_is_that_of_its_estimator(table: hr.Outcomes) -> None:
-    first = BeliefTable.cross_fit(table, ConstantQuality(), LinearCost(), n_folds=3, seed=0)
-    second = BeliefTable.cross_fit(table, LinearQuality(), LinearCost(), n_folds=3, seed=0)
+    first = cross_fit(table, ConstantQuality(), LinearCost(), n_folds=3, seed=0)
+    second = cross_fit(table, LinearQuality(), LinearCost(), n_folds=3, seed=0)
     rows, run = np.arange(table.n_queries), np.array([True, False, False])
-    (belief, cost), (wanted, wanted_cost) = first.refitted(LinearQuality())(rows, run), second(rows, run)
+    (belief, cost), (wanted, wanted_cost) = refitted(first, LinearQuality())(rows, run), second(rows, run)
     np.testing.assert_array_equal(belief.quality, wanted.quality)
     np.testing.assert_array_equal(cost, wanted_cost)
 
@@ -1010,7 +1026,7 @@ def test_switching_costs_of_a_conversation_count(table: hr.Outcomes) -> None:
     query = query_of(table, 0)
     free = router.start(query, id="a")
     first = free.next()
-    held = router.start(query, id="a", session={name: 1e3 for name in table.models if name != "small"})
+    held = router.start(query, id="a", switching_cost={name: 1e3 for name in table.models if name != "small"})
     assert held.next() == "small"
     costs = [model["cost"] for model in free.explain()["models"]]
     assert [model["cost"] - cost for model, cost in zip(held.explain()["models"], costs, strict=True)] == [
@@ -1020,10 +1036,10 @@ def test_switching_costs_of_a_conversation_count(table: hr.Outcomes) -> None:
     ]
     assert first is not None
     for wrong in (-1.0, math.inf, "much"):
-        with pytest.raises(ValueError, match="session: expected finite numbers >= 0, got"):
-            router.start(query, session={"small": wrong})  # type: ignore[dict-item]
+        with pytest.raises(ValueError, match="switching_cost: expected finite numbers >= 0, got"):
+            router.start(query, switching_cost={"small": wrong})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="session: unknown model 'huge'"):
-        router.start(query, session={"huge": 1.0})
+        router.start(query, switching_cost={"huge": 1.0})
 
 
 def test_a_budget_and_a_target_are_too_much(table: hr.Outcomes) -> None:

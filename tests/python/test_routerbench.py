@@ -19,7 +19,7 @@ import pytest
 
 import headrace as hr
 from headrace.datasets import download_routerbench, load_routerbench
-from headrace.readers.pickled_frame import NAMES, pickled_columns
+from headrace.outcomes.readers.pickled_frame import NAMES, pickled_columns
 
 NAN = float("nan")
 MODELS = ("gpt-4-1106-preview", "WizardLM/WizardLM-13B-V1.2")

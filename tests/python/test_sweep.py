@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
@@ -18,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import headrace as hr
-from headrace.decider import Decider
+from headrace.evaluation.sweep import Swept, joblib_map, sweep
 from headrace.policy import Policy
-from headrace.sweep import Swept, joblib_map, sweep
+from headrace.serving import BeliefDecider
 
 SETTINGS: list[dict[str, Any]] = [
     {"rule": rule, "budget": budget, "seed": seed, "quality": "linear"}
@@ -55,8 +56,7 @@ def test_each_setting_is_fitted_as_by_hand(halves: tuple[hr.Outcomes, hr.Outcome
     quality, cost = np.zeros(2), np.zeros(2)
     for which, parameter in enumerate(one.policy.parameters):
         alone = Policy(one.policy.models, "routing", {}, (parameter, parameter))
-        router.policy_ = alone
-        chosen = router.select_batch(test.queries, ids=test.ids)
+        chosen = dataclasses.replace(router.decider_, policy=alone).select_batch(test.queries, ids=test.ids)
         rows = np.arange(len(test))
         quality[which], cost[which] = test.quality[rows, chosen].mean(), test.cost[rows, chosen].mean()
     shares = [one.policy.share, 1.0 - one.policy.share]
@@ -153,7 +153,7 @@ def test_ray_gives_the_same_bits_though_a_worker_is_killed(ray: Any, tmp_path: P
     for part in range(4):
         pq.write_table(table.slice(part * 5_000, 5_000), tmp_path / "beliefs" / f"{part}.parquet")
     plain = Policy(models, "cascade-routing", {"max_depth": 3}, (150.0, 60.0), 0.4)
-    wanted = dict(zip(table["query_id"].to_pylist(), Decider(plain)(table)["next"].to_pylist(), strict=True))
+    wanted = dict(zip(table["query_id"].to_pylist(), BeliefDecider(plain)(table)["next"].to_pylist(), strict=True))
     fatal = Fatal(models, "cascade-routing", {"max_depth": 3}, (150.0, 60.0), 0.4, marker=str(tmp_path / "killed"))
     decided = decide_dataset(ray.data.read_parquet(str(tmp_path / "beliefs")), fatal, batch_rows=1_000)
     decided.write_parquet(str(tmp_path / "decisions"))

@@ -9,8 +9,9 @@ from time import perf_counter
 
 import numpy as np
 
-from headrace.arrays import FloatArray
-from headrace.belief_table import BeliefTable
+from headrace.arguments import FloatArray
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.beliefs.fitting import cross_fit
 from headrace.benchmarks.draws import Draws, drawn
 from headrace.benchmarks.results import Results, Table
 from headrace.benchmarks.routerbench import COST_NOISE, ELEVEN, FIT_SHARE, noisy_comparison
@@ -109,7 +110,7 @@ def _effort(table: Outcomes) -> dict[str, tuple[float, float]]:
         The search isn't exact.
     """
     fitting, test = with_noise(table, NOISE_LEVELS["low"], COST_NOISE["low"], rng=0).split(FIT_SHARE, rng=0)
-    beliefs = BeliefTable.cross_fit(fitting, NoisyOracle(), NoisyCost(), n_folds=5, seed=0)
+    beliefs = cross_fit(fitting, NoisyOracle(), NoisyCost(), n_folds=5, seed=0)
     held_out = BeliefTable.served(test, beliefs.estimators)
     rows = np.arange(min(N_DECISIONS, test.n_queries))
     belief, cost = held_out(rows, np.zeros(test.n_models, dtype=np.bool_))

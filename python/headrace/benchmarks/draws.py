@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headrace.arrays import FloatArray
+from headrace.arguments import FloatArray
 from headrace.evaluation.bootstrap import Estimate, estimate
 from headrace.evaluation.comparison import Comparison
 

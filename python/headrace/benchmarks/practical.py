@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from headrace.arrays import listed
+from headrace.arguments import listed
 from headrace.benchmarks.draws import Draws, drawn
 from headrace.benchmarks.results import Results, Table
 from headrace.evaluation.baselines import LINEAR
 from headrace.evaluation.comparison import METHODS, Comparison, compare
-from headrace.evaluation.verdict import LABELS
+from headrace.evaluation.report.verdict import LABELS
 from headrace.outcomes import Outcomes
 
 __all__ = ["classification", "livecodebench", "open_form", "swe_bench"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.evaluation.bootstrap import Estimate
-from headrace.evaluation.summary import plain
+from headrace.json_values import plain
 
 __all__ = ["Results", "Table"]
 

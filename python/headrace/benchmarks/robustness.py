@@ -13,20 +13,21 @@ from typing import Self
 
 import numpy as np
 
-from headrace.arrays import FloatArray
-from headrace.belief import Belief
-from headrace.belief_table import BeliefTable
+from headrace.arguments import FloatArray
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.beliefs.fitting import cross_fit
 from headrace.benchmarks.draws import Draws, drawn
 from headrace.benchmarks.results import Results, Table
 from headrace.benchmarks.routerbench import COST_NOISE
 from headrace.datasets import NOISE_LEVELS, NoisyCost, NoisyOracle, simulate, with_noise
+from headrace.estimators.belief import Belief
 from headrace.estimators.protocol import Queries
+from headrace.estimators.responses import Responses
 from headrace.evaluation.baselines import LINEAR
 from headrace.evaluation.bootstrap import Estimate
 from headrace.evaluation.comparison import METHODS, Comparison, compare, compare_tables
-from headrace.evaluation.verdict import LABELS
+from headrace.evaluation.report.verdict import LABELS
 from headrace.outcomes import Outcomes
-from headrace.responses import Responses
 
 __all__ = ["Distorted", "robustness"]
 
@@ -132,7 +133,7 @@ def parts(n_fit: int, noise: tuple[float, float], seed: int) -> tuple[Outcomes, 
 
 def calibrated(fitting: Outcomes, seed: int) -> BeliefTable:
     """Cross-fit the noisy oracle."""
-    return BeliefTable.cross_fit(fitting, NoisyOracle(), NoisyCost(), n_folds=5, seed=seed)
+    return cross_fit(fitting, NoisyOracle(), NoisyCost(), n_folds=5, seed=seed)
 
 
 def fit_sizes(n_draws: int, tell: Callable[[float], None]) -> Table:

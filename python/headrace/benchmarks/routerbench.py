@@ -14,7 +14,7 @@ from headrace.benchmarks.results import Results, Table
 from headrace.datasets import NOISE_LEVELS, NoisyCost, NoisyOracle, simulate, with_noise
 from headrace.evaluation.baselines import LINEAR
 from headrace.evaluation.comparison import METHODS, Comparison, compare
-from headrace.evaluation.verdict import LABELS
+from headrace.evaluation.report.verdict import LABELS
 from headrace.outcomes import Outcomes
 
 __all__ = ["COST_NOISE", "FIT_SHARE", "MODEL_SETS", "PAPER", "noisy_comparison", "routerbench", "simulated"]

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from headrace.atomic_file import draft_of
 from headrace.benchmarks import PROTOCOLS
 from headrace.commands.console import AsJson, notes, print_json, progress_bar, told
-from headrace.draft import draft_of
 
 EXAMPLES = (
     "Examples: [bold]headrace bench routerbench --data DIR --out paper.md[/]; "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import headrace as hr
-from headrace.policy import RULES
-from headrace.readers import LAYOUTS
+from headrace.json_values import plain
+from headrace.outcomes.readers import LAYOUTS
+from headrace.rules import RULES
 
 __all__ = [
     "AsJson",
@@ -123,14 +123,4 @@ def progress_bar(console: Console, *names: str) -> Iterator[Callable[[str, float
 
 def print_json(value: Any) -> None:
     """Print JSON; an infinite number, which JSON doesn't know, as the text "inf"."""
-    typer.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
+    typer.echo(json.dumps(plain(value, infinity="inf"), indent=2, allow_nan=False))

@@ -27,7 +27,7 @@ from headrace.commands.console import (
     told,
 )
 from headrace.evaluation.comparison import LINEAR, METHODS, Comparison, compare
-from headrace.evaluation.picture import LABELS, draw
+from headrace.evaluation.report.picture import LABELS, draw
 
 EXAMPLES = (
     "Examples: [bold]headrace demo[/]; "
@@ -65,7 +65,7 @@ def demo(
     console = notes()
     with told(console):
         table, unit = _table(data, models=models, cost=cost, verified=verified)
-        complete = table.complete() if table.missing else table
+        complete = table.complete() if table.n_missing else table
         fitting, test = complete.split(fit_share, rng=seed)
         if models is None and fitting.n_models > MOST_MODELS:
             names = efficient_models(fitting)

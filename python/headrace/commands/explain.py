@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 import headrace as hr
-from headrace import explanation
 from headrace.commands.console import AsJson, names_in, notes, print_json, told
+from headrace.policy.explanation import explain as explained
 
 EXAMPLES = (
     "Examples: [bold]headrace explain policy.json --quality 0.6,0.8 --cost 0.001,0.01 --variance 0.09,0.04[/]; "
@@ -42,7 +42,7 @@ def explain(
         raise typer.BadParameter("--cost: expected as many numbers each time")
     with told(notes()):
         loaded = hr.Policy.load(policy)
-        why = explanation.explain(loaded, levels, costs, variance=spread, run=names_in(run) or (), id=id)
+        why = explained(loaded, levels, costs, variance=spread, run=names_in(run) or (), id=id)
     if as_json:
         print_json(why.to_dict())
         return

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import headrace as hr
-from headrace.budget_path import BudgetPath
+from headrace.atomic_file import draft_of
 from headrace.commands.console import (
     AsJson,
     Cost,
@@ -32,7 +32,7 @@ from headrace.commands.console import (
     read_log,
     told,
 )
-from headrace.draft import draft_of
+from headrace.policy.budget_path import BudgetPath
 
 EXAMPLES = (
     "Examples: [bold]headrace path log.parquet[/]; "
@@ -89,7 +89,7 @@ def shown_budgets(budget_path: BudgetPath) -> list[float]:
     Examples
     --------
     >>> import numpy as np
-    >>> from headrace.budget_path import BudgetPath
+    >>> from headrace.policy.budget_path import BudgetPath
     >>> from headrace.commands.path import shown_budgets
     >>> ones = np.ones(2)
     >>> shown_budgets(BudgetPath(np.array([0.0, 1.0]), np.array([3.0, 3.0]), ones, ones, 1))

@@ -13,12 +13,11 @@ from typing import Self
 
 import numpy as np
 
-from headrace.arrays import FloatArray, checked_rng
+from headrace.arguments import FloatArray, checked_number, checked_rng
 from headrace.datasets.simulated import AFTER, BEFORE, PLACE
 from headrace.estimators.protocol import Queries
+from headrace.estimators.responses import Responses
 from headrace.outcomes import Outcomes
-from headrace.responses import Responses
-from headrace.scalars import checked_number
 
 __all__ = ["NoisyCost", "with_noise"]
 

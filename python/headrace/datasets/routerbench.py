@@ -1,7 +1,7 @@
 """RouterBench (Hu et al., 2024): 36,497 queries answered by 11 models, as published or as any table.
 
-Its files are pickles of a pandas DataFrame. They are read as data, see `headrace.readers.pickled_frame`: nothing that
-they name is run, and pandas isn't needed.
+Its files are pickles of a pandas DataFrame. They are read as data, see
+`headrace.outcomes.readers.pickled_frame`: nothing that they name is run, and pandas isn't needed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from headrace.outcomes import Outcomes
-from headrace.readers import is_pickle, read_pickled_frame
+from headrace.outcomes.readers import is_pickle, read_pickled_frame
 
 __all__ = ["download_routerbench", "load_routerbench"]
 

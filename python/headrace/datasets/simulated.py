@@ -10,11 +10,11 @@ from typing import Self
 
 import numpy as np
 
-from headrace.arrays import FloatArray, checked_rng
-from headrace.belief import Belief
+from headrace.arguments import FloatArray, checked_rng
+from headrace.estimators.belief import Belief
 from headrace.estimators.protocol import Queries
+from headrace.estimators.responses import Responses
 from headrace.outcomes import Outcomes
-from headrace.responses import Responses
 
 __all__ = ["NOISE_LEVELS", "NoisyOracle", "simulate"]
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.arrays import FloatArray, IndexArray
-from headrace.belief_table import BeliefTable
-from headrace.diagnosis.findings import CostScore, Finding, find
-from headrace.diagnosis.reliability import Reliability, binned
-from headrace.diagnosis.scores import CONSTANT, Scores, is_binary, score
-from headrace.estimators import CalibratedQuality
+from headrace.arguments import FloatArray
+from headrace.diagnosis.findings import CONFIDENCE, FEWEST, CostScore, Finding
+from headrace.diagnosis.reliability import Reliability
+from headrace.json_values import plain
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Diagnosis", "diagnose"]
+__all__ = ["Diagnosis"]
 
-#: Different run sets looked at for each number of runs, at most; each query is looked at under one of them.
-MOST_SETS = 4
+#: Most panels side by side, and the side of one in inches.
+MOST_COLUMNS, SIDE = 4, 2.9
+
+#: Stages drawn: before any run, after one, and the last; colour-blind safe (Okabe and Ito), with markers of their own.
+STYLES: tuple[dict[str, Any], ...] = (
+    {"color": "#0072B2", "marker": "o", "linestyle": "-"},
+    {"color": "#E69F00", "marker": "s", "linestyle": "--"},
+    {"color": "#D55E00", "marker": "^", "linestyle": ":"},
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,15 +73,13 @@ class Diagnosis:
 
     def summary(self) -> str:
         """Give the findings and the table of scores as text for a terminal."""
-        from headrace.diagnosis.summary import summary
-
-        return summary(self)
+        return "\n".join([*_verdict(self), "", *_scores(self), "", *_costs(self)])
 
     def to_dict(self) -> dict[str, Any]:
         """Give all numbers, ready for JSON; what isn't defined is None."""
-        from headrace.diagnosis.summary import as_dict
-
-        return as_dict(self)
+        names = [field.name for field in fields(self)]
+        numbers: dict[str, Any] = plain({name: getattr(self, name) for name in names})
+        return numbers
 
     def plot(self) -> Figure:
         """Draw the reliability diagrams: a panel per model, estimated against realised quality.
@@ -89,98 +94,107 @@ class Diagnosis:
         ImportError
             matplotlib is not installed; the message says how to get it.
         """
-        from headrace.diagnosis.picture import draw
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise ImportError("drawing needs matplotlib: pip install 'headrace[report]'") from error
+        n_models = len(self.models)
+        n_rows = -(-n_models // MOST_COLUMNS)
+        n_columns = -(-n_models // n_rows)
+        figure = Figure(figsize=(SIDE * n_columns + 0.6, SIDE * n_rows + 0.9), layout="constrained")
+        panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+        low, high = _limits(self)
+        for j, axes in enumerate(panels.flat):
+            if j >= n_models:
+                axes.remove()
+                continue
+            _panel(axes, self, j)
+            axes.tick_params(labelbottom=j + n_columns >= n_models)
+            axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        handles, labels = panels.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(handles), frameon=False)
+        figure.supxlabel("estimated quality")
+        figure.supylabel("realised quality")
+        return figure
 
-        return draw(self)
+
+def _verdict(diagnosis: Diagnosis) -> list[str]:
+    n = diagnosis.n_queries
+    if diagnosis.findings:
+        many = len(diagnosis.findings) != 1
+        head = f"{len(diagnosis.findings)} finding{'s' if many else ''} on {n} queries"
+        head += f" (intervals and tests hold together with probability {CONFIDENCE:.0%}):"
+        return [head, *(f"- {finding.text}" for finding in diagnosis.findings)]
+    if n < FEWEST:
+        return [f"{n} queries are too few to say anything of the estimates: at least {FEWEST} are needed."]
+    worst = 2.0 * float(np.nanmax(diagnosis.scores["bias_error"]))
+    return [
+        f"No fault of the estimates is shown by {n} queries.",
+        f"What would not show: a model's estimates off by less than about {worst:.2f} on average.",
+    ]
 
 
-def diagnose(table: BeliefTable, *, max_runs: int = 5) -> Diagnosis:
-    """Score the beliefs of a table, and say in words what is wrong with them.
+def _scores(diagnosis: Diagnosis) -> list[str]:
+    width = max(5, *(len(model) for model in diagnosis.models))
+    head = "runs  quality  estimate  mean square  R^2    calibration error (by chance)  log loss  AUROC"
+    lines = [f"{'model':{width}}  {head}"]
+    for j, model in enumerate(diagnosis.models):
+        for i, number in enumerate(diagnosis.n_runs):
+            cell = {name: float(values[i, j]) for name, values in diagnosis.scores.items()}
+            quality = float(diagnosis.quality[j])
+            lines.append(
+                f"{model if i == 0 else '':{width}}  {number:>4}  {quality:7.3f}  {quality + cell['bias']:8.3f}  "
+                f"{cell['mean_square']:11.4f}  {_number(cell['r_squared'], '.2f'):>5}  "
+                f"{cell['calibration_error']:17.3f} ({cell['error_by_chance']:.3f})      "
+                f"{_number(cell['log_loss'], '.3f'):>8}  {_number(cell['auroc'], '.3f'):>5}"
+            )
+    if diagnosis.binary.all():
+        lines.append("mean square: the Brier score, as all qualities are 0 or 1; R^2: share of the variance explained")
+    else:
+        lines.append("R^2: share of the variance explained; log loss and AUROC only where all qualities are 0 or 1")
+    return lines
 
-    Parameters
-    ----------
-    table : BeliefTable
-        Beliefs of estimators that have not seen the labels.
-    max_runs : int, default 5
-        Most models that have run at a stage.
 
-    Returns
-    -------
-    Diagnosis
-
-    Examples
-    --------
-    >>> import headrace as hr
-    >>> from headrace.belief_table import BeliefTable
-    >>> from headrace.diagnosis import diagnose
-    >>> table = hr.datasets.load_quickstart().take(range(600))
-    >>> quality, cost = hr.estimators.ConstantQuality(), hr.estimators.ConstantCost()
-    >>> diagnosis = diagnose(BeliefTable.cross_fit(table, quality, cost, n_folds=5, seed=0))
-    >>> {finding.kind for finding in diagnosis.findings if finding.n_runs == (0,)} >= {"uninformative"}
-    True
-    """
-    outcomes = table.outcomes
-    n, n_models = outcomes.quality.shape
-    stages = tuple(range(min(max_runs, n_models) + 1))
-    cluster = np.arange(n)
-    if outcomes.groups is not None:
-        cluster = np.unique(outcomes.groups, return_inverse=True)[1].ravel()
-    scored: list[list[Scores]] = []
-    curves = []
-    for number in stages:
-        estimates = _estimates(table, number)
-        stage = "before" if number == 0 else f"after {number} run{'s' if number > 1 else ''}"
-        columns = list(zip(outcomes.models, estimates.T, outcomes.quality.T, strict=True))
-        curves.append(tuple(binned(model, stage, e, y) for model, e, y in columns))
-        scored.append([score(e, y, part=table.part_of_row, cluster=cluster) for _, e, y in columns])
-    values = np.array(scored, dtype=np.float64).reshape(len(stages), n_models, len(Scores._fields))
-    scores = {name: values[:, :, i] for i, name in enumerate(Scores._fields)}
-    costs = tuple(_cost_scores(table, cluster))
-    n_clusters = int(cluster.max()) + 1
-    binary = np.array([is_binary(column) for column in outcomes.quality.T])
-    width = 1.0 if binary.all() else float(np.ptp(outcomes.quality)) or 1.0
-    findings = find(
-        outcomes.models,
-        stages,
-        scores,
-        curves,
-        costs,
-        n_clusters=n_clusters,
-        width=width,
-        calibration=next((q.method for q, _ in table.estimators if isinstance(q, CalibratedQuality)), None),
+def _costs(diagnosis: Diagnosis) -> list[str]:
+    width = max(5, *(len(model) for model in diagnosis.models))
+    lines = [f"{'model':{width}}  cost        estimated   realised  difference  R^2"]
+    lines.extend(
+        f"{entry.model:{width}}  {entry.name:10}  {entry.estimate:9.4g}  {entry.cost:9.4g}  "
+        f"{_number(entry.excess, '+.1%'):>10}  {_number(entry.r_squared, '.2f')}"
+        for entry in diagnosis.costs
     )
-    return Diagnosis(outcomes.models, n, stages, binary, outcomes.mean_quality, scores, tuple(curves), costs, findings)
+    return lines
 
 
-def _estimates(table: BeliefTable, number: int) -> FloatArray:
-    """Estimates once `number` models have run: in rotation, so that each model has run on its share of the queries."""
-    n, n_models = table.outcomes.quality.shape
-    order = np.random.default_rng(0).permutation(n_models)
-    starts = np.arange(n_models)[:: -(-n_models // MOST_SETS)] if 0 < number < n_models else np.zeros(1, dtype=np.intp)
-    which = np.random.default_rng(1).permutation(n) % len(starts)
-    estimates = np.empty((n, n_models))
-    for i, start in enumerate(starts.tolist()):
-        run = np.zeros(n_models, dtype=np.bool_)
-        run[order[(start + np.arange(number)) % n_models]] = True
-        rows = np.flatnonzero(which == i)
-        estimates[rows] = table(rows, run)[0].quality
-    return estimates
+def _number(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else format(value, form)
 
 
-def _cost_scores(table: BeliefTable, cluster: IndexArray) -> list[CostScore]:
-    entries = []
-    n_clusters = len(np.unique(cluster))
-    for (name, realised), estimated in zip(table.outcomes.costs.items(), table.costs_before(), strict=True):
-        for j, model in enumerate(table.outcomes.models):
-            cost, estimate = realised[:, j], estimated[:, j]
-            total = float(estimate.sum())
-            excess = excess_error = np.nan
-            if total > 0.0:
-                excess = float(cost.sum()) / total - 1.0
-                sums = np.bincount(cluster, weights=cost - (1.0 + excess) * estimate)
-                excess_error = float((sums @ sums * n_clusters / max(n_clusters - 1, 1)) ** 0.5) / total
-            variance, varies = float(cost.var()), bool(np.ptp(cost) > CONSTANT * np.abs(cost).max())
-            r_squared = 1.0 - float(np.mean((cost - estimate) ** 2)) / variance if varies else np.nan
-            means = float(estimate.mean()), float(cost.mean())
-            entries.append(CostScore(name, model, *means, excess, excess_error, r_squared))
-    return entries
+def _panel(axes: Axes, diagnosis: Diagnosis, model: int) -> None:
+    axes.axline((0.0, 0.0), slope=1.0, color="#999999", linewidth=0.8)
+    stages = list(dict.fromkeys([0, min(1, len(diagnosis.n_runs) - 1), len(diagnosis.n_runs) - 1]))
+    for stage, style in zip(stages, STYLES, strict=False):
+        curve = diagnosis.reliability[stage][model]
+        axes.errorbar(
+            curve.estimate,
+            curve.quality,
+            yerr=2.0 * curve.quality_error,
+            label="before any run" if stage == 0 else curve.stage,
+            markersize=4.0,
+            linewidth=1.0,
+            elinewidth=0.7,
+            markerfacecolor="white" if stage else style["color"],
+            **style,
+        )
+    axes.set_title(diagnosis.models[model], fontsize=9)
+    axes.grid(alpha=0.25)
+
+
+def _limits(diagnosis: Diagnosis) -> tuple[float, float]:
+    """Give the range of all means; for qualities 0 and 1, from 0 to 1."""
+    values = [means for stage in diagnosis.reliability for curve in stage for means in (curve.estimate, curve.quality)]
+    low, high = float(np.concatenate(values).min()), float(np.concatenate(values).max())
+    if diagnosis.binary.all():
+        low, high = min(low, 0.0), max(high, 1.0)
+    margin = 0.04 * (high - low or 1.0)
+    return low - margin, high + margin

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.arrays import BoolArray, FloatArray
+from headrace.arguments import BoolArray, FloatArray
 from headrace.diagnosis.reliability import Reliability
 
 __all__ = ["CONFIDENCE", "CostScore", "Finding", "find"]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.arrays import FloatArray, IndexArray
+from headrace.arguments import FloatArray, IndexArray
 
 __all__ = ["Reliability", "binned", "groups_of"]
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.arrays import BoolArray, FloatArray, IndexArray
+from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.diagnosis.reliability import groups_of
 
 __all__ = ["LEAST_PROBABILITY", "Scores", "auroc", "score"]

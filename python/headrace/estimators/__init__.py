@@ -11,7 +11,7 @@ from headrace.estimators.linear import LinearCost, LinearQuality
 from headrace.estimators.prices import PriceTable
 from headrace.estimators.protocol import CostEstimator, QualityEstimator, Queries
 from headrace.estimators.query_features import QueryFeatures
-from headrace.estimators.registry import estimator_names, load
+from headrace.estimators.registry import estimator_names, make
 from headrace.estimators.response_features import ResponseFeatures
 from headrace.estimators.switching import SwitchingCost
 
@@ -33,5 +33,5 @@ __all__ = [
     "ResponseFeatures",
     "SwitchingCost",
     "estimator_names",
-    "load",
+    "make",
 ]

@@ -14,13 +14,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from headrace.arrays import BoolArray, FloatArray, IndexArray
-from headrace.belief import Belief
+from headrace.arguments import BoolArray, FloatArray, IndexArray
+from headrace.estimators.belief import Belief
 from headrace.estimators.calibration_maps import MAPS, Sample, room
 from headrace.estimators.linear import LinearQuality, common_run
 from headrace.estimators.protocol import QualityEstimator, Queries
+from headrace.estimators.responses import Responses
 from headrace.estimators.targets import checked_targets
-from headrace.responses import Responses
 
 __all__ = ["CalibratedQuality"]
 

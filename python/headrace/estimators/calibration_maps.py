@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
-from headrace.arrays import BoolArray, FloatArray
+from headrace.arguments import BoolArray, FloatArray
 
 __all__ = ["MAPS", "IdentityMaps", "IsotonicMaps", "Maps", "PlattMaps", "Sample", "room"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arrays import FloatArray
-from headrace.blas import one_blas_thread
+from headrace.arguments import FloatArray
+from headrace.estimators.blas import one_blas_thread
 
 __all__ = ["cholesky", "solve_lower"]
 

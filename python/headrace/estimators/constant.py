@@ -6,11 +6,11 @@ from typing import Self
 
 import numpy as np
 
-from headrace.arrays import FloatArray
-from headrace.belief import Belief
+from headrace.arguments import FloatArray
+from headrace.estimators.belief import Belief
 from headrace.estimators.protocol import Queries
+from headrace.estimators.responses import Responses
 from headrace.estimators.targets import checked_targets
-from headrace.responses import Responses
 
 __all__ = ["ConstantCost", "ConstantQuality"]
 

@@ -12,13 +12,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from headrace.arrays import BoolArray, FloatArray, IndexArray
-from headrace.belief import Belief
+from headrace.arguments import BoolArray, FloatArray, IndexArray, checked_int
+from headrace.estimators.belief import Belief
 from headrace.estimators.protocol import Queries
 from headrace.estimators.query_features import QueryFeatures
+from headrace.estimators.responses import Responses
 from headrace.estimators.targets import checked_targets
-from headrace.responses import Responses
-from headrace.scalars import checked_int
 
 __all__ = ["BoostingQuality", "ClusterQuality", "KNeighborsQuality"]
 

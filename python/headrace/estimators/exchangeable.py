@@ -20,7 +20,7 @@ from typing import Self
 
 import numpy as np
 
-from headrace.arrays import BoolArray, FloatArray, IndexArray
+from headrace.arguments import BoolArray, FloatArray, IndexArray
 
 __all__ = ["Variables", "exchangeable_mean"]
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.arrays import FloatArray, IndexArray
+from headrace.arguments import FloatArray, IndexArray
 from headrace.estimators.cholesky import cholesky, solve_lower
 from headrace.estimators.exchangeable import Variables, exchangeable_mean
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.arrays import BoolArray, FloatArray, IndexArray
+from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.estimators.cholesky import cholesky, solve_lower
 from headrace.estimators.exchangeable import Variables
 from headrace.estimators.gaussian import Moments, Strengths, fit_moments

@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace._core import regressions
-from headrace.arrays import BoolArray, FloatArray, checked_bools
-from headrace.belief import Belief
-from headrace.blas import one_blas_thread
+from headrace.arguments import BoolArray, FloatArray, checked_bools
+from headrace.estimators.belief import Belief
+from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.exchangeable import Variables
 from headrace.estimators.gaussian import Moments, Strengths, fit_moments
 from headrace.estimators.held_out import cross_validate
@@ -34,8 +34,8 @@ from headrace.estimators.linear import common_run
 from headrace.estimators.protocol import Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import ResponseFeatures
+from headrace.estimators.responses import Responses
 from headrace.estimators.targets import checked_targets, clipped
-from headrace.responses import Responses
 
 __all__ = ["JointQuality", "one_factor"]
 

@@ -15,14 +15,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from headrace.arrays import BoolArray, Column, FloatArray, IndexArray
-from headrace.belief import Belief
-from headrace.blas import one_blas_thread
+from headrace.arguments import BoolArray, Column, FloatArray, IndexArray
+from headrace.estimators.belief import Belief
+from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import EncodedResponses, ResponseFeatures
+from headrace.estimators.responses import Responses
 from headrace.estimators.targets import checked_targets, clipped
-from headrace.responses import Responses
 
 __all__ = ["LinearCost", "LinearQuality", "RunSetRegressions", "common_run", "fit_ridge"]
 

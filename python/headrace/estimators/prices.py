@@ -14,13 +14,13 @@ from typing import Self
 
 import numpy as np
 
-from headrace.arrays import BoolArray, Column, FloatArray, checked_numbers
+from headrace.arguments import BoolArray, Column, FloatArray, checked_numbers
 from headrace.estimators.linear import RunSetRegressions
 from headrace.estimators.protocol import Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import ResponseFeatures
+from headrace.estimators.responses import Responses
 from headrace.estimators.targets import checked_targets
-from headrace.responses import Responses
 
 __all__ = ["PriceTable"]
 

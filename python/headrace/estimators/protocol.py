@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, Self, TypeAlias, runtime_checkable
 
-from headrace.arrays import Column, FloatArray
-from headrace.belief import Belief
-from headrace.responses import Responses
+from headrace.arguments import Column, FloatArray
+from headrace.estimators.belief import Belief
+from headrace.estimators.responses import Responses
 
 #: Columns that are known before any model runs, by name: arrays whose first axis is that of the queries.
 Queries: TypeAlias = Mapping[str, Column]
@@ -61,3 +61,7 @@ class CostEstimator(Protocol):
     def predict(self, queries: Queries, responses: Responses) -> FloatArray:
         """Give costs of shape (m, n_models), >= 0. Otherwise as `QualityEstimator.predict`."""
         ...
+
+
+#: A fitted quality estimator, and a fitted cost estimator for each of the costs.
+Estimators: TypeAlias = tuple[QualityEstimator, tuple[CostEstimator, ...]]

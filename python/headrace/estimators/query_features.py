@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from headrace.arrays import Column, FloatArray, checked_magnitudes
+from headrace.arguments import Column, FloatArray, checked_magnitudes
 from headrace.estimators.protocol import Queries
 from headrace.estimators.reduction import TextReduction, WideReduction
 

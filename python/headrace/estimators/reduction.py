@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from headrace._core import project_texts
-from headrace.arrays import FloatArray, IndexArray
+from headrace.arguments import FloatArray, IndexArray
 
 __all__ = ["TextReduction", "WideReduction", "leading_directions"]
 

@@ -15,16 +15,17 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from headrace.arrays import listed
+from headrace.arguments import listed
 from headrace.estimators.calibrated import CalibratedQuality
 from headrace.estimators.constant import ConstantCost, ConstantQuality
 from headrace.estimators.ex_ante import BoostingQuality, ClusterQuality, KNeighborsQuality
 from headrace.estimators.joint import JointQuality
 from headrace.estimators.linear import LinearCost, LinearQuality
 from headrace.estimators.prices import PriceTable
+from headrace.estimators.protocol import QualityEstimator
 from headrace.estimators.switching import SwitchingCost
 
-__all__ = ["estimator_names", "load"]
+__all__ = ["estimator_names", "make", "resolved"]
 
 BUILT_IN: dict[str, dict[str, Callable[..., Any]]] = {
     "quality": {
@@ -46,7 +47,7 @@ BUILT_IN: dict[str, dict[str, Callable[..., Any]]] = {
 
 
 def estimator_names(kind: str = "quality") -> tuple[str, ...]:
-    """List the names that `load` knows, in alphabetical order; nothing is imported.
+    """List the names that `make` knows, in alphabetical order; nothing is imported.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def estimator_names(kind: str = "quality") -> tuple[str, ...]:
     return tuple(sorted({*_built_in(kind), *(point.name for point in _registered(kind))}))
 
 
-def load(name: str, kind: str = "quality", **options: Any) -> Any:
+def make(name: str, kind: str = "quality", **options: Any) -> Any:
     """Make an unfitted estimator by name.
 
     Parameters
@@ -94,21 +95,37 @@ def load(name: str, kind: str = "quality", **options: Any) -> Any:
 
     Examples
     --------
-    >>> from headrace.estimators import load
-    >>> load("neighbors", n_neighbors=20).n_neighbors
+    >>> from headrace.estimators import make
+    >>> make("neighbors", n_neighbors=20).n_neighbors
     20
     """
-    make = _built_in(kind).get(name)
+    maker = _built_in(kind).get(name)
     source = "headrace"
-    if make is None:
+    if maker is None:
         point = _entry_point(name, kind)
-        make, source = point.load(), point.value
-    if not callable(make):
-        raise TypeError(f"name: {kind} estimator {name!r} ({source}) is not callable: {make!r}")
-    estimator = make(**options)
+        maker, source = point.load(), point.value
+    if not callable(maker):
+        raise TypeError(f"name: {kind} estimator {name!r} ({source}) is not callable: {maker!r}")
+    estimator = maker(**options)
     if isinstance(estimator, type) or not all(callable(getattr(estimator, m, None)) for m in ("fit", "predict")):
         raise TypeError(f"name: {kind} estimator {name!r} ({source}) lacks fit or predict: {estimator!r}")
     return estimator
+
+
+def resolved(kind: str, given: Any) -> Any:
+    """Give an unfitted estimator from what a caller passed as `kind`: one, or its name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something without `fit` and `predict`, such as a class; an unknown name.
+    """
+    if isinstance(given, str):
+        return make(given, kind)
+    # A class has its methods, too, but is not yet an estimator.
+    if isinstance(given, type) or not isinstance(given, QualityEstimator):
+        raise TypeError(f"{kind}: expected an estimator with fit and predict, got {given!r}")
+    return given
 
 
 def _entry_point(name: str, kind: str) -> EntryPoint:

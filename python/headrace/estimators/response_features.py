@@ -12,9 +12,10 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from headrace.arrays import BoolArray, Column, FloatArray, IndexArray, checked_magnitudes
+from headrace.arguments import BoolArray, Column, FloatArray, IndexArray, checked_magnitudes
 from headrace.estimators.query_features import WIDE, is_large, scaled
 from headrace.estimators.reduction import WideReduction
+from headrace.estimators.responses import Responses
 from headrace.estimators.signals import (
     absent,
     are_probabilities,
@@ -26,7 +27,6 @@ from headrace.estimators.signals import (
     text_features,
     token_features,
 )
-from headrace.responses import Responses
 
 __all__ = ["EncodedResponses", "ResponseFeatures"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arrays import BoolArray, Column, FloatArray, IndexArray
+from headrace.arguments import BoolArray, Column, FloatArray, IndexArray
 
 __all__ = [
     "absent",

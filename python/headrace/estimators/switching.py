@@ -7,9 +7,9 @@ from typing import Self
 
 import numpy as np
 
-from headrace.arrays import Column, FloatArray, checked_numbers
+from headrace.arguments import Column, FloatArray, checked_numbers
 from headrace.estimators.protocol import CostEstimator, Queries
-from headrace.responses import Responses
+from headrace.estimators.responses import Responses
 
 __all__ = ["SwitchingCost"]
 

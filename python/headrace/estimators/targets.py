@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arrays import FloatArray
+from headrace.arguments import FloatArray
 
 __all__ = ["checked_targets", "clipped"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arrays import listed
+from headrace.arguments import listed
 from headrace.evaluation.baselines import BASELINES
 from headrace.outcomes import Outcomes
 from headrace.router import FEWEST_QUERIES, Router
@@ -23,10 +23,10 @@ def checked_tables(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
         raise ValueError("router: expected a fitted router; call fit first")
     if not isinstance(outcomes, Outcomes):
         raise TypeError(f"outcomes: expected an Outcomes table, got {type(outcomes).__name__}")
-    selected = outcomes.select(router.models_)
-    if tuple(selected.costs) != router._calibrator.costs:
-        raise ValueError(f"outcomes: expected the costs {router._calibrator.costs}, got {tuple(selected.costs)}")
-    test, n_dropped = router._complete("outcomes", selected, FEWEST_QUERIES)
+    costs = tuple(router.path_.costs)
+    if tuple(outcomes.costs) != costs:
+        raise ValueError(f"outcomes: expected the costs {costs}, got {tuple(outcomes.costs)}")
+    test = outcomes.labelled(router.models_, fewest=FEWEST_QUERIES)
     if test.n_models < 2:
         raise ValueError(f"outcomes: expected at least two models, got one, {test.models[0]!r}; nothing to choose")
     if not test.mean_cost.min() < test.mean_cost.max():
@@ -36,7 +36,7 @@ def checked_tables(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
             f"there is nothing to trade, and {test.models[best]!r} has the best mean quality, "
             f"{test.mean_quality[best]:.4g}"
         )
-    return test, n_dropped
+    return test, outcomes.n_queries - test.n_queries
 
 
 def checked_baselines(baselines: str | Sequence[str], rule: str) -> list[str]:

@@ -11,17 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headrace.arrays import BoolArray, FloatArray, IndexArray
-from headrace.belief import Belief
-from headrace.belief_table import BeliefTable
-from headrace.calibration import Calibration, calibrate, rule_settings
+from headrace.arguments import BoolArray, FloatArray, IndexArray
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.calibration.settings import Calibration, calibrate, rule_settings
+from headrace.calibration.walk import budget_path, walk
+from headrace.estimators.belief import Belief
 from headrace.evaluation.greedy import GreedyRule
 from headrace.evaluation.metrics import concave_hull
 from headrace.evaluation.replay import Replay, join, mixture, points_for, replay
 from headrace.outcomes import Outcomes
-from headrace.policy import RULES, make_rule
-from headrace.rules import Routing
-from headrace.walk import budget_path, walk
+from headrace.rules import RULES, Routing, make_rule
 
 __all__ = ["BASELINES", "GREEDY", "LINEAR", "NO_EXPECTED_MAX", "ORACLE", "Fold", "estimates_of", "replay_baseline"]
 
@@ -65,7 +64,7 @@ def estimates_of(rule: str) -> str:
     >>> estimates_of("routing"), estimates_of("threshold-cascade"), estimates_of("cascade-routing")
     ('before', 'after', 'both')
     """
-    return {"routing": "before", "threshold-cascade": "after"}.get(rule, "both")
+    return RULES[rule].estimates if rule in RULES else "both"
 
 
 def replay_baseline(
@@ -121,7 +120,7 @@ def _calibrated(
 ) -> Replay:
     """Calibrate a rule on one part of the queries and replay it on the other."""
     kind = "cascade-routing" if name in (GREEDY, NO_EXPECTED_MAX) else name
-    answer = "last" if name == "threshold-cascade" else answer
+    answer = RULES[kind].answer or answer
     test = fold.held_out.outcomes
     # A plain cascade that may not run its last models isn't one: its depth is their number.
     depth = test.n_models if name == "cascade" else max_depth

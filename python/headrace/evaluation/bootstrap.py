@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.arrays import FloatArray
+from headrace.arguments import FloatArray
 from headrace.outcomes import Outcomes
 
 __all__ = ["CONFIDENCE", "N_RESAMPLES", "Estimate", "estimate", "interval", "resampling_weights"]

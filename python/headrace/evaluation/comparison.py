@@ -15,8 +15,9 @@ from functools import partial
 
 import numpy as np
 
-from headrace.arrays import FloatArray
-from headrace.belief_table import BeliefTable
+from headrace.arguments import FloatArray
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.beliefs.fitting import cross_fit
 from headrace.estimators import CostEstimator, LinearCost, LinearQuality, QualityEstimator
 from headrace.evaluation.baselines import BASELINES, LINEAR, Fold, replay_baseline
 from headrace.evaluation.bootstrap import N_RESAMPLES, interval, resampling_weights
@@ -124,15 +125,15 @@ def compare(
         got = repr(methods) if isinstance(methods, str) else repr(unknown[0])
         raise ValueError(f"methods: expected a sequence of {', '.join(BASELINES)}; got {got}")
     for name, part in (("fitting", fitting), ("test", test)):
-        if part.missing:
-            raise ValueError(f"{name}: expected a complete table, got {part.missing} missing cells; see complete()")
+        if part.n_missing:
+            raise ValueError(f"{name}: expected a complete table, got {part.n_missing} missing cells; see complete()")
     if test.models != fitting.models:
         raise ValueError(f"test: expected the models of the fitting part, {fitting.models}, got {test.models}")
     if fitting.n_models < 2 or not fitting.mean_cost.min() < fitting.mean_cost.max():
         raise ValueError("fitting: expected at least two models of different mean cost; there is nothing to trade")
     quality, cost = quality or LinearQuality(), cost or LinearCost()
     n_folds = min(n_folds, fitting.n_queries // 2)
-    table = BeliefTable.cross_fit(fitting, quality, cost, n_folds=n_folds, seed=seed)
+    table = cross_fit(fitting, quality, cost, n_folds=n_folds, seed=seed)
     held_out = BeliefTable.served(test, table.estimators, seed=seed)
     return compare_tables(
         table, held_out, methods=methods, max_depth=max_depth, seed=seed, n_resamples=n_resamples, progress=progress

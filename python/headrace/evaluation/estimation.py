@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arrays import listed
-from headrace.evaluation.diagnostics import walked_session
+from headrace.arguments import listed
 from headrace.evaluation.findings import SECONDS
+from headrace.evaluation.traffic import walked_session
 from headrace.outcomes import Outcomes
 from headrace.router import Router
 

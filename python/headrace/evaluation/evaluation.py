@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arrays import FloatArray
-from headrace.belief_table import BeliefTable
-from headrace.budget_path import BudgetPath
+from headrace.arguments import FloatArray
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.beliefs.fitting import cross_fit
+from headrace.calibration.walk import Stops, walk
 from headrace.evaluation.arguments import check_numbers, checked_baselines, checked_tables, require_apart
 from headrace.evaluation.baselines import Fold, estimates_of, replay_baseline
 from headrace.evaluation.bootstrap import N_RESAMPLES, Estimate, estimate, resampling_weights
 from headrace.evaluation.comparison import budget_grid
-from headrace.evaluation.diagnostics import Reliability, example_decisions, flows, reliability
 from headrace.evaluation.estimation import checked_estimation, estimation_costs
 from headrace.evaluation.findings import (
     SECONDS,
@@ -32,11 +32,12 @@ from headrace.evaluation.findings import (
 from headrace.evaluation.method import MethodResult, summarise
 from headrace.evaluation.metrics import arena_score, concave_hull
 from headrace.evaluation.replay import points_for, replay
-from headrace.evaluation.verdict import verdict
+from headrace.evaluation.report.verdict import verdict
+from headrace.evaluation.traffic import Reliability, example_decisions, flows, reliability
 from headrace.outcomes import Outcomes
-from headrace.policy import make_rule
+from headrace.policy.budget_path import BudgetPath
 from headrace.router import FEWEST_QUERIES, Router
-from headrace.walk import Stops, walk
+from headrace.rules import make_rule
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -80,7 +81,7 @@ class Evaluation:
         What estimates cost, in the first cost and in seconds; 0 where that isn't known.
     estimation_per : str
     examples : tuple of dict
-        Single decisions; see `headrace.evaluation.diagnostics.example_decisions`.
+        Single decisions; see `headrace.evaluation.traffic.example_decisions`.
     verdict : list of str
         Sentences; the first one is the verdict.
     """
@@ -140,19 +141,19 @@ class Evaluation:
 
     def summary(self) -> str:
         """Give the verdict and the table of methods as text for a terminal."""
-        from headrace.evaluation.summary import summary
+        from headrace.evaluation.report.summary import summary
 
         return summary(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Give all numbers, ready for JSON; what isn't finite is None. Without the queries' texts."""
-        from headrace.evaluation.summary import as_dict
+        from headrace.evaluation.report.summary import as_dict
 
         return as_dict(self)
 
     def report(self, path: str | os.PathLike[str], *, title: str = "Router report", show_text: bool = False) -> Path:
-        """Write one self-contained HTML page; see `headrace.evaluation.report.write_report`."""
-        from headrace.evaluation.report import write_report
+        """Write one self-contained HTML page; see `headrace.evaluation.report.page.write_report`."""
+        from headrace.evaluation.report.page import write_report
 
         return write_report(self, path, title=title, show_text=show_text)
 
@@ -236,10 +237,10 @@ def evaluate(
     names = checked_baselines(baselines, router.rule)
     given = checked_estimation(estimation_cost, estimation_per, tuple(test.costs))
     check_numbers(n_resamples, n_examples)
-    used = router if hasattr(router, "policy_") else router.with_budget(_middle(router.path_, test))
+    used = router if hasattr(router, "decider_") else router.with_budget(_middle(router.path_, test))
     budget = used.point_.cost if used.budget_ is None else used.budget_.get(test.cost_name, used.point_.cost)
     budgets, at = _budgets(used.path_, test, budget)
-    table = BeliefTable.served(test, used.estimators_, seed=int(used.seed), rates=used._walked.rates)
+    table = BeliefTable.served(test, used.estimators_, seed=int(used.seed), rates=used.policy_.rates)
     stops = _walked(used, table)
     points, feasible = points_for(used.path_, budgets)
     replays = [
@@ -310,8 +311,8 @@ def _budgets(path: BudgetPath, test: Outcomes, budget: float) -> tuple[FloatArra
 
 def _walked(router: Router, table: BeliefTable) -> Stops:
     """Walk test queries as the router walks those of its calibration."""
-    rule = make_rule(router.rule, 0.0, router._settings)
-    return walk(rule, table.outcomes, table, answer=router.answer, step_weights=router.step_weights_)
+    rule = make_rule(router.rule, 0.0, router.policy_.settings)
+    return walk(rule, table.outcomes, table, answer=router.answer)
 
 
 def _folds(router: Router, table: BeliefTable, fitting: Outcomes | None, seed: int) -> tuple[list[Fold], str]:
@@ -320,13 +321,13 @@ def _folds(router: Router, table: BeliefTable, fitting: Outcomes | None, seed: i
     if fitting is not None:
         if not isinstance(fitting, Outcomes):
             raise TypeError(f"fitting: expected an Outcomes table, got {type(fitting).__name__}")
-        known, _ = router._complete("fitting", fitting.select(router.models_), FEWEST_QUERIES)
+        known = fitting.labelled(router.models_, argument="fitting", fewest=FEWEST_QUERIES)
         if tuple(known.costs) != tuple(test.costs):
             raise ValueError(f"fitting: expected the costs {tuple(test.costs)}, got {tuple(known.costs)}")
         require_apart(known, test)
-        quality, cost = router.quality_, router._unfitted_cost()
+        quality, cost = router.quality_, router.cost_
         n_folds = min(router.n_folds, known.n_queries // 2)
-        fitted = BeliefTable.cross_fit(known, quality, cost, n_folds=n_folds, seed=int(router.seed))
+        fitted = cross_fit(known, quality, cost, n_folds=n_folds, seed=int(router.seed))
         held_out = BeliefTable.served(test, fitted.estimators, seed=int(router.seed), rates=table.rates)
         rows = np.arange(test.n_queries)
         return [Fold(fitted.at_rates(table.rates), held_out, rows)], f"the {known.n_queries} fitting queries"

@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.arrays import FloatArray
-from headrace.belief_table import BeliefTable
+from headrace.arguments import FloatArray
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.calibration.guarantee import Guarantee
+from headrace.calibration.walk import Stops
 from headrace.evaluation.baselines import estimates_of
 from headrace.evaluation.bootstrap import Estimate, estimate
-from headrace.evaluation.diagnostics import flows, served
 from headrace.evaluation.method import MethodResult
 from headrace.evaluation.metrics import cost_at_quality, quality_at_cost
 from headrace.evaluation.replay import replay
-from headrace.guarantee import Guarantee
+from headrace.evaluation.traffic import flows, served
 from headrace.outcomes import Outcomes
 from headrace.policy import Policy
 from headrace.router import Router
-from headrace.walk import Stops
 
 __all__ = ["NEARLY", "SECONDS", "Chosen", "Latency", "Single", "judged_policy", "judged_singles", "latencies"]
 
@@ -162,7 +162,7 @@ def judged_policy(router: Router, table: BeliefTable, stops: Stops, weights: Flo
     quality = replayed.quality[0]
     return Chosen(
         budget,
-        math.nan if router._target is None else float(router._target),
+        math.nan if router.decider_.quality_target is None else router.decider_.quality_target,
         assumed,
         costs,
         estimate(quality.mean(), weights @ quality),

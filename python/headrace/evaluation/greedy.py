@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arrays import BoolArray, FloatArray
-from headrace.belief import Belief
+from headrace.arguments import BoolArray, FloatArray
+from headrace.estimators.belief import Belief
 from headrace.rules import expected_max
 
 __all__ = ["GreedyRule"]

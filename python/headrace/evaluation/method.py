@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from headrace.arrays import BoolArray, FloatArray
-from headrace.budget_path import curve_area
+from headrace.arguments import BoolArray, FloatArray
 from headrace.evaluation.bootstrap import Estimate, estimate
 from headrace.evaluation.metrics import aiq
 from headrace.evaluation.replay import Replay
 from headrace.outcomes import Outcomes
+from headrace.policy.budget_path import curve_area
 
 __all__ = ["MethodResult", "summarise"]
 

@@ -1,7 +1,8 @@
 """Numbers that sum up a curve of cost against quality, and the two scores of public leaderboards.
 
 A curve is a few points (cost, quality), one for each budget, joined by straight lines: a mixture of two neighbouring
-policies reaches each point between them. Besides these, `headrace.budget_path.curve_area` is the area under a curve.
+policies reaches each point between them. Besides these, `headrace.policy.budget_path.curve_area` is the area under a
+curve.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import math
 
 import numpy as np
 
-from headrace.arrays import FloatArray, IndexArray
-from headrace.budget_path import curve_area
+from headrace.arguments import FloatArray, IndexArray
+from headrace.policy.budget_path import curve_area
 
 __all__ = ["aiq", "arena_score", "concave_hull", "cost_at_quality", "quality_at_cost"]
 
@@ -50,7 +51,7 @@ def aiq(cost: FloatArray, quality: FloatArray, lowest: float, highest: float, fl
     cost, quality : ndarray of shape (n_points,)
         The curve, in any order.
     lowest, highest, floor : float
-        As in `headrace.budget_path.curve_area`.
+        As in `headrace.policy.budget_path.curve_area`.
 
     Returns
     -------

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from headrace.arrays import BoolArray, FloatArray, IndexArray
-from headrace.budget_path import ROUNDING, BudgetPath, PathPoint
+from headrace.arguments import BoolArray, FloatArray, IndexArray
+from headrace.calibration.walk import Stops
 from headrace.outcomes import Outcomes
-from headrace.walk import Stops
+from headrace.policy.budget_path import ROUNDING, BudgetPath, PathPoint
 
 __all__ = ["Replay", "join", "mixture", "points_for", "replay"]
 

@@ -1,6 +1,6 @@
 """Ray: decisions for data sets of any size, and sweeps of fits, on a cluster.
 
-A policy is a few numbers and a router some megabytes; either goes into Ray's object store once, and each worker takes
+A policy is a few numbers and a decider some megabytes; either goes into Ray's object store once, and each worker takes
 it from there. A decision depends on its row alone, so blocks may be done in any order, and again where a worker is
 lost: the result is that of one machine, bit for bit.
 """
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from headrace.decider import BATCH_ROWS, Decider
 from headrace.policy import Policy
-from headrace.router import Router
+from headrace.serving import BeliefDecider, Decider
+from headrace.serving.files import BATCH_ROWS
 
 __all__ = ["decide_dataset", "ray_map"]
 
@@ -20,14 +20,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def decide_dataset(dataset: Any, policy: Policy | Router, *, batch_rows: int = BATCH_ROWS, **options: Any) -> Any:
+def decide_dataset(dataset: Any, decider: Decider | Policy, *, batch_rows: int = BATCH_ROWS, **options: Any) -> Any:
     """Decide all rows of a Ray data set: it gets a column "next", the name of the model to run; null = stop.
 
     Parameters
     ----------
     dataset : ray.data.Dataset
-        Its columns: see `headrace.decider.Decider`.
-    policy : Policy or Router
+        Its columns: see `Decider`; with a policy alone, `headrace.serving.BeliefDecider`.
+    decider : Decider or Policy
     batch_rows : int
         Most rows of a batch.
     **options
@@ -43,22 +43,23 @@ def decide_dataset(dataset: Any, policy: Policy | Router, *, batch_rows: int = B
     ImportError
         Ray is missing.
     TypeError, ValueError
-        As `Decider`.
+        Something else than a decider or a policy.
 
     Examples
     --------
     >>> import ray  # doctest: +SKIP
+    >>> import headrace as hr
     >>> from headrace.integrations.ray import decide_dataset  # doctest: +SKIP
     >>> beliefs = ray.data.read_parquet("beliefs/")  # doctest: +SKIP
-    >>> decide_dataset(beliefs, Policy.load("policy.json")).write_parquet("decisions/")  # doctest: +SKIP
+    >>> decide_dataset(beliefs, hr.Policy.load("policy.json")).write_parquet("decisions/")  # doctest: +SKIP
     """
-    shared = _ray().put(Decider(policy))
+    shared = _ray().put(decider if isinstance(decider, Decider) else BeliefDecider(decider))
     # Not in the function, which would be sent with each task.
     return dataset.map_batches(_decide, fn_args=(shared,), batch_format="pyarrow", batch_size=batch_rows, **options)
 
 
 def ray_map(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Do what ``map`` does, each item as a Ray task; for `headrace.sweep`.
+    """Do what ``map`` does, each item as a Ray task; for `headrace.evaluation.sweep`.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def ray_map(function: Callable[[Item], Result], items: Iterable[Item]) -> list[R
 
 
 def _decide(batch: Any, shared: Any) -> Any:
-    decider: Decider = _ray().get(shared)
+    decider: Callable[[Any], Any] = _ray().get(shared)
     return decider(batch)
 
 

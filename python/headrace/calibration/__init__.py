@@ -1,0 +1,1 @@
+"""From beliefs to the budget path: profiles, walks, settings, exchange rates, guarantees."""

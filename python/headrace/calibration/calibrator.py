@@ -1,0 +1,332 @@
+"""The calibrator: after a fit, it gives the policy for any budget, any exchange rates and any confidence."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+
+from headrace.arguments import BoolArray, FloatArray, IndexArray, listed
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.calibration.exchange_rates import Walked, balance, one_cost
+from headrace.calibration.guarantee import (
+    Guarantee,
+    by_group,
+    cost_evidence,
+    fixed_sequence,
+    mean_upper_bound,
+    quality_evidence,
+)
+from headrace.calibration.settings import Calibration
+from headrace.calibration.walk import budget_path, walk
+from headrace.outcomes import Outcomes
+from headrace.policy.budget_path import BudgetPath, PathPoint, rounded, shown_limits
+from headrace.rules import make_rule
+from headrace.serving.decider import Promised
+
+__all__ = ["Calibrator"]
+
+#: Most policies that are tested one after the other for a guarantee.
+N_TESTED = 400
+
+#: Fewest runs of a model in a log from which a change of its costs is taken.
+FEWEST_RUNS = 10
+
+#: Values up to this multiple of the largest seen in the calibration count in full when drift is watched.
+MARGIN = 2.0
+
+
+class Calibrator:
+    """Gives the budget path at any exchange rates, and the policy that can be promised.
+
+    Parameters
+    ----------
+    rule : str
+        A key of `headrace.policy.policy.RULES`.
+    chosen : Calibration
+        The rule's settings.
+    answer : {"best", "last"}
+    table : BeliefTable
+        The calibration queries.
+    fitting : BeliefTable, optional
+        The fitting queries, by estimators that have not seen them, where calibration is kept apart.
+    """
+
+    def __init__(
+        self, rule: str, chosen: Calibration, answer: str, table: BeliefTable, fitting: BeliefTable | None
+    ) -> None:
+        self.costs = tuple(table.outcomes.costs)
+        self.n_queries = table.outcomes.n_queries
+        #: Realised costs of the calibration queries, which say what a stop cost.
+        self.realised = dict(table.outcomes.costs)
+        self._rule, self._answer = rule, answer
+        self._settings = chosen.settings
+        first = Walked((1.0,), chosen.path, chosen.stops)
+        self._groups = _groups(table.outcomes)
+        self._fitting_groups = None if fitting is None else _groups(fitting.outcomes)
+        self._fitting_costs = {} if fitting is None else dict(fitting.outcomes.costs)
+        self._qualities = _span((table if fitting is None else fitting).outcomes.quality)
+        self._tables: tuple[BeliefTable, BeliefTable | None] | None = (table, fitting)
+        #: The last walk of the calibration queries, and that of the fitting queries at the same rates.
+        self._last = first if fitting is None else self._walk(table, (1.0,), self.realised), first
+        self._expected = table.costs_before()
+        if len(self.costs) == 1:
+            # No other rates to walk at: the labelled queries can be forgotten.
+            self._tables = None
+
+    def walked(self, rates: tuple[float, ...]) -> Walked:
+        """Walk the calibration queries at some exchange rates."""
+        return self._both(rates)[0]
+
+    def _both(self, rates: tuple[float, ...]) -> tuple[Walked, Walked]:
+        if rates != self._last[0].rates:
+            assert self._tables is not None  # there are several costs
+            table, fitting = self._tables
+            walked = self._walk(table, rates, self.realised)
+            self._last = walked, walked if fitting is None else self._walk(fitting, rates, self._fitting_costs)
+        return self._last
+
+    def balanced(self, budget: Mapping[str, float]) -> tuple[float, ...]:
+        """Find the exchange rates that suit some budgets, on the fitting queries where these are others."""
+        if self._tables is None:
+            return (1.0,)
+        if len(budget) == 1:
+            return one_cost(self.costs, *budget)
+        table, fitting = self._tables
+        searched, costs = (table, self.realised) if fitting is None else (fitting, self._fitting_costs)
+        return balance(lambda rates: self._walk(searched, rates, costs), budget, self.costs).rates
+
+    def within(self, walked: Walked, budget: Mapping[str, float]) -> PathPoint:
+        """Find the point of a path that meets some budgets; if none does, say what each of them could be."""
+        try:
+            return walked.path.at(budget=budget)
+        except ValueError as error:
+            if len(budget) == 1:
+                raise
+            cheapest = {}
+            for name, limit in budget.items():
+                path = self.walked(one_cost(self.costs, name)).path
+                path.at(budget={name: limit})
+                cheapest[name] = {other: float(path.costs[other][-1]) for other in budget}
+            shown = "; ".join(f"the cheapest in {name} takes {shown_limits(costs)}" for name, costs in cheapest.items())
+            raise ValueError(f"budget: no policy found that keeps {shown_limits(budget)} together; {shown}") from error
+
+    def promised(self, walked: Walked, point: PathPoint) -> Promised:
+        """Give cost and quality of each calibration query under a policy, and the range of each that counts."""
+        stops = walked.stops
+        cheap, dear = (stops.at(parameter) for parameter in point.parameters)
+        columns = {name: stops.total(cost) for name, cost in self.realised.items()} | {"quality": stops.quality}
+        mixed = {name: point.share * v[cheap] + (1.0 - point.share) * v[dear] for name, v in columns.items()}
+        ends = {name: (0.0, MARGIN * float(max(v[cheap].max(), v[dear].max()))) for name, v in columns.items()}
+        # A table may be sorted; a confidence sequence needs an order that doesn't depend on the values.
+        order = _shuffled(self.n_queries)
+        return Promised({name: values[order] for name, values in mixed.items()}, ends | {"quality": self._qualities})
+
+    def replaced(self, table: BeliefTable) -> Calibrator:
+        """Give a calibrator for other calibration queries."""
+        calibrator = copy.copy(self)
+        calibrator.n_queries = table.outcomes.n_queries
+        calibrator.realised = dict(table.outcomes.costs)
+        calibrator._groups = _groups(table.outcomes)
+        calibrator._expected = table.costs_before()
+        walked = calibrator._walk(table, table.rates, calibrator.realised)
+        calibrator._last = walked, self._both(table.rates)[1] if self._fitting_costs else walked
+        if self._tables is not None:
+            calibrator._tables = (table, self._tables[1])
+        return calibrator
+
+    def repriced(self, log: BeliefTable, walked: Walked, point: PathPoint) -> Calibrator:
+        """Give a calibrator for the same queries at the costs of a log."""
+        calibrator = copy.copy(self)
+        cheap = walked.stops.at(point.parameters[0])
+        ran = ((walked.stops.run[cheap][:, None] >> np.arange(log.outcomes.n_models)) & 1) == 1
+        expected = log.costs_before()
+        calibrator.realised = {}
+        for number, (name, cost) in enumerate(self.realised.items()):
+            logged = log.outcomes.costs[name]
+            change = _ratio(logged, expected[number], ~np.isnan(logged)) / _ratio(cost, self._expected[number], ran)
+            known = np.isfinite(change)
+            if not known.all():
+                kept = listed(model for model, is_known in zip(log.outcomes.models, known, strict=True) if not is_known)
+                few = f"fewer than {FEWEST_RUNS} runs in the new outcomes or in the calibration"
+                warnings.warn(f"{name} of {kept} is taken as unchanged: {few}", stacklevel=3)
+            calibrator.realised[name] = cost * np.where(known, change, 1.0)
+        repriced = walked._replace(path=budget_path(walked.stops, calibrator.realised))
+        calibrator._last = repriced, self._both(walked.rates)[1] if self._fitting_costs else repriced
+        return calibrator
+
+    def guaranteed(
+        self,
+        walked: Walked,
+        budget: Mapping[str, float] | None,
+        target: float | None,
+        confidence: float,
+        without: PathPoint,
+    ) -> tuple[PathPoint, Guarantee]:
+        """Find the best policy that can be promised with a confidence.
+
+        Parameters
+        ----------
+        walked : Walked
+            The calibration queries.
+        budget : mapping of str to float, optional
+        target : float, optional
+            Either budgets or a quality target.
+        confidence : float
+        without : PathPoint
+            The policy without a guarantee, for the price.
+
+        Raises
+        ------
+        ValueError
+            Calibration was not kept apart; or not even the first policy tested can be promised: the message states the
+            nearest limit that can.
+        """
+        if not self._fitting_costs:
+            raise ValueError(
+                "confidence: expected a fit that kept calibration apart; fit with confidence=... or calibration=..."
+            )
+        fitting = self._both(walked.rates)[1]
+        tests = _Tests(
+            walked,
+            fitting,
+            self.realised,
+            self._fitting_costs,
+            self._groups,
+            self._fitting_groups,
+            self._qualities,
+            confidence,
+        )
+        limits = dict(budget or {}) if target is None else {"quality": target}
+        sequence = _sequence(fitting.path, limits, for_quality=target is not None)
+        passed = fixed_sequence((tests.evidence(parameter, limits) for parameter in sequence), confidence)
+        if not passed:
+            argument, side = ("budget", "at least") if target is None else ("quality_target", "at most")
+            up = target is None
+            nearest = {name: rounded(limit, up=up) for name, limit in tests.nearest(sequence[0], limits).items()}
+            raise ValueError(
+                f"{argument}: expected {side} {shown_limits(nearest)}, which can be promised with confidence "
+                f"{confidence:g} from {self.n_queries} calibration queries; got {shown_limits(limits)}"
+            )
+        point = walked.path.realised(sequence[passed - 1])
+        price = point.cost - without.cost if target is not None else without.quality - point.quality
+        return point, Guarantee(limits, confidence, tests.largest, self.n_queries, price)
+
+    def _walk(self, table: BeliefTable, rates: tuple[float, ...], costs: Mapping[str, FloatArray]) -> Walked:
+        rule = make_rule(self._rule, 0.0, self._settings)
+        believed = table.at_rates(rates)
+        stops = walk(rule, table.outcomes, believed, answer=self._answer)
+        return Walked(rates, budget_path(stops, costs), stops)
+
+
+def _sequence(path: BudgetPath, limits: Mapping[str, float], *, for_quality: bool) -> list[float]:
+    """Parameters to test, from the safest on, by the path of the fitting queries: no other may have a say."""
+    last = len(path.cost) - 1
+    if for_quality:
+        ends = int(path.quality.argmax()), last
+    elif len(limits) == 1:
+        ends = last, 0
+    else:
+        # At the highest cost weight one cost is least, but another may be beyond its limit.
+        use = np.max([path.costs[name] / max(limit, 1e-300) for name, limit in limits.items()], axis=0)
+        ends = last - int(use[::-1].argmin()), 0
+    points = np.linspace(*ends, num=min(abs(ends[1] - ends[0]) + 1, N_TESTED)).round().astype(int)
+    return [path.inside(point) for point in points.tolist()]
+
+
+class _Tests:
+    """Tests of promises on the calibration queries, their stakes set by the fitting queries."""
+
+    def __init__(
+        self,
+        walked: Walked,
+        fitting: Walked,
+        costs: Mapping[str, FloatArray],
+        fitting_costs: Mapping[str, FloatArray],
+        groups: IndexArray | None,
+        fitting_groups: IndexArray | None,
+        qualities: tuple[float, float],
+        confidence: float,
+    ) -> None:
+        self._stops, self._fitting = walked.stops, fitting.stops
+        # A table may be sorted, e.g. by task: evidence needs an order that doesn't depend on the values.
+        self._order = _shuffled(walked.path.n_queries)
+        self._groups = None if groups is None else _shuffled(int(groups.max()) + 1)[groups][self._order]
+        self._fitting_groups = fitting_groups
+        self._values = {name: self._stops.total(cost) for name, cost in costs.items()}
+        self._others = {name: self._fitting.total(cost) for name, cost in fitting_costs.items()}
+        self._least, self._greatest = qualities
+        self._confidence = confidence
+        #: Of each cost, the largest among the fitting queries under the parameters tested so far.
+        self.largest: dict[str, float] = {}
+
+    def evidence(self, parameter: float, limits: Mapping[str, float]) -> float:
+        """Give the evidence for all limits together: the weakest."""
+        here, there = self._stops.at(parameter)[self._order], self._fitting.at(parameter)
+        if "quality" in limits:
+            return quality_evidence(
+                self._stops.quality[here],
+                limits["quality"],
+                self._least,
+                self._greatest,
+                sd=self._sd(self._fitting.quality[there]),
+                confidence=self._confidence,
+                groups=self._groups,
+            )
+        evidence = []
+        largest = {name: max(self.largest.get(name, 0.0), float(self._others[name][there].max())) for name in limits}
+        for name, limit in limits.items():
+            sd = self._sd(self._others[name][there])
+            values = self._values[name][here]
+            evidence.append(
+                cost_evidence(values, limit, largest[name], sd=sd, confidence=self._confidence, groups=self._groups)
+            )
+        if fixed_sequence(evidence, self._confidence) == len(evidence):
+            self.largest = largest
+        return min(evidence)
+
+    def nearest(self, parameter: float, limits: Mapping[str, float]) -> dict[str, float]:
+        """Give the nearest limits that can be promised of one policy."""
+        here, there = self._stops.at(parameter)[self._order], self._fitting.at(parameter)
+        if "quality" in limits:
+            missed = self._greatest - np.clip(self._stops.quality[here], self._least, self._greatest)
+            sd = self._sd(self._fitting.quality[there])
+            span = self._greatest - self._least
+            bound = mean_upper_bound(missed, span, sd=sd, confidence=self._confidence, groups=self._groups)
+            return {"quality": self._greatest - bound}
+        return {
+            name: mean_upper_bound(
+                self._values[name][here],
+                float(self._others[name][there].max()),
+                sd=self._sd(self._others[name][there]),
+                confidence=self._confidence,
+                groups=self._groups,
+            )
+            for name in limits
+        }
+
+    def _sd(self, values: FloatArray) -> float:
+        """Give the standard deviation of the bets to expect, from values of the fitting queries."""
+        return float(by_group(values - values.mean(), self._fitting_groups).std())
+
+
+def _ratio(realised: FloatArray, expected: FloatArray, cells: BoolArray) -> FloatArray:
+    """Give each model's realised costs over the expected ones, on some cells; NaN where there are too few."""
+    above = np.where(cells, realised, 0.0).sum(axis=0)
+    below = np.where(cells, expected, 0.0).sum(axis=0)
+    enough = (cells.sum(axis=0) >= FEWEST_RUNS) & (below > 0.0) & (above > 0.0)
+    return np.asarray(np.divide(above, below, out=np.full(len(above), np.nan), where=enough))
+
+
+def _groups(outcomes: Outcomes) -> IndexArray | None:
+    return None if outcomes.groups is None else outcomes.group_of_row
+
+
+def _span(values: FloatArray) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def _shuffled(n: int) -> IndexArray:
+    return np.random.default_rng(0).permutation(n)

@@ -1,0 +1,199 @@
+"""Guarantees: bounds on a mean that hold for a finite sample, and the choice of a policy by them.
+
+A bounded variable's mean is bounded by betting against the claim that it is worse than promised: with slack s_i
+(positive where the promise is more than kept) and s_i >= -w, the capital prod(1 + f s_i / w) is a supermartingale for
+every stake f in [0, 1) if the mean slack is not positive. By Ville's inequality it ever exceeds 1/delta with
+probability delta at most (Waudby-Smith and Ramdas, JRSS B 2024, section 4). The stake, w sqrt(2 log(1/delta) / n) / sd
+but at most 0.99, makes the margin that is needed about sd sqrt(2 log(1/delta) / n); the sd comes from other queries.
+
+Policies along a budget path are tested one after the other, from the safest on, in an order that doesn't depend on the
+data tested on; the last one before the first failure is taken. The probability that it breaks the promise is at most
+delta (fixed-sequence testing, as in Angelopoulos et al., Learn then Test, Annals of Applied Statistics 2025).
+
+Assumed: the calibration queries and those to come are exchangeable, and calibration has not been used to fit estimators
+or to choose settings. Queries of one group, such as the turns of a conversation, may depend on each other: then it is
+groups that are exchangeable, and each is one bet, with the sum of its slacks over the size of the largest. A query's
+cost counts up to `largest` only, and its quality from the least among the fitting queries on: no finite sample can
+exclude what was never seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from headrace.arguments import FloatArray, IndexArray
+
+__all__ = ["Guarantee", "by_group", "cost_evidence", "fixed_sequence", "mean_upper_bound", "quality_evidence"]
+
+#: The largest stake: with all of it, one query could lose everything.
+BOLDEST = 0.99
+
+#: Halvings of the interval in which a bound is searched.
+N_HALVINGS = 50
+
+
+class Guarantee(NamedTuple):
+    """What is promised of a policy's means on fresh queries, with which confidence.
+
+    Attributes
+    ----------
+    limits : dict of str to float
+        Largest mean of each cost named, or the least mean "quality".
+    confidence : float
+        Probability, over calibration tables, that the promise is kept.
+    largest : dict of str to float
+        What a query's cost counts at most: the largest among the fitting queries.
+    n_queries : int
+        Number of calibration queries.
+    price : float
+        Quality that the guarantee costs: that of the policy which meets the budget on the calibration queries without
+        any margin, minus this one's. For a quality target, the cost that it takes more.
+    """
+
+    limits: dict[str, float]
+    confidence: float
+    largest: dict[str, float]
+    n_queries: int
+    price: float
+
+
+def cost_evidence(
+    cost: FloatArray,
+    limit: float,
+    largest: float,
+    *,
+    sd: float,
+    confidence: float,
+    groups: IndexArray | None = None,
+) -> float:
+    """Logarithm of the evidence that the mean of a cost is at most `limit`.
+
+    Parameters
+    ----------
+    cost : ndarray of shape (n,)
+        Costs of the queries, >= 0, in an order that doesn't depend on them.
+    limit : float
+        The limit promised.
+    largest : float
+        Costs above it count as much.
+    sd : float
+        Standard deviation of the bets that is expected, from other queries; it decides the power only, not the
+        validity.
+    confidence : float
+        The confidence for which the power is best.
+    groups : int ndarray of shape (n,), optional
+        Number of the group of each query, from 0 on in an order that doesn't depend on the costs; by default all
+        queries are independent.
+
+    Returns
+    -------
+    float
+        If the mean is above the limit, it exceeds log(1/delta) with probability delta at most, for any delta.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.calibration.guarantee import cost_evidence
+    >>> costs = np.random.default_rng(0).uniform(size=1000)
+    >>> [round(cost_evidence(costs, limit, 1.0, sd=0.29, confidence=0.95), 1) for limit in (0.5, 0.52, 0.54)]
+    [0.3, 0.4, 3.5]
+    """
+    if largest <= limit:
+        return float("inf")
+    return _log_evidence(by_group(limit - np.minimum(cost, largest), groups), largest - limit, sd, confidence)
+
+
+def quality_evidence(
+    quality: FloatArray,
+    target: float,
+    least: float,
+    greatest: float,
+    *,
+    sd: float,
+    confidence: float,
+    groups: IndexArray | None = None,
+) -> float:
+    """Logarithm of the evidence that a mean quality is at least `target`; it counts from `least` to `greatest` only.
+
+    Otherwise as `cost_evidence`.
+    """
+    if target <= least:
+        return float("inf")
+    return _log_evidence(by_group(np.clip(quality, least, greatest) - target, groups), target - least, sd, confidence)
+
+
+def fixed_sequence(evidence: Iterable[float], confidence: float) -> int:
+    """Count the claims, tested in the order given, before the first for which the evidence doesn't suffice.
+
+    Examples
+    --------
+    >>> from headrace.calibration.guarantee import fixed_sequence
+    >>> fixed_sequence([9.0, 5.0, 2.0, 7.0], confidence=0.95)
+    2
+    """
+    needed = -np.log1p(-confidence)
+    passed = 0
+    for value in evidence:
+        if value < needed:
+            break
+        passed += 1
+    return passed
+
+
+def mean_upper_bound(
+    cost: FloatArray, largest: float, *, sd: float, confidence: float, groups: IndexArray | None = None
+) -> float:
+    """Upper confidence bound of the mean of a cost.
+
+    Parameters
+    ----------
+    cost, largest, sd, confidence, groups
+        As in `cost_evidence`.
+
+    Returns
+    -------
+    float
+        The smallest limit for which `cost_evidence` suffices; at most `largest`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.calibration.guarantee import mean_upper_bound
+    >>> costs = np.random.default_rng(0).exponential(size=1000)
+    >>> round(float(costs.mean()), 2), round(mean_upper_bound(costs, 10.0, sd=1.0, confidence=0.95), 2)
+    (1.02, 1.1)
+    """
+    low, high = float(np.minimum(cost, largest).mean()), largest
+    for _ in range(N_HALVINGS):
+        middle = 0.5 * (low + high)
+        evidence = cost_evidence(cost, middle, largest, sd=sd, confidence=confidence, groups=groups)
+        if fixed_sequence([evidence], confidence):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def by_group(slack: FloatArray, groups: IndexArray | None) -> FloatArray:
+    """Sum up values by group, over the size of the largest group.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.calibration.guarantee import by_group
+    >>> by_group(np.array([1.0, -1.0, 4.0]), np.array([1, 0, 1])).tolist()
+    [-0.5, 2.5]
+    """
+    if groups is None:
+        return slack
+    return np.asarray(np.bincount(groups, weights=slack) / np.bincount(groups).max())
+
+
+def _log_evidence(slack: FloatArray, worst: float, sd: float, confidence: float) -> float:
+    """Logarithm of the largest capital on the way; `slack` is never below -worst."""
+    wanted = worst * np.sqrt(-2.0 * np.log1p(-confidence) / len(slack))
+    stake = min(BOLDEST, wanted / sd) if sd > 0.0 else BOLDEST
+    return float(np.cumsum(np.log1p(stake / worst * slack)).max(initial=0.0))

@@ -1,0 +1,167 @@
+"""Calibration: a rule on a labelled table, its settings chosen by the area under its budget path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headrace.arguments import checked_confidence, checked_number
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.calibration.walk import Stops, budget_path, walk
+from headrace.outcomes import Outcomes
+from headrace.policy.budget_path import BudgetPath
+from headrace.rules import RULES, make_rule
+
+__all__ = [
+    "UNCERTAINTY_SCALES",
+    "Calibration",
+    "calibrate",
+    "check_settings",
+    "check_table",
+    "check_wanted",
+    "path_area",
+    "rule_settings",
+]
+
+#: Factors of the standard deviations among which the fit chooses.
+UNCERTAINTY_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.3)
+
+
+class Calibration(NamedTuple):
+    """A rule's budget path at the uncertainty scale of the largest area under it.
+
+    Attributes
+    ----------
+    path : BudgetPath
+    stops : Stops
+        What the path sums.
+    settings : dict
+        The rule's settings, the scale among them where the rule has one.
+    areas : dict of float to float
+        Area under the path at each scale tried.
+    """
+
+    path: BudgetPath
+    stops: Stops
+    settings: dict[str, Any]
+    areas: dict[float, float]
+
+
+def calibrate(
+    rule: str,
+    table: BeliefTable,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    uncertainty_scale: float | None = None,
+    answer: str = "best",
+    progress: Callable[[float], None] | None = None,
+) -> Calibration:
+    """Walk a labelled table with a rule, and choose its uncertainty scale.
+
+    Parameters
+    ----------
+    rule : str
+        A key of `headrace.rules.RULES`.
+    table : BeliefTable
+        Beliefs by estimators that have not seen the labels.
+    settings : mapping, optional
+        Settings of the rule apart from its parameter and its scale.
+    uncertainty_scale : float, optional
+        Fixes the scale. By default it is the one of `UNCERTAINTY_SCALES` whose path has the largest area (mean quality
+        over the range of costs of the single models).
+    answer : {"best", "last"}
+        Which answer is returned.
+    progress : callable, optional
+        Called with the share done.
+
+    Returns
+    -------
+    Calibration
+
+    Notes
+    -----
+    The area of one scale's path is a mean over queries whose labels neither the estimators nor the path's own parameter
+    have been fitted to, so the areas of the few scales can be compared on the calibration data itself.
+    """
+    outcomes = table.outcomes
+    settings = dict(settings or {})
+    scaled = "uncertainty_scale" in RULES[rule].settings
+    scales: Sequence[float | None] = [None]
+    if scaled:
+        scales = UNCERTAINTY_SCALES if uncertainty_scale is None else [uncertainty_scale]
+    best: Calibration | None = None
+    areas: dict[float, float] = {}
+    for done, scale in enumerate(scales):
+        chosen = settings if scale is None else settings | {"uncertainty_scale": scale}
+        stops = walk(make_rule(rule, 0.0, chosen), outcomes, table, answer=answer)
+        path = budget_path(stops, outcomes.costs)
+        area = path_area(path, outcomes)
+        if scale is not None:
+            areas[scale] = area
+        if best is None or area > max(a for s, a in areas.items() if s != scale):
+            best = Calibration(path, stops, chosen, areas)
+        if progress is not None:
+            progress((done + 1) / len(scales))
+    assert best is not None  # there is at least one scale
+    return best
+
+
+def path_area(path: BudgetPath, outcomes: Outcomes) -> float:
+    """Area under a path over the range of costs of a table's single models; without a range, its best quality."""
+    lowest, highest = float(outcomes.mean_cost.min()), float(outcomes.mean_cost.max())
+    if not highest > lowest:
+        return float(path.quality.max())
+    return path.area(lowest, highest, float(outcomes.mean_quality.min()))
+
+
+def rule_settings(
+    rule: str, outcomes: Outcomes, *, max_depth: int = 5, order: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Give the settings that a rule takes: depth, and for cascades the order (by rising mean cost by default)."""
+    settings: dict[str, Any] = {}
+    if "max_depth" in RULES[rule].settings:
+        settings["max_depth"] = max_depth
+    if "order" in RULES[rule].settings:
+        if order is None:
+            settings["order"] = tuple(np.argsort(outcomes.mean_cost, kind="stable").tolist())
+        else:
+            unknown = [name for name in order if name not in outcomes.models]
+            if unknown:
+                raise ValueError(f"order: unknown model {unknown[0]!r}; known: {', '.join(outcomes.models)}")
+            settings["order"] = tuple(outcomes.models.index(name) for name in order)
+    return settings
+
+
+def check_settings(rule: Any, answer: Any, mix: Any, order: Any) -> None:
+    """Refuse settings of a router that name nothing, or that its rule doesn't take."""
+    choices = {
+        "rule": (rule, tuple(RULES)),
+        "answer": (answer, ("best", "last")),
+        "mix": (mix, ("per-query", "deterministic")),
+    }
+    for name, (given, known) in choices.items():
+        if given not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(known)}; got {given!r}")
+    if order is not None and "order" not in RULES[rule].settings:
+        raise ValueError(f"order: expected None for {rule}, which has no order of its own, got {order!r}")
+
+
+def check_table(argument: str, table: Any) -> None:
+    """Refuse anything but a table of outcomes."""
+    if not isinstance(table, Outcomes):
+        raise TypeError(f"{argument}: expected an Outcomes table, got {type(table).__name__}")
+
+
+def check_wanted(budget: Any, quality_target: Any, confidence: Any) -> None:
+    """Refuse a budget and a target together, and a confidence of neither."""
+    if budget is not None and quality_target is not None:
+        raise ValueError("budget, quality_target: expected at most one of them")
+    if quality_target is not None:
+        checked_number("quality_target", quality_target)
+    if confidence is None:
+        return
+    checked_confidence(confidence)
+    if budget is None and quality_target is None:
+        raise ValueError("confidence: expected a budget or a quality_target to promise")

@@ -1,0 +1,228 @@
+"""The walk of labelled queries for all values of a rule's parameter at once.
+
+Every query is walked once for *all* cost weights (lambda) at the same time. Under a run set R the rule's next model is
+a step function of lambda with few pieces (`Rule.profile_batch`); each piece leads to a larger R, where the estimators
+are asked again, until it stops. Summing the stops of all queries gives the realised cost and quality of every lambda:
+the budget path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arguments import BoolArray, FloatArray, IndexArray
+from headrace.estimators.belief import Belief
+from headrace.outcomes import Outcomes
+from headrace.policy.budget_path import BudgetPath
+from headrace.rules import Rule, ThresholdCascade
+
+__all__ = ["Believer", "Stops", "budget_path", "walk"]
+
+IntArray = npt.NDArray[np.int64]
+
+#: Most models of a table that is walked: run sets are kept as bits of an int64.
+MOST_MODELS = 62
+
+
+class Believer(Protocol):
+    """Gives what is believed of some rows of a table once the models of one run set have run."""
+
+    def __call__(self, rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
+        """Give the belief, and the estimated costs of shape (len(rows), n_models)."""
+
+
+class _Walkers(NamedTuple):
+    """Stretches of the parameter that have led to the same place: a query, a run set (as bits), a last model."""
+
+    row: IntArray
+    run: IntArray
+    lower: FloatArray
+    upper: FloatArray
+    last: IntArray
+
+    def take(self, index: npt.NDArray[np.int64] | BoolArray) -> _Walkers:
+        return _Walkers(self.row[index], self.run[index], self.lower[index], self.upper[index], self.last[index])
+
+    @staticmethod
+    def join(parts: list[_Walkers]) -> _Walkers:
+        row, run, lower, upper, last = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return _Walkers(row, run, lower, upper, last)
+
+
+class Stops(NamedTuple):
+    """Where walks ended: for stretches of the parameter, what a query cost and which answer it got.
+
+    Attributes
+    ----------
+    row : ndarray of int of shape (n_stops,)
+        The query.
+    lower, upper : ndarray of shape (n_stops,)
+        Ends of the stretch; those of one query leave no gaps.
+    run : ndarray of int of shape (n_stops,)
+        Models run: bit j stands for model j.
+    cost, quality : ndarray of shape (n_stops,)
+        Realised cost of all models run, and realised quality of the answer.
+    n_runs, answer : ndarray of int of shape (n_stops,)
+        Number of models run, and the model whose answer is returned.
+    """
+
+    row: IntArray
+    lower: FloatArray
+    upper: FloatArray
+    run: IntArray
+    cost: FloatArray
+    quality: FloatArray
+    n_runs: IntArray
+    answer: IntArray
+
+    def at(self, parameter: float) -> IntArray:
+        """Index of the stop of each query at one value of the parameter, in the order of the queries."""
+        last = np.isinf(self.upper) & (parameter == np.inf)
+        here = np.flatnonzero(((self.lower <= parameter) & (parameter < self.upper)) | last)
+        return here[np.argsort(self.row[here], kind="stable")]
+
+    def of_rows(self, kept: BoolArray) -> Stops:
+        """Keep the stops of some queries, given as a mask of shape (n_queries,), and number these anew."""
+        here = kept[self.row]
+        columns = {name: column[here] for name, column in self._asdict().items()}
+        return Stops(**columns | {"row": (np.cumsum(kept) - 1)[columns["row"]]})
+
+    def total(self, cost: FloatArray) -> FloatArray:
+        """Sum a cost, an array of shape (n_queries, n_models), over the models run: shape (n_stops,)."""
+        return _total(cost, self.row, self.run)
+
+
+def walk(
+    rule: Rule,
+    outcomes: Outcomes,
+    believe: Believer,
+    *,
+    answer: str = "best",
+    progress: Callable[[float], None] | None = None,
+) -> Stops:
+    """Walk every query of a table for all values of a rule's parameter at once.
+
+    Parameters
+    ----------
+    rule : Rule
+        The rule; its own parameter is ignored.
+    outcomes : Outcomes
+        Complete table of labelled queries, of at most 62 models.
+    believe : Believer
+        ``believe(rows, run)`` gives the belief and the estimated costs of the given rows once the models of the mask
+        `run` have run.
+    answer : {"best", "last"}
+        Which answer is returned: that of the model with the highest estimate among those run, or of the last.
+    progress : callable, optional
+        Called with the share of the steps done.
+
+    Returns
+    -------
+    Stops
+
+    Raises
+    ------
+    ValueError
+        Too many models, or what the rule refuses.
+    """
+    n_queries, n_models = outcomes.n_queries, outcomes.n_models
+    if n_models > MOST_MODELS:
+        raise ValueError(f"outcomes: expected at most {MOST_MODELS} models in a calibration, got {n_models}")
+    if answer not in ("best", "last"):
+        raise ValueError(f'answer: expected "best" or "last", got {answer!r}')
+    bits = _bits(n_models)
+    start = -np.inf if isinstance(rule, ThresholdCascade) else 0.0
+    nothing = np.zeros(n_queries, np.int64)
+    walkers = _Walkers(
+        np.arange(n_queries), nothing, np.full(n_queries, start), np.full(n_queries, np.inf), nothing - 1
+    )
+    stopped, answers = [], []
+    for step in range(n_models + 1):
+        if progress is not None:
+            progress(step / (n_models + 1))
+        going = []
+        for run_set in np.unique(walkers.run).tolist():
+            here = walkers.take(walkers.run == run_set)
+            ahead, ended, chosen = _step(rule, here, (run_set & bits) != 0, believe)
+            going.append(ahead._replace(run=ahead.run | bits[ahead.last]))
+            stopped.append(ended)
+            answers.append(chosen if answer == "best" else ended.last)
+        walkers = _Walkers.join(going)
+        if not len(walkers.row):
+            break
+    ended = _Walkers.join(stopped)
+    answered = np.concatenate(answers)
+    cost = _total(outcomes.cost, ended.row, ended.run)
+    quality = outcomes.quality[ended.row, answered]
+    n_runs = ((ended.run[:, None] & bits) != 0).sum(axis=1)
+    return Stops(ended.row, ended.lower, ended.upper, ended.run, cost, quality, n_runs, answered)
+
+
+def _step(rule: Rule, here: _Walkers, run: BoolArray, believe: Believer) -> tuple[_Walkers, _Walkers, IntArray]:
+    """Move walkers that share a run set by one decision: those that go on, those that stop, and their best answers."""
+    rows, of_row = np.unique(here.row, return_inverse=True)
+    belief, cost = believe(rows, run)
+    each = belief.take(of_row)
+    piece, lower, upper, model = rule.profile_batch(
+        each.quality,
+        cost[of_row],
+        lower=here.lower,
+        upper=here.upper,
+        run=run,
+        variance=each.variance,
+        covariance=each.covariance,
+        loading=each.loading,
+    )
+    pieces = here.take(piece)._replace(lower=lower, upper=upper)
+    best = np.where(run, each.quality, -np.inf).argmax(axis=1)[piece]
+    stops = model < 0
+    ahead = pieces._replace(last=model.astype(np.int64)).take(~stops)
+    return ahead, pieces.take(stops), best[stops]
+
+
+def _bits(n_models: int) -> IntArray:
+    return np.int64(1) << np.arange(n_models, dtype=np.int64)
+
+
+def _total(cost: FloatArray, row: IntArray, run: IntArray) -> FloatArray:
+    ran = (run[:, None] & _bits(cost.shape[1])) != 0
+    return np.asarray(np.where(ran, cost[row], 0.0).sum(axis=1))
+
+
+def budget_path(stops: Stops, costs: Mapping[str, FloatArray]) -> BudgetPath:
+    """Sum the stops of all queries to one path.
+
+    Parameters
+    ----------
+    stops : Stops
+        From `walk`.
+    costs : mapping of str to ndarray of shape (n_queries, n_models)
+        Realised costs of the table walked, the first one first: ``outcomes.costs``.
+
+    Returns
+    -------
+    BudgetPath
+    """
+    parameter, place = np.unique(np.concatenate([stops.lower, stops.upper]), return_inverse=True)
+    n_queries = len(next(iter(costs.values())))
+
+    def mean(values: npt.NDArray[np.float64] | IntArray) -> FloatArray:
+        steps = np.bincount(place, weights=np.concatenate([-values, values]), minlength=len(parameter))
+        # Summed from the cheap end, where the sums are small, so that rounding is small there.
+        return np.asarray(np.cumsum(steps[::-1])[::-1][1:] / n_queries)
+
+    means = {name: mean(stops.total(cost)) for name, cost in costs.items()}
+    first = next(iter(means))
+    return BudgetPath(
+        parameter[:-1],
+        means.pop(first),
+        mean(stops.quality),
+        mean(stops.n_runs),
+        n_queries,
+        cost_name=first,
+        further_costs=means,
+    )

@@ -1,0 +1,1 @@
+"""An evaluation in words, pictures and pages."""

@@ -1,0 +1,114 @@
+"""Columns of a dataframe or a mapping, as arrays.
+
+Numbers keep a numeric dtype, text is an object array of str and None, and one vector per row makes a 2-D array.
+narwhals is imported where it is used: ``pip install 'headrace[data]'``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from headrace.arguments import BoolArray, Column, FloatArray, listed
+from headrace.outcomes.readers.cells import blanked, boxed
+
+
+def needed_module(module: str, what: str) -> Any:
+    """Import an optional module, or say how to get it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{what} needs {module.partition('.')[0]}: pip install 'headrace[data]'") from error
+
+
+def frame_columns(frame: Any, source: str) -> dict[str, Column]:
+    """Give the columns of a mapping, or of any eager dataframe that narwhals understands."""
+    if isinstance(frame, Mapping):
+        _require_text_names(frame, source)
+        columns = {name: _array_column(f"{source}: {name!r}", values) for name, values in frame.items()}
+    else:
+        narwhals = needed_module("narwhals", "reading a dataframe")
+        try:
+            eager = narwhals.from_native(frame, eager_only=True)
+        except narwhals.exceptions.DuplicateError as error:
+            raise ValueError(f"{source}: {error}") from error
+        except TypeError as error:
+            wanted = "an eager dataframe (collect a lazy one first) or a mapping of column name to array"
+            raise TypeError(f"{source}: expected {wanted}, got {type(frame).__name__}") from error
+        _require_text_names(eager.columns, source)
+        columns = {name: _series_column(narwhals, f"{source}: {name!r}", eager[name]) for name in eager.columns}
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{source}: columns differ in length: {lengths}")
+    if lengths and not any(lengths.values()):
+        raise ValueError(f"{source} has no rows")
+    return columns
+
+
+def _require_text_names(names: Iterable[object], source: str) -> None:
+    others = [name for name in names if not isinstance(name, str)]
+    if others:
+        raise TypeError(f"{source}: expected str as names of columns, got {listed(others)}")
+
+
+def _series_column(narwhals: Any, label: str, series: Any) -> Column:
+    dtype = series.dtype
+    if dtype.is_numeric() or dtype == narwhals.Boolean:
+        values = np.asarray(series.to_numpy())
+        if values.dtype.kind in "biuf":
+            return values
+        return np.asarray(series.cast(narwhals.Float64).to_numpy(), dtype=np.float64)
+    if dtype in (narwhals.Categorical, narwhals.Enum):
+        series = series.cast(narwhals.String)
+    cells = np.empty(len(series), dtype=object)
+    cells[:] = series.to_numpy() if series.dtype == narwhals.String else boxed(series.to_list())
+    cells[series.is_null().to_numpy()] = None
+    return _object_column(label, cells)
+
+
+def _array_column(label: str, values: Any) -> Column:
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths, or vectors with None among them
+        array = boxed(list(values))
+    if array.ndim == 0:
+        raise ValueError(f"{label}: expected one value per row, got {values!r}")
+    if array.dtype.kind in "biuf":
+        return array
+    if array.dtype.kind in "Mm":
+        return blanked(array.astype(str).astype(object), np.isnat(array))
+    if array.dtype.kind != "O":
+        return array.astype(str).astype(object)
+    return _object_column(label, array if array.ndim == 1 else boxed(list(array)))
+
+
+def _object_column(label: str, cells: Column) -> Column:
+    """Numbers, vectors or text out of an object array of shape (n_rows,) in which None or NaN is missing."""
+    missing = np.array([cell is None or (isinstance(cell, float) and cell != cell) for cell in cells], bool)
+    cells = blanked(cells, missing)
+    present = cells[~missing]
+    if not len(present):
+        return cells
+    if all(isinstance(cell, Real | Decimal | np.bool_) for cell in present):
+        numbers = np.full(len(cells), np.nan)
+        numbers[~missing] = [float(cell) for cell in present]
+        return numbers
+    if all(isinstance(cell, list | tuple | np.ndarray) for cell in present):
+        vectors = [np.asarray(cell) for cell in present]
+        if all(vector.dtype.kind in "biuf" and vector.ndim == 1 for vector in vectors):
+            return _stacked(label, vectors, missing)
+    return boxed([cell if cell is None or isinstance(cell, str) else str(cell) for cell in cells])
+
+
+def _stacked(label: str, vectors: Sequence[Column], missing: BoolArray) -> FloatArray:
+    lengths = sorted({len(vector) for vector in vectors})
+    if len(lengths) > 1:
+        raise ValueError(f"{label}: expected vectors of one length, got {lengths[0]} and {lengths[-1]}")
+    stacked = np.full((len(missing), lengths[0]), np.nan)
+    stacked[~missing] = vectors
+    return stacked

@@ -1,0 +1,245 @@
+"""Long layouts: one row per query and model, turned into wide columns.
+
+A row's query is known by its id column, or else by a hash of its task and text. Where a model has run several times
+on one query, the repeats become rows of their own, the second run of one model beside the second run of the others:
+nothing is averaged and no run is lost. All rows of one query are a group, so no split or fold comes between them.
+
+Only the columns that a layout names are kept: a log also holds reference answers and keys, which no router may see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headrace.arguments import Column, IndexArray
+from headrace.outcomes.readers.cells import as_text, boxed, is_numeric, numbers_if_all, parsed
+
+__all__ = ["LONG_LAYOUTS", "LongLayout", "widened"]
+
+
+@dataclass(frozen=True)
+class LongLayout:
+    """Names of the columns of a long layout.
+
+    Parameters
+    ----------
+    model, quality : str
+        Which model ran, and how good its answer was.
+    text, id, task : str, optional
+        Text, id and kind of the query; at least a text or an id.
+    cost : str
+        The cost unless another column is named.
+    runs : tuple of (str, str)
+        Further columns that are known after a run: name here, name in our tables.
+    signs : tuple of str
+        Columns by which the layout is recognised.
+    """
+
+    model: str
+    quality: str
+    text: str | None
+    id: str | None
+    task: str | None
+    cost: str
+    runs: tuple[tuple[str, str], ...]
+    signs: tuple[str, ...]
+
+    def named(self, columns: Mapping[str, Column]) -> bool:
+        """Whether some columns are those of this layout."""
+        return all(sign in columns for sign in self.signs)
+
+
+#: The layouts, the more particular first.
+LONG_LAYOUTS = {
+    "routerarena": LongLayout(
+        model="prediction",
+        quality="accuracy",
+        text="prompt",
+        id="global index",
+        task=None,
+        cost="cost",
+        runs=(("answer", "answer"), ("input_tokens", "input_tokens"), ("output_tokens", "output_tokens")),
+        signs=("global index", "prediction", "accuracy"),
+    ),
+    "llmrouter": LongLayout(
+        model="model_name",
+        quality="performance",
+        text="query",
+        id=None,
+        task="task_name",
+        cost="token_num",
+        runs=(
+            ("response", "answer"),
+            ("input_tokens", "input_tokens"),
+            ("output_tokens", "output_tokens"),
+            ("response_time", "seconds"),
+        ),
+        signs=("query", "model_name", "performance"),
+    ),
+    "nvidia": LongLayout(
+        model="model",
+        quality="isCorrect",
+        text="question",
+        id=None,
+        task=None,
+        cost="output_tokens",
+        runs=(),
+        signs=("question", "model", "isCorrect"),
+    ),
+    "litellm": LongLayout(
+        model="model",
+        quality="quality",
+        text="text",
+        id="query_id",
+        task="task",
+        cost="spend",
+        runs=(
+            ("answer", "answer"),
+            ("prompt_tokens", "prompt_tokens"),
+            ("completion_tokens", "completion_tokens"),
+            ("seconds", "seconds"),
+        ),
+        signs=("request_id", "model", "spend"),
+    ),
+    "long": LongLayout(
+        model="model",
+        quality="quality",
+        text="text",
+        id="query_id",
+        task="task",
+        cost="cost",
+        runs=(("answer", "answer"), ("tokens", "tokens"), ("seconds", "seconds")),
+        signs=("model", "quality"),
+    ),
+}
+
+
+def widened(
+    columns: Mapping[str, Column], layout: LongLayout, source: str, *, costs: Sequence[str], typed: bool
+) -> dict[str, Column]:
+    """Give the columns of our wide layout: one row per query and repeat, and columns per model.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (n_runs,)
+    layout : LongLayout
+    source : str
+        For messages.
+    costs : sequence of str
+        Columns that serve as cost, by their names in our tables: kept, and numbers.
+    typed : bool
+        Whether text is text; otherwise it may hold numbers.
+
+    Raises
+    ------
+    ValueError
+        A row without model or query; an id with two texts; a cell that isn't a number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.outcomes.readers.long import LONG_LAYOUTS, widened
+    >>> log = {"query_id": ["q", "q"], "model": ["a", "b"], "quality": [1, 0], "cost": [2, 3]}
+    >>> columns = {name: np.array(cells, dtype=object if name in ("query_id", "model") else None)
+    ...            for name, cells in log.items()}
+    >>> wide = widened(columns, LONG_LAYOUTS["long"], "log", costs=["cost"], typed=True)
+    >>> {name: cells.tolist() for name, cells in wide.items()}
+    {'query_id': ['q'], 'a|quality': [1.0], 'b|quality': [0.0], 'a|cost': [2.0], 'b|cost': [3.0]}
+    """
+    models = _present(columns, layout.model, source)
+    queries = {
+        name: as_text(columns[given])
+        for name, given in (("text", layout.text), ("task", layout.task))
+        if given is not None and given in columns
+    }
+    keys = _keys(columns, layout, queries, source)
+    places, row_keys = _places(keys, models)
+    wide: dict[str, Column] = {"query_id": boxed(row_keys)}
+    if len(set(row_keys)) < len(row_keys):
+        wide["group"] = boxed(row_keys)
+    for name, cells in queries.items():
+        wide[name] = _of_queries(name, cells, keys, row_keys, source)
+    kept = {layout.quality: "quality", layout.cost: layout.cost, **dict(layout.runs)}
+    kept |= {name: name for name in costs if name not in kept.values()}
+    ran = {model: np.array([other == model for other in models]) for model in dict.fromkeys(models)}
+    for given, name in kept.items():
+        if given not in columns:
+            continue
+        cells = columns[given]
+        if name in ("quality", layout.cost, *costs):
+            cells = parsed(given, cells)
+        elif not typed:
+            cells = numbers_if_all(cells)
+        for model, rows in ran.items():
+            wide[f"{model}|{name}"] = _spread(cells[rows], places[rows], len(row_keys))
+    return wide
+
+
+def _present(columns: Mapping[str, Column], name: str, source: str) -> list[str]:
+    """Give a column of names, none of which may be missing."""
+    cells = as_text(columns[name]).tolist()
+    for row, cell in enumerate(cells):
+        if not cell:
+            raise ValueError(f"{source}: column {name!r} is empty at row {row}")
+    return [str(cell) for cell in cells]
+
+
+def _keys(columns: Mapping[str, Column], layout: LongLayout, queries: Mapping[str, Column], source: str) -> list[str]:
+    """Give the id of each row's query."""
+    if layout.id is not None and layout.id in columns:
+        return _present(columns, layout.id, source)
+    if "text" not in queries:
+        wanted = " or ".join(repr(name) for name in (layout.id, layout.text) if name is not None)
+        raise ValueError(f"{source}: no column says which query a row is about, expected {wanted}")
+    assert layout.text is not None  # it has given the text
+    texts = _present(columns, layout.text, source)
+    tasks = queries["task"].tolist() if "task" in queries else [None] * len(texts)
+    return [query_hash(text, task) for text, task in zip(texts, tasks, strict=True)]
+
+
+def query_hash(text: str, task: str | None = None) -> str:
+    """Give a query without an id one: a hash of its task and text, the same everywhere.
+
+    Examples
+    --------
+    >>> from headrace.outcomes.readers.long import query_hash
+    >>> query_hash("2 + 2?"), query_hash("2 + 2?") == query_hash("2 + 2?", "sums")
+    ('10cc23d895cb86b6', False)
+    """
+    return hashlib.blake2b(json.dumps([task, text]).encode(), digest_size=8).hexdigest()
+
+
+def _places(keys: Sequence[str], models: Sequence[str]) -> tuple[IndexArray, list[str]]:
+    """Give the wide row of each run, and the query of each wide row."""
+    row_of: dict[tuple[str, int], int] = {}
+    n_runs: dict[tuple[str, str], int] = {}
+    places = np.empty(len(keys), dtype=np.intp)
+    for row, cell in enumerate(zip(keys, models, strict=True)):
+        repeat = n_runs.get(cell, 0)
+        n_runs[cell] = repeat + 1
+        places[row] = row_of.setdefault((cell[0], repeat), len(row_of))
+    return places, [key for key, _ in row_of]
+
+
+def _of_queries(name: str, cells: Column, keys: Sequence[str], row_keys: Sequence[str], source: str) -> Column:
+    """Give each wide row what its query has; a query has one text and one task."""
+    known: dict[str, str | None] = {}
+    for key, cell in zip(keys, cells.tolist(), strict=True):
+        if known.get(key) is None:
+            known[key] = cell
+        elif cell is not None and cell != known[key]:
+            raise ValueError(f"{source}: query {key!r} has two different values of {name!r}")
+    return boxed([known[key] for key in row_keys])
+
+
+def _spread(cells: Column, places: IndexArray, n_rows: int) -> Column:
+    """Put one model's cells into the wide rows; missing where it didn't run."""
+    numeric = is_numeric(cells)
+    spread = np.full((n_rows, *cells.shape[1:]), np.nan if numeric else None)
+    spread[places] = cells
+    return spread

@@ -1,0 +1,123 @@
+"""Records that nest JSON, flattened: RouterArena's predictions and litellm's spend logs.
+
+Layouts as of RouteWorks/RouterArena (router_inference/predictions) and of table LiteLLM_SpendLogs in BerriAI/litellm's
+schema.prisma.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from headrace.arguments import Column, FloatArray
+from headrace.outcomes.readers.cells import as_text, boxed, parsed
+
+__all__ = ["routerarena_columns", "spend_log_columns"]
+
+
+def routerarena_columns(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Take answer and tokens out of the results that a prediction nests."""
+    flat = dict(columns)
+    if "generated_result" not in flat:
+        return flat
+    results = [_decoded(cell) for cell in as_text(flat.pop("generated_result")).tolist()]
+    used = [_part(result, "token_usage") for result in results]
+    flat["answer"] = boxed([_text(_part(result, "generated_answer")) for result in results])
+    for name in ("input_tokens", "output_tokens"):
+        flat[name] = np.array([_count(_part(usage, name)) for usage in used])
+    return flat
+
+
+def spend_log_columns(columns: Mapping[str, Column], source: str) -> dict[str, Column]:
+    """Bring litellm's spend logs to a flat long layout: text, answer and seconds out of what they nest.
+
+    The model is the group that was asked for, where there is one: its deployments are one target. The query is the
+    messages sent, unless a column "query_id" says which requests asked the same.
+
+    Raises
+    ------
+    ValueError
+        The log holds no messages and no "query_id"; or no quality.
+    """
+    flat = dict(columns)
+    n_rows = len(columns["request_id"])
+    empty = boxed([None] * n_rows)
+    if "quality" not in flat:
+        raise ValueError(
+            f"{source}: a spend log has no quality; add a column 'quality', or name a file of 'request_id' and "
+            "'quality' with labels"
+        )
+    groups = as_text(flat.get("model_group", empty))
+    flat["model"] = np.where(groups.astype(bool), groups, as_text(flat["model"]))
+    messages = [_decoded(cell) for cell in as_text(flat.get("messages", empty)).tolist()]
+    requests = [_decoded(cell) for cell in as_text(flat.get("proxy_server_request", empty)).tolist()]
+    texts = [_conversation(sent or _part(asked, "messages")) for sent, asked in zip(messages, requests, strict=True)]
+    flat["text"] = boxed(texts)
+    if "query_id" not in flat and not any(texts):
+        raise ValueError(
+            f"{source}: the log holds no messages: turn on store_prompts_in_spend_logs in litellm, or add a column "
+            "'query_id' that says which requests asked the same"
+        )
+    if "response" in flat:
+        flat["answer"] = boxed([_reply(_decoded(cell)) for cell in as_text(flat["response"]).tolist()])
+    flat["seconds"] = _seconds(flat)
+    return flat
+
+
+def _decoded(cell: str | None) -> Any:
+    """Decode JSON text; text that isn't JSON stands for itself."""
+    try:
+        return None if cell is None else json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell
+
+
+def _part(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _count(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+def _conversation(messages: Any) -> str | None:
+    """Give what was said, one message after the other, without the parts that aren't text."""
+    if not isinstance(messages, list):
+        return messages if isinstance(messages, str) and messages else None
+    said = []
+    for message in messages:
+        content = _part(message, "content")
+        parts = content if isinstance(content, list) else [{"text": content}]
+        said += [text for part in parts if isinstance(text := _part(part, "text"), str)]
+    return "\n".join(said) or None
+
+
+def _reply(response: Any) -> str | None:
+    choices = _part(response, "choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return _text(_part(_part(first, "message"), "content"))
+
+
+def _seconds(columns: Mapping[str, Column]) -> FloatArray:
+    """Give how long each request took."""
+    if "request_duration_ms" in columns:
+        return parsed("request_duration_ms", columns["request_duration_ms"]) / 1000.0
+    n_rows = len(columns["request_id"])
+    empty = boxed([None] * n_rows)
+    start, end = (map(_instant, as_text(columns.get(name, empty)).tolist()) for name in ("startTime", "endTime"))
+    return np.array([b - a for a, b in zip(start, end, strict=True)])
+
+
+def _instant(cell: str | None) -> float:
+    try:
+        return float("nan") if cell is None else datetime.fromisoformat(cell).timestamp()
+    except ValueError:
+        return float("nan")

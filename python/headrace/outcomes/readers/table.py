@@ -1,0 +1,25 @@
+"""The table that readers make: the arguments of `Outcomes`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+from headrace.arguments import Column, FloatArray
+
+
+class Table(TypedDict):
+    """The arguments of `Outcomes`."""
+
+    models: Sequence[str]
+    quality: FloatArray
+    cost: Mapping[str, FloatArray]
+    ids: Sequence[str | int] | None
+    queries: Mapping[str, Column]
+    responses: Mapping[str, Column]
+    groups: Column | None
+
+
+def with_observed_quality(table: Table) -> Table:
+    """Make quality a response column too: what has run shows it."""
+    return {**table, "responses": {**table["responses"], "quality": table["quality"]}}

@@ -1,0 +1,83 @@
+"""Hashes of queries' ids: the same query gets the same treatment on every machine, with no shared state."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from headrace.arguments import FloatArray, IndexArray
+
+__all__ = ["fold_of", "folds_of", "share_of", "shares_of"]
+
+#: Before an id where it is hashed for a fold: another number than the one that mixes rules.
+FOLD = "fold of "
+
+
+def share_of(seed: int, query_id: str) -> float:
+    """Map a query to a number in [0, 1), the same on every machine and in every process.
+
+    Parameters
+    ----------
+    seed : int
+        Another seed gives an independent number.
+    query_id : str
+        Id of the query.
+
+    Returns
+    -------
+    float
+        The first 53 bits of BLAKE2b of ``"seed:id"``, as a fraction.
+
+    Examples
+    --------
+    >>> from headrace.policy.hashing import share_of
+    >>> share_of(0, "q-17") == share_of(0, "q-17"), 0.0 <= share_of(1, "q-17") < 1.0
+    (True, True)
+    """
+    digest = hashlib.blake2b(f"{seed}:{query_id}".encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) / 2.0**53
+
+
+def shares_of(seed: int, query_ids: Iterable[str], prefix: str = "") -> FloatArray:
+    """Map many queries: ``share_of(seed, prefix + query_id)`` of each.
+
+    Examples
+    --------
+    >>> from headrace.policy.hashing import share_of, shares_of
+    >>> shares_of(0, ["q-17", "q-18"]).tolist() == [share_of(0, "q-17"), share_of(0, "q-18")]
+    True
+    """
+    begun = hashlib.blake2b(f"{seed}:{prefix}".encode(), digest_size=8)
+    digests = []
+    for query_id in query_ids:
+        hashed = begun.copy()
+        hashed.update(query_id.encode())
+        digests.append(hashed.digest())
+    bits = np.frombuffer(b"".join(digests), dtype=">u8") >> np.uint64(11)
+    return np.asarray(bits.astype(np.float64) / 2.0**53)
+
+
+def folds_of(seed: int, query_ids: Iterable[str], n_folds: int) -> IndexArray:
+    """Map many queries to folds; see `fold_of`.
+
+    Examples
+    --------
+    >>> from headrace.policy.hashing import fold_of, folds_of
+    >>> folds_of(0, ["q-17", "q-18"], 3).tolist() == [fold_of(0, "q-17", 3), fold_of(0, "q-18", 3)]
+    True
+    """
+    return (shares_of(seed, query_ids, FOLD) * n_folds).astype(np.intp)
+
+
+def fold_of(seed: int, query_id: str, n_folds: int) -> int:
+    """Map a query to one of the folds' estimators, evenly and the same everywhere.
+
+    Examples
+    --------
+    >>> from headrace.policy.hashing import fold_of
+    >>> sorted({fold_of(0, f"q-{i}", 3) for i in range(50)})
+    [0, 1, 2]
+    """
+    return int(share_of(seed, FOLD + query_id) * n_folds)

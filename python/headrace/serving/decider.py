@@ -1,0 +1,306 @@
+"""The decider: a policy and fitted estimators. It serves one query, a batch, a frame; it has never seen a label."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arguments import IndexArray, listed
+from headrace.estimators.blas import one_blas_thread
+from headrace.estimators.protocol import Estimators
+from headrace.estimators.responses import Responses
+from headrace.policy import Policy
+from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget
+from headrace.policy.hashing import fold_of, folds_of
+from headrace.policy.policy import weighed
+from headrace.serving.frames import Frame
+from headrace.serving.session import Session
+
+__all__ = ["Decider", "Promised"]
+
+
+@dataclass(frozen=True, eq=False)
+class Promised:
+    """What calibration saw under a policy: the values whose means are promised, and the range of each that counts.
+
+    Attributes
+    ----------
+    values : dict of str to ndarray of shape (n_queries,)
+        Each cost, and "quality".
+    ends : dict of str to (float, float)
+        Values beyond count as these.
+    """
+
+    values: dict[str, npt.NDArray[np.float64]]
+    ends: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Decider:
+    """A policy and the fitted estimators that it decides by; made by `Router.fit` as ``router.decider_``.
+
+    Immutable, and safe to share between threads.
+
+    Attributes
+    ----------
+    policy : Policy
+    estimators : tuple of (QualityEstimator, tuple of CostEstimator)
+        Fitted, a pair for each fold; a query is served by one of them, by a hash of its id.
+    response_columns : mapping of str to (dtype, tuple of int)
+        Columns of responses in the fit: type, and shape of a cell.
+    path : BudgetPath
+        What every other cost weight would have cost and brought.
+    point : PathPoint
+        Mean cost, quality and number of runs that the policy had on the calibration queries.
+    budget : dict of str to float or None
+        The budget of each cost that has one; None for a quality target.
+    quality_target : float or None
+    answer : {"best", "last"}
+        Answer of the model with the highest estimate among those run, or of the last one run.
+    mix : {"per-query", "deterministic"}
+        As in `Router`.
+    promised : Promised or None
+        What a monitor compares with; None after `with_budget`.
+
+    Examples
+    --------
+    >>> import headrace as hr
+    >>> fitting, fresh = hr.datasets.load_quickstart().split(0.5)
+    >>> decider = hr.Router(rule="routing").fit(fitting, budget=100.0).decider_
+    >>> decider
+    Decider(routing, 5 models, budget 100: mean cost 100, quality 0.913 expected)
+    >>> decider.start({name: column[0] for name, column in fresh.queries.items()}, id="q-17").next() in decider.models
+    True
+    """
+
+    policy: Policy
+    estimators: tuple[Estimators, ...]
+    response_columns: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
+    path: BudgetPath
+    point: PathPoint
+    budget: dict[str, float] | None = None
+    quality_target: float | None = None
+    answer: str = "best"
+    mix: str = "per-query"
+    promised: Promised | None = None
+
+    def __repr__(self) -> str:
+        if self.budget is None:
+            wanted = f"quality target {self.quality_target:.6g}"
+        elif len(self.budget) == 1 and self.policy.costs[0] in self.budget:
+            wanted = f"budget {self.budget[self.policy.costs[0]]:.6g}"
+        else:
+            wanted = "budget " + ", ".join(f"{name} {limit:.6g}" for name, limit in self.budget.items())
+        expected = f"mean {self.policy.costs[0]} {self.point.cost:.4g}, quality {self.point.quality:.3f} expected"
+        return f"Decider({self.policy.rule}, {len(self.models)} models, {wanted}: {expected})"
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models."""
+        return self.policy.models
+
+    def start(
+        self,
+        query: Mapping[str, Any] | str,
+        *,
+        id: str | None = None,  # the word that users say
+        allowed: Sequence[str] | None = None,
+        max_cost: float | Mapping[str, float] | None = None,
+        switching_cost: Mapping[str, float] | None = None,
+    ) -> Session:
+        """Start the walk over one query.
+
+        Parameters
+        ----------
+        query : mapping of str to value, or str
+            The query's columns, as in the table of the fit; a str stands for ``{"text": ...}``.
+        id : str, optional
+            Which of the policy's two rules and which fold's estimators decide depends on it: the same id gets the same
+            treatment everywhere. By default a hash of the query's columns.
+        allowed : sequence of str, optional
+            Models that may run; all by default.
+        max_cost : float or mapping of str to float, optional
+            Cap on the cost of all runs together, by estimate at every step; of several costs, on the first, or on each
+            that is named, e.g. ``{"seconds": 2.0}``.
+        switching_cost : mapping of str to float, optional
+            What running a model costs more in the state that a conversation is in, such as a prompt cache that only the
+            model used so far holds; models that aren't named cost nothing more.
+
+        Returns
+        -------
+        Session
+
+        Raises
+        ------
+        ValueError
+            An unknown model or cost; a cap or a switching cost that isn't a number >= 0.
+        """
+        columns = {"text": query} if isinstance(query, str) else dict(query)
+        query_id = _content_id(columns) if id is None else str(id)
+        quality, costs = self.estimators[fold_of(self.policy.seed, query_id, len(self.estimators))]
+        return Session(
+            self.policy,
+            quality,
+            costs,
+            columns,
+            id=query_id,
+            response_columns=self.response_columns,
+            answer=self.answer,
+            allowed=allowed,
+            max_cost=max_cost,
+            switching_cost=switching_cost,
+        )
+
+    def select_batch(
+        self,
+        queries: Mapping[str, npt.ArrayLike],
+        *,
+        ids: Sequence[str] | None = None,
+        responses: Responses | None = None,
+        threads: int | None = None,
+    ) -> npt.NDArray[np.int32]:
+        """Decide for many queries at once what `Session.next` decides for one.
+
+        Parameters
+        ----------
+        queries : mapping of str to array-like of shape (n_queries,) or (n_queries, d)
+            The queries' columns, as in the table of the fit.
+        ids : sequence of str of length n_queries, optional
+            As in `start`; by default a hash of each query's columns.
+        responses : Responses, optional
+            What the models that have run returned; by default none has run.
+        threads : int, optional
+            Threads for the decisions; all cores by default. The result doesn't depend on it.
+
+        Returns
+        -------
+        int32 ndarray of shape (n_queries,)
+            Index in `models` of the model to run next; -1 = stop.
+
+        Raises
+        ------
+        ValueError
+            Columns of different lengths, or without those of the fit.
+
+        Examples
+        --------
+        >>> import headrace as hr
+        >>> fitting, fresh = hr.datasets.load_quickstart().split(0.5)
+        >>> decider = hr.Router(rule="routing").fit(fitting, budget=100.0).decider_
+        >>> chosen = decider.select_batch(fresh.queries, ids=fresh.ids)
+        >>> session = decider.start({name: column[0] for name, column in fresh.queries.items()}, id=fresh.ids[0])
+        >>> decider.models[chosen[0]] == session.next()
+        True
+        """
+        columns = {name: np.asarray(values) for name, values in queries.items()}
+        n = len(next(iter(columns.values()))) if columns else len(ids or ())
+        for name, values in columns.items():
+            if values.ndim < 1 or len(values) != n:
+                raise ValueError(f"queries: column {name!r} has shape {values.shape}, expected ({n},) or ({n}, d)")
+        if ids is None:
+            ids = [_content_id({name: values[row] for name, values in columns.items()}) for row in range(n)]
+        if len(ids) != n:
+            raise ValueError(f"ids: expected one for each of {n} queries, got {len(ids)}")
+        seen = self._nothing_ran(n) if responses is None else responses
+        if seen.run.shape != (n, len(self.models)):
+            raise ValueError(f"responses: expected shape ({n}, {len(self.models)}), got {seen.run.shape}")
+        fold_of_row = folds_of(self.policy.seed, ids, len(self.estimators))
+        chosen = np.empty(n, dtype=np.int32)
+        for rows in _alike(np.column_stack([fold_of_row, seen.run])):
+            quality, costs = self.estimators[fold_of_row[rows[0]]]
+            here, ran = {name: values[rows] for name, values in columns.items()}, seen.take(rows)
+            with one_blas_thread:
+                belief = quality.predict(here, ran)
+                price = weighed(np.stack([cost.predict(here, ran) for cost in costs]), self.policy.rates)
+            chosen[rows] = self.policy.select_batch(
+                belief.quality,
+                price,
+                ids=[ids[row] for row in rows.tolist()],
+                variance=belief.variance,
+                covariance=belief.covariance,
+                loading=belief.loading,
+                run=ran.run,
+                threads=threads,
+            )
+        return chosen
+
+    def __call__(self, batch: Any, *, threads: int | None = 1) -> Any:
+        """Decide a batch: it gets a column "next", the name of the model to run; null = stop.
+
+        Parameters
+        ----------
+        batch : pyarrow.Table or RecordBatch, data frame, or mapping of str to array-like
+            The columns of queries, ``query_id`` (without it, queries get a hash of their columns), and
+            ``<model>|<column>`` of responses: a model has run where one of these isn't null.
+        threads : int, optional
+            As in `select_batch`; one by default, since batches usually are decided side by side.
+
+        Returns
+        -------
+        pyarrow.Table, or dict of str to ndarray for a mapping
+
+        Raises
+        ------
+        ValueError
+            Columns are missing, or don't fit the models.
+        """
+        frame = Frame(batch)
+        responses = frame.responses(self.models, self.response_columns)
+        chosen = self.select_batch(frame.queries(), ids=frame.ids(), responses=responses, threads=threads)
+        return frame.with_next(self.models, chosen)
+
+    def with_budget(self, budget: float | Mapping[str, float]) -> Decider:
+        """Give the decider for another budget, from the path; no labelled query is needed.
+
+        Raises
+        ------
+        ValueError
+            A budget below the cheapest feasible cost (the message states it). Budgets for several costs: their exchange
+            rates need the labelled queries, so ask the router.
+        """
+        limits = checked_budget(budget, self.policy.costs)
+        if len(self.policy.costs) > 1 and (self.budget is None or set(limits) != set(self.budget) or len(limits) > 1):
+            raise ValueError(
+                f"budget: a decider keeps the exchange rates between its costs, and has a budget for "
+                f"{listed(self.budget or ())}; for others, use Router.with_budget"
+            )
+        return self._at(self.path.chosen(limits, mix=self.mix), budget=limits, quality_target=None)
+
+    def with_quality_target(self, quality_target: float) -> Decider:
+        """Give the decider for another quality target; as `with_budget`."""
+        point = self.path.chosen(quality_target=quality_target, mix=self.mix)
+        return self._at(point, budget=None, quality_target=float(quality_target))
+
+    def _at(self, point: PathPoint, **wanted: Any) -> Decider:
+        policy = replace(self.policy, parameters=point.parameters, share=point.share)
+        return replace(self, policy=policy, point=point, promised=None, **wanted)
+
+    def _nothing_ran(self, n: int) -> Responses:
+        k = len(self.models)
+        columns = {
+            name: np.empty((n, k, *shape), dtype=dtype) for name, (dtype, shape) in self.response_columns.items()
+        }
+        return Responses(np.zeros((n, k), dtype=np.bool_), columns)
+
+
+def _alike(rows: npt.NDArray[Any]) -> list[IndexArray]:
+    """Group the numbers of equal rows."""
+    if not len(rows):
+        return []
+    _, group = np.unique(rows, axis=0, return_inverse=True)
+    order = np.argsort(group.ravel(), kind="stable")
+    return np.split(order, np.cumsum(np.bincount(group.ravel()))[:-1])
+
+
+def _content_id(columns: Mapping[str, Any]) -> str:
+    """Give a query without an id one: a hash of its columns, which doesn't show them."""
+    text = json.dumps(
+        columns, sort_keys=True, default=lambda value: value.tolist() if hasattr(value, "tolist") else repr(value)
+    )
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -42,7 +42,7 @@ test-python: build .venv/group-test
 test-long: ## run the properties of the search with 10 times as many random cases
 	HEADRACE_CASES=10 cargo test --locked --test properties
 
-lint: build .venv/group-lint .venv/group-test ## check format, lints, types and the stub
+lint: build .venv/group-lint .venv/group-test ## check format, lints, types, the stub and the floors
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --lib --example empty_call --features python -- -D warnings
@@ -50,6 +50,7 @@ lint: build .venv/group-lint .venv/group-test ## check format, lints, types and 
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	cd docs && ../$(BIN)/python -m mypy.stubtest headrace._core
 
 bench: build ## print one table: case, median, p99, what it is compared with, goal

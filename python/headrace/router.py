@@ -9,33 +9,35 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import checked_int, listed
+from headrace.arguments import checked_int
 from headrace.beliefs.belief_table import BeliefTable, Kept
-from headrace.beliefs.fitting import best_cross_fit, fit_estimators, outside_groups
 from headrace.calibration.calibrator import Calibrator
 from headrace.calibration.exchange_rates import Walked
+from headrace.calibration.fitted import fit_and_calibrate
 from headrace.calibration.guarantee import Guarantee
-from headrace.calibration.settings import calibrate, check_settings, check_table, check_wanted, rule_settings
+from headrace.calibration.parts import Parts, parted
+from headrace.calibration.settings import (
+    check_log,
+    check_settings,
+    check_table,
+    check_wanted,
+    rule_settings,
+)
 from headrace.diagnosis import Diagnosis, diagnose
 from headrace.estimators import CostEstimator, QualityEstimator
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Estimators
-from headrace.estimators.registry import resolved
+from headrace.estimators.registry import resolved, resolved_all
+from headrace.notebook import html_table
 from headrace.outcomes import Outcomes
 from headrace.policy import Policy
 from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget
 from headrace.serving import Decider, Session
 
-__all__ = ["DEFAULT_QUALITIES", "FEWEST_QUERIES", "Router"]
-
-#: Fewest labelled queries for a fit: below, no cross-fitting is possible.
-FEWEST_QUERIES = 4
+__all__ = ["DEFAULT_QUALITIES", "Router"]
 
 #: Quality estimators from which the fit chooses where none is given.
 DEFAULT_QUALITIES = ("linear", "joint")
-
-#: Share of the queries that fits the estimators where a guarantee needs others to calibrate.
-FITTING_SHARE = 0.5
 
 
 class Router(Parameters):
@@ -121,6 +123,9 @@ class Router(Parameters):
     path_: BudgetPath
     uncertainty_scale_: float | None
     decider_: Decider
+    policy_: Policy
+    point_: PathPoint
+    budget_: dict[str, float] | None
     guarantee_: Guarantee | None
     quality_: QualityEstimator
     quality_errors_: tuple[float, ...]
@@ -210,29 +215,17 @@ class Router(Parameters):
         check_settings(self.rule, self.answer, self.mix, self.order)
         for name, least in (("n_folds", 2), ("seed", 0), ("max_depth", 1)):
             checked_int(name, getattr(self, name), least)
-        qualities, cost = self._unfitted()
+        qualities = resolved_all("quality", DEFAULT_QUALITIES if self.quality is None else self.quality)
+        cost = resolved("cost", "linear" if self.cost is None else self.cost)
         check_table("outcomes", outcomes)
         check_wanted(budget, quality_target, confidence)
         if budget is not None:
             checked_budget(budget, outcomes.costs)
-        fitting = outcomes.labelled(self.models, fewest=FEWEST_QUERIES)
-        n_dropped = outcomes.n_queries - fitting.n_queries
-        chosen = outcomes if self.models is None else outcomes.select(self.models)
-        partial = chosen.take(chosen.incomplete) if chosen.incomplete.any() else None
-        apart: Outcomes | None = None
-        if calibration is not None:
-            check_table("calibration", calibration)
-            apart = calibration.labelled(self.models, argument="calibration")
-            n_dropped += calibration.n_queries - apart.n_queries
-            if (apart.models, tuple(apart.costs)) != (fitting.models, tuple(fitting.costs)):
-                raise ValueError("calibration: expected the models and costs of outcomes")
-        elif confidence is not None:
-            if fitting.n_queries < 2 * FEWEST_QUERIES:
-                wanted = f"at least {2 * FEWEST_QUERIES} complete queries for a confidence"
-                raise ValueError(f"outcomes: expected {wanted}, got {fitting.n_queries}")
-            fitting, apart = fitting.split(FITTING_SHARE, rng=int(self.seed))
-        fitted = self._fitted(fitting, partial, apart, qualities, cost, progress) | {"n_dropped_": n_dropped}
-        router = self._with(fitted)
+        parts = parted(outcomes, calibration, self.models, apart=confidence is not None, seed=int(self.seed))
+        fitted = self._fitted(parts, qualities, cost, progress)
+        router = copy.copy(self)
+        router._forget()
+        vars(router).update(fitted)
         if budget is not None or quality_target is not None:
             router._set_point(budget, quality_target, confidence)
         # All values are there: nothing of another fit stays.
@@ -303,7 +296,8 @@ class Router(Parameters):
         >>> print(diagnosis.findings[0].text[:56])
         estimates before any run are the same for every query, f
         """
-        self._need_fit("diagnose")
+        if not hasattr(self, "path_"):
+            raise ValueError("diagnose: the router is not fitted; call fit first")
         table = self._held_out.table
         if outcomes is not None:
             check_table("outcomes", outcomes)
@@ -336,19 +330,11 @@ class Router(Parameters):
         decider = self._served("recalibrate")
         check_table("new_outcomes", new_outcomes)
         new = new_outcomes.select(self.models_)
-        if tuple(new.costs) != decider.policy.costs:
-            raise ValueError(f"new_outcomes: expected the costs {decider.policy.costs}, got {tuple(new.costs)}")
-        if all(np.isnan(cost).all() for cost in new.costs.values()):
-            raise ValueError("new_outcomes: expected costs of runs, got none")
-        if new.n_missing and self._confidence is not None:
-            wanted = "every model's quality and cost on each query, for a router with a confidence"
-            raise ValueError(f"new_outcomes: expected {wanted}; got {new.n_missing} missing cells")
+        check_log(new, decider.policy.costs, complete=self._confidence is not None)
         table = BeliefTable.served(new, self.estimators_, seed=int(self.seed), rates=decider.policy.rates)
         router = self._copy()
-        if new.n_missing:
-            router._calibrator = self._calibrator.repriced(table, self._walked, self.point_)
-        else:
-            router._calibrator = self._calibrator.replaced(table)
+        router._calibrator = self._calibrator.updated(table, self._walked, self.point_)
+        if not new.n_missing:
             router._held_out = Kept(table)
         router._use(router._calibrator.walked(decider.policy.rates))
         router._set_point(self.budget_, decider.quality_target, self._confidence)
@@ -359,68 +345,52 @@ class Router(Parameters):
         if not hasattr(self, "path_"):
             return settings
         if not hasattr(self, "decider_"):
-            return f"{settings}, fitted: {listed(self.models_)}; no budget yet"
-        promise = "" if self.guarantee_ is None else f"; promised with confidence {self.guarantee_.confidence:g}"
-        return f"{settings}, fitted: {listed(self.models_)}; {self.decider_!r}{promise}"
+            return f"{settings}, fitted: {len(self.models_)} models, no budget yet"
+        promise = "" if self.guarantee_ is None else f", promised with confidence {self.guarantee_.confidence:g}"
+        return f"{settings}, fitted: {self.decider_.headline}{promise}"
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self), self.decider_.told() if hasattr(self, "decider_") else [])
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "path_")
 
-    def _unfitted(self) -> tuple[list[QualityEstimator], CostEstimator]:
-        """Give the quality estimators to choose from, and the cost estimator; those named are made."""
-        given: Any = DEFAULT_QUALITIES if self.quality is None else self.quality
-        several = isinstance(given, Sequence) and not isinstance(given, str)
-        qualities = [resolved("quality", one) for one in (given if several else (given,))]
-        if not qualities:
-            raise ValueError("quality: expected at least one estimator, got none")
-        return qualities, resolved("cost", "linear" if self.cost is None else self.cost)
-
     def _fitted(
         self,
-        fitting: Outcomes,
-        partial: Outcomes | None,
-        apart: Outcomes | None,
+        parts: Parts,
         qualities: Sequence[QualityEstimator],
         cost: CostEstimator,
         progress: Callable[[float], None] | None,
     ) -> dict[str, Any]:
-        """Fit the estimators, choose the rule's settings, walk the calibration queries: give the attributes."""
-        table, quality, errors = best_cross_fit(
-            fitting,
+        """Fit and calibrate: give the attributes."""
+        settings = rule_settings(self.rule, parts.fitting, max_depth=int(self.max_depth), order=self.order)
+        fitted = fit_and_calibrate(
+            parts,
             qualities,
             cost,
-            n_folds=min(self.n_folds, fitting.n_queries // 2),
-            seed=int(self.seed),
-            max_depth=int(self.max_depth),
-            partial=partial,
-        )
-        chosen = calibrate(
-            self.rule,
-            table,
-            settings=rule_settings(self.rule, fitting, max_depth=int(self.max_depth), order=self.order),
+            rule=self.rule,
+            settings=settings,
             uncertainty_scale=None if self.uncertainty_scale is None else float(self.uncertainty_scale),
             answer=self.answer,
+            max_depth=int(self.max_depth),
+            n_folds=int(self.n_folds),
+            seed=int(self.seed),
             progress=progress,
         )
-        estimators, served = table.estimators, table
-        if apart is not None:
-            estimators = (fit_estimators(fitting, quality, cost, outside_groups(partial, apart)),)
-            served = BeliefTable.served(apart, estimators)
-        calibrator = Calibrator(self.rule, chosen, self.answer, served, None if apart is None else table)
-        walked = calibrator.walked((1.0,))
         return {
-            "models_": fitting.models,
-            "path_": walked.path,
-            "uncertainty_scale_": chosen.settings.get("uncertainty_scale"),
-            "quality_": quality,
-            "quality_errors_": errors,
+            "models_": parts.fitting.models,
+            "path_": fitted.walked.path,
+            "uncertainty_scale_": fitted.settings.get("uncertainty_scale"),
+            "quality_": fitted.quality,
+            "quality_errors_": fitted.errors,
             "cost_": cost,
-            "estimators_": estimators,
-            "response_columns_": {name: (v.dtype, v.shape[2:]) for name, v in fitting.responses.items()},
-            "_settings": chosen.settings,
-            "_held_out": Kept(served),
-            "_calibrator": calibrator,
-            "_walked": walked,
+            "estimators_": fitted.estimators,
+            "response_columns_": {name: (v.dtype, v.shape[2:]) for name, v in parts.fitting.responses.items()},
+            "n_dropped_": parts.n_dropped,
+            "_settings": fitted.settings,
+            "_held_out": Kept(fitted.served),
+            "_calibrator": fitted.calibrator,
+            "_walked": fitted.walked,
         }
 
     def _copy(self) -> Router:
@@ -428,13 +398,6 @@ class Router(Parameters):
         router = copy.copy(self)
         router._calibrator = copy.copy(self._calibrator)
         router.response_columns_ = dict(self.response_columns_)
-        return router
-
-    def _with(self, fitted: Mapping[str, Any]) -> Router:
-        """Give an unfitted copy with the attributes of a fit."""
-        router = copy.copy(self)
-        router._forget()
-        vars(router).update(fitted)
         return router
 
     def _forget(self) -> None:
@@ -445,26 +408,17 @@ class Router(Parameters):
         self._walked = walked
         self.path_ = walked.path
 
-    def _need_fit(self, method: str) -> None:
-        if not hasattr(self, "path_"):
-            raise ValueError(f"{method}: the router is not fitted; call fit first")
-
     def _served(self, method: str) -> Decider:
         if not hasattr(self, "decider_"):
             wanted = "fit with budget=... or quality_target=..., or use with_budget(...)"
             raise ValueError(f"{method}: no budget yet; {wanted}")
         return self.decider_
 
-    def _at(
-        self,
-        method: str,
-        budget: float | Mapping[str, float] | None,
-        quality_target: float | None,
-        confidence: float | None,
-    ) -> Router:
-        self._need_fit(method)
+    def _at(self, method: str, *wanted: Any) -> Router:
+        if not hasattr(self, "path_"):
+            raise ValueError(f"{method}: the router is not fitted; call fit first")
         router = self._copy()
-        router._set_point(budget, quality_target, confidence)
+        router._set_point(*wanted)
         return router
 
     def _set_point(
@@ -472,21 +426,10 @@ class Router(Parameters):
     ) -> None:
         costs = self._calibrator.costs
         limits = None if budget is None else checked_budget(budget, costs)
-        rates = (1.0,) if limits is None else self._calibrator.balanced(limits)
-        if rates != self._walked.rates:
-            self._use(self._calibrator.walked(rates))
-        if limits is not None:
-            point = self._calibrator.within(self._walked, limits)
-        else:
-            point = self.path_.chosen(quality_target=quality_target)
-        self.guarantee_ = None
-        if confidence is not None:
-            point, self.guarantee_ = self._calibrator.guaranteed(
-                self._walked, limits, quality_target, confidence, point
-            )
-        elif self.mix == "deterministic":
-            point = self.path_.alone(point, for_quality=limits is None)
-        policy = Policy(
+        chosen = self._calibrator.chosen(self._walked, limits, quality_target, confidence, mix=self.mix)
+        point = self.point_ = chosen.point
+        self._use(chosen.walked)
+        self.policy_ = Policy(
             self.models_,
             self.rule,
             self._settings,
@@ -494,38 +437,19 @@ class Router(Parameters):
             point.share,
             seed=int(self.seed),
             costs=costs,
-            rates=rates,
+            rates=chosen.walked.rates,
         )
         self.decider_ = Decider(
-            policy=policy,
+            policy=self.policy_,
             estimators=self.estimators_,
-            response_columns=self.response_columns_,
+            response_columns=dict(self.response_columns_),
             path=self.path_,
             point=point,
             budget=limits,
             quality_target=None if quality_target is None else float(quality_target),
             answer=self.answer,
             mix=self.mix,
-            promised=self._calibrator.promised(self._walked, point),
+            promised=chosen.promised,
         )
+        self.budget_, self.guarantee_ = limits, chosen.guarantee
         self._confidence = confidence
-
-    @property
-    def policy_(self) -> Policy:
-        """The two rules and their mixture."""
-        return self._after_budget().policy
-
-    @property
-    def point_(self) -> PathPoint:
-        """Mean cost, quality and number of runs that the policy had on the calibration data."""
-        return self._after_budget().point
-
-    @property
-    def budget_(self) -> dict[str, float] | None:
-        """The budget of each cost that has one; None for a quality target."""
-        return self._after_budget().budget
-
-    def _after_budget(self) -> Decider:
-        if "decider_" not in vars(self):
-            raise AttributeError("this attribute is there once a budget or a quality target was given")
-        return self.decider_

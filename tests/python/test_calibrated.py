@@ -185,7 +185,7 @@ def test_a_covariance_and_a_loading_are_rescaled_as_the_variances() -> None:
     table = hr.datasets.load_quickstart().take(range(400))
     beliefs = {}
     for joint in (False, True):
-        estimator = fitted(CalibratedQuality(LinearQuality(joint=joint), logit_variance=True), table)
+        estimator = fitted(CalibratedQuality(LinearQuality(covariance=joint), logit_variance=True), table)
         beliefs[joint] = estimator.predict(table.queries, table.responses_for([True] + [False] * 4))
     assert beliefs[True].covariance.shape == (400, 5, 5)
     np.testing.assert_allclose(

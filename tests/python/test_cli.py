@@ -527,7 +527,7 @@ def test_path_json_holds_every_point(tmp_path: Path, rule: str) -> None:
     table = hr.datasets.simulate(200, 3)
     numbers = invoked("path", saved(tmp_path, table), "--rule", rule)["path"]
     router = hr.Router(rule=rule).fit(table)
-    for name, values in router.path_.to_frame().items():
+    for name, values in router.path_.to_dict().items():
         assert [float(value) for value in numbers[name]] == values.tolist()
 
 
@@ -578,7 +578,7 @@ def test_explain_takes_the_rule_of_the_query(policy: str) -> None:
     ("options", "message"),
     [
         (["--quality", "0.6", "--cost", "0.01,0.05"], "quality: expected one number for each of 'small', 'large'"),
-        (["--quality", "0.6,0.8", "--cost", "0.01"], "cost: expected shape (1, 2)"),
+        (["--quality", "0.6,0.8", "--cost", "0.01"], "cost: expected cost of each of 'small', 'large'"),
         (["--quality", "0.6,0.8", "--cost", "0.01,-1"], "cost"),
         (["--quality", "0.6,0.8", "--cost", "1,2", "--run", "nobody"], "run: unknown model 'nobody'"),
         (["--quality", "0.6,0.8", "--cost", "1,2", "--variance", "-1,0"], "variance"),

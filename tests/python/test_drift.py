@@ -484,8 +484,8 @@ def test_a_complete_table_replaces_the_calibration(rule: str) -> None:
     anew = routed(rule=rule).fit(fitting, calibration=new, budget=BUDGET)
     assert moved.policy_ == anew.policy_
     assert moved.point_ == anew.point_
-    for name, column in anew.path_.to_frame().items():
-        np.testing.assert_array_equal(moved.path_.to_frame()[name], column)
+    for name, column in anew.path_.to_dict().items():
+        np.testing.assert_array_equal(moved.path_.to_dict()[name], column)
 
 
 def test_a_confidence_is_kept_by_a_complete_table() -> None:

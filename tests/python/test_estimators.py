@@ -170,7 +170,7 @@ def test_ridge_with_more_features_than_rows_equals_explicit_refits() -> None:
 
 
 def test_the_estimators_have_the_protocols_methods() -> None:
-    for estimator in (LinearQuality(), LinearQuality(joint=True), ConstantQuality()):
+    for estimator in (LinearQuality(), LinearQuality(covariance=True), ConstantQuality()):
         assert isinstance(estimator, QualityEstimator)
     for other in (LinearCost(), ConstantCost()):
         assert isinstance(other, CostEstimator)
@@ -238,7 +238,7 @@ def test_a_run_tells_of_its_own_model_and_of_the_others() -> None:
 @pytest.mark.parametrize("joint", [False, True])
 def test_more_runs_leave_less_to_come(joint: bool) -> None:
     table = hard_queries(8, 800)
-    estimator = fitted(table, joint=joint)
+    estimator = fitted(table, covariance=joint)
 
     def left(*run: int) -> Floats:
         belief = estimator.predict(table.queries, after(table, *run))
@@ -281,7 +281,7 @@ def test_the_update_variance_is_not_that_of_fits_that_have_seen_the_labels() -> 
 @pytest.mark.parametrize("run", [[], [1], [0, 2], [0, 1, 2]])
 def test_a_joint_estimator_gives_a_covariance(run: list[int]) -> None:
     table = hard_queries(12)
-    joint = fitted(table, joint=True).predict(table.queries, after(table, *run))
+    joint = fitted(table, covariance=True).predict(table.queries, after(table, *run))
     single = fitted(table).predict(table.queries, after(table, *run))
     np.testing.assert_array_equal(joint.quality, single.quality)
     assert joint.variance is None

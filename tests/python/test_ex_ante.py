@@ -32,7 +32,7 @@ MAKERS: dict[str, Make] = {
     "constant": ConstantQuality,
     "linear": LinearQuality,
     "linear with n-grams": lambda: LinearQuality(n_grams=True),
-    "joint": lambda: LinearQuality(joint=True),
+    "joint": lambda: LinearQuality(covariance=True),
     "neighbors": KNeighborsQuality,
     "clusters": ClusterQuality,
     "boosting": lambda: BoostingQuality(n_trees=20),

@@ -84,7 +84,9 @@ def test_several_costs_count_as_in_a_session() -> None:
     assert [row["cost"] for row in first.models] == pytest.approx([0.6, 0.4, 0.4])
     second = explain(policy, [0.5, 0.5, 0.5], costs, run=["b"])
     assert [row["cost"] for row in second.models] == pytest.approx([0.6, 0.4, 0.4])
-    with pytest.raises(ValueError, match=r"cost: expected shape \(2, 3\), the costs .* of each model"):
+    with pytest.raises(
+        ValueError, match=r"cost: expected usd and seconds of each of .*, shape \(2, 3\); got shape \(1, 3\)"
+    ):
         explain(policy, [0.5, 0.5, 0.5], costs[0])
 
 
@@ -92,3 +94,48 @@ def test_an_infinite_cost_weight_is_explained() -> None:
     why = explain(policy_of("cascade-routing", float("inf")), [0.5, 0.6, 0.7], [1.0, 2.0, 3.0])
     assert (why.next, why.tradeoff, why.margin) == ("a", None, None)
     assert str(why).startswith("Run a: cascade-routing, cost weight inf")
+
+
+@pytest.mark.parametrize("rule", ["cascade", "cascade-routing", "routing", "threshold-cascade"])
+@pytest.mark.parametrize("spread", ["covariance", "loading"])
+def test_models_that_may_not_run_are_left_out_of_every_answer(rule: str, spread: str) -> None:
+    quality, cost, variance = beliefs(3)
+    shared = np.full(3, 0.2)
+    given: dict[str, Any] = {"covariance": np.diag(variance) + np.outer(shared, shared)}
+    if spread == "loading":
+        given = {"variance": variance, "loading": shared}
+    policy = policy_of(rule, 0.5 if rule == "threshold-cascade" else 2.0)
+    why = explain(policy, quality, cost, allowed=["a", "c"], run=("a",), **given)
+    wanted = policy.rules[0].select(quality, cost, allowed=[0, 2], run=(0,), **given)
+    assert why.next == (None if wanted.next is None else MODELS[wanted.next])
+    assert [row["allowed"] for row in why.models] == [True, False, True]
+    assert [row["sd"] for row in why.models] == pytest.approx(np.sqrt(variance + 0.04).tolist())
+    assert "b" not in (why.next, why.runner_up, *why.plan, *(flip.next for flip in why.flips))
+    for flip in why.flips:
+        away = -1e-4 if flip.parameter < why.parameter else 1e-4
+        other = policy_of(rule, flip.parameter * (1.0 + away)).rules[0]
+        chosen = other.select(quality, cost, allowed=[0, 2], run=(0,), **given).next
+        assert flip.next == (None if chosen is None else MODELS[chosen])
+
+
+def test_a_cap_counts_and_no_flip_is_told() -> None:
+    quality, variance = [0.3, 0.6, 0.9], [0.05, 0.05, 0.05]
+    policy = policy_of("cascade-routing", 0.1)
+    free, capped = (explain(policy, quality, [0.1, 0.2, 3.0], variance=variance, max_cost=cap) for cap in (None, 0.4))
+    assert "c" in free.plan
+    assert "c" not in capped.plan
+    assert (free.flips == (), capped.flips) == (False, ())
+    assert "would change that" not in str(capped)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"allowed": ["d"]}, "allowed: unknown model 'd'; known: 'a', 'b', 'c'"),
+        ({"covariance": np.eye(2)}, r"covariance: expected shape \(3, 3\), got \(2, 2\)"),
+        ({"loading": [0.1]}, r"loading: expected shape \(3,\), got \(1,\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        explain(policy_of("routing", 1.0), [0.5, 0.5, 0.5], [0.1, 0.1, 0.1], **given)

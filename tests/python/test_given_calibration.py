@@ -71,8 +71,8 @@ def test_the_path_is_a_walk_of_the_given_queries(rule: str, tables: tuple[hr.Out
 
     stops = walk(make_rule(rule, 0.0, dict(router.policy_.settings)), calibration, believe)
     path = budget_path(stops, calibration.costs)
-    for name, column in path.to_frame().items():
-        np.testing.assert_allclose(router.path_.to_frame()[name], column, rtol=1e-9, atol=1e-12)
+    for name, column in path.to_dict().items():
+        np.testing.assert_allclose(router.path_.to_dict()[name], column, rtol=1e-9, atol=1e-12)
     assert router.path_.n_queries == 150
     assert router.point_ == router.path_.at(budget=0.003)
 

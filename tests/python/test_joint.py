@@ -180,7 +180,7 @@ def test_estimates_and_updates_are_those_of_the_textbook(share: float) -> None:
     table = hard_queries(1, n=120)
     numbers = {"hint": table.queries["hint"]}
     responses, targets = without(table, share, 2)
-    estimator = JointQuality(joint=True).fit(numbers, responses, targets)
+    estimator = JointQuality(covariance=True).fit(numbers, responses, targets)
     fresh = hard_queries(3, n=5)
     encoded = np.hstack(
         [
@@ -208,7 +208,7 @@ def test_without_pooling_it_is_a_regression_for_every_run_set(penalty: float) ->
     table = hard_queries(4, n=200)
     queries = {"hint": table.queries["hint"]}
     strengths = NONE if penalty == 0.0 else Strengths(0.0, penalty, penalty)
-    estimator = JointQuality(joint=True, strengths=strengths).fit(queries, all_run(table), table.quality)
+    estimator = JointQuality(covariance=True, strengths=strengths).fit(queries, all_run(table), table.quality)
     confidence, answer = table.responses["confidence"], table.responses["answer"]
 
     def regression(run: tuple[int, ...]) -> Floats:
@@ -248,7 +248,7 @@ def test_an_order_of_runs_gives_the_same_estimates() -> None:
 
 def test_covariances_of_updates() -> None:
     table = hard_queries(6, n_models=4)
-    joint, alone = fitted(table, joint=True), fitted(table)
+    joint, alone = fitted(table, covariance=True), fitted(table)
     previous = np.inf
     for run in ([], [1], [1, 3], [0, 1, 3], [0, 1, 2, 3]):
         covariance, variance = (

@@ -247,10 +247,10 @@ def test_an_estimator_without_a_base_class_works_with_any_uncertainty(form: str)
     router.fit(table, budget=4.0)
     sessions = played(router, table)
     assert costs_of(sessions).mean() == pytest.approx(router.point_.cost, abs=1e-12)
-    explained = sessions[0].explain()["models"]
+    explained = sessions[0].why().models
     assert all((model["sd"] > 0.0) == (form != "none" and not model["run"]) for model in explained)
     if form == "shared loading":
-        fresh = router.start(query_of(table, 0), id="a").explain()["models"]
+        fresh = router.start(query_of(table, 0), id="a").why().models
         np.testing.assert_allclose([model["sd"] ** 2 for model in fresh], [0.09, 0.04, 0.01], rtol=1e-12)
 
 
@@ -263,7 +263,7 @@ def test_each_query_is_decided_by_one_of_two_rules() -> None:
     for row in range(0, 400, 8):
         session = play(mixed, table, row)
         rule = mixed.policy_.rule_for(table.ids[row])
-        assert session.explain()["rule"] == repr(rule)
+        assert session.why().parameter == rule.cost_weight
 
 
 # The cross-fitting
@@ -356,7 +356,7 @@ def test_the_estimators_of_the_folds_serve(n: int, n_folds: int, n_pairs: int) -
         np.testing.assert_allclose(quality.mean_, mean, atol=1e-14)
     served = set()
     for number in range(60):
-        estimates = [model["quality"] for model in router.start(QUESTION, id=f"q{number}").explain()["models"]]
+        estimates = [model["quality"] for model in router.start(QUESTION, id=f"q{number}").why().models]
         fold = fold_of(2, f"q{number}", n_pairs)
         np.testing.assert_allclose(estimates, means[fold], atol=1e-14)
         served.add(fold)
@@ -369,7 +369,7 @@ def test_a_table_is_served_as_sessions_are(router: hr.Router, table: hr.Outcomes
     belief, cost = served(np.arange(40), np.zeros(3, dtype=bool))
     assert belief.variance is not None
     for row in range(40):
-        models = router.start(query_of(fresh, row), id=fresh.ids[row]).explain()["models"]
+        models = router.start(query_of(fresh, row), id=fresh.ids[row]).why().models
         np.testing.assert_allclose([model["quality"] for model in models], belief.quality[row], atol=1e-12)
         np.testing.assert_allclose([model["sd"] ** 2 for model in models], belief.variance[row], atol=1e-12)
         np.testing.assert_allclose([model["cost"] for model in models], cost[row], rtol=1e-12)
@@ -499,7 +499,7 @@ def test_at_most_max_depth_models_are_run(table: hr.Outcomes) -> None:
 
 
 def walked(router: hr.Router, table: hr.Outcomes, n: int = 40) -> list[tuple[str, tuple[str, ...], str]]:
-    return [(s.explain()["rule"], s.run, s.model) for s in (play(router, table, row) for row in range(n))]
+    return [(s.why().parameter, s.run, s.model) for s in (play(router, table, row) for row in range(n))]
 
 
 def test_a_pickled_router_decides_the_same(router: hr.Router, table: hr.Outcomes) -> None:
@@ -507,7 +507,7 @@ def test_a_pickled_router_decides_the_same(router: hr.Router, table: hr.Outcomes
     assert copied.policy_ == router.policy_
     assert walked(copied, table) == walked(router, table)
     assert copied.with_budget(2.0).policy_ == router.with_budget(2.0).policy_
-    assert play(copied, table, 1).explain() == play(router, table, 1).explain()
+    assert play(copied, table, 1).why() == play(router, table, 1).why()
 
 
 def test_another_process_decides_the_same(router: hr.Router, tmp_path: Path) -> None:
@@ -518,10 +518,10 @@ def test_another_process_decides_the_same(router: hr.Router, tmp_path: Path) -> 
         "import json, pathlib, pickle, sys\n"
         "router, queries = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())\n"
         "sessions = [router.start(query) for query in queries]\n"
-        "print(json.dumps([[session.next(), session.explain()] for session in sessions]))\n"
+        "print(json.dumps([[session.next(), session.why().parameter] for session in sessions]))\n"
     )
     here = [router.next() for router in map(mixed.start, queries)]
-    explained = [session.explain()["rule"] for session in map(mixed.start, queries)]
+    explained = [session.why().parameter for session in map(mixed.start, queries)]
     assert len(set(explained)) == 2
     for hash_seed in ("1", "2"):
         done = subprocess.run(
@@ -535,13 +535,13 @@ def test_another_process_decides_the_same(router: hr.Router, tmp_path: Path) -> 
         )
         there = json.loads(done.stdout)
         assert [model for model, _ in there] == here
-        assert [explanation["rule"] for _, explanation in there] == explained
+        assert [parameter for _, parameter in there] == explained
 
 
 def test_the_same_id_gets_the_same_decision(router: hr.Router, table: hr.Outcomes) -> None:
     mixed = half_mixed(router)
     rules = {
-        number: {mixed.start(query_of(table, row), id=f"id {number}").explain()["rule"] for row in range(3)}
+        number: {mixed.start(query_of(table, row), id=f"id {number}").why().parameter for row in range(3)}
         for number in range(40)
     }
     assert all(len(seen) == 1 for seen in rules.values())
@@ -555,7 +555,7 @@ def test_without_an_id_the_query_is_its_own(router: hr.Router) -> None:
         query = {"hint": 0.1 * number, "text": f"Fresh {number}?"}
         turned = dict(reversed(query.items()))
         assert mixed.start(query).id == mixed.start(turned).id
-        rules.add(mixed.start(query).explain()["rule"])
+        rules.add(mixed.start(query).why().parameter)
     assert len(rules) == 2
     assert mixed.start(QUESTION).id == mixed.start({"text": QUESTION}).id
 
@@ -608,14 +608,14 @@ def test_anything_but_a_mapping_is_the_answer(router: hr.Router) -> None:
     session.observe("small", "right")
     other.observe("small", {"answer": "right"})
     assert (session.answer, other.answer) == ("right", {"answer": "right"})
-    assert session.explain() == other.explain()
+    assert session.why() == other.why()
 
 
 def test_what_was_observed_moves_the_estimates(router: hr.Router) -> None:
     sure, unsure = (router.start({"hint": 0.0, "text": QUESTION}, id="q") for _ in range(2))
     sure.observe("small", {"confidence": 3.0})
     unsure.observe("small", {"confidence": -3.0})
-    estimates = [[model["quality"] for model in session.explain()["models"]] for session in (sure, unsure)]
+    estimates = [[model["quality"] for model in session.why().models] for session in (sure, unsure)]
     assert estimates[0][0] > estimates[1][0] + 0.3
     # The others, too: the models fail together.
     assert estimates[0][1] > estimates[1][1]
@@ -667,10 +667,10 @@ def test_an_observation_that_is_refused_leaves_no_trace(
     model: Any, response: Any, cost: float | None, message: str, router: hr.Router
 ) -> None:
     session = router.start(QUESTION, id="q")
-    before = session.explain()
+    before = session.why()
     with pytest.raises(ValueError, match=message):
         session.observe(model, response, cost=cost)
-    assert session.explain() == before
+    assert session.why() == before
     assert (session.run, session.cost) == ((), 0.0)
 
 
@@ -682,7 +682,7 @@ def test_a_value_that_is_refused_leaves_no_trace(router: hr.Router) -> None:
         session.observe("large", {"answer": "right", "confidence": "abc"})
     for each in (session, other):
         each.observe("large", {"confidence": 0.5})
-    assert session.explain() == other.explain()
+    assert session.why() == other.why()
 
 
 # Explanations
@@ -691,22 +691,22 @@ def test_a_value_that_is_refused_leaves_no_trace(router: hr.Router) -> None:
 def test_an_explanation_is_ready_for_json_and_holds_no_text(router: hr.Router, table: hr.Outcomes) -> None:
     for row in range(20):
         session = router.start(query_of(table, row), id=f"q-{row}", allowed=["small", "large"])
-        texts = [json.dumps(session.explain(), allow_nan=False)]
+        texts = [json.dumps(session.why().to_dict(), allow_nan=False)]
         while (model := session.next()) is not None:
-            texts.append(json.dumps(session.explain(), allow_nan=False))
+            texts.append(json.dumps(session.why().to_dict(), allow_nan=False))
             session.observe(model, response_of(table, row, model))
-            texts.append(json.dumps(session.explain(), allow_nan=False))
-        texts.append(json.dumps(session.explain(), allow_nan=False))
+            texts.append(json.dumps(session.why().to_dict(), allow_nan=False))
+        texts.append(json.dumps(session.why().to_dict(), allow_nan=False))
         assert not any("Confidential" in text for text in texts)
-        assert json.loads(texts[-1]) == session.explain()
+        assert json.loads(texts[-1]) == session.why().to_dict()
 
 
 def test_an_explanation_says_what_was_believed_and_decided(router: hr.Router) -> None:
     session = router.start(QUESTION, id="q-17", allowed=["small", "large"])
     session.observe("small", {"confidence": -0.2}, cost=1.5)
     following = session.next()
-    explained = session.explain()
-    assert (explained["id"], explained["run"], explained["cost"]) == ("q-17", ["small"], 1.5)
+    explained = session.why().to_dict()
+    assert (explained["id"], explained["run"], explained["spent"]) == ("q-17", ["small"], {"cost": 1.5})
     assert (explained["next"], explained["status"]) == (following, "optimal")
     assert session.decision is not None
     assert explained["plan"] == [MODELS[j] for j in session.decision.plan]
@@ -722,14 +722,14 @@ def test_an_explanation_says_what_was_believed_and_decided(router: hr.Router) ->
 
 
 def test_an_explanation_without_an_id_holds_no_text(router: hr.Router) -> None:
-    explained = router.start({"hint": 0.1, "text": "Confidential question?"}).explain()
+    explained = router.start({"hint": 0.1, "text": "Confidential question?"}).why().to_dict()
     assert "Confidential" not in json.dumps(explained)
 
 
 def test_an_explanation_of_the_cheapest_policy_is_ready_for_json(router: hr.Router) -> None:
     session = router.with_budget(float(router.path_.cost.min())).start(QUESTION)
     session.next()
-    json.dumps(session.explain(), allow_nan=False)
+    json.dumps(session.why().to_dict(), allow_nan=False)
 
 
 # Caps and limits
@@ -1028,8 +1028,8 @@ def test_switching_costs_of_a_conversation_count(table: hr.Outcomes) -> None:
     first = free.next()
     held = router.start(query, id="a", switching_cost={name: 1e3 for name in table.models if name != "small"})
     assert held.next() == "small"
-    costs = [model["cost"] for model in free.explain()["models"]]
-    assert [model["cost"] - cost for model, cost in zip(held.explain()["models"], costs, strict=True)] == [
+    costs = [model["cost"] for model in free.why().models]
+    assert [model["cost"] - cost for model, cost in zip(held.why().models, costs, strict=True)] == [
         0.0,
         1e3,
         1e3,
@@ -1038,7 +1038,7 @@ def test_switching_costs_of_a_conversation_count(table: hr.Outcomes) -> None:
     for wrong in (-1.0, math.inf, "much"):
         with pytest.raises(ValueError, match="switching_cost: expected finite numbers >= 0, got"):
             router.start(query, switching_cost={"small": wrong})  # type: ignore[dict-item]
-    with pytest.raises(ValueError, match="session: unknown model 'huge'"):
+    with pytest.raises(ValueError, match="switching_cost: unknown model 'huge'"):
         router.start(query, switching_cost={"huge": 1.0})
 
 
@@ -1139,7 +1139,7 @@ def test_defect_2_the_signal_before_a_run_is_kept_after_it(router: hr.Router) ->
     easy, hard = (router.start({"hint": hint, "text": QUESTION}, id="q") for hint in (-2.0, 2.0))
     for session in (easy, hard):
         session.observe("small", {"answer": "right", "confidence": 0.0})
-    estimates = [{model["model"]: model["quality"] for model in s.explain()["models"]} for s in (easy, hard)]
+    estimates = [{model["model"]: model["quality"] for model in s.why().models} for s in (easy, hard)]
     for name in MODELS:
         assert estimates[0][name] > estimates[1][name] + 0.02
 

@@ -458,13 +458,13 @@ def test_a_session_adds_up_each_cost() -> None:
 def test_an_explanation_names_each_cost() -> None:
     table = two_costs(17, n=20)
     session = play(fitted(table, budget=BUDGETS), table, 0)
-    explained = json.loads(json.dumps(session.explain()))
-    assert explained["cost"] == pytest.approx(session.costs)
+    explained = json.loads(json.dumps(session.why().to_dict()))
+    assert explained["spent"] == pytest.approx(session.costs)
     for j, model in enumerate(explained["models"]):
-        assert model["cost"] == {name: pytest.approx(table.costs[name][0, j]) for name in SEVERAL}
+        assert model["costs"] == {name: pytest.approx(table.costs[name][0, j]) for name in SEVERAL}
     single = dataclasses.replace(table, further_costs={})
     session = play(fitted(single, budget=4.0), single, 0)
-    assert session.explain()["cost"] == session.cost
+    assert session.why().spent == session.costs
 
 
 def test_a_policy_with_rates_survives_json() -> None:

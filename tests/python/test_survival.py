@@ -30,7 +30,7 @@ Make = Callable[[int], Any]
 QUALITY: dict[str, Make] = {
     **{name: lambda n_models, make=make: make() for name, make in BUILT_IN["quality"].items()},
     "linear with n-grams": lambda n_models: LinearQuality(n_grams=True),
-    "linear with covariance": lambda n_models: LinearQuality(joint=True),
+    "linear with covariance": lambda n_models: LinearQuality(covariance=True),
     "linear on neighbors": lambda n_models: LinearQuality(ex_ante=KNeighborsQuality()),
     "linear on boosting": lambda n_models: LinearQuality(ex_ante=BoostingQuality(n_trees=20)),
     "calibrated, isotonic": lambda n_models: CalibratedQuality(method="isotonic", logit_variance=True),

@@ -5,31 +5,23 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, IndexArray, listed
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.calibration.exchange_rates import Walked, balance, one_cost
-from headrace.calibration.guarantee import (
-    Guarantee,
-    by_group,
-    cost_evidence,
-    fixed_sequence,
-    mean_upper_bound,
-    quality_evidence,
-)
+from headrace.calibration.guarantee import Guarantee, fixed_sequence
+from headrace.calibration.promises import Tests, sequence, shuffled
 from headrace.calibration.settings import Calibration
 from headrace.calibration.walk import budget_path, walk
 from headrace.outcomes import Outcomes
-from headrace.policy.budget_path import BudgetPath, PathPoint, rounded, shown_limits
+from headrace.policy.budget_path import PathPoint, rounded, shown_limits
 from headrace.rules import make_rule
 from headrace.serving.decider import Promised
 
-__all__ = ["Calibrator"]
-
-#: Most policies that are tested one after the other for a guarantee.
-N_TESTED = 400
+__all__ = ["Calibrator", "Chosen"]
 
 #: Fewest runs of a model in a log from which a change of its costs is taken.
 FEWEST_RUNS = 10
@@ -38,13 +30,31 @@ FEWEST_RUNS = 10
 MARGIN = 2.0
 
 
+class Chosen(NamedTuple):
+    """A policy's point on the path, and what is promised of it.
+
+    Attributes
+    ----------
+    walked : Walked
+        The calibration queries at the exchange rates of the policy.
+    point : PathPoint
+    guarantee : Guarantee or None
+    promised : Promised
+    """
+
+    walked: Walked
+    point: PathPoint
+    guarantee: Guarantee | None
+    promised: Promised
+
+
 class Calibrator:
     """Gives the budget path at any exchange rates, and the policy that can be promised.
 
     Parameters
     ----------
     rule : str
-        A key of `headrace.policy.policy.RULES`.
+        A key of `headrace.rules.RULES`.
     chosen : Calibration
         The rule's settings.
     answer : {"best", "last"}
@@ -75,6 +85,45 @@ class Calibrator:
         if len(self.costs) == 1:
             # No other rates to walk at: the labelled queries can be forgotten.
             self._tables = None
+
+    def chosen(
+        self,
+        walked: Walked,
+        budget: Mapping[str, float] | None,
+        quality_target: float | None,
+        confidence: float | None,
+        *,
+        mix: str,
+    ) -> Chosen:
+        """Choose the policy for budgets, or for a quality target.
+
+        Parameters
+        ----------
+        walked : Walked
+            The calibration queries, at any rates.
+        budget : mapping of str to float, optional
+        quality_target : float, optional
+            Either budgets or a target.
+        confidence : float, optional
+            With which it is to be kept.
+        mix : {"per-query", "deterministic"}
+
+        Raises
+        ------
+        ValueError
+            What isn't feasible, or can't be promised: the message states the nearest that can.
+        """
+        rates = (1.0,) if budget is None else self.balanced(budget)
+        if rates != walked.rates:
+            walked = self.walked(rates)
+        path = walked.path
+        point = path.chosen(quality_target=quality_target) if budget is None else self.within(walked, budget)
+        guarantee: Guarantee | None = None
+        if confidence is not None:
+            point, guarantee = self.guaranteed(walked, budget, quality_target, confidence, point)
+        elif mix == "deterministic":
+            point = path.alone(point, for_quality=budget is None)
+        return Chosen(walked, point, guarantee, self.promised(walked, point))
 
     def walked(self, rates: tuple[float, ...]) -> Walked:
         """Walk the calibration queries at some exchange rates."""
@@ -121,8 +170,12 @@ class Calibrator:
         mixed = {name: point.share * v[cheap] + (1.0 - point.share) * v[dear] for name, v in columns.items()}
         ends = {name: (0.0, MARGIN * float(max(v[cheap].max(), v[dear].max()))) for name, v in columns.items()}
         # A table may be sorted; a confidence sequence needs an order that doesn't depend on the values.
-        order = _shuffled(self.n_queries)
+        order = shuffled(self.n_queries)
         return Promised({name: values[order] for name, values in mixed.items()}, ends | {"quality": self._qualities})
+
+    def updated(self, table: BeliefTable, walked: Walked, point: PathPoint) -> Calibrator:
+        """Give a calibrator for new queries: complete ones replace the old, a log with missing cells reprices them."""
+        return self.repriced(table, walked, point) if table.outcomes.n_missing else self.replaced(table)
 
     def replaced(self, table: BeliefTable) -> Calibrator:
         """Give a calibrator for other calibration queries."""
@@ -189,7 +242,7 @@ class Calibrator:
                 "confidence: expected a fit that kept calibration apart; fit with confidence=... or calibration=..."
             )
         fitting = self._both(walked.rates)[1]
-        tests = _Tests(
+        tests = Tests(
             walked,
             fitting,
             self.realised,
@@ -200,17 +253,17 @@ class Calibrator:
             confidence,
         )
         limits = dict(budget or {}) if target is None else {"quality": target}
-        sequence = _sequence(fitting.path, limits, for_quality=target is not None)
-        passed = fixed_sequence((tests.evidence(parameter, limits) for parameter in sequence), confidence)
+        tested = sequence(fitting.path, limits, for_quality=target is not None)
+        passed = fixed_sequence((tests.evidence(parameter, limits) for parameter in tested), confidence)
         if not passed:
             argument, side = ("budget", "at least") if target is None else ("quality_target", "at most")
             up = target is None
-            nearest = {name: rounded(limit, up=up) for name, limit in tests.nearest(sequence[0], limits).items()}
+            nearest = {name: rounded(limit, up=up) for name, limit in tests.nearest(tested[0], limits).items()}
             raise ValueError(
                 f"{argument}: expected {side} {shown_limits(nearest)}, which can be promised with confidence "
                 f"{confidence:g} from {self.n_queries} calibration queries; got {shown_limits(limits)}"
             )
-        point = walked.path.realised(sequence[passed - 1])
+        point = walked.path.realised(tested[passed - 1])
         price = point.cost - without.cost if target is not None else without.quality - point.quality
         return point, Guarantee(limits, confidence, tests.largest, self.n_queries, price)
 
@@ -219,97 +272,6 @@ class Calibrator:
         believed = table.at_rates(rates)
         stops = walk(rule, table.outcomes, believed, answer=self._answer)
         return Walked(rates, budget_path(stops, costs), stops)
-
-
-def _sequence(path: BudgetPath, limits: Mapping[str, float], *, for_quality: bool) -> list[float]:
-    """Parameters to test, from the safest on, by the path of the fitting queries: no other may have a say."""
-    last = len(path.cost) - 1
-    if for_quality:
-        ends = int(path.quality.argmax()), last
-    elif len(limits) == 1:
-        ends = last, 0
-    else:
-        # At the highest cost weight one cost is least, but another may be beyond its limit.
-        use = np.max([path.costs[name] / max(limit, 1e-300) for name, limit in limits.items()], axis=0)
-        ends = last - int(use[::-1].argmin()), 0
-    points = np.linspace(*ends, num=min(abs(ends[1] - ends[0]) + 1, N_TESTED)).round().astype(int)
-    return [path.inside(point) for point in points.tolist()]
-
-
-class _Tests:
-    """Tests of promises on the calibration queries, their stakes set by the fitting queries."""
-
-    def __init__(
-        self,
-        walked: Walked,
-        fitting: Walked,
-        costs: Mapping[str, FloatArray],
-        fitting_costs: Mapping[str, FloatArray],
-        groups: IndexArray | None,
-        fitting_groups: IndexArray | None,
-        qualities: tuple[float, float],
-        confidence: float,
-    ) -> None:
-        self._stops, self._fitting = walked.stops, fitting.stops
-        # A table may be sorted, e.g. by task: evidence needs an order that doesn't depend on the values.
-        self._order = _shuffled(walked.path.n_queries)
-        self._groups = None if groups is None else _shuffled(int(groups.max()) + 1)[groups][self._order]
-        self._fitting_groups = fitting_groups
-        self._values = {name: self._stops.total(cost) for name, cost in costs.items()}
-        self._others = {name: self._fitting.total(cost) for name, cost in fitting_costs.items()}
-        self._least, self._greatest = qualities
-        self._confidence = confidence
-        #: Of each cost, the largest among the fitting queries under the parameters tested so far.
-        self.largest: dict[str, float] = {}
-
-    def evidence(self, parameter: float, limits: Mapping[str, float]) -> float:
-        """Give the evidence for all limits together: the weakest."""
-        here, there = self._stops.at(parameter)[self._order], self._fitting.at(parameter)
-        if "quality" in limits:
-            return quality_evidence(
-                self._stops.quality[here],
-                limits["quality"],
-                self._least,
-                self._greatest,
-                sd=self._sd(self._fitting.quality[there]),
-                confidence=self._confidence,
-                groups=self._groups,
-            )
-        evidence = []
-        largest = {name: max(self.largest.get(name, 0.0), float(self._others[name][there].max())) for name in limits}
-        for name, limit in limits.items():
-            sd = self._sd(self._others[name][there])
-            values = self._values[name][here]
-            evidence.append(
-                cost_evidence(values, limit, largest[name], sd=sd, confidence=self._confidence, groups=self._groups)
-            )
-        if fixed_sequence(evidence, self._confidence) == len(evidence):
-            self.largest = largest
-        return min(evidence)
-
-    def nearest(self, parameter: float, limits: Mapping[str, float]) -> dict[str, float]:
-        """Give the nearest limits that can be promised of one policy."""
-        here, there = self._stops.at(parameter)[self._order], self._fitting.at(parameter)
-        if "quality" in limits:
-            missed = self._greatest - np.clip(self._stops.quality[here], self._least, self._greatest)
-            sd = self._sd(self._fitting.quality[there])
-            span = self._greatest - self._least
-            bound = mean_upper_bound(missed, span, sd=sd, confidence=self._confidence, groups=self._groups)
-            return {"quality": self._greatest - bound}
-        return {
-            name: mean_upper_bound(
-                self._values[name][here],
-                float(self._others[name][there].max()),
-                sd=self._sd(self._others[name][there]),
-                confidence=self._confidence,
-                groups=self._groups,
-            )
-            for name in limits
-        }
-
-    def _sd(self, values: FloatArray) -> float:
-        """Give the standard deviation of the bets to expect, from values of the fitting queries."""
-        return float(by_group(values - values.mean(), self._fitting_groups).std())
 
 
 def _ratio(realised: FloatArray, expected: FloatArray, cells: BoolArray) -> FloatArray:
@@ -326,7 +288,3 @@ def _groups(outcomes: Outcomes) -> IndexArray | None:
 
 def _span(values: FloatArray) -> tuple[float, float]:
     return float(values.min()), float(values.max())
-
-
-def _shuffled(n: int) -> IndexArray:
-    return np.random.default_rng(0).permutation(n)

@@ -18,6 +18,7 @@ __all__ = [
     "UNCERTAINTY_SCALES",
     "Calibration",
     "calibrate",
+    "check_log",
     "check_settings",
     "check_table",
     "check_wanted",
@@ -165,3 +166,14 @@ def check_wanted(budget: Any, quality_target: Any, confidence: Any) -> None:
     checked_confidence(confidence)
     if budget is None and quality_target is None:
         raise ValueError("confidence: expected a budget or a quality_target to promise")
+
+
+def check_log(outcomes: Outcomes, costs: Sequence[str], *, complete: bool) -> None:
+    """Refuse new outcomes that can't recalibrate: other costs, none at all, or missing cells where all are needed."""
+    if tuple(outcomes.costs) != tuple(costs):
+        raise ValueError(f"new_outcomes: expected the costs {tuple(costs)}, got {tuple(outcomes.costs)}")
+    if all(np.isnan(cost).all() for cost in outcomes.costs.values()):
+        raise ValueError("new_outcomes: expected costs of runs, got none")
+    if outcomes.n_missing and complete:
+        wanted = "every model's quality and cost on each query, for a router with a confidence"
+        raise ValueError(f"new_outcomes: expected {wanted}; got {outcomes.n_missing} missing cells")

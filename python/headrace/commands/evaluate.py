@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 import headrace as hr
+from headrace.calibration.parts import FEWEST_QUERIES
 from headrace.commands.console import (
     AsJson,
     Cost,
@@ -29,7 +30,6 @@ from headrace.commands.console import (
 from headrace.commands.fit import parsed_budget
 from headrace.evaluation import Evaluation
 from headrace.evaluation.estimation import MEASURED
-from headrace.router import FEWEST_QUERIES
 
 EXAMPLES = (
     "Examples: [bold]headrace evaluate log.parquet --budget 0.002 --report out.html[/]; "

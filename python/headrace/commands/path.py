@@ -75,7 +75,7 @@ def path(
         if out is not None:
             write(router.path_, outcomes.complete(), out, title=f"{log.stem}: {rule}")
     if as_json:
-        columns = {name: values.tolist() for name, values in router.path_.to_frame().items()}
+        columns = {name: values.tolist() for name, values in router.path_.to_dict().items()}
         print_json({"outcomes": description.to_dict(), "rule": rule, "path": columns})
     else:
         show(router.path_)
@@ -118,7 +118,7 @@ def write(budget_path: BudgetPath, outcomes: hr.Outcomes, out: Path, *, title: s
     """Write all points, or a picture of them with the single models."""
     with draft_of(out) as draft:
         if out.suffix.lower() == ".csv":
-            columns = budget_path.to_frame()
+            columns = budget_path.to_dict()
             with draft.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
                 writer.writerow(columns)

@@ -18,6 +18,7 @@ from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.estimators.belief import Belief
 from headrace.estimators.calibration_maps import MAPS, Sample, room
 from headrace.estimators.linear import LinearQuality, common_run
+from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.responses import Responses
 from headrace.estimators.targets import checked_targets
@@ -34,7 +35,7 @@ N_ORDERS = 3
 FEWEST = 4
 
 
-class CalibratedQuality:
+class CalibratedQuality(Parameters):
     """Another estimator's estimates, calibrated on held-out folds; the variances of updates are rescaled to match.
 
     Parameters

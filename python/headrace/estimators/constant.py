@@ -8,6 +8,7 @@ import numpy as np
 
 from headrace.arguments import FloatArray
 from headrace.estimators.belief import Belief
+from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.responses import Responses
 from headrace.estimators.targets import checked_targets
@@ -15,7 +16,7 @@ from headrace.estimators.targets import checked_targets
 __all__ = ["ConstantCost", "ConstantQuality"]
 
 
-class ConstantQuality:
+class ConstantQuality(Parameters):
     """The mean quality of each model, whatever the query; no run changes it, so its uncertainty is zero.
 
     Attributes
@@ -44,7 +45,7 @@ class ConstantQuality:
         return Belief(np.tile(self.mean_, (len(responses), 1)))
 
 
-class ConstantCost:
+class ConstantCost(Parameters):
     """The mean cost of each model, whatever the query.
 
     Attributes

@@ -14,6 +14,7 @@ import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, IndexArray, checked_int
 from headrace.estimators.belief import Belief
+from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.responses import Responses
@@ -62,7 +63,7 @@ class _Space:
         return np.asarray(points)
 
 
-class KNeighborsQuality:
+class KNeighborsQuality(Parameters):
     """Mean quality of the nearest labelled queries, pulled a little towards each model's mean.
 
     Every column of the queries counts alike in the distance, whether a number, a category, text or an embedding. All
@@ -169,7 +170,7 @@ class _Labels:
         return np.asarray((self._values[rows].sum(axis=1) + PRIOR * self.mean) / (count + PRIOR))
 
 
-class ClusterQuality:
+class ClusterQuality(Parameters):
     """Mean quality in the query's cluster, pulled a little towards each model's mean.
 
     The clusters are found without labels, by k-means of scikit-learn; one mean per cluster and model is all there is to
@@ -245,7 +246,7 @@ class ClusterQuality:
         return np.asarray(distance.argmin(axis=1))
 
 
-class BoostingQuality:
+class BoostingQuality(Parameters):
     """Quality by gradient-boosted trees on the query's features, one model of scikit-learn per target.
 
     For some thousand labelled queries and more. A single query takes milliseconds: this is for batches.

@@ -31,6 +31,7 @@ from headrace.estimators.exchangeable import Variables
 from headrace.estimators.gaussian import Moments, Strengths, fit_moments
 from headrace.estimators.held_out import cross_validate
 from headrace.estimators.linear import common_run
+from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import ResponseFeatures
@@ -55,7 +56,7 @@ class _Gain(NamedTuple):
     update: FloatArray
 
 
-class JointQuality:
+class JointQuality(Parameters):
     """Quality by one Gaussian over features of queries and responses, and the qualities of all models.
 
     For partial logs, many models and few labels. A run updates the estimates of all models, in closed form, and what
@@ -63,7 +64,7 @@ class JointQuality:
 
     Parameters
     ----------
-    joint : bool, default False
+    covariance : bool, default False
         Give the covariance of the updates still to come instead of their variances. Decisions take longer.
     equal : callable, optional
         Whether two answers agree: ``equal(a, b) -> bool``. By default ``a == b``.
@@ -105,11 +106,11 @@ class JointQuality:
     def __init__(
         self,
         *,
-        joint: bool = False,
+        covariance: bool = False,
         equal: Callable[[Any, Any], bool] | None = None,
         strengths: Strengths | None = None,
     ) -> None:
-        self.joint = joint
+        self.covariance = covariance
         self.equal = equal
         self.strengths = strengths
 
@@ -166,7 +167,9 @@ class JointQuality:
             features[missing] = 0.0
         quality = clipped(features @ gain.weights + gain.mean, *self._range)
         return (
-            Belief(quality, covariance=gain.update) if self.joint else Belief(quality, variance=gain.update.diagonal())
+            Belief(quality, covariance=gain.update)
+            if self.covariance
+            else Belief(quality, variance=gain.update.diagonal())
         )
 
     def update_covariance(self, run: npt.ArrayLike) -> FloatArray:

@@ -18,6 +18,7 @@ import numpy as np
 from headrace.arguments import BoolArray, Column, FloatArray, IndexArray
 from headrace.estimators.belief import Belief
 from headrace.estimators.blas import one_blas_thread
+from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import EncodedResponses, ResponseFeatures
@@ -191,14 +192,14 @@ def common_run(responses: Responses) -> BoolArray:
     return run
 
 
-class LinearQuality:
+class LinearQuality(Parameters):
     """Quality by ridge regressions on features of the query and of the responses seen, one per run set.
 
     Estimates are kept within the range of the targets. Regressions are fitted when a run set is first met.
 
     Parameters
     ----------
-    joint : bool, default False
+    covariance : bool, default False
         Give the covariance of the updates still to come instead of their variances. Decisions take longer.
     n_grams : bool, default False
         Use what query texts say, by hashed n-grams, not their length alone. A column of embeddings says more.
@@ -221,12 +222,12 @@ class LinearQuality:
     def __init__(
         self,
         *,
-        joint: bool = False,
+        covariance: bool = False,
         n_grams: bool = False,
         equal: Callable[[Any, Any], bool] | None = None,
         ex_ante: QualityEstimator | None = None,
     ) -> None:
-        self.joint = joint
+        self.covariance = covariance
         self.n_grams = n_grams
         self.equal = equal
         self.ex_ante = ex_ante
@@ -256,7 +257,7 @@ class LinearQuality:
         estimates, run = self._regressions.predict(queries, responses)
         quality = clipped(estimates, *self._range)
         update = self._update(run)
-        return Belief(quality, covariance=update) if self.joint else Belief(quality, variance=update)
+        return Belief(quality, covariance=update) if self.covariance else Belief(quality, variance=update)
 
     def _update(self, run: BoolArray) -> FloatArray:
         """Covariance, or variances, of (estimate after all models) - (estimate after `run`)."""
@@ -264,11 +265,11 @@ class LinearQuality:
         if key not in self._updates:
             final = np.clip(self._regressions.after(np.ones_like(run)).left_out, *self._range)
             update = final - np.clip(self._regressions.after(run).left_out, *self._range)
-            self._updates[key] = update.T @ update / len(update) if self.joint else np.mean(update**2, axis=0)
+            self._updates[key] = update.T @ update / len(update) if self.covariance else np.mean(update**2, axis=0)
         return self._updates[key]
 
 
-class LinearCost:
+class LinearCost(Parameters):
     """Cost by ridge regressions on features of the query and of the responses seen, one per run set.
 
     Estimates are kept within the range of each model's costs. A response column that holds the costs themselves is

@@ -16,6 +16,7 @@ import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray, checked_numbers
 from headrace.estimators.linear import RunSetRegressions
+from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import ResponseFeatures
@@ -31,7 +32,7 @@ MILLION = 1e6
 BYTES_PER_TOKEN = 4.0
 
 
-class PriceTable:
+class PriceTable(Parameters):
     """Cost as tokens times prices; output tokens are predicted.
 
     Prompt tokens are those of the query column "prompt_tokens", of shape (n_queries,), or of shape

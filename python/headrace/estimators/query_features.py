@@ -13,6 +13,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from headrace.arguments import Column, FloatArray, checked_magnitudes
+from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.reduction import TextReduction, WideReduction
 
@@ -88,7 +89,7 @@ class _Numbers:
         return np.full((n_queries, *self._shape), np.nan)
 
 
-class QueryFeatures:
+class QueryFeatures(Parameters):
     """Numbers as they are (logarithms of large ones), categories as indicators, other text by its length.
 
     A numeric column may have shape (n_queries, d), such as an embedding; beyond 64 numbers it is reduced to its

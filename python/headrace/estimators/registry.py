@@ -11,7 +11,7 @@ gives an unfitted estimator.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -25,7 +25,7 @@ from headrace.estimators.prices import PriceTable
 from headrace.estimators.protocol import QualityEstimator
 from headrace.estimators.switching import SwitchingCost
 
-__all__ = ["estimator_names", "make", "resolved"]
+__all__ = ["estimator_names", "make", "resolved", "resolved_all"]
 
 BUILT_IN: dict[str, dict[str, Callable[..., Any]]] = {
     "quality": {
@@ -126,6 +126,15 @@ def resolved(kind: str, given: Any) -> Any:
     if isinstance(given, type) or not isinstance(given, QualityEstimator):
         raise TypeError(f"{kind}: expected an estimator with fit and predict, got {given!r}")
     return given
+
+
+def resolved_all(kind: str, given: Any) -> list[Any]:
+    """Give unfitted estimators from one, a name, or a sequence of these; errors as in `resolved`."""
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    made = [resolved(kind, one) for one in (given if several else (given,))]
+    if not made:
+        raise ValueError(f"{kind}: expected at least one estimator, got none")
+    return made
 
 
 def _entry_point(name: str, kind: str) -> EntryPoint:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray, IndexArray, checked_magnitudes
+from headrace.estimators.parameters import Parameters
 from headrace.estimators.query_features import WIDE, is_large, scaled
 from headrace.estimators.reduction import WideReduction
 from headrace.estimators.responses import Responses
@@ -107,7 +108,7 @@ class _Answers:
         return [same]
 
 
-class ResponseFeatures:
+class ResponseFeatures(Parameters):
     """Features of the responses of a run set, one block per model, and one per pair of models that both have run.
 
     ======================================  ========================================  ================================

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from headrace.arguments import Column, FloatArray, checked_numbers
+from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import CostEstimator, Queries
 from headrace.estimators.responses import Responses
 
@@ -17,7 +18,7 @@ __all__ = ["SwitchingCost"]
 COLUMN = "switching_cost"
 
 
-class SwitchingCost:
+class SwitchingCost(Parameters):
     """Adds a cost per query and model, such as that of a lost prompt cache, to what another estimator gives.
 
     It is read from the query column "switching_cost", of shape (n_queries, n_models): 0 for the model that holds the

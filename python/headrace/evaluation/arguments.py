@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from headrace.arguments import listed
+from headrace.calibration.parts import FEWEST_QUERIES
 from headrace.evaluation.baselines import BASELINES
 from headrace.outcomes import Outcomes
-from headrace.router import FEWEST_QUERIES, Router
+from headrace.router import Router
 
 __all__ = ["check_numbers", "checked_baselines", "checked_tables", "require_apart"]
 

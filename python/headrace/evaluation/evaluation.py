@@ -14,6 +14,7 @@ import numpy as np
 from headrace.arguments import FloatArray
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.beliefs.fitting import cross_fit
+from headrace.calibration.parts import FEWEST_QUERIES
 from headrace.calibration.walk import Stops, walk
 from headrace.evaluation.arguments import check_numbers, checked_baselines, checked_tables, require_apart
 from headrace.evaluation.baselines import Fold, estimates_of, replay_baseline
@@ -36,7 +37,7 @@ from headrace.evaluation.report.verdict import verdict
 from headrace.evaluation.traffic import Reliability, example_decisions, flows, reliability
 from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import BudgetPath
-from headrace.router import FEWEST_QUERIES, Router
+from headrace.router import Router
 from headrace.rules import make_rule
 
 __all__ = ["Evaluation", "evaluate"]

@@ -131,7 +131,7 @@ def example_decisions(router: Router, outcomes: Outcomes, stops: Stops, n_exampl
     list of dict
         "id", "text" (None where the table has no such column), "n_alike" (how many queries took the same course),
         "run", "answer", "cost", "quality", "realised" (quality of each model), and under "steps" what
-        `Session.explain` says before each run and at the stop.
+        `Session.why` says before each run and at the stop.
     """
     ends = served(router, outcomes, stops)
     course = stops.run[ends] * outcomes.n_models + stops.answer[ends]
@@ -167,7 +167,7 @@ def walked_session(
 
 def _walked(router: Router, outcomes: Outcomes, row: int) -> dict[str, Any]:
     steps: list[dict[str, Any]] = []
-    session = walked_session(router, outcomes, row, lambda session: steps.append(session.explain()))
+    session = walked_session(router, outcomes, row, lambda session: steps.append(session.why().to_dict()))
     answer = outcomes.models.index(session.model)
     text = plain_value(outcomes.queries["text"][row]) if "text" in outcomes.queries else None
     return {

@@ -15,11 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headrace.arguments import FloatArray, checked_number, listed
+from headrace.notebook import html_table
 
 __all__ = ["BudgetPath", "PathPoint", "curve_area"]
 
 #: A budget may fall short of the cheapest cost by this fraction, for rounding.
 ROUNDING = 1e-12
+
+#: Points that a notebook shows.
+N_SHOWN = 11
 
 
 class PathPoint(NamedTuple):
@@ -88,6 +92,11 @@ class BudgetPath:
             f"cost {self.cost.min():.3g}..{self.cost.max():.3g}, "
             f"quality {self.quality.min():.3f}..{self.quality.max():.3f})"
         )
+
+    def _repr_html_(self) -> str:
+        order = np.unique(np.linspace(0, len(self.cost) - 1, N_SHOWN).round().astype(int))[::-1]
+        rows = [(f"{self.cost[i]:.4g}", f"{self.quality[i]:.4f}", f"{self.n_runs[i]:.2f}") for i in order.tolist()]
+        return html_table(repr(self), rows, (f"mean {self.cost_name}", "mean quality", "runs per query"))
 
     @property
     def costs(self) -> dict[str, FloatArray]:
@@ -225,8 +234,8 @@ class BudgetPath:
         axes.grid(alpha=0.25)
         return axes
 
-    def to_frame(self) -> dict[str, FloatArray]:
-        """Give the columns of the path, ready for any data frame."""
+    def to_dict(self) -> dict[str, FloatArray]:
+        """Give the columns of the path, ready for any data frame: ``pandas.DataFrame(path.to_dict())``."""
         return {"parameter": self.parameter, **self.costs, "quality": self.quality, "n_runs": self.n_runs}
 
     def _mix(self, cheap: int, dear: int, share: float) -> PathPoint:

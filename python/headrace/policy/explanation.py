@@ -1,17 +1,21 @@
-"""Why a policy decides as it does on some beliefs: the candidates, what was beaten, and what would flip it."""
+"""Why a policy decides as it does on some beliefs: the candidates, what was beaten, and what would flip it.
+
+One result for sessions, the command line and beliefs from elsewhere.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import FloatArray, checked_numbers, listed
+from headrace.json_values import plain
 from headrace.policy.policy import Policy, weighed
-from headrace.rules import RULES, Decision, Rule, expected_max
+from headrace.rules import RULES, Decision, Rule, expected_max, make_rule
 
 __all__ = ["Explanation", "Flip", "explain"]
 
@@ -38,18 +42,24 @@ class Flip:
     change: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Explanation:
     """Why a policy decides as it does; see `explain`.
 
     Attributes
     ----------
+    id : str or None
+        Id of the query, where it is known.
     rule : str
         Name of the rule.
     parameter : float
         Its cost weight, or its threshold.
     share : float
         Share of the queries that the rule decides with this parameter.
+    run : tuple of str
+        Models that have run.
+    spent : dict of str to float
+        What they cost, by name of the cost, where it is known.
     next : str or None
         The model to run now; None = stop.
     plan : tuple of str
@@ -59,18 +69,22 @@ class Explanation:
     score : str
         What is compared: "tradeoff", "reservation value" or "quality".
     models : tuple of dict
-        Per model "model", "quality", "sd", "cost", "run", "in_plan" and "score", that of running this model only.
+        Per model "model", "quality", "sd" (of the update still to come), "cost" (the one that the rule trades),
+        "costs" (each by name), "run", "allowed", "in_plan" and "score", that of running this model only.
     runner_up : str or None
         What comes second: a model to run now, or "stop".
     margin : float or None
         How far its score is behind.
     flips : tuple of Flip
-        At most two: with less weight on cost, and with more.
+        At most two: with less weight on cost, and with more. Not looked for where a cap on the cost is set.
     """
 
+    id: str | None
     rule: str
     parameter: float
     share: float
+    run: tuple[str, ...]
+    spent: dict[str, float]
     next: str | None
     plan: tuple[str, ...]
     value: float | None
@@ -81,10 +95,12 @@ class Explanation:
     runner_up: str | None
     margin: float | None
     flips: tuple[Flip, ...]
+    capped: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields as plain dicts."""
-        return asdict(self)
+        """Give the fields as plain dicts, ready for JSON; an infinite cost weight is the text "inf"."""
+        fields: dict[str, Any] = plain(asdict(self), infinity="inf")
+        return fields
 
     def __str__(self) -> str:
         named = RULES[self.rule].parameter
@@ -100,7 +116,7 @@ class Explanation:
             change = "" if flip.change is None else f" ({flip.change:+.0%})"
             side = "below" if flip.parameter < self.parameter else "above"
             lines.append(f"{side.capitalize()} a {named} of {flip.parameter:.4g}{change}: {_action(flip.next).lower()}")
-        if not self.flips:
+        if not self.flips and not self.capped:
             lines.append(f"No {named} would change that")
         return "\n".join(lines)
 
@@ -111,7 +127,12 @@ def explain(
     cost: npt.ArrayLike,
     *,
     variance: npt.ArrayLike | None = None,
+    covariance: npt.ArrayLike | None = None,
+    loading: npt.ArrayLike | None = None,
     run: Sequence[str] = (),
+    allowed: Sequence[str] | None = None,
+    max_cost: float | None = None,
+    spent: Mapping[str, float] | None = None,
     id: str | None = None,  # the word that users say
 ) -> Explanation:
     """Explain what a policy decides on some beliefs.
@@ -125,8 +146,18 @@ def explain(
         Estimated cost of each model; one row for each cost of the policy where its rule trades several.
     variance : array-like of shape (n_models,), optional
         Variance of the update of each quality still to come; zero by default.
+    covariance : array-like of shape (n_models, n_models), optional
+        The same, jointly.
+    loading : array-like of shape (n_models,), optional
+        As in the rules' ``select``.
     run : sequence of str
         Models that have run.
+    allowed : sequence of str, optional
+        Models that may run; all by default.
+    max_cost : float, optional
+        Cap on the cost of the plan that is still to be added.
+    spent : mapping of str to float, optional
+        What has been spent so far: it is told, and doesn't count.
     id : str, optional
         Id of the query, which says which of the policy's two rules decides; by default the one that decides more.
 
@@ -150,90 +181,151 @@ def explain(
     It beats running large now by 0.04542 in tradeoff
     No cost weight would change that
     """
-    beliefs = _Beliefs.of(policy, quality, cost, variance, run)
+    beliefs = _Beliefs.of(policy, quality, cost, _Spread.of(len(policy.models), variance, covariance, loading), run)
+    may_run = tuple(range(len(policy.models))) if allowed is None else _indices("allowed", policy, allowed)
     number = int(policy.share < 0.5)
     if id is not None:
         number = policy.rules.index(policy.rule_for(id))
     rule, parameter = policy.rules[number], policy.parameters[number]
-    decision = rule.select(beliefs.quality, beliefs.cost, variance=beliefs.variance, run=beliefs.run)
+    decision = beliefs.decided(rule, may_run, max_cost)
     scores, stop = beliefs.scores(policy.rule, rule, parameter)
-    runner_up, margin = _runner_up(policy, rule, decision, beliefs, scores, stop)
+    runner_up, margin = _runner_up(policy, rule, decision, beliefs, scores, stop, may_run, max_cost)
     shares = (policy.share, 1.0 - policy.share)
     same = policy.rules[0] == policy.rules[1]
     finite = bool(np.isfinite(decision.tradeoff))
-    sign = RULES[policy.rule].sign
+    kind = RULES[policy.rule]
     models = tuple(
         {
             "model": name,
             "quality": float(beliefs.quality[j]),
-            "sd": float(np.sqrt(beliefs.variance[j])),
+            "sd": float(np.sqrt(beliefs.spread.marginal[j])),
             "cost": float(beliefs.cost[j]),
+            "costs": {cost: float(values[j]) for cost, values in zip(policy.costs, beliefs.costs, strict=False)},
             "run": j in beliefs.run,
+            "allowed": j in may_run,
             "in_plan": j in decision.plan,
             "score": None if not np.isfinite(scores[j]) else float(scores[j]),
         }
         for j, name in enumerate(policy.models)
     )
     return Explanation(
-        policy.rule,
-        sign * parameter,
-        1.0 if same else shares[number],
-        None if decision.next is None else policy.models[decision.next],
-        tuple(policy.models[j] for j in decision.plan),
-        float(decision.value) if finite else None,
-        float(decision.tradeoff) if finite else None,
-        decision.status,
-        RULES[policy.rule].score,
-        models,
-        runner_up,
-        margin,
-        _flips(policy, rule, parameter, beliefs, sign),
+        id=id,
+        rule=policy.rule,
+        parameter=kind.sign * parameter,
+        share=1.0 if same else shares[number],
+        run=tuple(run),
+        spent=dict(spent or {}),
+        next=None if decision.next is None else policy.models[decision.next],
+        plan=tuple(policy.models[j] for j in decision.plan),
+        value=float(decision.value) if finite else None,
+        tradeoff=float(decision.tradeoff) if finite else None,
+        status=decision.status,
+        score=kind.score,
+        models=models,
+        runner_up=runner_up,
+        margin=margin,
+        flips=() if max_cost is not None else _flips(policy, parameter, beliefs, may_run),
+        capped=max_cost is not None,
     )
 
 
-@dataclass(frozen=True)
-class _Beliefs:
-    """Beliefs about one query, checked; the cost is the one that the rule trades."""
+class _Spread(NamedTuple):
+    """How far estimates may still move, in one of the forms that the rules take."""
 
-    quality: FloatArray
-    cost: FloatArray
-    variance: FloatArray
-    run: tuple[int, ...]
+    variance: FloatArray | None
+    covariance: FloatArray | None
+    loading: FloatArray | None
 
     @classmethod
     def of(
         cls,
-        policy: Policy,
-        quality: npt.ArrayLike,
-        cost: npt.ArrayLike,
+        n_models: int,
         variance: npt.ArrayLike | None,
-        run: Sequence[str],
+        covariance: npt.ArrayLike | None,
+        loading: npt.ArrayLike | None,
+    ) -> _Spread:
+        if covariance is None and variance is None:
+            variance = np.zeros(n_models)
+        given = {"variance": variance, "covariance": covariance, "loading": loading}
+        checked = {name: None if values is None else checked_numbers(name, values) for name, values in given.items()}
+        for name, values in checked.items():
+            wanted = (n_models, n_models) if name == "covariance" else (n_models,)
+            if values is not None and values.shape != wanted:
+                raise ValueError(f"{name}: expected shape {wanted}, got {values.shape}")
+        return cls(**checked)
+
+    @property
+    def marginal(self) -> FloatArray:
+        """Variance of each model by itself."""
+        if self.covariance is not None:
+            return np.asarray(self.covariance.diagonal())
+        assert self.variance is not None  # one of the two is given
+        return self.variance if self.loading is None else self.variance + self.loading**2
+
+    def of_models(self, some: Sequence[int]) -> _Spread:
+        """Take the part of some models."""
+        index = list(some)
+        return _Spread(
+            None if self.variance is None else self.variance[index],
+            None if self.covariance is None else self.covariance[np.ix_(index, index)],
+            None if self.loading is None else self.loading[index],
+        )
+
+    def batched(self) -> dict[str, Any]:
+        """Give the arguments for a batch of one query."""
+        return {name: None if values is None else values[None] for name, values in self._asdict().items()}
+
+
+def _indices(argument: str, policy: Policy, names: Sequence[str]) -> tuple[int, ...]:
+    unknown = [name for name in names if name not in policy.models]
+    if unknown:
+        raise ValueError(f"{argument}: unknown model {unknown[0]!r}; known: {listed(policy.models)}")
+    return tuple(policy.models.index(name) for name in names)
+
+
+@dataclass(frozen=True)
+class _Beliefs:
+    """Beliefs about one query, checked; `cost` is the one that the rule trades, `costs` are all that were given."""
+
+    quality: FloatArray
+    cost: FloatArray
+    costs: FloatArray
+    spread: _Spread
+    run: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, policy: Policy, quality: npt.ArrayLike, cost: npt.ArrayLike, spread: _Spread, run: Sequence[str]
     ) -> _Beliefs:
         n_models = len(policy.models)
-        unknown = [name for name in run if name not in policy.models]
-        if unknown:
-            raise ValueError(f"run: unknown model {unknown[0]!r}; known: {listed(policy.models)}")
         costs = np.atleast_2d(checked_numbers("cost", cost))
         wanted = (len(policy.rates), n_models)
         if costs.shape[1] != n_models or costs.shape[0] < wanted[0]:
             raise ValueError(
-                f"cost: expected shape {wanted}, the costs {policy.costs} of each model, got {costs.shape}"
+                f"cost: expected {' and '.join(policy.costs)} of each of {listed(policy.models)}, shape {wanted}; "
+                f"got shape {costs.shape}"
             )
-        spread = np.zeros(n_models) if variance is None else checked_numbers("variance", variance)
         levels = checked_numbers("quality", quality)
-        for name, values in (("quality", levels), ("variance", spread)):
-            if values.shape != (n_models,):
-                raise ValueError(f"{name}: expected one number for each of {listed(policy.models)}, got {values.shape}")
-        return cls(levels, weighed(costs, policy.rates), spread, tuple(map(policy.models.index, run)))
+        if levels.shape != (n_models,):
+            raise ValueError(
+                f"quality: expected one number for each of {listed(policy.models)}, got shape {levels.shape}"
+            )
+        return cls(levels, weighed(costs, policy.rates), costs, spread, _indices("run", policy, run))
+
+    def decided(self, rule: Rule, allowed: Sequence[int], max_cost: float | None) -> Decision:
+        """Give the rule's decision."""
+        return rule.select(
+            self.quality, self.cost, run=self.run, allowed=allowed, max_cost=max_cost, **self.spread._asdict()
+        )
 
     def scores(self, name: str, rule: Rule, parameter: float) -> tuple[FloatArray, float]:
         """Give the score of running each model and no other, and that of stopping."""
         stop = max((float(self.quality[j]) for j in self.run), default=-np.inf)
         n_models = len(self.quality)
-        if name == "threshold-cascade":
+        if RULES[name].score == "quality":
             return self.quality, stop
         scale = float(getattr(rule, "uncertainty_scale", 0.0))
-        if name == "index":
+        if RULES[name].score == "reservation value":
             return np.array([self._reservation(j, scale, parameter) for j in range(n_models)]), stop
         # Free models stay comparable at an infinite cost weight.
         with np.errstate(invalid="ignore"):
@@ -244,37 +336,46 @@ class _Beliefs:
 
     def _value(self, models: Sequence[int], scale: float) -> float:
         some = sorted(set(models))
-        return float(expected_max(self.quality[some], variance=self.variance[some], uncertainty_scale=scale))
+        part = self.spread.of_models(some)
+        return float(expected_max(self.quality[some], uncertainty_scale=scale, **part._asdict()))
 
     def _reservation(self, j: int, scale: float, cost_weight: float) -> float:
         """Solve E[(Q - r)+] = cost weight x cost for r, by halving."""
         if j in self.run:
             return float(self.quality[j])
         price = cost_weight * float(self.cost[j]) if self.cost[j] else 0.0
-        sd = scale * float(np.sqrt(self.variance[j]))
+        variance = float(self.spread.marginal[j])
+        sd = scale * variance**0.5
         low, high = float(self.quality[j]) - price - 1e-12, float(self.quality[j]) + 40.0 * sd
         if not np.isfinite(low):
             return -np.inf
         for _ in range(N_HALVINGS):
             middle = 0.5 * (low + high)
             pair = [float(self.quality[j]), middle]
-            gain = float(expected_max(pair, variance=[self.variance[j], 0.0], uncertainty_scale=scale)) - middle
+            gain = float(expected_max(pair, variance=[variance, 0.0], uncertainty_scale=scale)) - middle
             low, high = (middle, high) if gain > price else (low, middle)
         return low
 
 
 def _runner_up(
-    policy: Policy, rule: Rule, decision: Decision, beliefs: _Beliefs, scores: FloatArray, stop: float
+    policy: Policy,
+    rule: Rule,
+    decision: Decision,
+    beliefs: _Beliefs,
+    scores: FloatArray,
+    stop: float,
+    allowed: Sequence[int],
+    max_cost: float | None,
 ) -> tuple[str | None, float | None]:
     """Find what comes second, and by how much."""
-    settled = policy.rule == "threshold-cascade" or (policy.rule == "routing" and bool(beliefs.run))
+    kind = RULES[policy.rule]
+    settled = kind.score == "quality" or (kind.estimates == "before" and bool(beliefs.run))
     if settled or not np.isfinite(decision.tradeoff):
         return None, None
-    rest = [j for j in range(len(scores)) if j != decision.next and j not in beliefs.run]
-    if policy.rule.startswith("cascade") and decision.next is not None and (rest or beliefs.run):
+    rest = [j for j in allowed if j != decision.next and j not in beliefs.run]
+    if "max_depth" in kind.settings and decision.next is not None and (rest or beliefs.run):
         # The best plan without the chosen model, by the same search.
-        allowed = [*beliefs.run, *rest]
-        other = rule.select(beliefs.quality, beliefs.cost, variance=beliefs.variance, run=beliefs.run, allowed=allowed)
+        other = beliefs.decided(rule, [*beliefs.run, *rest], max_cost)
         name = "stop" if other.next is None else policy.models[other.next]
         return name, float(decision.tradeoff - other.tradeoff)
     options = {policy.models[j]: float(scores[j]) for j in rest}
@@ -287,15 +388,21 @@ def _runner_up(
     return (best, chosen - options[best]) if np.isfinite(options[best]) else (None, None)
 
 
-def _flips(policy: Policy, rule: Rule, parameter: float, beliefs: _Beliefs, sign: float) -> tuple[Flip, ...]:
+def _flips(policy: Policy, parameter: float, beliefs: _Beliefs, allowed: Sequence[int]) -> tuple[Flip, ...]:
     """Find where the decision changes on both sides of the parameter."""
-    _, lower, upper, chosen = rule.profile_batch(
-        beliefs.quality[None],
-        beliefs.cost[None],
-        variance=beliefs.variance[None],
-        run=np.isin(np.arange(len(beliefs.quality)), beliefs.run)[None],
-        lower=[-np.inf if sign < 0.0 else 0.0],
+    kind = RULES[policy.rule]
+    # A profile knows nothing of models that may not run, so it is that of the others alone.
+    kept = sorted({*allowed, *beliefs.run})
+    settings = dict(policy.settings)
+    if settings.get("order") is not None:
+        settings["order"] = tuple(kept.index(j) for j in settings["order"] if j in kept)
+    _, lower, upper, chosen = make_rule(policy.rule, 0.0, settings).profile_batch(
+        beliefs.quality[kept][None],
+        beliefs.cost[kept][None],
+        run=np.isin(kept, beliefs.run)[None],
+        lower=[-np.inf if kind.sign < 0.0 else 0.0],
         upper=[np.inf],
+        **beliefs.spread.of_models(kept).batched(),
     )
     here = min(int(np.searchsorted(upper, parameter, side="right")), len(upper) - 1)
     flips = []
@@ -303,9 +410,9 @@ def _flips(policy: Policy, rule: Rule, parameter: float, beliefs: _Beliefs, sign
     after = [i for i in range(here + 1, len(upper)) if chosen[i] != chosen[here]]
     for piece, ends in ((before[-1:], upper), (after[:1], lower)):
         for i in piece:
-            at, now = sign * float(ends[i]), sign * parameter
+            at, now = kind.sign * float(ends[i]), kind.sign * parameter
             change = (at - now) / abs(now) if now and np.isfinite(now) else None
-            flips.append(Flip(at, None if chosen[i] < 0 else policy.models[chosen[i]], change))
+            flips.append(Flip(at, None if chosen[i] < 0 else policy.models[kept[chosen[i]]], change))
     return tuple(flips)
 
 

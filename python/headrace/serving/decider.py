@@ -15,8 +15,9 @@ from headrace.arguments import IndexArray, listed
 from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.protocol import Estimators
 from headrace.estimators.responses import Responses
+from headrace.notebook import html_table
 from headrace.policy import Policy
-from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget
+from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget, shown_limits
 from headrace.policy.hashing import fold_of, folds_of
 from headrace.policy.policy import weighed
 from headrace.serving.frames import Frame
@@ -91,14 +92,31 @@ class Decider:
     promised: Promised | None = None
 
     def __repr__(self) -> str:
-        if self.budget is None:
-            wanted = f"quality target {self.quality_target:.6g}"
-        elif len(self.budget) == 1 and self.policy.costs[0] in self.budget:
-            wanted = f"budget {self.budget[self.policy.costs[0]]:.6g}"
-        else:
-            wanted = "budget " + ", ".join(f"{name} {limit:.6g}" for name, limit in self.budget.items())
+        return f"Decider({self.headline})"
+
+    @property
+    def headline(self) -> str:
+        """What it is, in one line."""
+        limits = self.budget or {"quality": self.quality_target or 0.0}
+        wanted = f"{'quality target' if self.budget is None else 'budget'} {shown_limits(limits)}"
         expected = f"mean {self.policy.costs[0]} {self.point.cost:.4g}, quality {self.point.quality:.3f} expected"
-        return f"Decider({self.policy.rule}, {len(self.models)} models, {wanted}: {expected})"
+        return f"{self.policy.rule}, {len(self.models)} models, {wanted}: {expected}"
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self), self.told())
+
+    def told(self) -> list[tuple[str, str]]:
+        """Say in a few lines what it is: names and values."""
+        policy, point = self.policy, self.point
+        limits = self.budget or {"quality": self.quality_target or 0.0}
+        return [
+            ("models", ", ".join(policy.models)),
+            ("rule", policy.rule),
+            ("quality target" if self.budget is None else "budget", shown_limits(limits)),
+            (f"mean {policy.costs[0]} expected", f"{point.cost:.4g}"),
+            ("mean quality expected", f"{point.quality:.4f}"),
+            ("runs per query expected", f"{point.n_runs:.2f}"),
+        ]
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -12,7 +12,9 @@ from headrace.arguments import BoolArray, Column, FloatArray, listed
 from headrace.estimators.belief import Belief
 from headrace.estimators.protocol import CostEstimator, QualityEstimator
 from headrace.estimators.responses import Responses
+from headrace.notebook import html_table
 from headrace.policy import Policy
+from headrace.policy.explanation import Explanation, explain
 from headrace.policy.policy import weighed
 from headrace.rules import Decision
 
@@ -89,12 +91,11 @@ class Session:
             No model may run, or none is within the cap on the cost, while none has run.
         """
         belief, costs = self._beliefs()
-        rates = self._policy.rates
-        # The rule keeps a cap on the very cost that it trades for the whole plan; other caps say what may run next.
-        traded = self._policy.costs[0] if rates == (1.0,) else None
+        # Caps on other costs than the one that is traded say what may run next.
+        traded = self._traded()
         self.decision = self._rule.select(
             belief.quality[0],
-            weighed(costs[:, 0], rates),
+            weighed(costs[:, 0], self._policy.rates),
             variance=_row(belief.variance, 1),
             covariance=_row(belief.covariance, 2),
             loading=_row(belief.loading, 1),
@@ -168,56 +169,56 @@ class Session:
         """The response of `model`, as it was observed; errors as there."""
         return self._responses[self._models.index(self.model)]
 
-    def explain(self) -> dict[str, Any]:
-        """Say why: what is believed of each model, and what was decided. Ready for JSON, without the query's text.
+    def why(self) -> Explanation:
+        """Say what is believed of each model, what is decided now, what that beats, and what would flip it.
 
         Returns
         -------
-        dict
-            "id", "rule", "run", "cost", "next", "plan", "value", "tradeoff", "status", and under "models" one dict per
-            model: "model", "quality", "sd" (of the update still to come), "cost", "run", "allowed", "in_plan". Where
-            there are several costs, "cost" is a dict by name. Between `observe` and `next` nothing is decided: "next"
-            is None, "plan" is empty.
+        Explanation
+            Print it, or take its `to_dict`, which is ready for JSON and goes without the query's text.
+
+        Raises
+        ------
+        ValueError
+            As `next`.
         """
         belief, costs = self._beliefs()
-        decision = self.decision
-        plan = set(decision.plan) if decision is not None else set()
-        if belief.variance is not None:
-            variance = np.atleast_2d(belief.variance)[0]
-            if belief.loading is not None:
-                variance = variance + np.atleast_2d(belief.loading)[0] ** 2
-        elif belief.covariance is not None:
-            variance = np.diagonal(belief.covariance, axis1=-2, axis2=-1).reshape(-1, len(self._models))[0]
-        else:
-            variance = np.zeros(len(self._models))
-        models = [
-            {
-                "model": name,
-                "quality": float(belief.quality[0, j]),
-                "sd": float(np.sqrt(variance[j])),
-                "cost": self._named(costs[:, 0, j].tolist()),
-                "run": bool(self._run[j]),
-                "allowed": j in self._allowed,
-                "in_plan": j in plan,
-            }
-            for j, name in enumerate(self._models)
-        ]
-        return {
-            "id": self.id,
-            "rule": repr(self._rule),
-            "run": list(self.run),
-            "cost": self._named(list(self.costs.values())),
-            "next": None if decision is None or decision.next is None else self._models[decision.next],
-            "plan": [self._models[j] for j in sorted(plan)],
-            "value": None if decision is None else decision.value,
-            # At an infinite cost weight the tradeoff is minus infinity, which JSON doesn't know.
-            "tradeoff": None if decision is None or np.isinf(decision.tradeoff) else decision.tradeoff,
-            "status": None if decision is None else decision.status,
-            "models": models,
-        }
+        traded = self._traded()
+        allowed = self._within_caps(costs[:, 0], set(self._caps) - {traded})
+        return explain(
+            self._policy,
+            belief.quality[0],
+            costs[:, 0],
+            variance=_row(belief.variance, 1),
+            covariance=_row(belief.covariance, 2),
+            loading=_row(belief.loading, 1),
+            run=self.run,
+            allowed=[self._models[j] for j in allowed],
+            max_cost=self._left(traded) if traded in self._caps else None,
+            spent=self.costs,
+            id=self.id,
+        )
 
-    def _named(self, values: list[float]) -> float | dict[str, float]:
-        return values[0] if len(values) == 1 else dict(zip(self.costs, values, strict=True))
+    def __repr__(self) -> str:
+        ran = f"ran {', '.join(self.run)}" if self._order else "nothing has run"
+        state = "" if self.decision is None else f"; next: {self._name(self.decision.next)}"
+        spent = ", ".join(f"{name} {value:.4g}" for name, value in self.costs.items())
+        return f"Session({self.id!r}: {ran}{state}; {spent} spent)"
+
+    def _repr_html_(self) -> str:
+        why = self.why()
+        rows = [
+            (row["model"], f"{row['quality']:.3f}", f"{row['sd']:.3f}", f"{row['cost']:.4g}", _state(row, why.next))
+            for row in why.models
+        ]
+        return html_table(repr(self), rows, ("model", "quality", "sd", "cost", ""))
+
+    def _name(self, model: int | None) -> str:
+        return "stop" if model is None else self._models[model]
+
+    def _traded(self) -> str | None:
+        """Name the cost whose cap the rule itself keeps: the very one that it trades for the whole plan."""
+        return self._policy.costs[0] if self._policy.rates == (1.0,) else None
 
     def _beliefs(self) -> tuple[Belief, FloatArray]:
         """Beliefs, and the estimates of each cost: shape (n_costs, 1, n_models)."""
@@ -285,6 +286,15 @@ class Session:
             return self._models.index(name)
         except ValueError:
             raise ValueError(f"{argument}: unknown model {name!r}; known: {listed(self._models)}") from None
+
+
+def _state(row: Mapping[str, Any], following: str | None) -> str:
+    """Say what is to be said of a model in a table."""
+    if row["run"]:
+        return "has run"
+    if not row["allowed"]:
+        return "may not run"
+    return "next" if row["model"] == following else "in plan" if row["in_plan"] else ""
 
 
 def checked_caps(max_cost: float | Mapping[str, float] | None, costs: Sequence[str]) -> dict[str, float]:

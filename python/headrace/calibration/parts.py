@@ -1,0 +1,79 @@
+"""Which labelled queries fit the estimators, and which calibrate the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from headrace.calibration.settings import check_table
+from headrace.outcomes import Outcomes
+
+__all__ = ["FEWEST_QUERIES", "Parts", "parted"]
+
+#: Fewest labelled queries for a fit: below, no cross-fitting is possible.
+FEWEST_QUERIES = 4
+
+#: Share of the queries that fits the estimators where a guarantee needs others to calibrate.
+FITTING_SHARE = 0.5
+
+
+class Parts(NamedTuple):
+    """Labelled queries by their use.
+
+    Attributes
+    ----------
+    fitting : Outcomes
+        Complete queries that fit the estimators.
+    partial : Outcomes or None
+        Queries with missing cells, for estimators that accept them.
+    apart : Outcomes or None
+        Complete queries that calibrate; None: those of `fitting` do, by cross-fitting.
+    n_dropped : int
+        Queries that were left out of `fitting` and `apart` because a cell was missing.
+    """
+
+    fitting: Outcomes
+    partial: Outcomes | None
+    apart: Outcomes | None
+    n_dropped: int
+
+
+def parted(
+    outcomes: Outcomes, calibration: Outcomes | None, models: Sequence[str] | None, *, apart: bool, seed: int
+) -> Parts:
+    """Sort labelled queries by their use.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+    calibration : Outcomes, optional
+        Queries that the caller keeps apart.
+    models : sequence of str, optional
+        All by default.
+    apart : bool
+        Whether calibration must be kept apart: half of the queries, drawn at random, if the caller keeps none.
+    seed : int
+        Of the draw.
+
+    Raises
+    ------
+    ValueError
+        Too few complete queries; models or costs that differ.
+    """
+    fitting = outcomes.labelled(models, fewest=FEWEST_QUERIES)
+    n_dropped = outcomes.n_queries - fitting.n_queries
+    chosen = outcomes if models is None else outcomes.select(models)
+    partial = chosen.take(chosen.incomplete) if chosen.incomplete.any() else None
+    held: Outcomes | None = None
+    if calibration is not None:
+        check_table("calibration", calibration)
+        held = calibration.labelled(models, argument="calibration")
+        n_dropped += calibration.n_queries - held.n_queries
+        if (held.models, tuple(held.costs)) != (fitting.models, tuple(fitting.costs)):
+            raise ValueError("calibration: expected the models and costs of outcomes")
+    elif apart:
+        if fitting.n_queries < 2 * FEWEST_QUERIES:
+            wanted = f"at least {2 * FEWEST_QUERIES} complete queries for a confidence"
+            raise ValueError(f"outcomes: expected {wanted}, got {fitting.n_queries}")
+        fitting, held = fitting.split(FITTING_SHARE, rng=seed)
+    return Parts(fitting, partial, held, n_dropped)

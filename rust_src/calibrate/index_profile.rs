@@ -60,8 +60,8 @@ impl Levels {
         let linear_below = self.linear_below();
         let cheapest = self.prospects.iter().reduce(|a, b| if b.cost < a.cost { b } else { a });
         let Some(least) = cheapest else { return linear_below };
-        let dearer = self.prospects.iter().filter(|p| p.cost > least.cost);
-        let crossings = dearer.map(|p| (p.cost * least.mean - least.cost * p.mean) / (p.cost - least.cost));
+        let costlier = self.prospects.iter().filter(|p| p.cost > least.cost);
+        let crossings = costlier.map(|p| (p.cost * least.mean - least.cost * p.mean) / (p.cost - least.cost));
         crossings.fold(linear_below, f64::min) - 1.0
     }
 

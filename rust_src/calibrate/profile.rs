@@ -89,8 +89,8 @@ impl<R: PlanRule> Searcher for Hull<'_, R> {
         let slots = self.rule.max_depth().saturating_sub(self.problem.run.len());
         evaluator.prepare(self.problem.run, self.problem.open()?, slots);
         let cheap = self.rule.best(evaluator, self.problem, self.to, scratch)?;
-        let dear = self.rule.best(evaluator, self.problem, self.from, scratch)?;
-        self.split(evaluator, scratch, (self.from, dear), (self.to, cheap))
+        let costly = self.rule.best(evaluator, self.problem, self.from, scratch)?;
+        self.split(evaluator, scratch, (self.from, costly), (self.to, cheap))
     }
 }
 
@@ -100,28 +100,28 @@ impl<R: PlanRule> Hull<'_, R> {
         &mut self,
         evaluator: &mut E,
         scratch: &mut Scratch,
-        (from, dear): (f64, Solution),
+        (from, costly): (f64, Solution),
         (to, cheap): (f64, Solution),
     ) -> Result<()> {
-        let saving = self.problem.added_cost(dear.plan) - self.problem.added_cost(cheap.plan);
-        let loss = dear.value - cheap.value;
+        let saving = self.problem.added_cost(costly.plan) - self.problem.added_cost(cheap.plan);
+        let loss = costly.value - cheap.value;
         let crossing = loss / saving;
         let inside = saving > 0.0 && from < crossing && crossing < to;
-        if dear.plan == cheap.plan || !inside {
+        if costly.plan == cheap.plan || !inside {
             // Plans that are worth the same everywhere, or that meet at an end, to rounding.
-            let plan = if crossing >= to { dear.plan } else { cheap.plan };
+            let plan = if crossing >= to { costly.plan } else { cheap.plan };
             push(self.pieces, self.start, from, to, self.rule.first(self.problem, plan));
             return Ok(());
         }
         let between = self.rule.best(evaluator, self.problem, crossing, scratch)?;
         let on_the_line = cheap.value - crossing * self.problem.added_cost(cheap.plan);
         let better = between.tradeoff - on_the_line;
-        if better <= self.problem.tie() || between.plan == dear.plan || between.plan == cheap.plan {
-            push(self.pieces, self.start, from, crossing, self.rule.first(self.problem, dear.plan));
+        if better <= self.problem.tie() || between.plan == costly.plan || between.plan == cheap.plan {
+            push(self.pieces, self.start, from, crossing, self.rule.first(self.problem, costly.plan));
             push(self.pieces, self.start, crossing, to, self.rule.first(self.problem, cheap.plan));
             return Ok(());
         }
-        self.split(evaluator, scratch, (from, dear), (crossing, between))?;
+        self.split(evaluator, scratch, (from, costly), (crossing, between))?;
         self.split(evaluator, scratch, (crossing, between), (to, cheap))
     }
 }

@@ -16,6 +16,7 @@
 mod certain;
 mod closed_forms;
 mod correlated;
+mod factor;
 mod independent;
 mod lanes;
 mod one_factor;

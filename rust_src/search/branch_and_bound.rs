@@ -10,8 +10,7 @@
 //! Siblings are visited by falling gain, so that the first dive is the greedy one and the first sibling that is bounded
 //! away ends its level. Typical inputs take about k nodes; the worst case is the number of sets within `max_depth`.
 
-use std::cmp::Ordering;
-
+use super::candidate::{Candidate, settle, sort, sum_of_gains};
 use super::level::Outlook;
 use super::tangent::Tangent;
 use super::{Incumbent, Limits, Problem, Solution, tradeoff};
@@ -38,18 +37,6 @@ impl Default for Pruning {
     fn default() -> Self {
         Self { lemma: true, bound: true, closed_forms: true }
     }
-}
-
-/// A model that may be added to the set at hand.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    model: usize,
-    /// Gain in value.
-    gain: f64,
-    /// Gain in tradeoff.
-    net: f64,
-    /// Were the gains found at the set at hand? If not, at a smaller one, where they were no smaller.
-    is_fresh: bool,
 }
 
 /// Buffers that a search reuses: one state and one list of candidates per depth.
@@ -172,28 +159,6 @@ fn cheapest<E: ExpectedMax>(
         branch_and_bound(evaluator, &restricted, 0.0, Limits { max_depth, ..limits }, pruning, scratch)?;
     let cost = problem.added_cost(solution.plan);
     Ok(Solution { tradeoff: tradeoff(solution.value, f64::INFINITY, cost), ..solution })
-}
-
-/// Candidates by falling gain; equals by index, so that symmetric models meet in order.
-fn order(a: &Candidate, b: &Candidate) -> Ordering {
-    b.net.total_cmp(&a.net).then(a.model.cmp(&b.model))
-}
-
-fn sort(candidates: &mut [Candidate]) {
-    candidates.sort_unstable_by(order);
-}
-
-/// Moves the first candidate, whose gain is now known to be as given, to where it belongs among the others in order.
-fn settle(candidates: &mut [Candidate], first: Candidate) {
-    let before = |c: &Candidate| order(c, &first).is_lt();
-    let place = candidates[1..].partition_point(before);
-    candidates.copy_within(1..=place, 0);
-    candidates[place] = first;
-}
-
-/// Sum of the gains of the first `n` candidates, falling and positive ones only.
-fn sum_of_gains(candidates: &[Candidate], n: usize) -> f64 {
-    candidates.iter().take(n).map(|c| c.net).take_while(|&net| net > 0.0).sum()
 }
 
 impl<E: ExpectedMax> Walk<'_, E> {

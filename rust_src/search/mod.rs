@@ -8,6 +8,7 @@
 //! cheapest plan is best, and among the cheapest the most valuable.
 
 mod branch_and_bound;
+mod candidate;
 mod exhaustive;
 mod level;
 mod prefixes;

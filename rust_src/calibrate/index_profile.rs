@@ -14,6 +14,7 @@
 
 use super::profile::{Piece, ProfiledRule, push};
 use crate::error::Result;
+use crate::far_off::FAR;
 use crate::rule::{IndexRule, Prospect, Workspace, best_seen};
 use crate::search::Problem;
 
@@ -121,6 +122,11 @@ impl Levels {
         // A free model without uncertainty is worth any lambda below its mean, and none above.
         let sure = self.prospects.iter().filter(|p| p.sd == 0.0 && low < p.mean && p.mean < high);
         let mut drops: Vec<f64> = sure.map(|p| p.mean).collect();
+        if low < -FAR * high.abs() {
+            // What rounding hides at the lowest level it need not hide at the others.
+            let ends = self.prospects.iter().map(|p| p.mean - Prospect::REACH * p.sd);
+            drops.extend(ends.filter(|&end| low < end && end < high));
+        }
         drops.sort_unstable_by(f64::total_cmp);
         let mut changes = vec![(to, last)];
         let mut at = (low, last);

@@ -11,6 +11,7 @@
 
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
+use crate::far_off::{FAR, Raised, reach_far_down};
 use crate::rule::{PlanRule, Rule, Searcher, ThresholdCascade, Workspace};
 use crate::search::{Problem, Scratch, Solution};
 
@@ -66,9 +67,54 @@ impl<R: PlanRule> ProfiledRule for R {
         pieces: &mut Vec<Piece>,
     ) -> Result<()> {
         let start = pieces.len();
+        if reach_far_down(problem.range()) {
+            return profile_by_parts(self, problem, (from, to), workspace, start, pieces);
+        }
         let mut hull = Hull { rule: self, problem, from, to, start, pieces };
         workspace.search(problem, self.uncertainty_scale(), &mut hull)?
     }
+}
+
+/// A profile where a model may be far off: which ones are depends on lambda, so there is a part for each power of [`FAR`] that
+/// lies between the prices and the lowest quality, and each part has its own [`Raised`] belief.
+#[cold]
+fn profile_by_parts<R: PlanRule>(
+    rule: &R,
+    problem: &Problem<'_>,
+    (from, to): (f64, f64),
+    workspace: &mut Workspace,
+    start: usize,
+    pieces: &mut Vec<Piece>,
+) -> Result<()> {
+    /// So many powers lie between any lowest quality and the precision of others.
+    const MOST_PARTS: i32 = 8;
+    let (open, scale) = (problem.open()?, rule.uncertainty_scale());
+    let quality = problem.belief.quality();
+    let in_play = problem.run.union(open);
+    let lowest = in_play.iter().map(|j| quality[j]).fold(f64::INFINITY, f64::min);
+    let price = open.iter().map(|j| problem.cost[j]).sum::<f64>();
+    let inner = (1..=MOST_PARTS).rev().map(|power| lowest.abs() / (FAR.powi(power) * price));
+    let mut lower = from;
+    for upper in inner.chain([to]) {
+        let upper = if upper < to { upper } else { to };
+        if upper <= lower && upper < to {
+            continue;
+        }
+        let sure = rule.sure_tradeoff(problem, open, upper);
+        let raised = Raised::new(&problem.belief, scale, in_play, sure);
+        let belief = match &raised {
+            Some(raised) => raised.belief(&problem.belief)?,
+            None => problem.belief,
+        };
+        let problem = Problem { belief, ..*problem };
+        let mut hull = Hull { rule, problem: &problem, from: lower, to: upper, start, pieces: &mut *pieces };
+        workspace.search(&problem, scale, &mut hull)??;
+        lower = upper;
+        if upper >= to {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A walk along the hull of one problem's plans.

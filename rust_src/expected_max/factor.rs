@@ -101,7 +101,12 @@ pub(super) fn check_semidefinite(factor: &mut Factor, covariance: &[f64], k: usi
     for pivot in 0..k {
         let (row, later) = below.split_at_mut(k);
         let own = covariance[pivot * k + pivot];
-        if row[pivot] <= EXPLAINED * own || own <= 0.0 {
+        // The reciprocal of what is smaller than a normal number overflows.
+        if row[pivot].is_nan()
+            || row[pivot] <= EXPLAINED * own
+            || row[pivot] < f64::MIN_POSITIVE
+            || own <= 0.0
+        {
             is_definite = false;
             break;
         }
@@ -121,7 +126,7 @@ pub(super) fn check_semidefinite(factor: &mut Factor, covariance: &[f64], k: usi
     let variances = (0..k).map(|j| covariance[j * k + j]);
     let largest = variances.clone().map(f64::abs).fold(0.0, f64::max);
     factor.fill(covariance.iter().copied(), variances, k);
-    factor.check(COVARIANCE_TOLERANCE * largest)
+    factor.check((COVARIANCE_TOLERANCE * largest).max(f64::MIN_POSITIVE))
 }
 
 #[cfg(test)]

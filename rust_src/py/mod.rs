@@ -2,7 +2,8 @@
 //!
 //! **The map.** `arrays` and `belief` read arguments; `batch` reads those of many queries, and works apart from the
 //! interpreter; `rule` is the base class that decides, `rules` its subclasses; `decision`, `value`, `gaussian` and `text` are the
-//! other things that Python sees; `pickling` makes objects again; `errors` maps errors.
+//! other things that Python sees; `pickling` makes objects again; `errors` maps errors; `signals` ends what takes too
+//! long.
 
 // Docstrings are numpydoc, not rustdoc; PyO3 hands arguments over by value.
 #![allow(clippy::doc_markdown, clippy::needless_pass_by_value)]
@@ -16,6 +17,7 @@ mod gaussian;
 mod pickling;
 mod rule;
 mod rules;
+mod signals;
 mod text;
 mod value;
 

@@ -14,10 +14,11 @@ use super::belief::BeliefArguments;
 use super::decision::Decision;
 use super::errors::wrong_value;
 use super::pickling::rebuild;
+use super::signals::Signals;
 use crate::batch::{profile_batch, select_batch};
 use crate::calibrate::Piece;
 use crate::rule::{self, Rule as _, Workspace};
-use crate::search::Problem;
+use crate::search::{Problem, Stop};
 
 thread_local! {
     /// Buffers of this thread's single decisions.
@@ -111,11 +112,14 @@ impl Rule {
         allowed: Option<&Bound<'_, PyAny>>,
         max_cost: Option<f64>,
     ) -> PyResult<Decision> {
+        let signals = Signals::default();
+        let have_raised = || signals.have_raised();
         let decide = |workspace: &mut Workspace, arguments: &mut BeliefArguments| {
             arguments.read(quality, variance, covariance, loading)?;
             read_numbers("cost", cost, &mut arguments.cost)?;
             let n_models = arguments.quality.len();
             let mut problem = Problem::new(arguments.belief()?, &arguments.cost)?;
+            problem.stop = Stop::new(&have_raised);
             if let Some(models) = run {
                 problem.run = read_models("run", models, n_models)?;
             }
@@ -128,7 +132,8 @@ impl Rule {
                 }
                 problem.max_cost = cap;
             }
-            Ok(with_rule!(&self.0, rule => rule.select(&problem, workspace))?)
+            with_rule!(&self.0, rule => rule.select(&problem, workspace))
+                .map_err(|error| signals.exception(error))
         };
         // Reading an argument may run Python code that decides again on this thread; that call gets buffers of its own.
         BUFFERS

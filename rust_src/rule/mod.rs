@@ -20,8 +20,9 @@ use crate::error::{Error, Result};
 use crate::expected_max::{
     BeliefForms, CertainMax, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax,
 };
+use crate::far_off::{FAR, Raised, reach_far_down};
 use crate::model_set::{MAX_MODELS, ModelSet};
-use crate::search::{Level, Problem, Scratch, Solution, Status};
+use crate::search::{Level, Problem, Scratch, Solution, Status, TIE, tie_of, tradeoff};
 
 /// Sample points per replicate in a decision on a correlated belief.
 const POINTS_PER_REPLICATE: usize = 128;
@@ -137,6 +138,16 @@ pub trait PlanRule: Sync {
     /// The model of a plan that runs first; `None` when the plan adds none.
     fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize>;
 
+    /// The tradeoff of some plan of the family, in closed form; minus infinity where none is at hand.
+    fn sure_tradeoff(&self, problem: &Problem<'_>, open: ModelSet, cost_weight: f64) -> f64 {
+        let may_add = problem.run.len() < self.max_depth();
+        let alone = open
+            .iter()
+            .filter(|_| may_add)
+            .map(|j| tradeoff(problem.belief.quality()[j], cost_weight, problem.cost[j]));
+        alone.fold(best_seen(problem), f64::max)
+    }
+
     /// What closed forms say of the best plan, if anything.
     fn level(&self, _problem: &Problem<'_>, _open: ModelSet) -> Option<Level> {
         None
@@ -145,21 +156,68 @@ pub trait PlanRule: Sync {
 
 impl<R: PlanRule> Rule for R {
     fn select(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
+        let range = problem.range();
+        if reach_far_down(range) {
+            return self.decide_raised(problem, workspace);
+        }
+        self.decide(&Problem { tie: Some(tie_of(range)), ..*problem }, workspace)
+    }
+}
+
+/// How a rule decides by the best plan.
+trait Deciding: PlanRule + Sized {
+    #[inline]
+    fn decide(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
         let open = problem.open()?;
         let Some(level) = self.level(problem, open) else { return self.searched(problem, workspace) };
         workspace.check(problem, self.uncertainty_scale())?;
+        // Models that are out may have set a coarse tie: one of high quality, at a price that it is not worth.
+        if problem.tie() > FAR * TIE * level.best.value.abs()
+            && let Some(tie) = finer_tie(problem, &level)
+        {
+            let left = Problem { allowed: level.left, tie: Some(tie), ..*problem };
+            return self.decide_narrower(&left, open, workspace);
+        }
         if level.is_settled {
             let solution = level.best.solution(f64::NEG_INFINITY, level.n_nodes);
             return Ok(Decision::new(solution, self.first(problem, solution.plan)));
         }
-        let mut decision = self.searched(&Problem { allowed: level.left, ..*problem }, workspace)?;
+        let left = Problem { allowed: level.left, tie: Some(problem.tie()), ..*problem };
+        let mut decision = self.searched(&left, workspace)?;
         decision.n_nodes += if problem.run.is_empty() { (open.len() - level.left.len()) as u64 } else { 0 };
         Ok(decision)
     }
-}
 
-/// A decision by the best plan that an evaluator finds.
-trait Searched: PlanRule + Sized {
+    /// Decides among some of the `open` models, the only ones that a best plan may add.
+    #[cold]
+    fn decide_narrower(
+        &self,
+        problem: &Problem<'_>,
+        open: ModelSet,
+        workspace: &mut Workspace,
+    ) -> Result<Decision> {
+        let left_out = open.minus(problem.allowed).len() as u64;
+        let mut decision = self.decide(problem, workspace)?;
+        decision.n_nodes += if problem.run.is_empty() { left_out } else { 0 };
+        Ok(decision)
+    }
+
+    /// Decides where a model may be far off: see [`Raised`].
+    #[cold]
+    fn decide_raised(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
+        let scale = self.uncertainty_scale();
+        workspace.check(problem, scale)?;
+        let sure = self.sure_tradeoff(problem, problem.open()?, self.cost_weight());
+        match Raised::new(&problem.belief, scale, problem.in_play(), sure) {
+            None => self.decide(problem, workspace),
+            Some(raised) => {
+                let belief = raised.belief(&problem.belief)?;
+                self.decide(&Problem { belief, ..*problem }, workspace)
+            }
+        }
+    }
+
+    /// A decision by the best plan that an evaluator finds.
     fn searched(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
         let mut search = BestPlan { rule: self, problem };
         let solution = workspace.search(problem, self.uncertainty_scale(), &mut search)??;
@@ -167,7 +225,14 @@ trait Searched: PlanRule + Sized {
     }
 }
 
-impl<R: PlanRule> Searched for R {}
+impl<R: PlanRule> Deciding for R {}
+
+/// The tie of the models that closed forms leave, if it is far finer than that of all.
+#[cold]
+fn finer_tie(problem: &Problem<'_>, level: &Level) -> Option<f64> {
+    let tie = tie_of(Problem { allowed: level.left, ..*problem }.range());
+    (problem.tie() > FAR * tie).then_some(tie)
+}
 
 struct BestPlan<'a, R> {
     rule: &'a R,
@@ -216,7 +281,7 @@ impl Workspace {
         let few = in_play.len() <= 2;
         Ok(match uncertainty {
             Uncertainty::Certain => {
-                self.certain.reset(quality);
+                self.certain.reset(quality, in_play);
                 searcher.search(&mut self.certain, &mut self.scratch)
             }
             Uncertainty::Independent(_) | Uncertainty::OneFactor { .. } if few => {

@@ -12,15 +12,18 @@
 
 use super::candidate::{Candidate, settle, sort, sum_of_gains};
 use super::level::Outlook;
-use super::tangent::Tangent;
+use super::scratch::Scratch;
 use super::{Incumbent, Limits, Problem, Solution, tradeoff};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::expected_max::ExpectedMax;
 use crate::model_set::ModelSet;
 use crate::normal::ExcessChords;
 
 /// Fewer candidates than this are searched faster than a tangent is drawn.
 const WORTH_A_TANGENT: usize = 5;
+
+/// Steps of a walk between two questions whether to stop it: a step takes some microseconds, or a millisecond at worst.
+const STEPS_PER_QUESTION: u32 = 128;
 
 /// Which prunings to use. None loses anything; the first two are switched off for tests and ablations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,32 +39,6 @@ pub struct Pruning {
 impl Default for Pruning {
     fn default() -> Self {
         Self { lemma: true, bound: true, closed_forms: true }
-    }
-}
-
-/// Buffers that a search reuses: one state and one list of candidates per depth.
-#[derive(Debug, Clone, Default)]
-pub struct Scratch {
-    states: Vec<Vec<f64>>,
-    candidates: Vec<Vec<Candidate>>,
-    tangent: Tangent,
-}
-
-impl Scratch {
-    fn reach(&mut self, depth: usize, n_points: usize) {
-        while self.states.len() <= depth {
-            self.states.push(Vec::new());
-            self.candidates.push(Vec::new());
-        }
-        self.states[depth].resize(n_points, 0.0);
-    }
-
-    /// Two states of the given length.
-    pub(crate) fn two_states(&mut self, n_points: usize) -> (&mut Vec<f64>, &mut Vec<f64>) {
-        self.reach(0, n_points);
-        self.reach(1, n_points);
-        let (first, rest) = self.states.split_at_mut(1);
-        (&mut first[0], &mut rest[0])
     }
 }
 
@@ -85,6 +62,9 @@ struct Walk<'a, E> {
     pruning: Pruning,
     scratch: &'a mut Scratch,
     best: Incumbent,
+    /// Steps until the next question whether to stop.
+    patience: u32,
+    is_stopped: bool,
     /// Highest bound among the subtrees that the node limit left unvisited.
     open_bound: f64,
     n_nodes: u64,
@@ -100,7 +80,7 @@ struct Walk<'a, E> {
 /// The best plan, proven or with a gap when the node limit is reached.
 ///
 /// # Errors
-/// Nothing has run and nothing may.
+/// Nothing has run and nothing may; [`Error::Interrupted`] where [`Problem::stop`] said so.
 pub fn branch_and_bound<E: ExpectedMax>(
     evaluator: &mut E,
     problem: &Problem<'_>,
@@ -123,6 +103,8 @@ pub fn branch_and_bound<E: ExpectedMax>(
         pruning,
         scratch,
         best: Incumbent::new(problem, cost_weight, tie, run, f64::NEG_INFINITY),
+        patience: STEPS_PER_QUESTION,
+        is_stopped: false,
         open_bound: f64::NEG_INFINITY,
         n_nodes: 0,
         tie,
@@ -136,6 +118,9 @@ pub fn branch_and_bound<E: ExpectedMax>(
         walk.start_with_nothing(root, open);
     } else {
         walk.start_with_run(root, open);
+    }
+    if walk.is_stopped {
+        return Err(Error::Interrupted);
     }
     Ok(walk.best.solution(walk.open_bound, walk.n_nodes))
 }
@@ -207,7 +192,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
         let Some(single) = outlook.of_single_models(open) else { return };
         (self.best, self.n_nodes) = (single.best, single.n_nodes);
         let mut models = open;
-        if root.slots <= 1 {
+        if root.slots <= 1 || self.best.tradeoff == f64::NEG_INFINITY {
             return;
         }
         if self.pruning.bound
@@ -288,6 +273,26 @@ impl<E: ExpectedMax> Walk<'_, E> {
         self.cost_weight * self.problem.cost[model]
     }
 
+    /// May no more sets be valued? Counts a step.
+    #[inline]
+    fn is_at_limit(&mut self) -> bool {
+        self.patience -= 1;
+        if self.patience == 0 {
+            self.ask();
+        }
+        self.n_nodes >= self.node_limit
+    }
+
+    /// Asks whether to stop; if so, no more sets may be valued.
+    #[cold]
+    fn ask(&mut self) {
+        self.patience = STEPS_PER_QUESTION;
+        if self.problem.stop.is_wanted() {
+            self.is_stopped = true;
+            self.node_limit = 0;
+        }
+    }
+
     /// Can no plan of this tradeoff or less become the best?
     fn is_beaten(&self, bound: f64) -> bool {
         self.pruning.bound && bound < self.best.tradeoff - self.tie
@@ -311,7 +316,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
             if self.is_beaten(bound) {
                 break;
             }
-            if self.n_nodes >= self.node_limit {
+            if self.is_at_limit() {
                 self.open_bound = self.open_bound.max(bound);
                 break;
             }
@@ -433,7 +438,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
             if self.is_beaten(granted) {
                 continue;
             }
-            if self.n_nodes >= self.node_limit {
+            if self.is_at_limit() {
                 self.open_bound = self.open_bound.max(bound);
                 break;
             }

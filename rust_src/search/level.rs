@@ -14,8 +14,9 @@
 //! gain on top of either member (docs/decisions/0014-few-models-by-pairs.md). Gains are bounded without a transcendental
 //! function first. O(k) and, where there are rivals, O(k) for each.
 
-use super::{Incumbent, Problem, tradeoff};
+use super::{Incumbent, Problem, TIE, tradeoff};
 use crate::expected_max::ClosedForms;
+use crate::far_off::FAR;
 use crate::model_set::ModelSet;
 use crate::normal::{ExcessChords, is_excess_below, larger};
 
@@ -74,7 +75,7 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
     fn with_nothing_run(&self, open: ModelSet, slots: usize) -> Option<Level> {
         let mut level = self.of_single_models(open)?;
         let top = level.left.iter().next()?;
-        if slots <= 1 {
+        if slots <= 1 || level.best.tradeoff == f64::NEG_INFINITY {
             return Some(level);
         }
         let chords = ExcessChords::get();
@@ -228,16 +229,22 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
             let (lower, top) = if worth > first { (first, Some(j)) } else { (worth, top) };
             (larger(first, worth), larger(second, lower), top)
         });
-        let plan_of = |j: usize| {
-            Incumbent::new(self.problem, self.cost_weight, self.tie, ModelSet::of(j), self.forms.mean(j))
+        // Where every price overflows, the cheapest is best, as at an infinite lambda.
+        let top = top.or_else(|| open.iter().next())?;
+        let plan_of = |j: usize, tie: f64| {
+            Incumbent::new(self.problem, self.cost_weight, tie, ModelSet::of(j), self.forms.mean(j))
         };
-        let mut best = plan_of(top?);
-        let least = first - 2.0 * self.tie;
-        if second >= least {
-            // Models that may tie are compared in the order of plans.
-            for j in open.iter().filter(|&j| worth(j) >= least) {
-                best.offer(self.problem, ModelSet::of(j), self.forms.mean(j), worth(j));
-            }
+        if second < first - 2.0 * self.tie {
+            return Some(plan_of(top, self.tie));
+        }
+        // Models that may tie are compared in the order of plans.
+        let within = |tie: f64| open.iter().filter(move |&j| worth(j) >= first - 2.0 * tie);
+        let finer = TIE * within(self.tie).map(|j| self.forms.mean(j).abs()).fold(0.0, larger);
+        // Of others, far off, no tie is made.
+        let tie = if finer > 0.0 && FAR * finer < self.tie { finer } else { self.tie };
+        let mut best = plan_of(top, tie);
+        for j in within(tie) {
+            best.offer(self.problem, ModelSet::of(j), self.forms.mean(j), worth(j));
         }
         Some(best)
     }

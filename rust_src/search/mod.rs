@@ -4,7 +4,8 @@
 //! `max_depth` members and an added cost of at most `max_cost`. With nothing run, S has at least one member.
 //!
 //! **Order of plans.** A plan is better when its tradeoff is higher by more than [`TIE`] of the problem's scale; among
-//! equals the cheaper, then the one with fewer models, then the lexicographically smallest. With an infinite lambda the
+//! equals the cheaper, then, at the same cost, the one of the higher value by more than that (a high price rounds values
+//! away), then the one with fewer models, then the lexicographically smallest. With an infinite lambda the
 //! cheapest plan is best, and among the cheapest the most valuable.
 
 mod branch_and_bound;
@@ -12,16 +13,23 @@ mod candidate;
 mod exhaustive;
 mod level;
 mod prefixes;
+mod scratch;
+mod stop;
 mod tangent;
 
-pub use branch_and_bound::{Pruning, Scratch, branch_and_bound};
+pub use branch_and_bound::{Pruning, branch_and_bound};
 pub use exhaustive::exhaustive;
 pub use level::{Level, Outlook};
 pub use prefixes::best_prefix;
+pub use scratch::Scratch;
+pub use stop::Stop;
+
+use std::cmp::Ordering;
 
 use crate::belief::{Belief, is_amount};
 use crate::error::{Error, Result};
 use crate::model_set::ModelSet;
+use crate::normal::larger;
 
 /// Tradeoffs closer than this fraction of the problem's scale are equal.
 pub const TIE: f64 = 1e-11;
@@ -39,6 +47,11 @@ pub struct Problem<'a> {
     pub allowed: ModelSet,
     /// Cap on the cost still to be added.
     pub max_cost: f64,
+    /// Whether to give up a long search.
+    pub stop: Stop<'a>,
+    /// The tradeoff difference below which plans are equal, where that is known: by default it is [`TIE`] of
+    /// the largest quality of the models in play.
+    pub tie: Option<f64>,
 }
 
 impl<'a> Problem<'a> {
@@ -50,7 +63,15 @@ impl<'a> Problem<'a> {
     pub fn new(belief: Belief<'a>, cost: &'a [f64]) -> Result<Self> {
         let k = belief.n_models();
         is_amount("cost", cost, k)?;
-        Ok(Self { belief, cost, run: ModelSet::EMPTY, allowed: ModelSet::first(k), max_cost: f64::INFINITY })
+        Ok(Self {
+            belief,
+            cost,
+            run: ModelSet::EMPTY,
+            allowed: ModelSet::first(k),
+            max_cost: f64::INFINITY,
+            stop: Stop::default(),
+            tie: None,
+        })
     }
 
     /// Models that may still be added and are within the cap on their own.
@@ -85,12 +106,38 @@ impl<'a> Problem<'a> {
         plan.minus(self.run).iter().min_by(|&a, &b| self.cost[a].total_cmp(&self.cost[b]))
     }
 
-    /// The tradeoff difference below which plans are equal.
-    pub(crate) fn tie(&self) -> f64 {
-        let larger = |largest: f64, q: &f64| if q.abs() > largest { q.abs() } else { largest };
-        let largest = self.belief.quality().iter().fold(0.0, larger);
-        TIE * if largest > 0.0 { largest } else { 1.0 }
+    /// The models that have run, or may.
+    pub(crate) fn in_play(&self) -> ModelSet {
+        self.run.union(self.allowed)
     }
+
+    /// Lowest and highest quality of the models in play.
+    pub(crate) fn range(&self) -> (f64, f64) {
+        let (quality, ends) = (self.belief.quality(), (f64::INFINITY, f64::NEG_INFINITY));
+        let wider = |(low, high): (f64, f64), q: f64| (if q < low { q } else { low }, larger(high, q));
+        let in_play = self.in_play();
+        if ModelSet::first(quality.len()).is_subset(in_play) {
+            // Without a question per model the loop is free of branches.
+            quality.iter().copied().fold(ends, wider)
+        } else {
+            in_play.iter().filter_map(|j| quality.get(j).copied()).fold(ends, wider)
+        }
+    }
+
+    /// The tradeoff difference below which plans are equal.
+    #[inline]
+    pub(crate) fn tie(&self) -> f64 {
+        match self.tie {
+            Some(tie) => tie,
+            None => tie_of(self.range()),
+        }
+    }
+}
+
+/// The tie of models whose qualities have this range.
+pub(crate) fn tie_of((low, high): (f64, f64)) -> f64 {
+    let largest = larger(high.abs(), low.abs());
+    TIE * if largest > 0.0 && largest < f64::INFINITY { largest } else { 1.0 }
 }
 
 /// How far a search may go.
@@ -167,7 +214,14 @@ impl Incumbent {
         let better_among_equals = || {
             let by_cost = cost.total_cmp(&self.cost);
             let by_size = plan.len().cmp(&self.plan.len());
-            by_cost.then(by_size).is_lt() || by_cost.then(by_size).is_eq() && plan.precedes(self.plan)
+            // At equal costs the values tell more than tradeoffs in which a high price has rounded them away.
+            let by_value = if by_cost.is_ne() || (value - self.value).abs() <= self.tie {
+                Ordering::Equal
+            } else {
+                self.value.total_cmp(&value)
+            };
+            let order = by_cost.then(by_value).then(by_size);
+            order.is_lt() || order.is_eq() && plan.precedes(self.plan)
         };
         if better_by_worth || tied && better_among_equals() {
             *self = Self { plan, value, tradeoff, cost, ..*self };

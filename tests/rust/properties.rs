@@ -274,7 +274,7 @@ proptest! {
     fn search_equals_enumeration_certain(case in case(9)) {
         let problem = case.problem(None);
         let mut evaluator = CertainMax::default();
-        evaluator.reset(&case.quality);
+        evaluator.reset(&case.quality, case.all());
         check_search(evaluator, &problem, &case)?;
     }
 

@@ -70,7 +70,7 @@ impl Raised {
     }
 
     /// The belief, of the kind of that which was given.
-    pub fn belief<'a>(&'a self, given: &Belief<'_>) -> crate::error::Result<Belief<'a>> {
+    pub fn belief<'a>(&'a self, given: &Belief<'_>) -> Belief<'a> {
         let uncertainty = match given.uncertainty() {
             Uncertainty::Certain => Uncertainty::Certain,
             Uncertainty::Independent(_) => Uncertainty::Independent(&self.spread),
@@ -79,7 +79,7 @@ impl Raised {
                 Uncertainty::OneFactor { variance: &self.spread, loading: &self.loading }
             }
         };
-        Belief::new(&self.quality, uncertainty)
+        given.remade(&self.quality, uncertainty)
     }
 }
 

@@ -70,6 +70,7 @@ impl<R: PlanRule> ProfiledRule for R {
         if reach_far_down(problem.range()) {
             return profile_by_parts(self, problem, (from, to), workspace, start, pieces);
         }
+        let problem = &Problem { tie: problem.finer_tie(problem.in_play()).or(problem.tie), ..*problem };
         let mut hull = Hull { rule: self, problem, from, to, start, pieces };
         workspace.search(problem, self.uncertainty_scale(), &mut hull)?
     }
@@ -103,10 +104,11 @@ fn profile_by_parts<R: PlanRule>(
         let sure = rule.sure_tradeoff(problem, open, upper);
         let raised = Raised::new(&problem.belief, scale, in_play, sure);
         let belief = match &raised {
-            Some(raised) => raised.belief(&problem.belief)?,
+            Some(raised) => raised.belief(&problem.belief),
             None => problem.belief,
         };
-        let problem = Problem { belief, ..*problem };
+        let raised = Problem { belief, ..*problem };
+        let problem = Problem { tie: raised.finer_tie(in_play).or(raised.tie), ..raised };
         let mut hull = Hull { rule, problem: &problem, from: lower, to: upper, start, pieces: &mut *pieces };
         workspace.search(&problem, scale, &mut hull)??;
         lower = upper;

@@ -134,7 +134,7 @@ pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estim
     if reach_far_down(range)
         && let Some(raised) = Raised::new(belief, uncertainty_scale, all, range.1)
     {
-        return expected_max(&raised.belief(belief)?, uncertainty_scale);
+        return expected_max(&raised.belief(belief), uncertainty_scale);
     }
     Ok(match uncertainty {
         Uncertainty::Certain => {

@@ -22,7 +22,7 @@ use crate::expected_max::{
 };
 use crate::far_off::{FAR, Raised, reach_far_down};
 use crate::model_set::{MAX_MODELS, ModelSet};
-use crate::search::{Level, Problem, Scratch, Solution, Status, TIE, tie_of, tradeoff};
+use crate::search::{Level, Problem, Scratch, Solution, Status, TIE, tradeoff};
 
 /// Sample points per replicate in a decision on a correlated belief.
 const POINTS_PER_REPLICATE: usize = 128;
@@ -156,27 +156,17 @@ pub trait PlanRule: Sync {
 
 impl<R: PlanRule> Rule for R {
     fn select(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
-        let range = problem.range();
-        if reach_far_down(range) {
-            return self.decide_raised(problem, workspace);
-        }
-        self.decide(&Problem { tie: Some(tie_of(range)), ..*problem }, workspace)
-    }
-}
-
-/// How a rule decides by the best plan.
-trait Deciding: PlanRule + Sized {
-    #[inline]
-    fn decide(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
         let open = problem.open()?;
-        let Some(level) = self.level(problem, open) else { return self.searched(problem, workspace) };
+        let Some(level) = self.level(problem, open) else {
+            let raised = self.decide_raised(problem, workspace)?;
+            return raised.map_or_else(|| self.searched(problem, workspace), Ok);
+        };
         workspace.check(problem, self.uncertainty_scale())?;
-        // Models that are out may have set a coarse tie: one of high quality, at a price that it is not worth.
-        if problem.tie() > FAR * TIE * level.best.value.abs()
-            && let Some(tie) = finer_tie(problem, &level)
+        // The tie is a fraction of the largest quality, and that may be of a model far off.
+        if (level.best.value < 0.0 || level.best.tie > FAR * TIE * level.best.value)
+            && let Some(decision) = self.decide_finely(problem, open, &level, workspace)?
         {
-            let left = Problem { allowed: level.left, tie: Some(tie), ..*problem };
-            return self.decide_narrower(&left, open, workspace);
+            return Ok(decision);
         }
         if level.is_settled {
             let solution = level.best.solution(f64::NEG_INFINITY, level.n_nodes);
@@ -187,34 +177,47 @@ trait Deciding: PlanRule + Sized {
         decision.n_nodes += if problem.run.is_empty() { (open.len() - level.left.len()) as u64 } else { 0 };
         Ok(decision)
     }
+}
 
-    /// Decides among some of the `open` models, the only ones that a best plan may add.
+/// How a rule decides by a search.
+trait Searched: PlanRule + Sized {
+    /// Decides where a model is far off: far below the others, or of high quality at a price that it is not worth. None where no
+    /// model is.
     #[cold]
-    fn decide_narrower(
+    fn decide_finely(
         &self,
         problem: &Problem<'_>,
         open: ModelSet,
+        level: &Level,
         workspace: &mut Workspace,
-    ) -> Result<Decision> {
-        let left_out = open.minus(problem.allowed).len() as u64;
-        let mut decision = self.decide(problem, workspace)?;
-        decision.n_nodes += if problem.run.is_empty() { left_out } else { 0 };
-        Ok(decision)
+    ) -> Result<Option<Decision>> {
+        if let Some(decision) = self.decide_raised(problem, workspace)? {
+            return Ok(Some(decision));
+        }
+        let Some(tie) = problem.finer_tie(problem.run.union(level.left)) else { return Ok(None) };
+        let left = Problem { allowed: level.left, tie: Some(tie), ..*problem };
+        let mut decision = self.select(&left, workspace)?;
+        decision.n_nodes += if problem.run.is_empty() { open.minus(level.left).len() as u64 } else { 0 };
+        Ok(Some(decision))
     }
 
-    /// Decides where a model may be far off: see [`Raised`].
-    #[cold]
-    fn decide_raised(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
+    /// Decides where a model is far below the others: see [`Raised`]. None where no model is.
+    fn decide_raised(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Option<Decision>> {
+        if !reach_far_down(problem.range()) {
+            return Ok(None);
+        }
         let scale = self.uncertainty_scale();
         workspace.check(problem, scale)?;
         let sure = self.sure_tradeoff(problem, problem.open()?, self.cost_weight());
-        match Raised::new(&problem.belief, scale, problem.in_play(), sure) {
-            None => self.decide(problem, workspace),
-            Some(raised) => {
-                let belief = raised.belief(&problem.belief)?;
-                self.decide(&Problem { belief, ..*problem }, workspace)
-            }
-        }
+        let raised = Raised::new(&problem.belief, scale, problem.in_play(), sure);
+        raised
+            .map(|raised| {
+                let belief = raised.belief(&problem.belief);
+                let problem = Problem { belief, ..*problem };
+                let tie = problem.finer_tie(problem.in_play()).or(problem.tie);
+                self.searched(&Problem { tie, ..problem }, workspace)
+            })
+            .transpose()
     }
 
     /// A decision by the best plan that an evaluator finds.
@@ -225,14 +228,7 @@ trait Deciding: PlanRule + Sized {
     }
 }
 
-impl<R: PlanRule> Deciding for R {}
-
-/// The tie of the models that closed forms leave, if it is far finer than that of all.
-#[cold]
-fn finer_tie(problem: &Problem<'_>, level: &Level) -> Option<f64> {
-    let tie = tie_of(Problem { allowed: level.left, ..*problem }.range());
-    (problem.tie() > FAR * tie).then_some(tie)
-}
+impl<R: PlanRule> Searched for R {}
 
 struct BestPlan<'a, R> {
     rule: &'a R,

@@ -240,12 +240,13 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
         // Models that may tie are compared in the order of plans.
         let within = |tie: f64| open.iter().filter(move |&j| worth(j) >= first - 2.0 * tie);
         let finer = TIE * within(self.tie).map(|j| self.forms.mean(j).abs()).fold(0.0, larger);
-        // Of others, far off, no tie is made.
+        // A model far off makes no tie of these.
         let tie = if finer > 0.0 && FAR * finer < self.tie { finer } else { self.tie };
         let mut best = plan_of(top, tie);
         for j in within(tie) {
             best.offer(self.problem, ModelSet::of(j), self.forms.mean(j), worth(j));
         }
+        best.tie = self.tie;
         Some(best)
     }
 }

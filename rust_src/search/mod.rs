@@ -28,6 +28,7 @@ use std::cmp::Ordering;
 
 use crate::belief::{Belief, is_amount};
 use crate::error::{Error, Result};
+use crate::far_off::FAR;
 use crate::model_set::ModelSet;
 use crate::normal::larger;
 
@@ -50,7 +51,7 @@ pub struct Problem<'a> {
     /// Whether to give up a long search.
     pub stop: Stop<'a>,
     /// The tradeoff difference below which plans are equal, where that is known: by default it is [`TIE`] of
-    /// the largest quality of the models in play.
+    /// the largest quality. Where that is far off, a search takes a finer one.
     pub tie: Option<f64>,
 }
 
@@ -113,31 +114,29 @@ impl<'a> Problem<'a> {
 
     /// Lowest and highest quality of the models in play.
     pub(crate) fn range(&self) -> (f64, f64) {
-        let (quality, ends) = (self.belief.quality(), (f64::INFINITY, f64::NEG_INFINITY));
-        let wider = |(low, high): (f64, f64), q: f64| (if q < low { q } else { low }, larger(high, q));
-        let in_play = self.in_play();
-        if ModelSet::first(quality.len()).is_subset(in_play) {
-            // Without a question per model the loop is free of branches.
-            quality.iter().copied().fold(ends, wider)
-        } else {
-            in_play.iter().filter_map(|j| quality.get(j).copied()).fold(ends, wider)
-        }
+        let quality = self.belief.quality();
+        let in_play = self.in_play().intersection(ModelSet::first(quality.len()));
+        let none = (f64::INFINITY, f64::NEG_INFINITY);
+        in_play.iter().map(|j| quality[j]).fold(none, |(low, high), q| (low.min(q), high.max(q)))
     }
 
     /// The tradeoff difference below which plans are equal.
-    #[inline]
     pub(crate) fn tie(&self) -> f64 {
-        match self.tie {
-            Some(tie) => tie,
-            None => tie_of(self.range()),
-        }
+        self.tie.unwrap_or_else(|| tie_of(self.belief.quality().iter().copied()))
+    }
+
+    /// The tie of some models, if that of all is far coarser.
+    pub(crate) fn finer_tie(&self, models: ModelSet) -> Option<f64> {
+        let quality = self.belief.quality();
+        let tie = tie_of(models.intersection(ModelSet::first(quality.len())).iter().map(|j| quality[j]));
+        (self.tie() > FAR * tie).then_some(tie)
     }
 }
 
-/// The tie of models whose qualities have this range.
-pub(crate) fn tie_of((low, high): (f64, f64)) -> f64 {
-    let largest = larger(high.abs(), low.abs());
-    TIE * if largest > 0.0 && largest < f64::INFINITY { largest } else { 1.0 }
+/// The tie of models of these qualities.
+fn tie_of(quality: impl Iterator<Item = f64>) -> f64 {
+    let largest = quality.fold(0.0, |largest, q| larger(q.abs(), largest));
+    TIE * if largest > 0.0 { largest } else { 1.0 }
 }
 
 /// How far a search may go.
@@ -188,7 +187,7 @@ pub(crate) struct Incumbent {
     pub tradeoff: f64,
     cost: f64,
     cost_weight: f64,
-    tie: f64,
+    pub tie: f64,
 }
 
 impl Incumbent {

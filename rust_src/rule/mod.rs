@@ -22,6 +22,7 @@ use crate::expected_max::{
 };
 use crate::far_off::{FAR, Raised, reach_far_down};
 use crate::model_set::{MAX_MODELS, ModelSet};
+use crate::normal::larger;
 use crate::search::{Level, Problem, Scratch, Solution, Status, TIE, tradeoff};
 
 /// Sample points per replicate in a decision on a correlated belief.
@@ -157,14 +158,11 @@ pub trait PlanRule: Sync {
 impl<R: PlanRule> Rule for R {
     fn select(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
         let open = problem.open()?;
-        let Some(level) = self.level(problem, open) else {
-            let raised = self.decide_raised(problem, workspace)?;
-            return raised.map_or_else(|| self.searched(problem, workspace), Ok);
-        };
+        let Some(level) = self.level(problem, open) else { return self.without_level(problem, workspace) };
         workspace.check(problem, self.uncertainty_scale())?;
         // The tie is a fraction of the largest quality, and that may be of a model far off.
-        if (level.best.value < 0.0 || level.best.tie > FAR * TIE * level.best.value)
-            && let Some(decision) = self.decide_finely(problem, open, &level, workspace)?
+        if is_coarse(level.best.tie, level.best.value)
+            && let Some(decision) = self.decide_finely(problem, open, level.left, workspace)?
         {
             return Ok(decision);
         }
@@ -179,25 +177,42 @@ impl<R: PlanRule> Rule for R {
     }
 }
 
+/// May the tie be that of a model far off, where the best plan has this value? Asks on for every value that isn't positive.
+#[inline]
+fn is_coarse(tie: f64, value: f64) -> bool {
+    tie > FAR * TIE * larger(value, 0.0)
+}
+
 /// How a rule decides by a search.
 trait Searched: PlanRule + Sized {
-    /// Decides where a model is far off: far below the others, or of high quality at a price that it is not worth. None where no
-    /// model is.
+    /// The decision where closed forms have nothing to say.
+    #[inline(never)]
+    fn without_level(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
+        let raised = self.decide_raised(problem, workspace)?;
+        raised.map_or_else(|| self.searched(problem, workspace), Ok)
+    }
+
+    /// Decides where a model may be far off: far below the others, or of high quality at a price that it is not worth.
+    /// None where no model is; `left` are those that a best plan may add.
     #[cold]
     fn decide_finely(
         &self,
         problem: &Problem<'_>,
         open: ModelSet,
-        level: &Level,
+        left: ModelSet,
         workspace: &mut Workspace,
     ) -> Result<Option<Decision>> {
         if let Some(decision) = self.decide_raised(problem, workspace)? {
             return Ok(Some(decision));
         }
-        let Some(tie) = problem.finer_tie(problem.run.union(level.left)) else { return Ok(None) };
-        let left = Problem { allowed: level.left, tie: Some(tie), ..*problem };
-        let mut decision = self.select(&left, workspace)?;
-        decision.n_nodes += if problem.run.is_empty() { open.minus(level.left).len() as u64 } else { 0 };
+        let Some(tie) = problem.finer_tie(problem.run.union(left)) else { return Ok(None) };
+        if problem.tie() <= FAR * FAR * tie {
+            // Not worth a search: the tie is within a hundred-thousandth of what is left.
+            return Ok(None);
+        }
+        let narrower = Problem { allowed: left, tie: Some(tie), ..*problem };
+        let mut decision = self.searched(&narrower, workspace)?;
+        decision.n_nodes += if problem.run.is_empty() { open.minus(left).len() as u64 } else { 0 };
         Ok(Some(decision))
     }
 

@@ -75,7 +75,7 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
     fn with_nothing_run(&self, open: ModelSet, slots: usize) -> Option<Level> {
         let mut level = self.of_single_models(open)?;
         let top = level.left.iter().next()?;
-        if slots <= 1 || level.best.tradeoff == f64::NEG_INFINITY {
+        if slots <= 1 {
             return Some(level);
         }
         let chords = ExcessChords::get();
@@ -229,20 +229,28 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
             let (lower, top) = if worth > first { (first, Some(j)) } else { (worth, top) };
             (larger(first, worth), larger(second, lower), top)
         });
-        // Where every price overflows, the cheapest is best, as at an infinite lambda.
-        let top = top.or_else(|| open.iter().next())?;
-        let plan_of = |j: usize, tie: f64| {
-            Incumbent::new(self.problem, self.cost_weight, tie, ModelSet::of(j), self.forms.mean(j))
+        let top = match top {
+            Some(top) if second < first - 2.0 * self.tie => top,
+            _ => return self.best_of_near(open, first),
         };
-        if second < first - 2.0 * self.tie {
-            return Some(plan_of(top, self.tie));
-        }
-        // Models that may tie are compared in the order of plans.
+        let quality = self.forms.mean(top);
+        Some(Incumbent::new(self.problem, self.cost_weight, self.tie, ModelSet::of(top), quality))
+    }
+
+    /// The best plan of one model where several are worth about `first`, by the order of plans. Where every price overflows
+    /// and all are worth minus infinity, that is the cheapest.
+    #[cold]
+    fn best_of_near(&self, open: ModelSet, first: f64) -> Option<Incumbent> {
+        let worth = |j: usize| self.forms.mean(j) - self.cost_weight * self.problem.cost[j];
         let within = |tie: f64| open.iter().filter(move |&j| worth(j) >= first - 2.0 * tie);
         let finer = TIE * within(self.tie).map(|j| self.forms.mean(j).abs()).fold(0.0, larger);
         // A model far off makes no tie of these.
         let tie = if finer > 0.0 && FAR * finer < self.tie { finer } else { self.tie };
-        let mut best = plan_of(top, tie);
+        let plan_of = |j: usize| {
+            Incumbent::new(self.problem, self.cost_weight, tie, ModelSet::of(j), self.forms.mean(j))
+        };
+        // The first of those of the highest worth.
+        let mut best = plan_of(within(0.0).next()?);
         for j in within(tie) {
             best.offer(self.problem, ModelSet::of(j), self.forms.mean(j), worth(j));
         }

@@ -92,3 +92,54 @@ fn standard_deviation(belief: &Belief<'_>, model: usize) -> f64 {
         Uncertainty::OneFactor { variance, loading } => variance[model].sqrt().hypot(loading[model]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model_set::ModelSet;
+    use crate::rule::{Cascade, CascadeRouting, Routing, Rule, Workspace};
+    use crate::search::{Limits, Problem};
+
+    #[test]
+    fn what_is_far_below_becomes_a_sure_thing_below_the_rest() {
+        let (quality, all) = ([-1e10, 0.5, 0.59], ModelSet::first(3));
+        let covariance = [1e4, 1.0, 0.0, 1.0, 0.01, 0.0, 0.0, 0.0, 0.01];
+        let belief = Belief::new(&quality, Uncertainty::Correlated(&covariance)).unwrap();
+        let raised = Raised::new(&belief, 1.0, all, 0.58).unwrap();
+        assert!(raised.quality[0] < -3.0 && raised.quality[0] > -20.0);
+        assert_eq!(raised.quality[1..], quality[1..]);
+        assert_eq!(raised.spread, [0.0, 0.0, 0.0, 0.0, 0.01, 0.0, 0.0, 0.0, 0.01]);
+        // Its own deviation may bring it back, and so may a price that no other is worth.
+        let wide = Belief::new(&quality, Uncertainty::Independent(&[1e20, 0.01, 0.01])).unwrap();
+        assert!(Raised::new(&wide, 1.0, all, 0.58).is_none());
+        assert!(Raised::new(&belief, 1.0, all, -1e10).is_none());
+        assert!(Raised::new(&belief, 1.0, ModelSet::first(3).minus(ModelSet::of(0)), 0.58).is_none());
+    }
+
+    #[test]
+    fn a_far_off_quality_blurs_no_others() {
+        let limits = Limits { max_depth: 1, node_limit: u64::MAX };
+        let mut workspace = Workspace::default();
+        for (far, cost) in [(-1e10, 0.1), (-1e140, 0.0), (1e10, 1e13)] {
+            let (quality, cost) = ([far, 0.5, 0.59], [cost, 0.1, 0.2]);
+            let belief = Belief::new(&quality, Uncertainty::Certain).unwrap();
+            let problem = Problem::new(belief, &cost).unwrap();
+            let best = |decision: crate::rule::Decision| (decision.next, decision.tradeoff);
+            let routing = Routing::new(0.01).unwrap();
+            assert_eq!(best(routing.select(&problem, &mut workspace).unwrap()), (Some(2), 0.588));
+            let rule = CascadeRouting::new(0.01, limits, 1.0).unwrap();
+            assert_eq!(rule.select(&problem, &mut workspace).unwrap().next, Some(2));
+            let cascade = Cascade::new(0.01, Some(vec![1, 2]), 3, 1.0).unwrap();
+            assert_eq!(cascade.select(&problem, &mut workspace).unwrap().plan.len(), 2);
+        }
+    }
+
+    #[test]
+    fn prices_that_overflow_leave_the_cheapest_model_of_the_highest_quality() {
+        let belief = Belief::new(&[0.5, 0.6, 0.7], Uncertainty::Independent(&[0.01; 3])).unwrap();
+        let problem = Problem::new(belief, &[1e17, 1e17, 2e17]).unwrap();
+        let limits = Limits { max_depth: 3, node_limit: u64::MAX };
+        let rule = CascadeRouting::new(1e300, limits, 1.0).unwrap();
+        assert_eq!(rule.select(&problem, &mut Workspace::default()).unwrap().next, Some(1));
+    }
+}

@@ -172,11 +172,10 @@ except KeyboardInterrupt:
     "call",
     [
         "rule.select(quality, cost, covariance=covariance)",
-        "rule.select(quality, cost, variance=np.diag(covariance))",
         "rule.select_batch([quality] * 2, cost, covariance=covariance)",
         "rule.profile_batch([quality], cost, covariance=covariance, lower=[0.0], upper=[1.0])",
     ],
-    ids=["covariance", "variance", "batch", "profile"],
+    ids=["one", "batch", "profile"],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="no process signals itself there")
 def test_ctrl_c_ends_a_long_decision(call: str) -> None:
@@ -188,7 +187,7 @@ def test_ctrl_c_ends_a_long_decision(call: str) -> None:
     # Milliseconds on a machine that is not busy; meanwhile, other threads have run.
     assert float(seconds) < 2.0
     assert int(ticks) == 20
-    assert second == "0"
+    assert second == "1"
 
 
 def masked(values: Any) -> Any:
@@ -216,9 +215,8 @@ def test_masked_arrays_are_refused_by_name() -> None:
 
 
 def test_tables_refuse_masked_arrays_by_name() -> None:
-    queries = ["a", "b"]
     quality, cost = np.array([[0.1, 0.2], [0.3, 0.4]]), np.array([0.1, 0.2])
     with pytest.raises(TypeError, match=r"quality.*mask.*fill or drop"):
-        hr.Outcomes(queries, ["x", "y"], quality=masked(quality), cost=cost)
+        hr.Outcomes(models=["x", "y"], quality=masked(quality), cost=cost)
     with pytest.raises(TypeError, match=r"cost.*mask.*fill or drop"):
-        hr.Outcomes(queries, ["x", "y"], quality=quality, cost=masked(cost))
+        hr.Outcomes(models=["x", "y"], quality=quality, cost=masked(cost))

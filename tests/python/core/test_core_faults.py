@@ -60,8 +60,7 @@ def test_profiles_keep_the_breakpoints_of_models_above_a_hopeless_one() -> None:
         _, lower, _, model = rule.profile_batch(
             [[-1e10, 0.5, 0.59]], [0.1, 0.11, 0.2], lower=[0.0], upper=[math.inf], variance=[1e-6] * 3
         )
-        assert model.tolist()[:2] == [2, 1] or model.tolist()[:3] == [1, 2, 1]
-        assert 1 in model.tolist() and 2 in model.tolist()
+        assert {1, 2} <= set(model.tolist())
         assert lower[model.tolist().index(2) + 1] == pytest.approx(0.09 / 0.09, abs=0.05)
 
 
@@ -105,14 +104,16 @@ def test_deviations_at_the_ends_of_the_range_give_finite_values(
     cost = [0.1, 0.2, 0.3]
     for spread in spreads:
         value, error = hr.expected_max(quality, **spread, uncertainty_scale=scale, with_error=True)
-        assert math.isfinite(value) and math.isfinite(error) and error >= 0.0
+        assert math.isfinite(value)
+        assert 0.0 <= error < math.inf
         rules = [hr.CascadeRouting(0.1, uncertainty_scale=scale), hr.Cascade(0.1, uncertainty_scale=scale)]
         if "loading" not in spread:
             rules.append(hr.IndexRule(0.1, uncertainty_scale=scale))
         for rule in rules:
             for run in (None, [0], [0, 1]):
                 decision = rule.select(quality, cost, **spread, run=run)
-                assert math.isfinite(decision.value) and math.isfinite(decision.tradeoff)
+                assert math.isfinite(decision.value)
+                assert math.isfinite(decision.tradeoff)
                 assert decision.value >= max(quality[j] for j in decision.plan) - 1e-6 * max(1.0, abs(decision.value))
 
 
@@ -202,13 +203,13 @@ def test_masked_arrays_are_refused_by_name() -> None:
             rule.select(**{**good, name: masked(good[name])})
         with pytest.raises(TypeError, match=rf"{name}.*mask.*fill or drop"):
             rule.select_batch(**{**good, "quality": [good["quality"]], name: masked([good[name]])})
-    with pytest.raises(TypeError, match="quality.*mask"):
+    with pytest.raises(TypeError, match=r"quality.*mask"):
         rule.select_batch([masked([0.5, 0.6])], [0.1, 0.2])
-    with pytest.raises(TypeError, match="run.*mask"):
+    with pytest.raises(TypeError, match=r"run.*mask"):
         rule.select([0.5, 0.6], [0.1, 0.2], run=masked([True, False]))
-    with pytest.raises(TypeError, match="covariance.*mask"):
+    with pytest.raises(TypeError, match=r"covariance.*mask"):
         rule.select([0.5, 0.6], [0.1, 0.2], covariance=masked(np.eye(2)))
-    with pytest.raises(TypeError, match="max_cost.*mask"):
+    with pytest.raises(TypeError, match=r"max_cost.*mask"):
         rule.select_batch([[0.5, 0.6]], [0.1, 0.2], max_cost=masked([1.0]))
     # Other subclasses of an array are arrays.
     assert rule.select(np.array([0.5, 0.6]).view(np.recarray), [0.1, 0.2]).next == 0

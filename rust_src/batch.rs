@@ -14,7 +14,7 @@ use crate::calibrate::{Piece, ProfiledRule};
 use crate::error::{Error, Result};
 use crate::model_set::ModelSet;
 use crate::rule::{Decision, Rule, Workspace};
-use crate::search::Problem;
+use crate::search::{Problem, Stop};
 
 /// Queries that one task decides before the next is handed out.
 const TASK: usize = 64;
@@ -132,13 +132,17 @@ pub fn select_batch<R: Rule, T: Send>(
         .par_chunks_mut(TASK)
         .enumerate()
         .map_init(Workspace::default, |workspace, (task, slots)| {
+            let is_cancelled = || cancelled.load(Ordering::Relaxed);
+            let stop = Stop::new(&is_cancelled);
             for (at, slot) in slots.iter_mut().enumerate() {
-                if cancelled.load(Ordering::Relaxed) {
+                if is_cancelled() {
                     return None;
                 }
                 let query = task * TASK + at;
-                match batch.problem(query).and_then(|problem| rule.select(&problem, workspace)) {
+                let problem = batch.problem(query).map(|problem| Problem { stop, ..problem });
+                match problem.and_then(|problem| rule.select(&problem, workspace)) {
                     Ok(decision) => *slot = convert(&decision),
+                    Err(Error::Interrupted) => return None,
                     Err(error) => return Some(BatchError { query, error }),
                 }
             }
@@ -169,17 +173,22 @@ pub fn profile_batch<R: ProfiledRule>(
         .div_ceil(TASK))
         .into_par_iter()
         .map_init(Workspace::default, |workspace, task| {
+            let is_cancelled = || cancelled.load(Ordering::Relaxed);
+            let stop = Stop::new(&is_cancelled);
             let mut out = Vec::new();
             let mut pieces = Vec::new();
             for row in task * TASK..((task + 1) * TASK).min(batch.n_queries) {
-                if cancelled.load(Ordering::Relaxed) {
+                if is_cancelled() {
                     break;
                 }
                 pieces.clear();
-                batch
-                    .problem(row)
-                    .and_then(|problem| rule.profile(&problem, from[row], to[row], workspace, &mut pieces))
-                    .map_err(|error| BatchError { query: row, error })?;
+                let problem = batch.problem(row).map(|problem| Problem { stop, ..problem });
+                let profiled = problem
+                    .and_then(|problem| rule.profile(&problem, from[row], to[row], workspace, &mut pieces));
+                match profiled {
+                    Err(Error::Interrupted) => break,
+                    done => done.map_err(|error| BatchError { query: row, error })?,
+                }
                 out.extend(pieces.iter().map(|&piece| (row, piece)));
             }
             Ok(out)

@@ -68,6 +68,12 @@ impl<'a> Belief<'a> {
         Ok(Self { quality, uncertainty })
     }
 
+    /// A belief about as many models, of numbers made from those of this one.
+    pub(crate) fn remade<'b>(&self, quality: &'b [f64], uncertainty: Uncertainty<'b>) -> Belief<'b> {
+        debug_assert!(quality.len() == self.n_models());
+        Belief { quality, uncertainty }
+    }
+
     /// Mean quality of each model.
     pub fn quality(&self) -> &'a [f64] {
         self.quality

@@ -120,6 +120,9 @@ pub enum Error {
         /// Cost of the cheapest allowed model.
         cheapest: f64,
     },
+    /// A search that was told to stop.
+    #[error("the search was interrupted")]
+    Interrupted,
     /// A setting out of its range.
     #[error("{name}: expected {wanted}, got {got}")]
     Setting {

@@ -88,13 +88,16 @@ impl TailTable {
     }
 }
 
+/// A standard deviation up to this one counts as zero: a distance of qualities, divided by it, might overflow.
+pub const SMALLEST_SD: f64 = 1e-150;
+
 /// E[(Q - level)+] for Q ~ Normal(mean, sd^2): what Q is expected to add on top of a certain `level`.
 ///
 /// The same formula with the mean and the standard deviation of a difference gives the gain of one normal variable on
 /// top of another (Clark 1961, "The greatest of a finite set of random variables", eq. 2).
 pub fn excess(mean: f64, sd: f64, level: f64) -> f64 {
     let difference = mean - level;
-    if sd <= 0.0 {
+    if sd <= SMALLEST_SD {
         return difference.max(0.0);
     }
     sd * unit_excess(-difference / sd)
@@ -305,6 +308,10 @@ mod tests {
     fn excess_has_its_limits() {
         assert_eq!(excess(0.7, 0.0, 0.5), 0.7 - 0.5);
         assert_eq!(excess(0.3, 0.0, 0.5), 0.0);
+        for sd in [5e-324, 1e-310, SMALLEST_SD] {
+            assert_eq!((excess(0.7, sd, 0.5), excess(0.3, sd, 0.5)), (0.7 - 0.5, 0.0));
+        }
+        assert_eq!(excess(1e150, 1e-149, -1e150), 2e150);
         assert!((excess(2.0, 1e-3, 1.0) - 1.0).abs() < 1e-15);
         assert!((excess(0.0, 1.0, 0.0) - DENSITY_AT_ZERO).abs() < 1e-16);
         // Excess minus shortfall is the mean's distance from the level.

@@ -83,7 +83,7 @@ METHODS = {
 HEAD = """# Methods and estimators on held-out queries
 
 `python benches/python/estimators.py DATA_DIR --seeds {seeds}{limit}`: area under quality against cost, between the mean
-costs of the cheapest and of the dearest single model, in %; mean over {seeds} draws of the queries to fit and to
+costs of the cheapest and of the most expensive single model, in %; mean over {seeds} draws of the queries to fit and to
 test, and half the width of its 95% interval. All rules but the one with the joint belief have a ridge regression
 per run set (`LinearQuality`, the paper's way). "Chosen in the fit" is `Router()`, which takes one of the two by its
 error on held-out queries of the fit. The last two columns are paired: both methods on the same queries.

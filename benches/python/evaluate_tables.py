@@ -29,7 +29,7 @@ HEAD = """# Methods on held-out queries
 other half are the test; five models each, the package's default estimators (linear regressions or the joint Gaussian,
 whichever errs less on held-out fitting queries; the same for all methods). "This router" is cascade routing, and the
 budget is the middle, in logarithms, of the single models' costs. Area: mean quality over the costs from the
-cheapest to the dearest single model, in %. AIQ: the same under the non-decreasing concave hull. Brackets: 95% paired
+cheapest to the most expensive single model, in %. AIQ: the same under the non-decreasing concave hull. Brackets: 95% paired
 bootstrap over the test queries, 500 resamples; they don't cover the choice of the split. Over budget: realised above
 permitted cost, mean over all budgets. The oracle knows the outcomes.
 

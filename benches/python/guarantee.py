@@ -31,9 +31,9 @@ def truth(router: hr.Router, population: hr.Outcomes) -> tuple[float, float]:
         for rule in router.policy_.rules:
             chosen = rule.select_batch(belief.quality, costs)
             means.append((population.cost[rows, chosen].mean(), population.quality[rows, chosen].mean()))
-    cheap, dear = np.mean(means[0::2], axis=0), np.mean(means[1::2], axis=0)
+    cheap, costly = np.mean(means[0::2], axis=0), np.mean(means[1::2], axis=0)
     share = router.policy_.share
-    spent, reached = share * cheap + (1.0 - share) * dear
+    spent, reached = share * cheap + (1.0 - share) * costly
     return float(spent), float(reached)
 
 

@@ -62,7 +62,7 @@ CASES = (
 )
 RULES = ("routing", "cascade-routing")
 
-#: Budgets, as places between the mean costs of the cheapest and of the dearest model, on a logarithmic scale.
+#: Budgets, as places between the mean costs of the cheapest and of the most expensive model, on a logarithmic scale.
 PLACES = (0.3, 0.5, 0.7)
 
 SEEDS = (0, 1, 2)
@@ -86,8 +86,8 @@ def halves(directory: Path, case: tuple[str, tuple[str, ...], bool, tuple[float,
 
 def of_queries(stops: Stops, values: FloatArray, point: PathPoint) -> FloatArray:
     """Mean of some values of the stops, for each query, under a mixture of two rules."""
-    cheap, dear = (values[stops.at(parameter)] for parameter in point.parameters)
-    return point.share * cheap + (1.0 - point.share) * dear
+    cheap, costly = (values[stops.at(parameter)] for parameter in point.parameters)
+    return point.share * cheap + (1.0 - point.share) * costly
 
 
 def report(directory: Path) -> None:

@@ -97,8 +97,8 @@ def realised_area(fitted: BudgetPath, tested: BudgetPath, budgets: list[float], 
     points = []
     for budget in budgets:
         point = fitted.at(budget=max(budget, float(fitted.cost.min())))
-        cheap, dear = (tested.realised(parameter) for parameter in point.parameters)
-        points.append([point.share * a + (1.0 - point.share) * b for a, b in zip(cheap[:2], dear[:2], strict=True)])
+        cheap, costly = (tested.realised(parameter) for parameter in point.parameters)
+        points.append([point.share * a + (1.0 - point.share) * b for a, b in zip(cheap[:2], costly[:2], strict=True)])
     cost, quality = np.array(sorted(points)).T
     return curve_area(cost, quality, test.mean_cost.min(), test.mean_cost.max(), test.mean_quality.min())
 

@@ -33,8 +33,15 @@ def plain_value(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def refuse_mask(label: str, values: object) -> None:
+    """Refuse a masked array, in whose place the numbers behind its mask would be read."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{label}: expected an array without a mask (fill or drop what is masked), got a masked array")
+
+
 def checked_array(label: str, values: Any, kinds: str, wanted: str) -> npt.NDArray[Any]:
     """Array with a dtype of one of `kinds`; text as objects, because a fixed width wastes memory."""
+    refuse_mask(label, values)
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -91,6 +98,7 @@ def checked_columns(argument: str, columns: Mapping[str, Any], leading: tuple[in
 
 def row_index(rows: npt.ArrayLike, n_rows: int) -> IndexArray:
     """Give the indices of rows, from indices or a mask of bool."""
+    refuse_mask("rows", rows)
     index = np.asarray(rows)
     if index.ndim != 1:
         raise ValueError(f"rows: expected one axis, got shape {index.shape}")

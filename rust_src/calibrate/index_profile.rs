@@ -14,6 +14,7 @@
 
 use super::profile::{Piece, ProfiledRule, push};
 use crate::error::Result;
+use crate::far_off::FAR;
 use crate::rule::{IndexRule, Prospect, Workspace, best_seen};
 use crate::search::Problem;
 
@@ -60,8 +61,8 @@ impl Levels {
         let linear_below = self.linear_below();
         let cheapest = self.prospects.iter().reduce(|a, b| if b.cost < a.cost { b } else { a });
         let Some(least) = cheapest else { return linear_below };
-        let dearer = self.prospects.iter().filter(|p| p.cost > least.cost);
-        let crossings = dearer.map(|p| (p.cost * least.mean - least.cost * p.mean) / (p.cost - least.cost));
+        let costlier = self.prospects.iter().filter(|p| p.cost > least.cost);
+        let crossings = costlier.map(|p| (p.cost * least.mean - least.cost * p.mean) / (p.cost - least.cost));
         crossings.fold(linear_below, f64::min) - 1.0
     }
 
@@ -121,6 +122,11 @@ impl Levels {
         // A free model without uncertainty is worth any lambda below its mean, and none above.
         let sure = self.prospects.iter().filter(|p| p.sd == 0.0 && low < p.mean && p.mean < high);
         let mut drops: Vec<f64> = sure.map(|p| p.mean).collect();
+        if low < -FAR * high.abs() {
+            // What rounding hides at the lowest level it need not hide at the others.
+            let ends = self.prospects.iter().map(|p| p.mean - Prospect::REACH * p.sd);
+            drops.extend(ends.filter(|&end| low < end && end < high));
+        }
         drops.sort_unstable_by(f64::total_cmp);
         let mut changes = vec![(to, last)];
         let mut at = (low, last);

@@ -11,6 +11,7 @@
 
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
+use crate::far_off::{FAR, Raised, reach_far_down};
 use crate::rule::{PlanRule, Rule, Searcher, ThresholdCascade, Workspace};
 use crate::search::{Problem, Scratch, Solution};
 
@@ -66,9 +67,56 @@ impl<R: PlanRule> ProfiledRule for R {
         pieces: &mut Vec<Piece>,
     ) -> Result<()> {
         let start = pieces.len();
+        if reach_far_down(problem.range()) {
+            return profile_by_parts(self, problem, (from, to), workspace, start, pieces);
+        }
+        let problem = &Problem { tie: problem.finer_tie(problem.in_play()).or(problem.tie), ..*problem };
         let mut hull = Hull { rule: self, problem, from, to, start, pieces };
         workspace.search(problem, self.uncertainty_scale(), &mut hull)?
     }
+}
+
+/// A profile where a model may be far off: which ones are depends on lambda, so there is a part for each power of [`FAR`] that
+/// lies between the prices and the lowest quality, and each part has its own [`Raised`] belief.
+#[cold]
+fn profile_by_parts<R: PlanRule>(
+    rule: &R,
+    problem: &Problem<'_>,
+    (from, to): (f64, f64),
+    workspace: &mut Workspace,
+    start: usize,
+    pieces: &mut Vec<Piece>,
+) -> Result<()> {
+    /// So many powers lie between any lowest quality and the precision of others.
+    const MOST_PARTS: i32 = 8;
+    let (open, scale) = (problem.open()?, rule.uncertainty_scale());
+    let quality = problem.belief.quality();
+    let in_play = problem.run.union(open);
+    let lowest = in_play.iter().map(|j| quality[j]).fold(f64::INFINITY, f64::min);
+    let price = open.iter().map(|j| problem.cost[j]).sum::<f64>();
+    let inner = (1..=MOST_PARTS).rev().map(|power| lowest.abs() / (FAR.powi(power) * price));
+    let mut lower = from;
+    for upper in inner.chain([to]) {
+        let upper = if upper < to { upper } else { to };
+        if upper <= lower && upper < to {
+            continue;
+        }
+        let sure = rule.sure_tradeoff(problem, open, upper);
+        let raised = Raised::new(&problem.belief, scale, in_play, sure);
+        let belief = match &raised {
+            Some(raised) => raised.belief(&problem.belief),
+            None => problem.belief,
+        };
+        let raised = Problem { belief, ..*problem };
+        let problem = Problem { tie: raised.finer_tie(in_play).or(raised.tie), ..raised };
+        let mut hull = Hull { rule, problem: &problem, from: lower, to: upper, start, pieces: &mut *pieces };
+        workspace.search(&problem, scale, &mut hull)??;
+        lower = upper;
+        if upper >= to {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A walk along the hull of one problem's plans.
@@ -89,8 +137,8 @@ impl<R: PlanRule> Searcher for Hull<'_, R> {
         let slots = self.rule.max_depth().saturating_sub(self.problem.run.len());
         evaluator.prepare(self.problem.run, self.problem.open()?, slots);
         let cheap = self.rule.best(evaluator, self.problem, self.to, scratch)?;
-        let dear = self.rule.best(evaluator, self.problem, self.from, scratch)?;
-        self.split(evaluator, scratch, (self.from, dear), (self.to, cheap))
+        let costly = self.rule.best(evaluator, self.problem, self.from, scratch)?;
+        self.split(evaluator, scratch, (self.from, costly), (self.to, cheap))
     }
 }
 
@@ -100,28 +148,28 @@ impl<R: PlanRule> Hull<'_, R> {
         &mut self,
         evaluator: &mut E,
         scratch: &mut Scratch,
-        (from, dear): (f64, Solution),
+        (from, costly): (f64, Solution),
         (to, cheap): (f64, Solution),
     ) -> Result<()> {
-        let saving = self.problem.added_cost(dear.plan) - self.problem.added_cost(cheap.plan);
-        let loss = dear.value - cheap.value;
+        let saving = self.problem.added_cost(costly.plan) - self.problem.added_cost(cheap.plan);
+        let loss = costly.value - cheap.value;
         let crossing = loss / saving;
         let inside = saving > 0.0 && from < crossing && crossing < to;
-        if dear.plan == cheap.plan || !inside {
+        if costly.plan == cheap.plan || !inside {
             // Plans that are worth the same everywhere, or that meet at an end, to rounding.
-            let plan = if crossing >= to { dear.plan } else { cheap.plan };
+            let plan = if crossing >= to { costly.plan } else { cheap.plan };
             push(self.pieces, self.start, from, to, self.rule.first(self.problem, plan));
             return Ok(());
         }
         let between = self.rule.best(evaluator, self.problem, crossing, scratch)?;
         let on_the_line = cheap.value - crossing * self.problem.added_cost(cheap.plan);
         let better = between.tradeoff - on_the_line;
-        if better <= self.problem.tie() || between.plan == dear.plan || between.plan == cheap.plan {
-            push(self.pieces, self.start, from, crossing, self.rule.first(self.problem, dear.plan));
+        if better <= self.problem.tie() || between.plan == costly.plan || between.plan == cheap.plan {
+            push(self.pieces, self.start, from, crossing, self.rule.first(self.problem, costly.plan));
             push(self.pieces, self.start, crossing, to, self.rule.first(self.problem, cheap.plan));
             return Ok(());
         }
-        self.split(evaluator, scratch, (from, dear), (crossing, between))?;
+        self.split(evaluator, scratch, (from, costly), (crossing, between))?;
         self.split(evaluator, scratch, (crossing, between), (to, cheap))
     }
 }

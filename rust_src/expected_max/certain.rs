@@ -7,13 +7,16 @@ use crate::model_set::ModelSet;
 #[derive(Debug, Clone, Default)]
 pub struct CertainMax {
     mean: Vec<f64>,
+    lowest: f64,
 }
 
 impl CertainMax {
-    /// Takes the means of a new belief.
-    pub fn reset(&mut self, quality: &[f64]) {
+    /// Takes the means of a new belief about the models `in_play`.
+    pub fn reset(&mut self, quality: &[f64], in_play: ModelSet) {
         self.mean.clear();
         self.mean.extend_from_slice(quality);
+        let means = in_play.iter().filter_map(|j| quality.get(j).copied());
+        self.lowest = means.fold(f64::INFINITY, f64::min);
     }
 }
 
@@ -39,9 +42,8 @@ impl ExpectedMax for CertainMax {
     }
 
     fn start(&self, state: &mut [f64]) -> f64 {
-        let lowest = self.mean.iter().copied().fold(f64::INFINITY, f64::min);
-        state[0] = lowest;
-        lowest
+        state[0] = self.lowest;
+        self.lowest
     }
 
     fn gain(&mut self, state: &[f64], model: usize) -> f64 {

@@ -1,6 +1,7 @@
 //! What is known of normals in closed form: each alone, and two at a time.
 
 use crate::belief::{Belief, Uncertainty};
+use crate::far_off::FAR;
 use crate::model_set::ModelSet;
 use crate::normal::excess;
 
@@ -31,6 +32,15 @@ pub trait ClosedForms {
     /// E[max(X, Y)] = mean of X + E[(Y - X)+], and Y - X is normal (Clark 1961, eq. 2).
     fn gain_bound(&self, member: usize, model: usize) -> f64 {
         excess(self.mean(model), self.difference_sd(member, model), self.mean(member))
+    }
+
+    /// The value of two models, where it has a closed form.
+    ///
+    /// The gain of the second one counts from the first, unless that lies so far below that the difference would lose what
+    /// the second one is worth.
+    fn pair(&self, a: usize, b: usize) -> f64 {
+        let (from, other) = if self.mean(a) < -FAR * self.mean(b).abs() { (b, a) } else { (a, b) };
+        self.mean(from) + self.gain_bound(from, other)
     }
 }
 

@@ -11,19 +11,16 @@
 //!
 //! Complexity: O(k^3 / 6) to check the covariance; O(points) per gain, O(points x rank) once per model in play.
 
+use super::factor::{EXPLAINED, Factor, check_semidefinite};
 use super::independent::{IndependentMax, Prepared};
 use super::lanes::{add_multiples, approach, fill_larger, raise, rank, sum, sum_of_excesses};
 use super::points::N_REPLICATES;
 use super::{ClosedForms, Estimate, ExpectedMax, NormalPoints, magnitude};
-use crate::belief::COVARIANCE_TOLERANCE;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model_set::ModelSet;
 
 /// 99% two-sided quantile of Student's t with 7 degrees of freedom, for the mean of eight replicates.
 const STUDENT_7: f64 = 3.499;
-
-/// The fraction of a model's variance that counts as rounding of the factorisation.
-const EXPLAINED: f64 = 1e-13;
 
 /// How many levels a tangent tries for many models: each costs as much as a list of gains, and the third is the last that
 /// pays.
@@ -31,79 +28,6 @@ const MOST_LEVELS: u32 = 3;
 
 /// Among fewer models, only the first level pays.
 const MANY: usize = 13;
-
-/// A factor L of a covariance L L', with as many columns as the covariance has rank.
-#[derive(Debug, Clone, Default)]
-pub struct Factor {
-    k: usize,
-    rank: usize,
-    /// L, column by column.
-    columns: Vec<f64>,
-    /// What the columns don't explain.
-    rest: Vec<f64>,
-    /// The variances whose rounding counts.
-    own: Vec<f64>,
-}
-
-impl Factor {
-    /// Factors a symmetric k x k matrix by Cholesky's method with complete pivoting. What is left of a variance counts as
-    /// rounding below [`EXPLAINED`] of `own`.
-    fn fill(&mut self, matrix: impl Iterator<Item = f64>, own: impl Iterator<Item = f64>, k: usize) {
-        self.k = k;
-        self.rank = 0;
-        self.columns.clear();
-        self.rest.clear();
-        self.rest.extend(matrix);
-        self.own.clear();
-        self.own.extend(own);
-        let mut left = ModelSet::first(k);
-        loop {
-            let open = left.iter().filter(|&j| self.rest[j * k + j] > EXPLAINED * self.own[j]);
-            let highest = open.reduce(|a, b| if self.rest[b * k + b] > self.rest[a * k + a] { b } else { a });
-            let Some(pivot) = highest else { return };
-            left = left.minus(ModelSet::of(pivot));
-            let root = self.rest[pivot * k + pivot].sqrt();
-            let from = self.columns.len();
-            self.columns.extend(self.rest[pivot * k..][..k].iter().map(|entry| entry / root));
-            let column = &mut self.columns[from..];
-            column[pivot] = root;
-            for (row, &loading) in self.rest.chunks_exact_mut(k).zip(column.iter()) {
-                for (entry, other) in row.iter_mut().zip(column.iter()) {
-                    *entry -= loading * other;
-                }
-            }
-            // A pivot is explained for good: rounding in its row is no part of later columns.
-            for j in 0..k {
-                self.rest[pivot * k + j] = 0.0;
-                self.rest[j * k + pivot] = 0.0;
-            }
-            self.rank += 1;
-        }
-    }
-
-    /// Is the matrix that was factored positive semi-definite, to the tolerance?
-    fn check(&self, tolerance: f64) -> Result<()> {
-        let k = self.k;
-        for i in 0..k {
-            let variance = self.rest[i * k + i];
-            // No variance is left, so no covariance may be: |c_ij| <= sqrt(c_ii c_jj).
-            let off = (0..k).filter(|&j| j != i).map(|j| self.rest[i * k + j].abs()).fold(0.0, f64::max);
-            if variance < -tolerance || off > 2.0 * tolerance {
-                return Err(Error::NotPositiveSemidefinite {
-                    model: i,
-                    value: variance.min(-off),
-                    tolerance,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// The entries of L in the row of a model.
-    fn row(&self, model: usize) -> impl Iterator<Item = f64> {
-        self.columns.chunks_exact(self.k).map(move |column| column[model])
-    }
-}
 
 /// A covariance as it was given, in part or whole.
 #[derive(Debug, Clone, Default)]
@@ -244,9 +168,9 @@ impl CorrelatedMax {
             in_play.iter().zip(row_mean).map(move |(j, b)| (covariance[i * k + j] - a) - (b - overall))
         });
         self.factor.fill(entries, in_play.iter().map(|j| covariance[j * k + j]), in_play.len());
-        self.points.grow(self.factor.rank);
+        self.points.grow(self.factor.rank());
         // Below every sample: |L z| <= |L| |z|, and no coordinate of z passes 7 (its uniform has 32 bits).
-        let reach = 7.0 * (self.factor.rank as f64).sqrt() * self.scale;
+        let reach = 7.0 * (self.factor.rank() as f64).sqrt() * self.scale;
         let length = |place| self.factor.row(place).map(|x| x * x).sum::<f64>().sqrt();
         self.base = in_play
             .iter()
@@ -306,8 +230,9 @@ impl CorrelatedMax {
             while row.peek().is_some() {
                 // Past the last loading, zeros of any column.
                 let by = std::array::from_fn(|_| row.next().unwrap_or(0.0));
-                let z =
-                    std::array::from_fn(|at| self.points.column((dimension + at).min(self.factor.rank - 1)));
+                let z = std::array::from_fn(|at| {
+                    self.points.column((dimension + at).min(self.factor.rank() - 1))
+                });
                 dimension += 4;
                 if by != [0.0; 4] {
                     add_multiples(samples, by, z);
@@ -317,40 +242,6 @@ impl CorrelatedMax {
         }
         &self.samples[row]
     }
-}
-
-/// Is a symmetric k x k matrix positive semi-definite? `factor` is the buffer.
-fn check_semidefinite(factor: &mut Factor, covariance: &[f64], k: usize) -> Result<()> {
-    // Gauss's elimination without a change of order: where all its pivots are positive, the matrix is definite.
-    let rest = &mut factor.rest;
-    rest.clear();
-    rest.extend_from_slice(covariance);
-    let mut is_definite = true;
-    let mut below = &mut rest[..];
-    for pivot in 0..k {
-        let (row, later) = below.split_at_mut(k);
-        let own = covariance[pivot * k + pivot];
-        if row[pivot] <= EXPLAINED * own || own <= 0.0 {
-            is_definite = false;
-            break;
-        }
-        let reciprocal = 1.0 / row[pivot];
-        for (at, other) in later.chunks_exact_mut(k).enumerate() {
-            let column = pivot + 1 + at;
-            let multiple = row[column] * reciprocal;
-            for (entry, above) in other[column..].iter_mut().zip(&row[column..]) {
-                *entry -= multiple * above;
-            }
-        }
-        below = later;
-    }
-    if is_definite {
-        return Ok(());
-    }
-    let variances = (0..k).map(|j| covariance[j * k + j]);
-    let largest = variances.clone().map(f64::abs).fold(0.0, f64::max);
-    factor.fill(covariance.iter().copied(), variances, k);
-    factor.check(COVARIANCE_TOLERANCE * largest)
 }
 
 impl ClosedForms for CorrelatedMax {
@@ -477,42 +368,4 @@ fn heaviest(weights: &[f64], models: ModelSet, most: usize) -> ModelSet {
         chosen = chosen.with(next);
     }
     chosen
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_factor_rebuilds_the_matrix_at_any_rank() {
-        let full = [4.0, 2.0, 1.0, 2.0, 3.0, 0.5, 1.0, 0.5, 2.0];
-        let flat = [1.0, 1.0, 2.0, 1.0, 1.0, 2.0, 2.0, 2.0, 4.0];
-        for (covariance, rank) in [(full, 3), (flat, 1), ([0.0; 9], 0)] {
-            let mut factor = Factor::default();
-            factor.fill(covariance.iter().copied(), [4.0, 3.0, 4.0].into_iter(), 3);
-            assert_eq!(factor.rank, rank);
-            for i in 0..3 {
-                for j in 0..3 {
-                    let rebuilt: f64 = factor.row(i).zip(factor.row(j)).map(|(a, b)| a * b).sum();
-                    assert!((rebuilt - covariance[i * 3 + j]).abs() < 1e-12);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn indefinite_matrices_are_refused_with_the_pivot() {
-        let check = |covariance: &[f64], k| check_semidefinite(&mut Factor::default(), covariance, k);
-        assert!(matches!(
-            check(&[1.0, 0.0, 0.0, -0.5], 2),
-            Err(Error::NotPositiveSemidefinite { model: 1, .. })
-        ));
-        assert!(
-            matches!(check(&[1.0, 1.5, 1.5, 1.0], 2), Err(Error::NotPositiveSemidefinite { value, .. }) if value < -1.0)
-        );
-        assert!(check(&[0.0, 0.1, 0.0, 0.1, 0.0, 0.0, 0.0, 0.0, 1.0], 3).is_err());
-        assert_eq!(check(&[4.0, 2.0, 1.0, 2.0, 3.0, 0.5, 1.0, 0.5, 2.0], 3), Ok(()));
-        assert_eq!(check(&[1.0, 1.0, 2.0, 1.0, 1.0, 2.0, 2.0, 2.0, 4.0], 3), Ok(()));
-        assert_eq!(check(&[0.0; 9], 3), Ok(()));
-    }
 }

@@ -13,6 +13,7 @@
 use super::lanes::{LEAST_CDF, dot, dot_with_hazard, fill_products, fill_tails};
 use super::{ClosedForms, ExpectedMax, spread};
 use crate::model_set::ModelSet;
+use crate::normal::SMALLEST_SD;
 
 /// Beyond this many standard deviations a normal counts as a step: the excess there is 4e-12 standard deviations.
 const REACH: f64 = 6.5;
@@ -144,7 +145,7 @@ impl IndependentMax {
         }
         self.largest_sd = in_play.iter().map(|j| self.sd[j]).fold(0.0, f64::max);
         for (sd, mean) in self.sd.iter_mut().zip(&self.mean) {
-            if *sd <= (UNRESOLVED * mean.abs()).max(NEGLIGIBLE * self.largest_sd) {
+            if *sd <= (UNRESOLVED * mean.abs()).max(NEGLIGIBLE * self.largest_sd).max(SMALLEST_SD) {
                 *sd = 0.0;
             }
         }

@@ -16,6 +16,7 @@
 mod certain;
 mod closed_forms;
 mod correlated;
+mod factor;
 mod independent;
 mod lanes;
 mod one_factor;
@@ -33,6 +34,7 @@ pub use points::NormalPoints;
 
 use crate::belief::{Belief, Uncertainty};
 use crate::error::Result;
+use crate::far_off::{Raised, reach_far_down};
 use crate::model_set::ModelSet;
 
 /// Evaluates v(S) set by set: keeps a state per set, and extends it by one model at a time.
@@ -125,8 +127,14 @@ pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estim
     }
     if k <= 2 {
         let forms = BeliefForms::new(*belief, uncertainty_scale, all);
-        let gain = if k == 2 { forms.gain_bound(0, 1) } else { 0.0 };
-        return Ok(Estimate { value: forms.mean(0) + gain, error: 0.0 });
+        let value = if k == 2 { forms.pair(0, 1) } else { forms.mean(0) };
+        return Ok(Estimate { value, error: 0.0 });
+    }
+    let range = ends(quality, all);
+    if reach_far_down(range)
+        && let Some(raised) = Raised::new(belief, uncertainty_scale, all, range.1)
+    {
+        return expected_max(&raised.belief(belief), uncertainty_scale);
     }
     Ok(match uncertainty {
         Uncertainty::Certain => {
@@ -135,7 +143,8 @@ pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estim
         Uncertainty::Independent(variance) => {
             let mut evaluator = IndependentMax::default();
             evaluator.reset(quality, variance, uncertainty_scale, all);
-            Estimate { value: value_of(&mut evaluator, all), error: evaluator.slack() }
+            let value = value_of(&mut evaluator, all);
+            Estimate { value, error: evaluator.slack() + f64::EPSILON * value.abs() }
         }
         Uncertainty::Correlated(_) => correlated.estimate(all),
         Uncertainty::OneFactor { variance, loading } => {
@@ -146,10 +155,15 @@ pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estim
     })
 }
 
+/// The lowest and the highest value among some models.
+fn ends(values: &[f64], models: ModelSet) -> (f64, f64) {
+    let none = (f64::INFINITY, f64::NEG_INFINITY);
+    models.iter().map(|j| values[j]).fold(none, |(low, high), x| (low.min(x), high.max(x)))
+}
+
 /// Distance between the highest and the lowest value among some models.
 fn spread(values: &[f64], models: ModelSet) -> f64 {
-    let ends = (f64::INFINITY, f64::NEG_INFINITY);
-    let (low, high) = models.iter().map(|j| values[j]).fold(ends, |(low, high), x| (low.min(x), high.max(x)));
+    let (low, high) = ends(values, models);
     high - low
 }
 

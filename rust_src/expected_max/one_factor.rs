@@ -23,7 +23,7 @@ use super::closed_forms::mean_loading;
 use super::independent::{IndependentMax, Prepared, Resolution};
 use super::{ClosedForms, ExpectedMax, magnitude, spread};
 use crate::model_set::ModelSet;
-use crate::normal::density;
+use crate::normal::{SMALLEST_SD, density};
 
 /// Nodes lie within this many standard deviations of the factor: the excess beyond is 5e-8 standard deviations.
 const REACH: f64 = 5.0;
@@ -92,10 +92,12 @@ impl OneFactorMax {
         self.mean.clear();
         self.mean.extend_from_slice(quality);
         self.sd.clear();
-        self.sd.extend(variance.iter().map(|variance| variance.sqrt() * scale));
+        // Squares of what is smaller underflow.
+        let resolved = |x: f64| if x.abs() <= SMALLEST_SD { 0.0 } else { x };
+        self.sd.extend(variance.iter().map(|variance| resolved(variance.sqrt() * scale)));
         self.loading.clear();
         let common = mean_loading(loading, in_play);
-        self.loading.extend(loading.iter().map(|b| (b - common) * scale));
+        self.loading.extend(loading.iter().map(|b| resolved((b - common) * scale)));
         self.prepared = None;
         self.slack = self.error_bound(in_play);
     }

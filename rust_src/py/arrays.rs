@@ -1,6 +1,6 @@
 //! Numbers in: lists, tuples and arrays to slices of floats and to sets of models.
 
-use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -72,6 +72,7 @@ pub fn read_order(order: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<usize
         let got = format!("{} among them", type_name(model));
         move || wrong_type("order", wanted, &got)
     };
+    unmasked("order", order)?;
     if not_numbers(order) {
         return Err(refusal());
     }
@@ -92,6 +93,7 @@ pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64
     if let Ok(list) = values.cast::<PyList>() {
         return read_list(argument, list, out);
     }
+    unmasked(argument, values)?;
     out.clear();
     if let Ok(tuple) = values.cast::<PyTuple>() {
         out.reserve(tuple.len());
@@ -103,6 +105,37 @@ pub fn read_numbers(argument: &str, values: &Bound<'_, PyAny>, out: &mut Vec<f64
         append(array, out);
     } else {
         read_other_numbers(argument, values, out)?;
+    }
+    Ok(())
+}
+
+/// Refuses a masked array, in whose place the numbers behind its mask would be read.
+///
+/// Only a subclass of an array may be one, so that a plain array costs the look at its type alone.
+#[inline]
+fn unmasked(argument: &str, values: &Bound<'_, PyAny>) -> PyResult<()> {
+    match values.cast::<PyUntypedArray>() {
+        Ok(array) if !is_plain(array) => refuse_mask(argument, values),
+        _ => Ok(()),
+    }
+}
+
+/// Is the array of NumPy's own type?
+#[allow(unsafe_code)]
+fn is_plain(array: &Bound<'_, PyUntypedArray>) -> bool {
+    // SAFETY: the pointer is that of an object, and the interpreter is attached.
+    unsafe { numpy::npyffi::PyArray_CheckExact(array.py(), array.as_ptr()) != 0 }
+}
+
+#[cold]
+fn refuse_mask(argument: &str, values: &Bound<'_, PyAny>) -> PyResult<()> {
+    static MASKED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if values.is_instance(MASKED.import(values.py(), "numpy.ma", "MaskedArray")?)? {
+        return Err(wrong_type(
+            argument,
+            "an array without a mask (fill or drop what is masked)",
+            "a masked array",
+        ));
     }
     Ok(())
 }
@@ -125,6 +158,7 @@ fn append(array: &Bound<'_, PyArrayDyn<f64>>, out: &mut Vec<f64>) {
 
 /// Replaces what `out` holds by the numbers of a k x k matrix, row by row.
 pub fn read_matrix(argument: &str, values: &Bound<'_, PyAny>, k: usize, out: &mut Vec<f64>) -> PyResult<()> {
+    unmasked(argument, values)?;
     let converted;
     let matrix = if let Some(matrix) = aligned(values) {
         matrix
@@ -246,6 +280,13 @@ pub fn array<'py, T: Element>(
     static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static REQUIRE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = values.py();
+    unmasked(argument, values)?;
+    // Rows in a list may be masked, too.
+    if let Ok(rows) = values.cast::<PyList>() {
+        rows.iter().try_for_each(|row| unmasked(argument, &row))?;
+    } else if let Ok(rows) = values.cast::<PyTuple>() {
+        rows.iter().try_for_each(|row| unmasked(argument, &row))?;
+    }
     let fits = |array: &&Bound<'py, PyArrayDyn<T>>| array.is_c_contiguous() && array.is_aligned();
     let ready = values.cast::<PyArrayDyn<T>>().ok().filter(fits).cloned();
     let array = if let Some(array) = ready {
@@ -286,6 +327,7 @@ pub fn read_models(argument: &'static str, models: &Bound<'_, PyAny>, n_models: 
     const WANTED: &str = "a sequence of model indices, or one bool per model";
     let mut set = ModelSet::EMPTY;
     let (mut n_flags, mut at) = (0, 0);
+    unmasked(argument, models)?;
     let items = models
         .try_iter()
         .map_err(|error| instead(models.py(), error, || wrong_type(argument, WANTED, &type_name(models))))?;
@@ -332,11 +374,14 @@ pub fn read_masks(
 ) -> PyResult<Vec<ModelSet>> {
     let mask = array::<bool>(argument, masks, Kinds::Bools)?;
     let set = |flags: &[bool]| {
-        flags.iter().enumerate().filter(|(_, flag)| **flag).map(|(j, _)| j).collect::<ModelSet>()
+        let flags = flags.iter().take(MAX_MODELS).enumerate();
+        flags.filter(|(_, flag)| **flag).map(|(j, _)| j).collect::<ModelSet>()
     };
     let flags = mask.as_slice().map_err(|_| wrong_value(argument, "a contiguous array", "another"))?;
     match *mask.shape() {
         [columns] if columns == k => Ok(vec![set(flags); n]),
+        // Rows of no models hold nothing to cut into chunks.
+        [rows, 0] if rows == n && k == 0 => Ok(vec![ModelSet::EMPTY; n]),
         [rows, columns] if rows == n && columns == k => Ok(flags.chunks_exact(k).map(set).collect()),
         ref shape => Err(wrong_value(
             argument,

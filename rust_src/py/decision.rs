@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyTuple};
 
 use super::errors::wrong_value;
+use super::pickling::rebuild;
 use crate::model_set::{MAX_MODELS, ModelSet};
 use crate::rule;
 use crate::search::Status;
@@ -134,6 +135,6 @@ impl Decision {
             kwargs.set_item(field, slf.getattr(*field)?)?;
         }
         let args: Vec<_> = fields[..4].iter().map(|field| slf.getattr(*field)).collect::<PyResult<_>>()?;
-        super::rules::rebuild(slf.as_any(), PyTuple::new(py, args)?, kwargs)
+        rebuild(slf.as_any(), PyTuple::new(py, args)?, kwargs)
     }
 }

@@ -1,7 +1,7 @@
 //! The one table that maps the core's errors to Python's.
 
 use pyo3::PyErr;
-use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError, PyValueError};
 
 use crate::batch::BatchError;
 use crate::error::Error;
@@ -10,6 +10,7 @@ impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         match error {
             Error::NoSuchModel { .. } => PyIndexError::new_err(error.to_string()),
+            Error::Interrupted => PyRuntimeError::new_err(error.to_string()),
             Error::Length { .. }
             | Error::NotFinite { .. }
             | Error::TooLarge { .. }

@@ -1,4 +1,9 @@
 //! The boundary to Python: a list of what the module holds. No mathematics here.
+//!
+//! **The map.** `arrays` and `belief` read arguments; `batch` reads those of many queries, and works apart from the
+//! interpreter; `rule` is the base class that decides, `rules` its subclasses; `decision`, `value`, `gaussian` and `text` are the
+//! other things that Python sees; `pickling` makes objects again; `errors` maps errors; `signals` ends what takes too
+//! long.
 
 // Docstrings are numpydoc, not rustdoc; PyO3 hands arguments over by value.
 #![allow(clippy::doc_markdown, clippy::needless_pass_by_value)]
@@ -9,7 +14,10 @@ mod belief;
 mod decision;
 mod errors;
 mod gaussian;
+mod pickling;
+mod rule;
 mod rules;
+mod signals;
 mod text;
 mod value;
 
@@ -30,7 +38,9 @@ mod _core {
     #[pymodule_export]
     use super::gaussian::regressions;
     #[pymodule_export]
-    use super::rules::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade};
+    use super::rule::Rule;
+    #[pymodule_export]
+    use super::rules::{Cascade, CascadeRouting, IndexRule, Routing, ThresholdCascade};
     #[pymodule_export]
     use super::text::project_texts;
     #[pymodule_export]

@@ -1,10 +1,12 @@
 //! The cascade: a fixed order, and the best prefix of it at every step.
 
-use super::{PlanRule, check_cost_weight, check_max_depth, check_order, check_uncertainty_scale, order_for};
+use super::{
+    PlanRule, best_seen, check_cost_weight, check_max_depth, check_order, check_uncertainty_scale, order_for,
+};
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
 use crate::model_set::ModelSet;
-use crate::search::{Problem, Scratch, Solution, best_prefix};
+use crate::search::{Problem, Scratch, Solution, best_prefix, tradeoff};
 
 /// Runs the models of a fixed order as long as some longer prefix has a better tradeoff than stopping (Theorem 2 of
 /// Dekoninck et al. 2025): unlike a threshold, it looks past the next model.
@@ -67,6 +69,19 @@ impl PlanRule for Cascade {
     ) -> Result<Solution> {
         let order = order_for(self.order(), problem)?;
         best_prefix(evaluator, problem, order, cost_weight, self.max_depth, scratch)
+    }
+
+    fn sure_tradeoff(&self, problem: &Problem<'_>, open: ModelSet, cost_weight: f64) -> f64 {
+        let Ok(order) = order_for(self.order(), problem) else { return f64::NEG_INFINITY };
+        let passed = order.iter().rposition(|&j| problem.run.contains(j)).map_or(0, |at| at + 1);
+        let slots = self.max_depth.saturating_sub(problem.run.len());
+        let ahead = order[passed..].iter().copied().filter(|&j| open.contains(j)).take(slots);
+        // A prefix is worth its last model at least.
+        let prefixes = ahead.scan(0.0, |cost, model| {
+            *cost += problem.cost[model];
+            (*cost <= problem.max_cost).then(|| tradeoff(problem.belief.quality()[model], cost_weight, *cost))
+        });
+        prefixes.fold(best_seen(problem), f64::max)
     }
 
     fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize> {

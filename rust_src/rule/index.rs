@@ -3,7 +3,8 @@
 use super::{Decision, Rule, Workspace, best_seen, check_cost_weight, check_uncertainty_scale};
 use crate::belief::Uncertainty;
 use crate::error::{Error, Result};
-use crate::normal::{excess, inverse_unit_excess, unit_excess, upper_tail};
+use crate::far_off::FAR;
+use crate::normal::{SMALLEST_SD, excess, inverse_unit_excess, unit_excess, upper_tail};
 use crate::search::{Problem, tradeoff};
 
 /// Weitzman's rule for Pandora's box (Econometrica 47, 1979), with normal prizes.
@@ -49,10 +50,11 @@ impl IndexRule {
                 covariance[model * problem.belief.n_models() + model].max(0.0)
             }
         };
+        let sd = variance.sqrt() * self.uncertainty_scale;
         Prospect {
             model,
             mean: problem.belief.quality()[model],
-            sd: variance.sqrt() * self.uncertainty_scale,
+            sd: if sd <= SMALLEST_SD { 0.0 } else { sd },
             cost: problem.cost[model],
         }
     }
@@ -167,7 +169,14 @@ impl Rule for IndexRule {
         let seen = best_seen(problem);
         Ok(match best {
             Some((reservation, p)) if problem.run.is_empty() || reservation > seen => {
-                let value = if problem.run.is_empty() { p.mean } else { seen + excess(p.mean, p.sd, seen) };
+                let value = if problem.run.is_empty() {
+                    p.mean
+                } else if seen < -FAR * p.mean.abs() {
+                    // The same, without the difference in which the mean would be lost.
+                    p.mean + excess(seen, p.sd, p.mean)
+                } else {
+                    seen + excess(p.mean, p.sd, seen)
+                };
                 let worth = tradeoff(value, self.cost_weight, p.cost);
                 Decision::plain(Some(p.model), problem.run.with(p.model), value, worth)
             }

@@ -20,8 +20,10 @@ use crate::error::{Error, Result};
 use crate::expected_max::{
     BeliefForms, CertainMax, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax,
 };
+use crate::far_off::{FAR, Raised, reach_far_down};
 use crate::model_set::{MAX_MODELS, ModelSet};
-use crate::search::{Level, Problem, Scratch, Solution, Status};
+use crate::normal::larger;
+use crate::search::{Level, Problem, Scratch, Solution, Status, TIE, tradeoff};
 
 /// Sample points per replicate in a decision on a correlated belief.
 const POINTS_PER_REPLICATE: usize = 128;
@@ -137,6 +139,16 @@ pub trait PlanRule: Sync {
     /// The model of a plan that runs first; `None` when the plan adds none.
     fn first(&self, problem: &Problem<'_>, plan: ModelSet) -> Option<usize>;
 
+    /// The tradeoff of some plan of the family, in closed form; minus infinity where none is at hand.
+    fn sure_tradeoff(&self, problem: &Problem<'_>, open: ModelSet, cost_weight: f64) -> f64 {
+        let may_add = problem.run.len() < self.max_depth();
+        let alone = open
+            .iter()
+            .filter(|_| may_add)
+            .map(|j| tradeoff(problem.belief.quality()[j], cost_weight, problem.cost[j]));
+        alone.fold(best_seen(problem), f64::max)
+    }
+
     /// What closed forms say of the best plan, if anything.
     fn level(&self, _problem: &Problem<'_>, _open: ModelSet) -> Option<Level> {
         None
@@ -146,20 +158,84 @@ pub trait PlanRule: Sync {
 impl<R: PlanRule> Rule for R {
     fn select(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
         let open = problem.open()?;
-        let Some(level) = self.level(problem, open) else { return self.searched(problem, workspace) };
+        let Some(level) = self.level(problem, open) else { return self.without_level(problem, workspace) };
         workspace.check(problem, self.uncertainty_scale())?;
+        // The tie is a fraction of the largest quality, and that may be of a model far off.
+        if is_coarse(level.best.tie, level.best.value)
+            && let Some(decision) = self.decide_finely(problem, open, level.left, workspace)?
+        {
+            return Ok(decision);
+        }
         if level.is_settled {
             let solution = level.best.solution(f64::NEG_INFINITY, level.n_nodes);
             return Ok(Decision::new(solution, self.first(problem, solution.plan)));
         }
-        let mut decision = self.searched(&Problem { allowed: level.left, ..*problem }, workspace)?;
+        let left = Problem { allowed: level.left, tie: Some(problem.tie()), ..*problem };
+        let mut decision = self.searched(&left, workspace)?;
         decision.n_nodes += if problem.run.is_empty() { (open.len() - level.left.len()) as u64 } else { 0 };
         Ok(decision)
     }
 }
 
-/// A decision by the best plan that an evaluator finds.
+/// May the tie be that of a model far off, where the best plan has this value? Asks on for every value that isn't positive.
+#[inline]
+fn is_coarse(tie: f64, value: f64) -> bool {
+    tie > FAR * TIE * larger(value, 0.0)
+}
+
+/// How a rule decides by a search.
 trait Searched: PlanRule + Sized {
+    /// The decision where closed forms have nothing to say.
+    #[inline(never)]
+    fn without_level(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
+        let raised = self.decide_raised(problem, workspace)?;
+        raised.map_or_else(|| self.searched(problem, workspace), Ok)
+    }
+
+    /// Decides where a model may be far off: far below the others, or of high quality at a price that it is not worth.
+    /// None where no model is; `left` are those that a best plan may add.
+    #[cold]
+    fn decide_finely(
+        &self,
+        problem: &Problem<'_>,
+        open: ModelSet,
+        left: ModelSet,
+        workspace: &mut Workspace,
+    ) -> Result<Option<Decision>> {
+        if let Some(decision) = self.decide_raised(problem, workspace)? {
+            return Ok(Some(decision));
+        }
+        let Some(tie) = problem.finer_tie(problem.run.union(left)) else { return Ok(None) };
+        if problem.tie() <= FAR * FAR * tie {
+            // Not worth a search: the tie is within a hundred-thousandth of what is left.
+            return Ok(None);
+        }
+        let narrower = Problem { allowed: left, tie: Some(tie), ..*problem };
+        let mut decision = self.searched(&narrower, workspace)?;
+        decision.n_nodes += if problem.run.is_empty() { open.minus(left).len() as u64 } else { 0 };
+        Ok(Some(decision))
+    }
+
+    /// Decides where a model is far below the others: see [`Raised`]. None where no model is.
+    fn decide_raised(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Option<Decision>> {
+        if !reach_far_down(problem.range()) {
+            return Ok(None);
+        }
+        let scale = self.uncertainty_scale();
+        workspace.check(problem, scale)?;
+        let sure = self.sure_tradeoff(problem, problem.open()?, self.cost_weight());
+        let raised = Raised::new(&problem.belief, scale, problem.in_play(), sure);
+        raised
+            .map(|raised| {
+                let belief = raised.belief(&problem.belief);
+                let problem = Problem { belief, ..*problem };
+                let tie = problem.finer_tie(problem.in_play()).or(problem.tie);
+                self.searched(&Problem { tie, ..problem }, workspace)
+            })
+            .transpose()
+    }
+
+    /// A decision by the best plan that an evaluator finds.
     fn searched(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
         let mut search = BestPlan { rule: self, problem };
         let solution = workspace.search(problem, self.uncertainty_scale(), &mut search)??;
@@ -216,7 +292,7 @@ impl Workspace {
         let few = in_play.len() <= 2;
         Ok(match uncertainty {
             Uncertainty::Certain => {
-                self.certain.reset(quality);
+                self.certain.reset(quality, in_play);
                 searcher.search(&mut self.certain, &mut self.scratch)
             }
             Uncertainty::Independent(_) | Uncertainty::OneFactor { .. } if few => {

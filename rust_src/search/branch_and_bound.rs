@@ -10,18 +10,20 @@
 //! Siblings are visited by falling gain, so that the first dive is the greedy one and the first sibling that is bounded
 //! away ends its level. Typical inputs take about k nodes; the worst case is the number of sets within `max_depth`.
 
-use std::cmp::Ordering;
-
+use super::candidate::{Candidate, settle, sort, sum_of_gains};
 use super::level::Outlook;
-use super::tangent::Tangent;
+use super::scratch::Scratch;
 use super::{Incumbent, Limits, Problem, Solution, tradeoff};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::expected_max::ExpectedMax;
 use crate::model_set::ModelSet;
 use crate::normal::ExcessChords;
 
 /// Fewer candidates than this are searched faster than a tangent is drawn.
 const WORTH_A_TANGENT: usize = 5;
+
+/// Steps of a walk between two questions whether to stop it: a step takes some microseconds, or a millisecond at worst.
+const STEPS_PER_QUESTION: u32 = 128;
 
 /// Which prunings to use. None loses anything; the first two are switched off for tests and ablations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,44 +39,6 @@ pub struct Pruning {
 impl Default for Pruning {
     fn default() -> Self {
         Self { lemma: true, bound: true, closed_forms: true }
-    }
-}
-
-/// A model that may be added to the set at hand.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    model: usize,
-    /// Gain in value.
-    gain: f64,
-    /// Gain in tradeoff.
-    net: f64,
-    /// Were the gains found at the set at hand? If not, at a smaller one, where they were no smaller.
-    is_fresh: bool,
-}
-
-/// Buffers that a search reuses: one state and one list of candidates per depth.
-#[derive(Debug, Clone, Default)]
-pub struct Scratch {
-    states: Vec<Vec<f64>>,
-    candidates: Vec<Vec<Candidate>>,
-    tangent: Tangent,
-}
-
-impl Scratch {
-    fn reach(&mut self, depth: usize, n_points: usize) {
-        while self.states.len() <= depth {
-            self.states.push(Vec::new());
-            self.candidates.push(Vec::new());
-        }
-        self.states[depth].resize(n_points, 0.0);
-    }
-
-    /// Two states of the given length.
-    pub(crate) fn two_states(&mut self, n_points: usize) -> (&mut Vec<f64>, &mut Vec<f64>) {
-        self.reach(0, n_points);
-        self.reach(1, n_points);
-        let (first, rest) = self.states.split_at_mut(1);
-        (&mut first[0], &mut rest[0])
     }
 }
 
@@ -98,6 +62,9 @@ struct Walk<'a, E> {
     pruning: Pruning,
     scratch: &'a mut Scratch,
     best: Incumbent,
+    /// Steps until the next question whether to stop.
+    patience: u32,
+    is_stopped: bool,
     /// Highest bound among the subtrees that the node limit left unvisited.
     open_bound: f64,
     n_nodes: u64,
@@ -113,7 +80,7 @@ struct Walk<'a, E> {
 /// The best plan, proven or with a gap when the node limit is reached.
 ///
 /// # Errors
-/// Nothing has run and nothing may.
+/// Nothing has run and nothing may; [`Error::Interrupted`] where [`Problem::stop`] said so.
 pub fn branch_and_bound<E: ExpectedMax>(
     evaluator: &mut E,
     problem: &Problem<'_>,
@@ -136,6 +103,8 @@ pub fn branch_and_bound<E: ExpectedMax>(
         pruning,
         scratch,
         best: Incumbent::new(problem, cost_weight, tie, run, f64::NEG_INFINITY),
+        patience: STEPS_PER_QUESTION,
+        is_stopped: false,
         open_bound: f64::NEG_INFINITY,
         n_nodes: 0,
         tie,
@@ -149,6 +118,9 @@ pub fn branch_and_bound<E: ExpectedMax>(
         walk.start_with_nothing(root, open);
     } else {
         walk.start_with_run(root, open);
+    }
+    if walk.is_stopped {
+        return Err(Error::Interrupted);
     }
     Ok(walk.best.solution(walk.open_bound, walk.n_nodes))
 }
@@ -167,33 +139,12 @@ fn cheapest<E: ExpectedMax>(
         if must_pay { open.iter().map(|j| problem.cost[j]).fold(f64::INFINITY, f64::min) } else { 0.0 };
     let allowed: ModelSet = open.iter().filter(|&j| problem.cost[j] <= least).collect();
     let max_depth = if must_pay && least > 0.0 { 1 } else { limits.max_depth };
-    let restricted = Problem { allowed, ..*problem };
+    let tie = problem.finer_tie(problem.run.union(allowed)).or(problem.tie);
+    let restricted = Problem { allowed, tie, ..*problem };
     let solution =
         branch_and_bound(evaluator, &restricted, 0.0, Limits { max_depth, ..limits }, pruning, scratch)?;
     let cost = problem.added_cost(solution.plan);
     Ok(Solution { tradeoff: tradeoff(solution.value, f64::INFINITY, cost), ..solution })
-}
-
-/// Candidates by falling gain; equals by index, so that symmetric models meet in order.
-fn order(a: &Candidate, b: &Candidate) -> Ordering {
-    b.net.total_cmp(&a.net).then(a.model.cmp(&b.model))
-}
-
-fn sort(candidates: &mut [Candidate]) {
-    candidates.sort_unstable_by(order);
-}
-
-/// Moves the first candidate, whose gain is now known to be as given, to where it belongs among the others in order.
-fn settle(candidates: &mut [Candidate], first: Candidate) {
-    let before = |c: &Candidate| order(c, &first).is_lt();
-    let place = candidates[1..].partition_point(before);
-    candidates.copy_within(1..=place, 0);
-    candidates[place] = first;
-}
-
-/// Sum of the gains of the first `n` candidates, falling and positive ones only.
-fn sum_of_gains(candidates: &[Candidate], n: usize) -> f64 {
-    candidates.iter().take(n).map(|c| c.net).take_while(|&net| net > 0.0).sum()
 }
 
 impl<E: ExpectedMax> Walk<'_, E> {
@@ -242,7 +193,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
         let Some(single) = outlook.of_single_models(open) else { return };
         (self.best, self.n_nodes) = (single.best, single.n_nodes);
         let mut models = open;
-        if root.slots <= 1 {
+        if root.slots <= 1 || self.best.tradeoff == f64::NEG_INFINITY {
             return;
         }
         if self.pruning.bound
@@ -323,6 +274,26 @@ impl<E: ExpectedMax> Walk<'_, E> {
         self.cost_weight * self.problem.cost[model]
     }
 
+    /// May no more sets be valued? Counts a step.
+    #[inline]
+    fn is_at_limit(&mut self) -> bool {
+        self.patience -= 1;
+        if self.patience == 0 {
+            self.ask();
+        }
+        self.n_nodes >= self.node_limit
+    }
+
+    /// Asks whether to stop; if so, no more sets may be valued.
+    #[cold]
+    fn ask(&mut self) {
+        self.patience = STEPS_PER_QUESTION;
+        if self.problem.stop.is_wanted() {
+            self.is_stopped = true;
+            self.node_limit = 0;
+        }
+    }
+
     /// Can no plan of this tradeoff or less become the best?
     fn is_beaten(&self, bound: f64) -> bool {
         self.pruning.bound && bound < self.best.tradeoff - self.tie
@@ -346,7 +317,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
             if self.is_beaten(bound) {
                 break;
             }
-            if self.n_nodes >= self.node_limit {
+            if self.is_at_limit() {
                 self.open_bound = self.open_bound.max(bound);
                 break;
             }
@@ -468,7 +439,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
             if self.is_beaten(granted) {
                 continue;
             }
-            if self.n_nodes >= self.node_limit {
+            if self.is_at_limit() {
                 self.open_bound = self.open_bound.max(bound);
                 break;
             }

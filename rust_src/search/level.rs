@@ -14,8 +14,9 @@
 //! gain on top of either member (docs/decisions/0014-few-models-by-pairs.md). Gains are bounded without a transcendental
 //! function first. O(k) and, where there are rivals, O(k) for each.
 
-use super::{Incumbent, Problem, tradeoff};
+use super::{Incumbent, Problem, TIE, tradeoff};
 use crate::expected_max::ClosedForms;
+use crate::far_off::FAR;
 use crate::model_set::ModelSet;
 use crate::normal::{ExcessChords, is_excess_below, larger};
 
@@ -228,17 +229,32 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
             let (lower, top) = if worth > first { (first, Some(j)) } else { (worth, top) };
             (larger(first, worth), larger(second, lower), top)
         });
-        let plan_of = |j: usize| {
-            Incumbent::new(self.problem, self.cost_weight, self.tie, ModelSet::of(j), self.forms.mean(j))
+        let top = match top {
+            Some(top) if second < first - 2.0 * self.tie => top,
+            _ => return self.best_of_near(open, first),
         };
-        let mut best = plan_of(top?);
-        let least = first - 2.0 * self.tie;
-        if second >= least {
-            // Models that may tie are compared in the order of plans.
-            for j in open.iter().filter(|&j| worth(j) >= least) {
-                best.offer(self.problem, ModelSet::of(j), self.forms.mean(j), worth(j));
-            }
+        let quality = self.forms.mean(top);
+        Some(Incumbent::new(self.problem, self.cost_weight, self.tie, ModelSet::of(top), quality))
+    }
+
+    /// The best plan of one model where several are worth about `first`, by the order of plans. Where every price overflows
+    /// and all are worth minus infinity, that is the cheapest.
+    #[cold]
+    fn best_of_near(&self, open: ModelSet, first: f64) -> Option<Incumbent> {
+        let worth = |j: usize| self.forms.mean(j) - self.cost_weight * self.problem.cost[j];
+        let within = |tie: f64| open.iter().filter(move |&j| worth(j) >= first - 2.0 * tie);
+        let finer = TIE * within(self.tie).map(|j| self.forms.mean(j).abs()).fold(0.0, larger);
+        // A model far off makes no tie of these.
+        let tie = if finer > 0.0 && FAR * finer < self.tie { finer } else { self.tie };
+        let plan_of = |j: usize| {
+            Incumbent::new(self.problem, self.cost_weight, tie, ModelSet::of(j), self.forms.mean(j))
+        };
+        // The first of those of the highest worth.
+        let mut best = plan_of(within(0.0).next()?);
+        for j in within(tie) {
+            best.offer(self.problem, ModelSet::of(j), self.forms.mean(j), worth(j));
         }
+        best.tie = self.tie;
         Some(best)
     }
 }

@@ -4,23 +4,33 @@
 //! `max_depth` members and an added cost of at most `max_cost`. With nothing run, S has at least one member.
 //!
 //! **Order of plans.** A plan is better when its tradeoff is higher by more than [`TIE`] of the problem's scale; among
-//! equals the cheaper, then the one with fewer models, then the lexicographically smallest. With an infinite lambda the
+//! equals the cheaper, then, at the same cost, the one of the higher value by more than that (a high price rounds values
+//! away), then the one with fewer models, then the lexicographically smallest. With an infinite lambda the
 //! cheapest plan is best, and among the cheapest the most valuable.
 
 mod branch_and_bound;
+mod candidate;
 mod exhaustive;
 mod level;
 mod prefixes;
+mod scratch;
+mod stop;
 mod tangent;
 
-pub use branch_and_bound::{Pruning, Scratch, branch_and_bound};
+pub use branch_and_bound::{Pruning, branch_and_bound};
 pub use exhaustive::exhaustive;
 pub use level::{Level, Outlook};
 pub use prefixes::best_prefix;
+pub use scratch::Scratch;
+pub use stop::Stop;
+
+use std::cmp::Ordering;
 
 use crate::belief::{Belief, is_amount};
 use crate::error::{Error, Result};
+use crate::far_off::FAR;
 use crate::model_set::ModelSet;
+use crate::normal::larger;
 
 /// Tradeoffs closer than this fraction of the problem's scale are equal.
 pub const TIE: f64 = 1e-11;
@@ -38,6 +48,11 @@ pub struct Problem<'a> {
     pub allowed: ModelSet,
     /// Cap on the cost still to be added.
     pub max_cost: f64,
+    /// Whether to give up a long search.
+    pub stop: Stop<'a>,
+    /// The tradeoff difference below which plans are equal, where that is known: by default it is [`TIE`] of
+    /// the largest quality. Where that is far off, a search takes a finer one.
+    pub tie: Option<f64>,
 }
 
 impl<'a> Problem<'a> {
@@ -49,7 +64,15 @@ impl<'a> Problem<'a> {
     pub fn new(belief: Belief<'a>, cost: &'a [f64]) -> Result<Self> {
         let k = belief.n_models();
         is_amount("cost", cost, k)?;
-        Ok(Self { belief, cost, run: ModelSet::EMPTY, allowed: ModelSet::first(k), max_cost: f64::INFINITY })
+        Ok(Self {
+            belief,
+            cost,
+            run: ModelSet::EMPTY,
+            allowed: ModelSet::first(k),
+            max_cost: f64::INFINITY,
+            stop: Stop::default(),
+            tie: None,
+        })
     }
 
     /// Models that may still be added and are within the cap on their own.
@@ -84,12 +107,36 @@ impl<'a> Problem<'a> {
         plan.minus(self.run).iter().min_by(|&a, &b| self.cost[a].total_cmp(&self.cost[b]))
     }
 
+    /// The models that have run, or may.
+    pub(crate) fn in_play(&self) -> ModelSet {
+        self.run.union(self.allowed)
+    }
+
+    /// Lowest and highest quality of the models in play.
+    pub(crate) fn range(&self) -> (f64, f64) {
+        let quality = self.belief.quality();
+        let in_play = self.in_play().intersection(ModelSet::first(quality.len()));
+        let none = (f64::INFINITY, f64::NEG_INFINITY);
+        in_play.iter().map(|j| quality[j]).fold(none, |(low, high), q| (low.min(q), high.max(q)))
+    }
+
     /// The tradeoff difference below which plans are equal.
     pub(crate) fn tie(&self) -> f64 {
-        let larger = |largest: f64, q: &f64| if q.abs() > largest { q.abs() } else { largest };
-        let largest = self.belief.quality().iter().fold(0.0, larger);
-        TIE * if largest > 0.0 { largest } else { 1.0 }
+        self.tie.unwrap_or_else(|| tie_of(self.belief.quality().iter().copied()))
     }
+
+    /// The tie of some models, if that of all is far coarser.
+    pub(crate) fn finer_tie(&self, models: ModelSet) -> Option<f64> {
+        let quality = self.belief.quality();
+        let tie = tie_of(models.intersection(ModelSet::first(quality.len())).iter().map(|j| quality[j]));
+        (self.tie() > FAR * tie).then_some(tie)
+    }
+}
+
+/// The tie of models of these qualities.
+fn tie_of(quality: impl Iterator<Item = f64>) -> f64 {
+    let largest = quality.fold(0.0, |largest, q| larger(q.abs(), largest));
+    TIE * if largest > 0.0 { largest } else { 1.0 }
 }
 
 /// How far a search may go.
@@ -140,7 +187,7 @@ pub(crate) struct Incumbent {
     pub tradeoff: f64,
     cost: f64,
     cost_weight: f64,
-    tie: f64,
+    pub tie: f64,
 }
 
 impl Incumbent {
@@ -166,7 +213,14 @@ impl Incumbent {
         let better_among_equals = || {
             let by_cost = cost.total_cmp(&self.cost);
             let by_size = plan.len().cmp(&self.plan.len());
-            by_cost.then(by_size).is_lt() || by_cost.then(by_size).is_eq() && plan.precedes(self.plan)
+            // At equal costs the values tell more than tradeoffs in which a high price has rounded them away.
+            let by_value = if by_cost.is_ne() || (value - self.value).abs() <= self.tie {
+                Ordering::Equal
+            } else {
+                self.value.total_cmp(&value)
+            };
+            let order = by_cost.then(by_value).then(by_size);
+            order.is_lt() || order.is_eq() && plan.precedes(self.plan)
         };
         if better_by_worth || tied && better_among_equals() {
             *self = Self { plan, value, tradeoff, cost, ..*self };

@@ -1,8 +1,9 @@
 //! The best prefix of a fixed order: what a cascade chooses among. O(k) gains.
 
-use super::{Incumbent, Problem, Scratch, Solution, tradeoff};
+use super::{Incumbent, Problem, Scratch, Solution, TIE, tradeoff};
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
+use crate::far_off::FAR;
 use crate::model_set::ModelSet;
 
 /// The best plan among R and R + the next models of `order`, as many as one likes.
@@ -20,13 +21,39 @@ pub fn best_prefix<E: ExpectedMax>(
     max_depth: usize,
     scratch: &mut Scratch,
 ) -> Result<Solution> {
-    let (open, tie) = (problem.open()?, problem.tie());
+    let open = problem.open()?;
     let passed = order.iter().rposition(|&j| problem.run.contains(j)).map_or(0, |at| at + 1);
     let next_models = order[passed..].iter().copied().filter(|&j| open.contains(j));
     let slots = max_depth.saturating_sub(problem.run.len());
     let ahead: ModelSet = next_models.clone().take(slots).collect();
     evaluator.prepare(problem.run, ahead, slots);
+    let mut walk = |tie, level| {
+        walk(evaluator, problem, next_models.clone().take(slots), (cost_weight, tie), level, scratch)
+    };
+    let (mut best, n_nodes, _) = walk(problem.tie(), f64::NEG_INFINITY)?;
+    if problem.tie() > FAR * TIE * best.value.abs() {
+        // A prefix far off, of high quality and higher price, may have set the tie: those near the best one set a finer one.
+        let (_, _, largest) = walk(problem.tie(), best.tradeoff - 2.0 * problem.tie())?;
+        if largest > 0.0 && problem.tie() > FAR * TIE * largest {
+            (best, _, _) = walk(TIE * largest, f64::NEG_INFINITY)?;
+        }
+    }
+    Ok(best.solution(f64::NEG_INFINITY, n_nodes))
+}
+
+/// Values the prefixes: the best one, how many there are, and the largest quality in those of a tradeoff of at least `level`.
+fn walk<E: ExpectedMax>(
+    evaluator: &mut E,
+    problem: &Problem<'_>,
+    ahead: impl Iterator<Item = usize>,
+    (cost_weight, tie): (f64, f64),
+    level: f64,
+    scratch: &mut Scratch,
+) -> Result<(Incumbent, u64, f64)> {
     let (state, next) = scratch.two_states(evaluator.n_points());
+    let quality = problem.belief.quality();
+    let size = |models: ModelSet| models.iter().map(|j| quality[j].abs()).fold(0.0, f64::max);
+    let mut largest = 0.0;
 
     let mut value = evaluator.start(state);
     let mut n_nodes = 0;
@@ -39,9 +66,10 @@ pub fn best_prefix<E: ExpectedMax>(
     if !problem.run.is_empty() {
         n_nodes += 1;
         best = Some(Incumbent::new(problem, cost_weight, tie, problem.run, value));
+        largest = size(problem.run);
     }
     let (mut plan, mut cost) = (problem.run, 0.0);
-    for model in next_models.take(slots) {
+    for model in ahead {
         cost += problem.cost[model];
         if cost > problem.max_cost {
             break;
@@ -51,10 +79,14 @@ pub fn best_prefix<E: ExpectedMax>(
         std::mem::swap(state, next);
         plan = plan.with(model);
         n_nodes += 1;
+        let tradeoff = tradeoff(value, cost_weight, cost);
+        if tradeoff >= level && level > f64::NEG_INFINITY {
+            largest = size(plan);
+        }
         match &mut best {
             None => best = Some(Incumbent::new(problem, cost_weight, tie, plan, value)),
-            Some(best) => best.offer(problem, plan, value, tradeoff(value, cost_weight, cost)),
+            Some(best) => best.offer(problem, plan, value, tradeoff),
         }
     }
-    best.map(|best| best.solution(f64::NEG_INFINITY, n_nodes)).ok_or(crate::error::Error::NothingAllowed)
+    best.map(|best| (best, n_nodes, largest)).ok_or(crate::error::Error::NothingAllowed)
 }

@@ -274,7 +274,7 @@ proptest! {
     fn search_equals_enumeration_certain(case in case(9)) {
         let problem = case.problem(None);
         let mut evaluator = CertainMax::default();
-        evaluator.reset(&case.quality);
+        evaluator.reset(&case.quality, case.all());
         check_search(evaluator, &problem, &case)?;
     }
 
@@ -906,7 +906,7 @@ fn index_rule_decides_as_dynamic_programming_does() {
 }
 
 /// The search's own statistics on the paper's inputs: few nodes, where enumeration needs 2^k.
-/// A dear model that is the best one alone, and two that are better together: one of them is a rival.
+/// An expensive model that is the best one alone, and two that are better together: one of them is a rival.
 #[test]
 fn the_best_single_model_need_not_be_part_of_the_best_plan() {
     let (quality, variance) = ([1.0, 0.58, 0.55, 0.2], [0.0, 0.09, 0.01, 0.01]);

@@ -1,0 +1,48 @@
+//! Ctrl-C, and other threads, during a decision that takes long.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+
+use crate::error::Error;
+
+/// How often a long decision looks for signals and lets other threads run: as often as Python changes threads.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Looks for signals now and then, and keeps what one raises.
+#[derive(Default)]
+pub struct Signals {
+    next: Mutex<Option<Instant>>,
+    raised: Mutex<Option<PyErr>>,
+}
+
+impl Signals {
+    /// Has a signal raised an exception? Looks at most once per [`POLL`].
+    pub fn have_raised(&self) -> bool {
+        let now = Instant::now();
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.is_some_and(|next| now < next) {
+            return false;
+        }
+        *next = Some(now + POLL);
+        drop(next);
+        Python::attach(|py| {
+            py.detach(|| ());
+            match py.check_signals() {
+                Ok(()) => false,
+                Err(raised) => {
+                    *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(raised);
+                    true
+                }
+            }
+        })
+    }
+
+    /// The exception that stands for an error of the core: what a signal raised, if that was it.
+    #[cold]
+    pub fn exception(&self, error: Error) -> PyErr {
+        let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        raised.take().unwrap_or_else(|| error.into())
+    }
+}

@@ -26,10 +26,24 @@ use pyo3::prelude::*;
 /// Compiled core of headrace: rules, decisions, and the expected maximum.
 #[pymodule]
 mod _core {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use pyo3::exceptions::PyImportError;
     use pyo3::prelude::*;
+
+    /// Address of the builtins of the interpreter that has the module: it and NumPy keep objects for the whole process.
+    static OWNER: AtomicUsize = AtomicUsize::new(0);
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let here = module.py().import("builtins")?.as_ptr() as usize;
+        let owner =
+            OWNER.compare_exchange(0, here, Ordering::SeqCst, Ordering::SeqCst).unwrap_or_else(|owner| owner);
+        if owner != 0 && owner != here {
+            return Err(PyImportError::new_err(
+                "headrace can be loaded by one interpreter only, once per process",
+            ));
+        }
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 

@@ -16,7 +16,7 @@ from headrace.rules import (
 )
 
 if TYPE_CHECKING:
-    from headrace import datasets, diagnosis, estimators, evaluation, serving
+    from headrace import datasets, diagnosis, errors, estimators, evaluation, serving
     from headrace.estimators.belief import Belief
     from headrace.estimators.responses import Responses
     from headrace.evaluation import evaluate
@@ -43,6 +43,7 @@ __all__ = [
     "__version__",
     "datasets",
     "diagnosis",
+    "errors",
     "estimators",
     "evaluate",
     "evaluation",

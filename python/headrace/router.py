@@ -80,8 +80,7 @@ class Router(Parameters):
     uncertainty_scale_ : float or None
         The scale used; None for a rule without one.
     decider_ : Decider
-        What serves: the policy and the fitted estimators. This and the next three are there once a budget or a target
-        was given.
+        What serves: the policy and the fitted estimators. This and the next four come with a budget or a target.
     policy_ : Policy
         The two rules and their mixture.
     point_ : PathPoint
@@ -89,7 +88,7 @@ class Router(Parameters):
     budget_ : dict of str to float or None
         The budget of each cost that has one; None for a quality target.
     guarantee_ : Guarantee or None
-        What is promised, where a confidence was given; as `decider_`.
+        What is promised, where a confidence was given.
     quality_ : QualityEstimator
         The quality estimator used, unfitted.
     quality_errors_ : tuple of float
@@ -103,7 +102,7 @@ class Router(Parameters):
     response_columns_ : dict of str to (dtype, tuple of int)
         Columns of responses in the fit: type, and shape of a cell.
     n_dropped_ : int
-        Queries of the fit that were left out because a quality or a cost was missing.
+        Queries of the fit that were left out because a cell was missing.
 
     Examples
     --------
@@ -258,13 +257,7 @@ class Router(Parameters):
         return self._served("start").start(query, **options)
 
     def select_batch(self, queries: Mapping[str, npt.ArrayLike], **options: Any) -> npt.NDArray[np.int32]:
-        """Decide for many queries at once: `Decider.select_batch` of `decider_`.
-
-        Raises
-        ------
-        ValueError
-            No budget was given yet; what `Decider.select_batch` refuses.
-        """
+        """Decide for many queries at once: `Decider.select_batch` of `decider_`; errors as `start`."""
         return self._served("select_batch").select_batch(queries, **options)
 
     def diagnose(self, outcomes: Outcomes | None = None) -> Diagnosis:
@@ -341,13 +334,11 @@ class Router(Parameters):
         return router
 
     def __repr__(self) -> str:
-        settings = super().__repr__()
-        if not hasattr(self, "path_"):
-            return settings
+        settings = super().__repr__() + (", fitted: " if hasattr(self, "path_") else "")
         if not hasattr(self, "decider_"):
-            return f"{settings}, fitted: {len(self.models_)} models, no budget yet"
+            return settings + (f"{len(self.models_)} models, no budget yet" if hasattr(self, "path_") else "")
         promise = "" if self.guarantee_ is None else f", promised with confidence {self.guarantee_.confidence:g}"
-        return f"{settings}, fitted: {self.decider_.headline}{promise}"
+        return f"{settings}{self.decider_.headline}{promise}"
 
     def _repr_html_(self) -> str:
         return html_table(repr(self), self.decider_.told() if hasattr(self, "decider_") else [])
@@ -396,7 +387,7 @@ class Router(Parameters):
     def _copy(self) -> Router:
         """Give a copy that shares nothing that changes."""
         router = copy.copy(self)
-        router._calibrator = copy.copy(self._calibrator)
+        router._calibrator = self._calibrator.copy()
         router.response_columns_ = dict(self.response_columns_)
         return router
 

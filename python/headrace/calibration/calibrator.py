@@ -86,6 +86,12 @@ class Calibrator:
             # No other rates to walk at: the labelled queries can be forgotten.
             self._tables = None
 
+    def copy(self) -> Calibrator:
+        """Give a copy that shares nothing that changes."""
+        calibrator = copy.copy(self)
+        calibrator.realised = dict(self.realised)
+        return calibrator
+
     def chosen(
         self,
         walked: Walked,

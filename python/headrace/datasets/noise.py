@@ -15,6 +15,7 @@ import numpy as np
 
 from headrace.arguments import FloatArray, checked_number, checked_rng
 from headrace.datasets.simulated import AFTER, BEFORE, PLACE
+from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.responses import Responses
 from headrace.outcomes import Outcomes
@@ -84,7 +85,7 @@ def _deviation(argument: str, value: float) -> float:
     return deviation
 
 
-class NoisyCost:
+class NoisyCost(Parameters):
     """Cost estimates from noisy looks at the truth, as `with_noise` provides them.
 
     Examples

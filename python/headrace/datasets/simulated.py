@@ -12,6 +12,7 @@ import numpy as np
 
 from headrace.arguments import FloatArray, checked_rng
 from headrace.estimators.belief import Belief
+from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.responses import Responses
 from headrace.outcomes import Outcomes
@@ -93,7 +94,7 @@ def simulate(
     )
 
 
-class NoisyOracle:
+class NoisyOracle(Parameters):
     """Quality estimates from noisy looks at the truth, as `simulate` provides them.
 
     Parameters

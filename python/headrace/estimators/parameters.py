@@ -65,6 +65,12 @@ class Parameters:
                 setattr(self, name, value)
         return self
 
+    def __sklearn_tags__(self) -> Any:
+        """Give scikit-learn what it asks of an estimator; only scikit-learn calls this."""
+        from sklearn.utils import Tags, TargetTags
+
+        return Tags(estimator_type=None, target_tags=TargetTags(required=True))
+
     def __repr__(self) -> str:
         changed = []
         for name, default in self._defaults().items():

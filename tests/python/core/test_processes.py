@@ -24,7 +24,7 @@ RULES: list[hr.Rule] = [
     hr.CascadeRouting(0.3, uncertainty_scale=0.5),
     hr.IndexRule(0.3),
 ]
-SOURCES = Path(__file__).resolve().parents[2] / "rust_src"
+SOURCES = Path(__file__).resolve().parents[3] / "rust_src"
 
 
 def python(code: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:

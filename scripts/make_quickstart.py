@@ -17,7 +17,7 @@ What each model is, and what it sees:
                                            as they are or evened out in brightness
 ============  ===========================  =============================================================
 
-So a dearer model is better for two reasons: it computes more, and it looks at more captures.
+So a more expensive model is better for two reasons: it computes more, and it looks at more captures.
 
 Probabilities are a softmax. Its temperature is chosen on a fifth of the training images while the model is
 fitted to the others; then the model is fitted again, to all. The cost of a model is the median time in

@@ -171,10 +171,10 @@ class Calibrator:
     def promised(self, walked: Walked, point: PathPoint) -> Promised:
         """Give cost and quality of each calibration query under a policy, and the range of each that counts."""
         stops = walked.stops
-        cheap, dear = (stops.at(parameter) for parameter in point.parameters)
+        cheap, costly = (stops.at(parameter) for parameter in point.parameters)
         columns = {name: stops.total(cost) for name, cost in self.realised.items()} | {"quality": stops.quality}
-        mixed = {name: point.share * v[cheap] + (1.0 - point.share) * v[dear] for name, v in columns.items()}
-        ends = {name: (0.0, MARGIN * float(max(v[cheap].max(), v[dear].max()))) for name, v in columns.items()}
+        mixed = {name: point.share * v[cheap] + (1.0 - point.share) * v[costly] for name, v in columns.items()}
+        ends = {name: (0.0, MARGIN * float(max(v[cheap].max(), v[costly].max()))) for name, v in columns.items()}
         # A table may be sorted; a confidence sequence needs an order that doesn't depend on the values.
         order = shuffled(self.n_queries)
         return Promised({name: values[order] for name, values in mixed.items()}, ends | {"quality": self._qualities})

@@ -84,7 +84,7 @@ def path(
 
 
 def shown_budgets(budget_path: BudgetPath) -> list[float]:
-    """Choose budgets for the table, from the cheapest policy to the dearest, evenly in logarithms.
+    """Choose budgets for the table, from the cheapest policy to the most expensive, evenly in logarithms.
 
     Examples
     --------

@@ -35,7 +35,7 @@ class PathPoint(NamedTuple):
         Means per query on the calibration data: realised cost, realised quality, number of models run.
     parameters : tuple of float
         Parameter (the cost weight; for a threshold cascade, minus the threshold) of the cheaper rule and of the
-        dearer one.
+        more expensive one.
     share : float
         Share of the queries that the cheaper rule decides.
     further_costs : mapping of str to float
@@ -160,7 +160,7 @@ class BudgetPath:
                 raise ValueError(
                     f"{'budget' if len(costs) == 1 else f'budget {name!r}'}: "
                     f"expected at least {rounded(least, up=True)}, the mean cost per query of the cheapest feasible "
-                    f"policy (the dearest: {float(costs[name].max()):.6g}); got {limit:.6g}"
+                    f"policy (the most expensive: {float(costs[name].max()):.6g}); got {limit:.6g}"
                 )
             kept &= costs[name] <= max(limit, least)
         if not kept.any():
@@ -168,7 +168,7 @@ class BudgetPath:
         within = int(np.argmax(kept))
         if within == 0:
             return self._mix(0, 0, 1.0)
-        # Of the cheaper rule, as much as the budget that the dearer one exceeds most asks for.
+        # Of the cheaper rule, as much as the budget that the more expensive one exceeds most asks for.
         ends = [(limit, float(costs[name][within - 1]), float(costs[name][within])) for name, limit in budget.items()]
         shares = [(high - limit) / (high - low) for limit, high, low in ends if high > limit and high > low]
         return self._mix(within, within - 1, min(max(shares), 1.0))
@@ -238,13 +238,13 @@ class BudgetPath:
         """Give the columns of the path, ready for any data frame: ``pandas.DataFrame(path.to_dict())``."""
         return {"parameter": self.parameter, **self.costs, "quality": self.quality, "n_runs": self.n_runs}
 
-    def _mix(self, cheap: int, dear: int, share: float) -> PathPoint:
+    def _mix(self, cheap: int, costly: int, share: float) -> PathPoint:
         """Mix two points: a share of the cheaper one."""
 
         def mix(values: FloatArray) -> float:
-            return float(share * values[cheap] + (1.0 - share) * values[dear])
+            return float(share * values[cheap] + (1.0 - share) * values[costly])
 
-        parameters = (self.inside(cheap), self.inside(dear))
+        parameters = (self.inside(cheap), self.inside(costly))
         further = {name: mix(values) for name, values in self.further_costs.items()}
         return PathPoint(mix(self.cost), mix(self.quality), mix(self.n_runs), parameters, share, further)
 
@@ -282,7 +282,7 @@ def curve_area(cost: FloatArray, quality: FloatArray, lowest: float, highest: fl
     cost, quality : ndarray of shape (n_points,)
         The curve, by rising cost. Right of its last point it is held flat.
     lowest, highest : float
-        Ends of the range, usually the mean costs of the cheapest and of the dearest single model.
+        Ends of the range, usually the mean costs of the cheapest and of the most expensive single model.
     floor : float
         Quality at `lowest`, for a curve that starts to the right of it.
 

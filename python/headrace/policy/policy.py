@@ -34,7 +34,7 @@ class Policy:
     settings : dict
         The rule's other settings, e.g. ``{"max_depth": 5, "uncertainty_scale": 0.5}``.
     parameters : tuple of float
-        Parameter of the cheaper rule and of the dearer one: the cost weight; for a threshold cascade, minus the
+        Parameter of the cheaper rule and of the more expensive one: the cost weight; for a threshold cascade, minus the
         threshold.
     share : float
         Share of the queries that the cheaper rule decides.
@@ -76,7 +76,9 @@ class Policy:
         if not 0.0 <= self.share <= 1.0:
             raise ValueError(f"share: expected a number from 0 to 1, got {self.share}")
         if len(self.parameters) != 2:
-            raise ValueError(f"parameters: expected two, of the cheaper rule and of the dearer, got {self.parameters}")
+            raise ValueError(
+                f"parameters: expected two, of the cheaper rule and of the more expensive, got {self.parameters}"
+            )
         if not 1 <= len(self.rates) <= len(self.costs):
             raise ValueError(f"rates: expected one for each of the costs {self.costs}, got {self.rates}")
         # JSON knows lists only; a tuple compares and hashes.
@@ -87,14 +89,14 @@ class Policy:
 
     def rule_for(self, query_id: str) -> Rule:
         """Give the rule that decides a query: the same one for every step, process and machine."""
-        cheap, dear = self.rules
-        if cheap is dear or self.share == 1.0:
+        cheap, costly = self.rules
+        if cheap is costly or self.share == 1.0:
             return cheap
-        return cheap if share_of(self.seed, query_id) < self.share else dear
+        return cheap if share_of(self.seed, query_id) < self.share else costly
 
     @property
     def rules(self) -> tuple[Rule, Rule]:
-        """The cheaper rule and the dearer one."""
+        """The cheaper rule and the more expensive one."""
         rules: tuple[Rule, Rule] = self._rules  # type: ignore[attr-defined]  # set after the fields are frozen
         return rules
 
@@ -151,13 +153,13 @@ class Policy:
         prices = broadcast_rows("cost", checked_numbers("cost", cost), means.shape)
         mask = None if run is None else broadcast_rows("run", checked_bools("run", run), means.shape)
         spreads = {"variance": variance, "covariance": covariance, "loading": loading}
-        cheap, dear = self.rules
-        if cheap is dear or self.share == 1.0:
+        cheap, costly = self.rules
+        if cheap is costly or self.share == 1.0:
             is_cheap = np.ones(n, dtype=np.bool_)
         else:
             is_cheap = shares_of(self.seed, ids) < self.share
         chosen = np.empty(n, dtype=np.int32)
-        for rule, rows in ((cheap, is_cheap), (dear, ~is_cheap)):
+        for rule, rows in ((cheap, is_cheap), (costly, ~is_cheap)):
             if rows.all():
                 return rule.select_batch(means, prices, run=mask, threads=threads, **spreads)  # no copies
             if rows.any():

@@ -297,8 +297,8 @@ def test_identical_queries_mix_two_models_so_that_the_mean_cost_is_the_budget(n_
     point = path.at(budget=1.5)
     # The cheaper model answers three quarters of the queries: 3/4 * 1 + 1/4 * 3 = 1.5.
     assert point == PathPoint(1.5, 0.5625, 1.0, (math.inf, 0.0), 0.75)
-    cheap, dear = (hr.Routing(weight).select([0.5, 0.75], [1.0, 3.0]).next for weight in point.parameters)
-    assert (cheap, dear) == (0, 1)
+    cheap, costly = (hr.Routing(weight).select([0.5, 0.75], [1.0, 3.0]).next for weight in point.parameters)
+    assert (cheap, costly) == (0, 1)
     assert path.at(budget=2.75).share == 0.125
     assert path.at(quality=0.6875).share == 0.25
 
@@ -331,10 +331,10 @@ def test_a_mixture_meets_a_budget_exactly(kind: str) -> None:
     n_mixed = 0
     for budget in rng.uniform(path.cost.min(), path.cost[0], 50).tolist():
         point = path.at(budget=budget)
-        cheap, dear = (path.realised(parameter) for parameter in point.parameters)
-        assert cheap.cost <= budget <= dear.cost
+        cheap, costly = (path.realised(parameter) for parameter in point.parameters)
+        assert cheap.cost <= budget <= costly.cost
         for field in ("cost", "quality", "n_runs"):
-            mixed = point.share * getattr(cheap, field) + (1 - point.share) * getattr(dear, field)
+            mixed = point.share * getattr(cheap, field) + (1 - point.share) * getattr(costly, field)
             assert getattr(point, field) == pytest.approx(mixed, abs=ROUNDING)
         assert point.cost == pytest.approx(budget, abs=ROUNDING)
         assert point.parameters[0] >= point.parameters[1]
@@ -348,10 +348,10 @@ def test_a_mixture_meets_a_quality_target_exactly(kind: str) -> None:
     rng = np.random.default_rng(4)
     for target in rng.uniform(path.quality[-1], path.quality.max(), 50).tolist():
         point = path.at(quality=target)
-        cheap, dear = (path.realised(parameter) for parameter in point.parameters)
-        assert cheap.quality <= target <= dear.quality
+        cheap, costly = (path.realised(parameter) for parameter in point.parameters)
+        assert cheap.quality <= target <= costly.quality
         assert point.quality == pytest.approx(target, abs=ROUNDING)
-        assert point.cost == pytest.approx(point.share * cheap.cost + (1 - point.share) * dear.cost, abs=ROUNDING)
+        assert point.cost == pytest.approx(point.share * cheap.cost + (1 - point.share) * costly.cost, abs=ROUNDING)
         # No smaller cost weight is needed: all larger ones fall short.
         assert (path.quality[path.parameter > point.parameters[0]] < target).all()
 

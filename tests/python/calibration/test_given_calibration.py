@@ -189,9 +189,9 @@ def test_a_calibration_without_a_complete_row_is_refused(tables: tuple[hr.Outcom
 @pytest.mark.parametrize("rule", ["routing", "cascade-routing"])
 def test_a_budget_in_the_wrong_unit_states_what_is_feasible(rule: str, tables: tuple[hr.Outcomes, hr.Outcomes]) -> None:
     router = some_router(rule).fit(tables[0])
-    dearest = float(router.path_.cost.max())
+    costliest = float(router.path_.cost.max())
     with pytest.raises(
-        ValueError, match=rf"^budget: expected at least 0\.000\d+, .* \(the dearest: {dearest:.6g}\); got 3e-06"
+        ValueError, match=rf"^budget: expected at least 0\.000\d+, .* \(the most expensive: {costliest:.6g}\); got 3e-06"
     ):
         router.with_budget(3e-6)
 

@@ -106,7 +106,7 @@ def test_a_quality_target_is_kept_as_often_as_was_promised(simulated: Simulated)
     promised = ~np.isnan(simulated.quality)
     assert promised.mean() > 0.8
     assert (simulated.quality[promised] < TARGET).sum() / N_REPEATS <= worst_rate(CONFIDENCE, N_REPEATS)
-    # The dearest policy reaches 0.83.
+    # The most expensive policy reaches 0.83.
     assert simulated.quality[promised].mean() < 0.78
     assert simulated.quality_price[promised].mean() > 0.0
 

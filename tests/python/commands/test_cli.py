@@ -119,7 +119,7 @@ def test_efficient_models_are_undominated_and_at_most_five() -> None:
 
 
 def runs(n_queries: int = 80) -> list[dict[str, Any]]:
-    """Draw runs of two models: the dear one is right more often, most of all on long queries."""
+    """Draw runs of two models: the costly one is right more often, most of all on long queries."""
     rng = np.random.default_rng(0)
     drawn = []
     for number in range(n_queries):

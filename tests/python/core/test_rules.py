@@ -229,8 +229,8 @@ def test_the_text_of_a_decision_makes_it_again(decision: hr.Decision) -> None:
 
 def test_routing_runs_the_best_single_model_and_stops() -> None:
     quality, cost = [0.5, 0.75], [0.125, 0.5]
-    dear = hr.Routing(1.0).select(quality, cost)
-    assert (dear.next, dear.plan, dear.value, dear.tradeoff) == (0, (0,), 0.5, 0.375)
+    costly = hr.Routing(1.0).select(quality, cost)
+    assert (costly.next, costly.plan, costly.value, costly.tradeoff) == (0, (0,), 0.5, 0.375)
     cheap = hr.Routing(0.25).select(quality, cost)
     assert (cheap.next, cheap.plan, cheap.value, cheap.tradeoff) == (1, (1,), 0.75, 0.625)
     for run in ([0], [1], [0, 1]):
@@ -492,7 +492,7 @@ def test_a_cascade_ends_where_the_cap_would_break() -> None:
     quality, cost = [0.5, 0.625, 0.75], [0.25, 0.5, 0.25]
     assert hr.Cascade(0.01).select(quality, cost, max_cost=0.5).plan == (0,)
     assert hr.Cascade(0.01).select(quality, cost, max_cost=1.0).plan == (0, 1, 2)
-    # On its own too dear, model 1 is passed over; within the cap, it ends the prefixes.
+    # On its own too costly, model 1 is passed over; within the cap, it ends the prefixes.
     assert hr.Cascade(0.01).select(quality, [0.25, 0.75, 0.25], max_cost=0.5).plan == (0, 2)
 
 

@@ -753,7 +753,7 @@ def test_a_cap_on_the_cost_is_kept_at_every_step(rule: str) -> None:
             while (model := session.next()) is not None:
                 estimate = float(price[MODELS.index(model)])
                 assert estimate <= cap - session.cost
-                # A run may turn out cheaper or dearer than its estimate, but what is left can't be overspent by plan.
+                # A run may cost less or more than its estimate, but what is left can't be overspent by plan.
                 session.observe(model, "an answer", cost=estimate * float(rng.uniform(0.5, 1.0)))
             assert session.cost <= cap
             assert session.run
@@ -1156,7 +1156,7 @@ class Alike:
 
 def two_models(seed: int = 16, n: int = 400) -> hr.Outcomes:
     rng = np.random.default_rng(seed)
-    return hr.Outcomes(models=["cheap", "dear"], quality=rng.random((n, 2)) < [0.5, 0.75], cost=[1.0, 5.0])
+    return hr.Outcomes(models=["cheap", "costly"], quality=rng.random((n, 2)) < [0.5, 0.75], cost=[1.0, 5.0])
 
 
 def assert_budgets_are_met_by_a_mixture(router: hr.Router) -> None:
@@ -1170,8 +1170,8 @@ def assert_budgets_are_met_by_a_mixture(router: hr.Router) -> None:
 @pytest.mark.parametrize("rule", ["routing", "cascade-routing", "index"])
 def test_defect_5_the_mixture_is_not_inverted_and_works_on_fresh_queries(rule: str) -> None:
     router = hr.Router(rule=rule, quality=Alike(), cost=ConstantCost()).fit(two_models(), budget=2.0)
-    cheap, dear = (each.select([0.5, 0.75], [1.0, 5.0]).next for each in router.policy_.rules)
-    assert (cheap, dear) == (0, 1)
+    cheap, costly = (each.select([0.5, 0.75], [1.0, 5.0]).next for each in router.policy_.rules)
+    assert (cheap, costly) == (0, 1)
     # 3/4 * 1 + 1/4 * 5 = 2.
     assert router.policy_.share == pytest.approx(0.75)
     assert_budgets_are_met_by_a_mixture(router)
@@ -1188,7 +1188,7 @@ def test_a_few_kinds_of_queries_meet_the_budget() -> None:
     kind = rng.choice(["prose", "code"], 800)
     chances = np.where((kind == "prose")[:, None], [0.5, 0.75], [0.3, 0.9])
     table = hr.Outcomes(
-        models=["cheap", "dear"], quality=rng.random((800, 2)) < chances, cost=[1.0, 5.0], queries={"kind": kind}
+        models=["cheap", "costly"], quality=rng.random((800, 2)) < chances, cost=[1.0, 5.0], queries={"kind": kind}
     )
     fitting, fresh = table.take(np.arange(400)), table.take(np.arange(400, 800))
     router = hr.Router(rule="routing").fit(fitting)

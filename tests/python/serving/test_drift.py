@@ -52,9 +52,9 @@ def decided(router: hr.Router, table: hr.Outcomes) -> npt.NDArray[np.intp]:
     estimators = router.estimators_[0]
     belief = estimators[0].predict(table.queries, nothing_ran)
     cost = estimators[1][0].predict(table.queries, nothing_ran)
-    cheap, dear = (r.select_batch(belief.quality, cost, variance=belief.variance) for r in router.policy_.rules)
+    cheap, costly = (r.select_batch(belief.quality, cost, variance=belief.variance) for r in router.policy_.rules)
     is_cheap = [router.policy_.rule_for(name) is router.policy_.rules[0] for name in table.ids]
-    return np.asarray(np.where(is_cheap, cheap, dear))
+    return np.asarray(np.where(is_cheap, cheap, costly))
 
 
 # The confidence sequence
@@ -349,7 +349,7 @@ def test_without_drift_a_controller_stays_on_the_budget(router: hr.Router) -> No
     assert max(abs(debt) for debt in debts) < 100 * BUDGET
 
 
-def test_where_even_the_cheapest_policy_is_too_dear_it_is_taken(router: hr.Router) -> None:
+def test_where_even_the_cheapest_policy_is_too_costly_it_is_taken(router: hr.Router) -> None:
     spent, debts = steered(router, 100.0, 1000)
     cheapest = 100.0 * simulate(1000, 3, rng=6).mean_cost[0]
     assert cheapest > BUDGET

@@ -28,10 +28,10 @@ HEAD = """# Methods on held-out queries
 `python benches/python/evaluate_tables.py DATA_DIR`: half of the queries fit and calibrate all methods (five folds), the
 other half are the test; five models each, the package's default estimators (linear regressions or the joint Gaussian,
 whichever errs less on held-out fitting queries; the same for all methods). "This router" is cascade routing, and the
-budget is the middle, in logarithms, of the single models' costs. Area: mean quality over the costs from the cheapest to the
-most expensive single model, in %. AIQ: the same under the non-decreasing concave hull. Brackets: 95% paired bootstrap over
-the test queries, 500 resamples; they don't cover the choice of the split. Over budget: realised above permitted cost, mean
-over all budgets. The oracle knows the outcomes.
+budget is the middle, in logarithms, of the single models' costs. Area: mean quality over the costs from the cheapest to
+the most expensive single model, in %. AIQ: the same under the non-decreasing concave hull. Brackets: 95% paired
+bootstrap over the test queries, 500 resamples; they don't cover the choice of the split. Over budget: realised above
+permitted cost, mean over all budgets. The oracle knows the outcomes.
 
 LiveCodeBench's tables have no costs: 1, 2, 5, 10 and 20 are assumed, so its numbers are an illustration.
 """

@@ -99,8 +99,8 @@ class Router(Parameters):
         Fitted estimators, a pair for each fold, with a cost estimator for each cost. A query is served by one of them,
         by a hash of its id: what the folds were calibrated with is what runs
         (docs/decisions/0004-fold-estimators-serve.md). One pair only where calibration was kept apart.
-    response_columns_ : dict of str to (dtype, tuple of int)
-        Columns of responses in the fit: type, and shape of a cell.
+    query_columns_, response_columns_ : dict of str to (dtype, tuple of int)
+        Columns of queries and of responses in the fit: type, and shape of a cell.
     n_dropped_ : int
         Queries of the fit that were left out because a cell was missing.
 
@@ -130,6 +130,7 @@ class Router(Parameters):
     quality_errors_: tuple[float, ...]
     cost_: CostEstimator
     estimators_: tuple[Estimators, ...]
+    query_columns_: dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
     response_columns_: dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
     n_dropped_: int
     _settings: dict[str, Any]
@@ -376,6 +377,7 @@ class Router(Parameters):
             "quality_errors_": fitted.errors,
             "cost_": cost,
             "estimators_": fitted.estimators,
+            "query_columns_": {name: (v.dtype, v.shape[1:]) for name, v in parts.fitting.queries.items()},
             "response_columns_": {name: (v.dtype, v.shape[2:]) for name, v in parts.fitting.responses.items()},
             "n_dropped_": parts.n_dropped,
             "_settings": fitted.settings,
@@ -433,6 +435,7 @@ class Router(Parameters):
         self.decider_ = Decider(
             policy=self.policy_,
             estimators=self.estimators_,
+            query_columns=dict(self.query_columns_),
             response_columns=dict(self.response_columns_),
             path=self.path_,
             point=point,

@@ -60,6 +60,9 @@ class PriceTable(Parameters):
     [0.0006, 0.0065]
     """
 
+    #: Columns of queries that may be there in service without having been in the fit.
+    optional_queries = ("cached_tokens", "prompt_tokens")
+
     def __init__(
         self,
         input_price: Sequence[float],

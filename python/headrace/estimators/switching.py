@@ -44,6 +44,11 @@ class SwitchingCost(Parameters):
     def __init__(self, base: CostEstimator) -> None:
         self.base = base
 
+    @property
+    def optional_queries(self) -> tuple[str, ...]:
+        """Columns of queries that may be there in service without having been in the fit."""
+        return (COLUMN, *getattr(self.base, "optional_queries", ()))
+
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
         """Fit a copy of the other estimator.
 

@@ -59,7 +59,11 @@ class Explanation:
     run : tuple of str
         Models that have run.
     spent : dict of str to float
-        What they cost, by name of the cost, where it is known.
+        What all runs cost so far, by name of the cost, where it is known.
+    excluded : dict of str to str
+        Models that may not run, and why.
+    notes : tuple of str
+        What else is to be known, e.g. values that were taken as missing.
     next : str or None
         The model to run now; None = stop.
     plan : tuple of str
@@ -85,6 +89,8 @@ class Explanation:
     share: float
     run: tuple[str, ...]
     spent: dict[str, float]
+    excluded: dict[str, str]
+    notes: tuple[str, ...]
     next: str | None
     plan: tuple[str, ...]
     value: float | None
@@ -118,6 +124,8 @@ class Explanation:
             lines.append(f"{side.capitalize()} a {named} of {flip.parameter:.4g}{change}: {_action(flip.next).lower()}")
         if not self.flips and not self.capped:
             lines.append(f"No {named} would change that")
+        lines += [f"{model} may not run: {reason}" for model, reason in self.excluded.items()]
+        lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines)
 
 
@@ -133,6 +141,8 @@ def explain(
     allowed: Sequence[str] | None = None,
     max_cost: float | None = None,
     spent: Mapping[str, float] | None = None,
+    excluded: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
     id: str | None = None,  # the word that users say
 ) -> Explanation:
     """Explain what a policy decides on some beliefs.
@@ -158,6 +168,10 @@ def explain(
         Cap on the cost of the plan that is still to be added.
     spent : mapping of str to float, optional
         What has been spent so far: it is told, and doesn't count.
+    excluded : mapping of str to str, optional
+        What keeps a model from running: it is told.
+    notes : sequence of str
+        What else is to be told.
     id : str, optional
         Id of the query, which says which of the policy's two rules decides; by default the one that decides more.
 
@@ -215,6 +229,8 @@ def explain(
         share=1.0 if same else shares[number],
         run=tuple(run),
         spent=dict(spent or {}),
+        excluded=dict(excluded or {}),
+        notes=tuple(notes),
         next=None if decision.next is None else policy.models[decision.next],
         plan=tuple(policy.models[j] for j in decision.plan),
         value=float(decision.value) if finite else None,

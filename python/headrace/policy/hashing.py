@@ -36,7 +36,7 @@ def share_of(seed: int, query_id: str) -> float:
     >>> share_of(0, "q-17") == share_of(0, "q-17"), 0.0 <= share_of(1, "q-17") < 1.0
     (True, True)
     """
-    digest = hashlib.blake2b(f"{seed}:{query_id}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(f"{seed}:{query_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2.0**53
 
 
@@ -49,11 +49,11 @@ def shares_of(seed: int, query_ids: Iterable[str], prefix: str = "") -> FloatArr
     >>> shares_of(0, ["q-17", "q-18"]).tolist() == [share_of(0, "q-17"), share_of(0, "q-18")]
     True
     """
-    begun = hashlib.blake2b(f"{seed}:{prefix}".encode(), digest_size=8)
+    begun = hashlib.blake2b(f"{seed}:{prefix}".encode("utf-8", "surrogatepass"), digest_size=8)
     digests = []
     for query_id in query_ids:
         hashed = begun.copy()
-        hashed.update(query_id.encode())
+        hashed.update(query_id.encode("utf-8", "surrogatepass"))
         digests.append(hashed.digest())
     bits = np.frombuffer(b"".join(digests), dtype=">u8") >> np.uint64(11)
     return np.asarray(bits.astype(np.float64) / 2.0**53)

@@ -20,6 +20,7 @@ from headrace.policy import Policy
 from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget, shown_limits
 from headrace.policy.hashing import fold_of, folds_of
 from headrace.policy.policy import weighed
+from headrace.serving.columns import Kinds, checked_batch, checked_query
 from headrace.serving.frames import Frame
 from headrace.serving.session import Session
 
@@ -53,6 +54,8 @@ class Decider:
     policy : Policy
     estimators : tuple of (QualityEstimator, tuple of CostEstimator)
         Fitted, a pair for each fold; a query is served by one of them, by a hash of its id.
+    query_columns : mapping of str to (dtype, tuple of int)
+        Columns of queries in the fit: type, and shape of a cell.
     response_columns : mapping of str to (dtype, tuple of int)
         Columns of responses in the fit: type, and shape of a cell.
     path : BudgetPath
@@ -82,7 +85,8 @@ class Decider:
 
     policy: Policy
     estimators: tuple[Estimators, ...]
-    response_columns: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
+    query_columns: Kinds
+    response_columns: Kinds
     path: BudgetPath
     point: PathPoint
     budget: dict[str, float] | None = None
@@ -129,8 +133,11 @@ class Decider:
         *,
         id: str | None = None,  # the word that users say
         allowed: Sequence[str] | None = None,
+        deny: Sequence[str] = (),
         max_cost: float | Mapping[str, float] | None = None,
         switching_cost: Mapping[str, float] | None = None,
+        prices: Mapping[str, float] | None = None,
+        strict: bool = True,
     ) -> Session:
         """Start the walk over one query.
 
@@ -143,12 +150,20 @@ class Decider:
             treatment everywhere. By default a hash of the query's columns.
         allowed : sequence of str, optional
             Models that may run; all by default.
+        deny : sequence of str
+            Models that may not.
         max_cost : float or mapping of str to float, optional
             Cap on the cost of all runs together, by estimate at every step; of several costs, on the first, or on each
             that is named, e.g. ``{"seconds": 2.0}``.
         switching_cost : mapping of str to float, optional
             What running a model costs more in the state that a conversation is in, such as a prompt cache that only the
             model used so far holds; models that aren't named cost nothing more.
+        prices : mapping of str to float, optional
+            Factors of the models' costs since the fit, e.g. ``{"large": 0.5}`` after a price cut. Estimates are taken
+            times them, and a cost that is observed counts as evidence at the prices of the fit.
+        strict : bool, default True
+            Refuse a query with other columns than the fit had. Without it, columns that are unknown are left out, and
+            those that lack count as average.
 
         Returns
         -------
@@ -156,11 +171,14 @@ class Decider:
 
         Raises
         ------
-        ValueError
-            An unknown model or cost; a cap or a switching cost that isn't a number >= 0.
+        UnknownColumn, MissingColumn
+            Other columns than the fit had.
+        TypeError, ValueError
+            A value that doesn't fit its column; an unknown model or cost; a cap, a price or a switching cost that isn't
+            a number >= 0.
         """
-        columns = {"text": query} if isinstance(query, str) else dict(query)
-        query_id = _content_id(columns) if id is None else str(id)
+        columns = checked_query(query, self.query_columns, self._optional, strict=strict)
+        query_id = _content_id({name: cell[0] for name, cell in columns.items()}) if id is None else str(id)
         quality, costs = self.estimators[fold_of(self.policy.seed, query_id, len(self.estimators))]
         return Session(
             self.policy,
@@ -171,8 +189,10 @@ class Decider:
             response_columns=self.response_columns,
             answer=self.answer,
             allowed=allowed,
+            deny=deny,
             max_cost=max_cost,
             switching_cost=switching_cost,
+            prices=prices,
         )
 
     def select_batch(
@@ -182,6 +202,7 @@ class Decider:
         ids: Sequence[str] | None = None,
         responses: Responses | None = None,
         threads: int | None = None,
+        strict: bool = True,
     ) -> npt.NDArray[np.int32]:
         """Decide for many queries at once what `Session.next` decides for one.
 
@@ -195,6 +216,8 @@ class Decider:
             What the models that have run returned; by default none has run.
         threads : int, optional
             Threads for the decisions; all cores by default. The result doesn't depend on it.
+        strict : bool, default True
+            As in `start`.
 
         Returns
         -------
@@ -203,8 +226,10 @@ class Decider:
 
         Raises
         ------
-        ValueError
-            Columns of different lengths, or without those of the fit.
+        UnknownColumn, MissingColumn
+            Other columns than the fit had.
+        TypeError, ValueError
+            Columns of different lengths, or of other kinds than in the fit.
 
         Examples
         --------
@@ -216,7 +241,7 @@ class Decider:
         >>> decider.models[chosen[0]] == session.next()
         True
         """
-        columns = {name: np.asarray(values) for name, values in queries.items()}
+        columns = checked_batch(queries, self.query_columns, self._optional, strict=strict)
         n = len(next(iter(columns.values()))) if columns else len(ids or ())
         for name, values in columns.items():
             if values.ndim < 1 or len(values) != n:
@@ -270,7 +295,8 @@ class Decider:
         """
         frame = Frame(batch)
         responses = frame.responses(self.models, self.response_columns)
-        chosen = self.select_batch(frame.queries(), ids=frame.ids(), responses=responses, threads=threads)
+        queries = frame.queries({*self.query_columns, *self._optional})
+        chosen = self.select_batch(queries, ids=frame.ids(), responses=responses, threads=threads)
         return frame.with_next(self.models, chosen)
 
     def with_budget(self, budget: float | Mapping[str, float]) -> Decider:
@@ -299,6 +325,12 @@ class Decider:
         policy = replace(self.policy, parameters=point.parameters, share=point.share)
         return replace(self, policy=policy, point=point, promised=None, **wanted)
 
+    @property
+    def _optional(self) -> frozenset[str]:
+        """Columns of queries that estimators read where they are there, though the fit need not have had them."""
+        quality, costs = self.estimators[0]
+        return frozenset().union(*(getattr(one, "optional_queries", ()) for one in (quality, *costs)))
+
     def _nothing_ran(self, n: int) -> Responses:
         k = len(self.models)
         columns = {
@@ -318,7 +350,12 @@ def _alike(rows: npt.NDArray[Any]) -> list[IndexArray]:
 
 def _content_id(columns: Mapping[str, Any]) -> str:
     """Give a query without an id one: a hash of its columns, which doesn't show them."""
-    text = json.dumps(
-        columns, sort_keys=True, default=lambda value: value.tolist() if hasattr(value, "tolist") else repr(value)
-    )
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    text = json.dumps(columns, sort_keys=True, default=_as_json)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _as_json(value: Any) -> Any:
+    """Give what JSON knows of an array; of another object nothing that were the same for an equal one."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"id: expected one for a query that holds a {type(value).__name__}, which no hash can stand for")

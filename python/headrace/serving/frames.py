@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,8 @@ class Frame:
     --------
     >>> from headrace.serving.frames import Frame
     >>> frame = Frame({"query_id": ["q-1", "q-2"], "text": ["Why?", "How?"]})
-    >>> frame.ids(), list(frame.queries())
-    (['q-1', 'q-2'], ['text'])
+    >>> frame.ids(), frame.names
+    (['q-1', 'q-2'], ('query_id', 'text'))
     """
 
     def __init__(self, batch: Any) -> None:
@@ -55,9 +55,9 @@ class Frame:
         """Give the ids; None where there are none."""
         return [str(label) for label in self._column(ID).tolist()] if ID in self.names else None
 
-    def queries(self) -> dict[str, Column]:
-        """Give the columns of queries: those without a model in their name."""
-        return {name: self._column(name) for name in self.names if "|" not in name and name not in (ID, NEXT)}
+    def queries(self, known: Collection[str]) -> dict[str, Column]:
+        """Give those columns of queries that are known; a frame may have others."""
+        return {name: self._column(name) for name in self.names if name in known}
 
     def of_models(self, name: str, models: Sequence[str]) -> FloatArray | None:
         """Give a number per model: a column of lists, or a column for each model; None where there is neither."""

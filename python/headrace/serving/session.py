@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray, listed
+from headrace.errors import CapTooSmall, NoModelLeft
 from headrace.estimators.belief import Belief
 from headrace.estimators.protocol import CostEstimator, QualityEstimator
 from headrace.estimators.responses import Responses
@@ -17,6 +19,7 @@ from headrace.policy import Policy
 from headrace.policy.explanation import Explanation, explain
 from headrace.policy.policy import weighed
 from headrace.rules import Decision
+from headrace.serving.columns import Kinds, checked_caps, checked_cell, checked_cost, checked_names, missing_cells
 
 __all__ = ["Session"]
 
@@ -24,18 +27,32 @@ __all__ = ["Session"]
 class Session:
     """The walk over one query: ask for the `next` model, run it, `observe` its response, until there is none.
 
-    Made by `Decider.start`.
+    Made by `Decider.start`. A run that failed is told by `fail`.
 
     Attributes
     ----------
     id : str
         Id of the query.
-    cost : float
-        Cost of the models run so far; of several costs, the first.
     costs : dict of str to float
-        The same, of each cost by name.
+        Cost of all runs so far, of each cost by name; runs that failed count with what they cost.
     decision : Decision or None
         The last decision.
+    failed : dict of str to str
+        Models whose run failed, and how; one that may run again isn't among them.
+
+    Examples
+    --------
+    >>> import headrace as hr
+    >>> from headrace.datasets import NoisyOracle, simulate
+    >>> table = simulate(300, 3)
+    >>> decider = hr.Router(quality=NoisyOracle()).fit(table, budget=0.003).decider_
+    >>> session = decider.start({name: column[0] for name, column in table.queries.items()}, id="q-1")
+    >>> first = session.next()
+    >>> session.fail(first, kind="timeout")
+    >>> second = session.next()
+    >>> session.observe(second, {}, cost=0.001)
+    >>> second != first, session.model == second, session.failed == {first: "timeout"}
+    (True, True, True)
     """
 
     def __init__(
@@ -43,39 +60,45 @@ class Session:
         policy: Policy,
         quality: QualityEstimator,
         costs: Sequence[CostEstimator],
-        query: Mapping[str, Any],
+        queries: Mapping[str, Column],
         *,
         id: str,  # the word that users say
-        response_columns: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
+        response_columns: Kinds,
         answer: str = "best",
         allowed: Sequence[str] | None = None,
+        deny: Sequence[str] = (),
         max_cost: float | Mapping[str, float] | None = None,
         switching_cost: Mapping[str, float] | None = None,
+        prices: Mapping[str, float] | None = None,
     ) -> None:
         self.id = id
         self.costs = dict.fromkeys(policy.costs, 0.0)
         self.decision: Decision | None = None
+        self.failed: dict[str, str] = {}
         self._policy = policy
         self._models = policy.models
         self._rule = policy.rule_for(id)
         self._quality_estimator, self._cost_estimators = quality, tuple(costs)
-        self._queries = {name: _one_row(value) for name, value in query.items()}
+        self._queries = dict(queries)
+        self._kinds = response_columns
         self._columns = {
-            name: _missing((1, len(self._models), *shape), dtype) for name, (dtype, shape) in response_columns.items()
+            name: missing_cells((1, len(self._models), *shape), dtype)
+            for name, (dtype, shape) in response_columns.items()
         }
         self._run: BoolArray = np.zeros(len(self._models), dtype=np.bool_)
         self._order: list[int] = []
         self._responses: dict[int, Any] = {}
         self._answer = answer
-        every = range(len(self._models))
-        self._allowed = list(every) if allowed is None else [self._index("allowed", name) for name in allowed]
+        denied = {self._index("deny", name) for name in _names("deny", deny)}
+        every = self._models if allowed is None else _names("allowed", allowed)
+        self._allowed = [j for j in (self._index("allowed", name) for name in every) if j not in denied]
         self._caps = checked_caps(max_cost, policy.costs)
-        self._switching = np.zeros(len(self._models))
-        for name, added in (switching_cost or {}).items():
-            if not isinstance(added, Real) or not 0.0 <= float(added) < np.inf:
-                raise ValueError(f"switching_cost: expected finite numbers >= 0, got {added!r} for {name!r}")
-            self._switching[self._index("switching_cost", name)] = added
+        self._switching = self._of_models("switching_cost", switching_cost, 0.0)
+        self._prices = self._of_models("prices", prices, 1.0)
+        self._notes: list[str] = []
         self._believed: tuple[Belief, FloatArray] | None = None
+        #: The last estimates of quality that there were: the answer doesn't depend on new ones.
+        self._last_quality: FloatArray | None = None
 
     @property
     def cost(self) -> float:
@@ -87,9 +110,15 @@ class Session:
 
         Raises
         ------
-        ValueError
-            No model may run, or none is within the cap on the cost, while none has run.
+        NoModelLeft
+            No model may run any more, and none has given an answer.
+        CapTooSmall
+            None is within a cap on the cost, while none has run.
         """
+        left = self._left_to_run()
+        if not left and not self._order:
+            failed = ", ".join(f"{name!r} ({kind})" for name, kind in self.failed.items()) or "none"
+            raise NoModelLeft(f"next: no model is left to run; failed: {failed}")
         belief, costs = self._beliefs()
         # Caps on other costs than the one that is traded say what may run next.
         traded = self._traded()
@@ -100,52 +129,96 @@ class Session:
             covariance=_row(belief.covariance, 2),
             loading=_row(belief.loading, 1),
             run=self._run,
-            allowed=self._within_caps(costs[:, 0], set(self._caps) - {traded}),
-            max_cost=self._left(traded) if traded in self._caps else None,
+            allowed=self._within_caps(left, costs[:, 0], set(self._caps) - {traded}),
+            max_cost=self._cap_left(left, costs[:, 0], traded),
         )
         return None if self.decision.next is None else self._models[self.decision.next]
 
-    def observe(self, model: str, response: Any, *, cost: float | Mapping[str, float] | None = None) -> None:
-        """Take in what a model returned.
+    def observe(
+        self, model: str, response: Any, *, cost: float | Mapping[str, float] | None = None, extra: str = "refuse"
+    ) -> None:
+        """Take in what a model returned. What is refused leaves no trace.
 
         Parameters
         ----------
         model : str
             The model that ran; usually, but not necessarily, the one that `next` named.
-        response : mapping of str to value, or anything else
-            The response's columns, as in the table of the fit; a column that is lacking counts as missing. Anything but
-            a mapping stands for ``{"answer": response}``.
+        response : mapping of str to value, or anything else but None
+            The response's columns, as in the table of the fit; a column that is lacking counts as missing, an infinite
+            number, too (`why` notes it). Anything but a mapping stands for ``{"answer": response}``.
         cost : float or mapping of str to float, optional
             What the run cost; of several costs, the first, or each by name. By default the response's column of that
             name (of the first, also "cost"), or else the estimate.
+        extra : {"refuse", "ignore"}
+            What becomes of columns that the fit did not have.
 
         Raises
         ------
-        ValueError
-            An unknown model, or one observed before; a column that the fit did not have; a cost that isn't a finite
-            number >= 0.
+        UnknownColumn
+            A column that the fit did not have.
+        TypeError, ValueError
+            None: a run that failed is told by `fail`. An unknown model, or one observed before; a value that doesn't
+            fit its column; a cost that isn't a finite number >= 0.
         """
         j = self._index("model", model)
         if self._run[j]:
             raise ValueError(f"model: {model!r} has been observed before in this session")
-        columns = response if isinstance(response, Mapping) else {"answer": response}
-        known = {*self._columns, *self.costs, "cost"}
-        unknown = [name for name in columns if name not in known and isinstance(response, Mapping)]
-        if unknown:
-            raise ValueError(f"response: unknown column {unknown[0]!r}; the fit had {listed(self._columns)}")
+        if response is None:
+            raise TypeError(f"response: expected what {model!r} returned, got None; a failed run is told by fail()")
+        if extra not in ("refuse", "ignore"):
+            raise ValueError(f'extra: expected "refuse" or "ignore", got {extra!r}')
+        columns = dict(response) if isinstance(response, Mapping) else {"answer": response}
+        if isinstance(response, Mapping) and extra == "refuse":
+            checked_names("response", columns, self._kinds, {*self.costs, "cost"}, needed=False)
         spent = self._spent(j, columns, cost)
-        self._columns = self._with_response(j, columns)
-        for name, value in spent.items():
-            self.costs[name] += value
+        written, infinite = self._with_response(j, columns, spent)
+        self._columns = written
+        self._notes += [f"{name} of {model}: infinite numbers count as missing" for name in infinite]
+        self._book(spent)
         self._run[j] = True
         self._order.append(j)
         self._responses[j] = response
-        self._believed = None
+        self._known_nothing_new()
+
+    def fail(
+        self,
+        model: str,
+        *,
+        kind: str = "error",
+        cost: float | Mapping[str, float] = 0.0,
+        retry: bool = False,
+    ) -> None:
+        """Tell that a model's run failed: it is never the answer, and says nothing of quality.
+
+        Parameters
+        ----------
+        model : str
+        kind : str
+            What happened, e.g. "timeout"; for `why`.
+        cost : float or mapping of str to float
+            What the run cost all the same; of several costs, the first, or each by name.
+        retry : bool, default False
+            Whether the model may run again; by default it leaves the pool, and the plan is made anew.
+
+        Raises
+        ------
+        ValueError
+            An unknown model, or one that has been observed; a cost that isn't a finite number >= 0.
+        """
+        j = self._index("model", model)
+        if self._run[j]:
+            raise ValueError(f"model: {model!r} has been observed before in this session")
+        given = dict(cost) if isinstance(cost, Mapping) else {self._policy.costs[0]: cost}
+        self._book(self._checked_costs(given))
+        if retry:
+            self._notes.append(f"{model} failed ({kind}), and may run again")
+        else:
+            self.failed[model] = str(kind)
         self.decision = None
 
     @property
     def run(self) -> tuple[str, ...]:
-        """Models that have run, in their order."""
+        """Models that have run, in their order; without those that failed."""
         return tuple(self._models[j] for j in self._order)
 
     @property
@@ -161,8 +234,14 @@ class Session:
             raise ValueError("answer: no model has run yet; run the one that next() names, and observe its response")
         if self._answer == "last":
             return self._models[self._order[-1]]
-        quality = np.where(self._run, self._beliefs()[0].quality[0], -np.inf)
-        return self._models[int(quality.argmax())]
+        try:
+            quality: FloatArray | None = self._beliefs()[0].quality[0]
+        except Exception:
+            # An answer that was paid for is had, whatever becomes of an estimate.
+            quality = self._last_quality
+        if quality is None:
+            return self._models[self._order[-1]]
+        return self._models[int(np.where(self._run, quality, -np.inf).argmax())]
 
     @property
     def answer(self) -> Any:
@@ -183,8 +262,8 @@ class Session:
             As `next`.
         """
         belief, costs = self._beliefs()
-        traded = self._traded()
-        allowed = self._within_caps(costs[:, 0], set(self._caps) - {traded})
+        left, traded = self._left_to_run(), self._traded()
+        within = self._within_caps(left, costs[:, 0], set(self._caps) - {traded})
         return explain(
             self._policy,
             belief.quality[0],
@@ -193,22 +272,25 @@ class Session:
             covariance=_row(belief.covariance, 2),
             loading=_row(belief.loading, 1),
             run=self.run,
-            allowed=[self._models[j] for j in allowed],
-            max_cost=self._left(traded) if traded in self._caps else None,
+            allowed=[self._models[j] for j in within],
+            max_cost=self._cap_left(left, costs[:, 0], traded),
             spent=self.costs,
+            excluded=self._excluded(left, within),
+            notes=self._notes,
             id=self.id,
         )
 
     def __repr__(self) -> str:
         ran = f"ran {', '.join(self.run)}" if self._order else "nothing has run"
+        failed = f"; failed: {', '.join(self.failed)}" if self.failed else ""
         state = "" if self.decision is None else f"; next: {self._name(self.decision.next)}"
         spent = ", ".join(f"{name} {value:.4g}" for name, value in self.costs.items())
-        return f"Session({self.id!r}: {ran}{state}; {spent} spent)"
+        return f"Session({self.id!r}: {ran}{failed}{state}; {spent} spent)"
 
     def _repr_html_(self) -> str:
         why = self.why()
         rows = [
-            (row["model"], f"{row['quality']:.3f}", f"{row['sd']:.3f}", f"{row['cost']:.4g}", _state(row, why.next))
+            (row["model"], f"{row['quality']:.3f}", f"{row['sd']:.3f}", f"{row['cost']:.4g}", _state(row, why))
             for row in why.models
         ]
         return html_table(repr(self), rows, ("model", "quality", "sd", "cost", ""))
@@ -220,66 +302,123 @@ class Session:
         """Name the cost whose cap the rule itself keeps: the very one that it trades for the whole plan."""
         return self._policy.costs[0] if self._policy.rates == (1.0,) else None
 
+    def _left_to_run(self) -> list[int]:
+        """Models that may run, or have run."""
+        return [j for j in self._allowed if self._models[j] not in self.failed]
+
+    def _excluded(self, left: Collection[int], within: Collection[int]) -> dict[str, str]:
+        """Say of each model that may not run what excludes it."""
+        excluded = {name: "not allowed here" for j, name in enumerate(self._models) if j not in self._allowed}
+        excluded |= {name: f"failed: {kind}" for name, kind in self.failed.items()}
+        return excluded | {self._models[j]: "above a cap on the cost" for j in left if j not in within}
+
     def _beliefs(self) -> tuple[Belief, FloatArray]:
         """Beliefs, and the estimates of each cost: shape (n_costs, 1, n_models)."""
         if self._believed is None:
             responses = Responses(self._run[None, :], self._columns)
             costs = np.array([estimator.predict(self._queries, responses) for estimator in self._cost_estimators])
+            costs *= self._prices
             costs[0] += self._switching
-            self._believed = self._quality_estimator.predict(self._queries, responses), costs
+            belief = self._quality_estimator.predict(self._queries, responses)
+            self._believed, self._last_quality = (belief, costs), belief.quality[0]
         return self._believed
+
+    def _known_nothing_new(self) -> None:
+        self._believed = None
+        self.decision = None
+
+    def _book(self, spent: Mapping[str, float]) -> None:
+        for name, value in spent.items():
+            self.costs[name] += value
+
+    def _cap_left(self, left: Sequence[int], costs: FloatArray, traded: str | None) -> float | None:
+        """Give what is left of the cap that the rule keeps."""
+        if traded not in self._caps:
+            return None
+        limit = self._left(traded)
+        if not self._order:
+            self._require_one(traded, limit, [float(costs[0, j]) for j in left])
+        return limit
 
     def _left(self, name: str) -> float:
         """How much of a capped cost may still be spent."""
         return max(self._caps[name] - self.costs[name], 0.0)
 
-    def _within_caps(self, costs: FloatArray, capped: Collection[str]) -> list[int]:
+    def _within_caps(self, left: list[int], costs: FloatArray, capped: Collection[str]) -> list[int]:
         """Models that may run, and whose costs, by estimate, are within what is left of each cap."""
-        allowed = self._allowed
+        allowed = left
         for name, cost in zip(self.costs, costs, strict=True):
             if name not in capped:
                 continue
-            left = self._left(name)
-            within = [j for j in allowed if self._run[j] or cost[j] <= left]
+            limit = self._left(name)
+            within = [j for j in allowed if self._run[j] or cost[j] <= limit]
             if not within and not self._order:
-                least = min((float(cost[j]) for j in allowed), default=0.0)
-                raise ValueError(
-                    f"max_cost: expected at least {least:.6g} for {name!r}, which the cheapest model that may run is "
-                    f"expected to take; got {left:.6g}"
-                )
+                self._require_one(name, limit, [float(cost[j]) for j in allowed])
             allowed = within
         return allowed
+
+    def _require_one(self, name: str, limit: float, costs: Collection[float]) -> None:
+        """Refuse a cap that lets no model run at all."""
+        least = min(costs, default=0.0)
+        if least > limit:
+            raise CapTooSmall(
+                f"max_cost: expected at least {least:.6g} for {name!r}, which the cheapest model that may run is "
+                f"expected to take; got {limit:.6g}",
+                needed=least + self.costs[name],
+            )
+
+    def _checked_costs(self, given: Mapping[str, Any]) -> dict[str, float]:
+        unknown = [name for name in given if name not in self.costs]
+        if unknown:
+            raise ValueError(f"cost: unknown cost {unknown[0]!r}; known: {listed(self.costs)}")
+        several = len(self.costs) > 1
+        return {name: checked_cost(f"cost: {name!r}" if several else "cost", value) for name, value in given.items()}
 
     def _spent(self, j: int, columns: Mapping[str, Any], cost: float | Mapping[str, float] | None) -> dict[str, float]:
         """Give what a run cost, of each cost by name."""
         first = self._policy.costs[0]
         given = dict(cost) if isinstance(cost, Mapping) else {} if cost is None else {first: cost}
-        unknown = [name for name in given if name not in self.costs]
-        if unknown:
-            raise ValueError(f"cost: unknown cost {unknown[0]!r}; known: {listed(self.costs)}")
-        spent = {}
+        spent = self._checked_costs(given)
         for number, name in enumerate(self.costs):
-            value = given.get(name, columns.get(name))
+            if name in spent:
+                continue
+            value = columns.get(name)
             if value is None and name == first:
                 value = columns.get("cost")
             if value is None:
-                value = self._beliefs()[1][number, 0, j]
-            if not isinstance(value, Real) or not 0.0 <= float(value) < np.inf:
-                of = "" if len(self.costs) == 1 else f" for {name!r}"
-                raise ValueError(f"cost: expected a finite number >= 0{of}, got {value!r}")
-            spent[name] = float(value)
+                value = max(float(self._beliefs()[1][number, 0, j] - (number == 0) * self._switching[j]), 0.0)
+            spent |= self._checked_costs({name: value})
         return spent
 
-    def _with_response(self, j: int, response: Mapping[str, Any]) -> dict[str, Column]:
-        """Copy the columns with one model's response in: a value that doesn't fit leaves no trace."""
-        columns = {name: column.copy() for name, column in self._columns.items()}
-        for name in columns.keys() & response.keys():
-            try:
-                columns[name][0, j] = response[name]
-            except (TypeError, ValueError) as error:
-                wanted = f"a value of shape {columns[name].shape[2:]}" if columns[name].ndim > 2 else "a number"
-                raise ValueError(f"response: column {name!r} expects {wanted}, got {response[name]!r}") from error
-        return columns
+    def _with_response(
+        self, j: int, response: Mapping[str, Any], spent: Mapping[str, float]
+    ) -> tuple[dict[str, Column], list[str]]:
+        """Copy the columns with one model's response in; name those with infinite numbers."""
+        first = self._policy.costs[0]
+        columns, infinite = dict(self._columns), []
+        for name, (dtype, shape) in self._kinds.items():
+            is_cost = name in self.costs or name == "cost"
+            if name not in response and not is_cost:
+                continue
+            value = response[name] if name in response else spent[name if name in spent else first]
+            cell, was_infinite = checked_cell(f"response: column {name!r}", value, dtype, shape)
+            if is_cost and self._prices[j] not in (0.0, 1.0) and dtype.kind != "O":
+                # A cost is evidence at the prices of the fit only.
+                cell = cell / self._prices[j]
+            columns[name] = self._columns[name].copy()
+            columns[name][0, j] = cell
+            if was_infinite:
+                infinite.append(name)
+        return columns, infinite
+
+    def _of_models(self, argument: str, given: Mapping[str, float] | None, default: float) -> FloatArray:
+        """Give a number per model, from those that are named."""
+        numbers = np.full(len(self._models), default)
+        for name, value in (given or {}).items():
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= float(value) < math.inf:
+                raise ValueError(f"{argument}: expected finite numbers >= 0, got {value!r} for {name!r}")
+            numbers[self._index(argument, name)] = value
+        return numbers
 
     def _index(self, argument: str, name: str) -> int:
         try:
@@ -288,43 +427,19 @@ class Session:
             raise ValueError(f"{argument}: unknown model {name!r}; known: {listed(self._models)}") from None
 
 
-def _state(row: Mapping[str, Any], following: str | None) -> str:
+def _state(row: Mapping[str, Any], why: Explanation) -> str:
     """Say what is to be said of a model in a table."""
     if row["run"]:
         return "has run"
     if not row["allowed"]:
-        return "may not run"
-    return "next" if row["model"] == following else "in plan" if row["in_plan"] else ""
+        return why.excluded.get(row["model"], "may not run")
+    return "next" if row["model"] == why.next else "in plan" if row["in_plan"] else ""
 
 
-def checked_caps(max_cost: float | Mapping[str, float] | None, costs: Sequence[str]) -> dict[str, float]:
-    """Give the cap of each cost that has one; a number is that of the first."""
-    if max_cost is None:
-        return {}
-    caps = dict(max_cost) if isinstance(max_cost, Mapping) else {costs[0]: max_cost}
-    for name, limit in caps.items():
-        if name not in costs:
-            raise ValueError(f"max_cost: unknown cost {name!r}; known: {listed(costs)}")
-        if not isinstance(limit, Real) or not float(limit) >= 0.0:
-            raise ValueError(f"max_cost: expected a number >= 0, got {limit!r}")
-    return {name: float(limit) for name, limit in caps.items()}
-
-
-def _missing(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:
-    """Make a response column in which nothing is known: None among objects, NaN among numbers."""
-    return np.full(shape, None, dtype=object) if dtype.kind == "O" else np.full(shape, np.nan)
-
-
-def _one_row(value: Any) -> Column:
-    """Make a column of one query."""
-    # A long text takes time as an array.
-    if not isinstance(value, str):
-        array = np.asarray(value)
-        if array.dtype.kind in "biuf":
-            return array.astype(np.float64)[None]
-    column = np.empty(1, dtype=object)
-    column[0] = value
-    return column
+def _names(argument: str, names: Sequence[str]) -> list[str]:
+    if isinstance(names, str):
+        raise TypeError(f"{argument}: expected a sequence of models, got the text {names!r}")
+    return list(names)
 
 
 def _row(values: FloatArray | None, axes: int) -> FloatArray | None:

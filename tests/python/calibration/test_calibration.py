@@ -248,7 +248,7 @@ def two_queries() -> BudgetPath:
 
 
 def test_a_path_by_hand(two_queries: BudgetPath) -> None:
-    frame = two_queries.to_frame()
+    frame = two_queries.to_dict()
     assert {name: values.tolist() for name, values in frame.items()} == {
         "parameter": [0.0, 0.25, 0.5],
         "cost": [3.5, 2.0, 1.5],

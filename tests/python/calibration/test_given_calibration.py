@@ -191,7 +191,8 @@ def test_a_budget_in_the_wrong_unit_states_what_is_feasible(rule: str, tables: t
     router = some_router(rule).fit(tables[0])
     costliest = float(router.path_.cost.max())
     with pytest.raises(
-        ValueError, match=rf"^budget: expected at least 0\.000\d+, .* \(the most expensive: {costliest:.6g}\); got 3e-06"
+        ValueError,
+        match=rf"^budget: expected at least 0\.000\d+, .* \(the most expensive: {costliest:.6g}\); got 3e-06",
     ):
         router.with_budget(3e-6)
 

@@ -219,10 +219,10 @@ def test_a_bent_curve() -> None:
 
 def test_costs_that_are_underestimated() -> None:
     table = simulated(7, 2000, 3)
-    more expensive = hr.Outcomes(
+    costlier = hr.Outcomes(
         models=table.models, quality=table.quality, cost=table.cost * [1.0, 1.3, 0.7], queries=dict(table.queries)
     )
-    diagnosis = diagnosed(more expensive)
+    diagnosis = diagnosed(costlier)
     assert kinds(diagnosis) == {("cost", ("m1",), (0,)), ("cost", ("m2",), (0,))}
     under, over = diagnosis.findings
     assert under.low < 0.3 < under.high

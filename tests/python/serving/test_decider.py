@@ -277,10 +277,13 @@ def test_a_router_decides_tables_of_queries_and_responses(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"queries": {"a": [1, 2], "b": [1]}}, r"queries: column 'b' has shape \(1,\), expected \(2,\)"),
-        ({"queries": {"a": [1, 2]}, "ids": ["x"]}, "ids: expected one for each of 2 queries, got 1"),
         (
-            {"queries": {"a": [1, 2]}, "ids": ["x", "y"], "responses": hr.Responses([[True]], {})},
+            {"queries": {"noise": [1, 2], "contrast": [1]}},
+            r"queries: column 'contrast' has shape \(1,\), expected \(2,\)",
+        ),
+        ({"queries": {"noise": [1, 2]}, "ids": ["x"]}, "ids: expected one for each of 2 queries, got 1"),
+        (
+            {"queries": {"noise": [1, 2]}, "ids": ["x", "y"], "responses": hr.Responses([[True]], {})},
             r"responses: expected shape \(2, 5\), got \(1, 1\)",
         ),
     ],
@@ -290,12 +293,15 @@ def test_batches_of_other_shapes_are_refused(
 ) -> None:
     router = hr.Router(quality="constant", cost="constant").fit(halves[0], budget=100.0)
     with pytest.raises(ValueError, match=message):
-        router.select_batch(**arguments)
+        router.select_batch(**arguments, strict=False)
 
 
 def test_nothing_to_decide(halves: tuple[hr.Outcomes, hr.Outcomes]) -> None:
     router = hr.Router(quality="constant", cost="constant").fit(halves[0], budget=100.0)
-    assert len(router.select_batch({})) == 0
+    assert len(router.select_batch({}, strict=False)) == 0
+    nothing = {name: values[:0] for name, values in halves[0].queries.items()}
+    assert len(router.select_batch(nothing)) == 0
+    assert len(router.decider_(pa.table(nothing | {"svm|answer": np.empty(0, object)}))) == 0
     assert len(POLICY.select_batch(np.empty((0, 3)), np.empty((0, 3)), ids=[])) == 0
 
 

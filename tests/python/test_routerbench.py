@@ -19,7 +19,7 @@ import pytest
 
 import headrace as hr
 from headrace.datasets import download_routerbench, load_routerbench
-from headrace.outcomes.readers.pickled_frame import NAMES, pickled_columns
+from headrace.datasets.pickled_frame import NAMES, pickled_columns
 
 NAN = float("nan")
 MODELS = ("gpt-4-1106-preview", "WizardLM/WizardLM-13B-V1.2")
@@ -273,7 +273,7 @@ FRAME, RECONSTRUCT = b"cpandas\nDataFrame\n", b"cnumpy._core.multiarray\n_recons
         hand_made(b"c__builtin__\neval\n", b"X\x03\x00\x00\x001+1", b"\x85R"),
         # The name of a stand-in, called with a name in it, and names within names.
         hand_made(b"cpandas\nDataFrame.__init__\n"),
-        hand_made(b"cheadrace.readers.pickled_frame\n_Note\n"),
+        hand_made(b"cheadrace.datasets.pickled_frame\n_Note\n"),
         hand_made(b"cnumpy\nndarray.tofile\n"),
         # State for a stand-in itself, not for what it made.
         hand_made(FRAME, b"}b"),

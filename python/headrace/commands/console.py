@@ -43,7 +43,7 @@ def _known_rule(name: str) -> str:
     return name
 
 
-Log = Annotated[Path, typer.Argument(help="Your table or log: .parquet, .csv, .json, .jsonl or .npz.")]
+Log = Annotated[Path, typer.Argument(help="Your table or log: .parquet, .csv, .json or .jsonl.")]
 Models = Annotated[str | None, typer.Option(help="Models to choose among, comma separated; all by default.")]
 Cost = Annotated[
     list[str] | None,

@@ -28,7 +28,7 @@ EXAMPLES = (
 
 def convert(
     log: Log,
-    out: Annotated[Path, typer.Argument(help="The new file: .parquet, .csv or .npz.")],
+    out: Annotated[Path, typer.Argument(help="The new file: .parquet, .csv or .jsonl.")],
     models: Models = None,
     cost: Cost = None,
     layout: Layout = None,

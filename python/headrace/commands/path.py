@@ -36,7 +36,7 @@ from headrace.policy.budget_path import BudgetPath
 
 EXAMPLES = (
     "Examples: [bold]headrace path log.parquet[/]; "
-    "[bold]headrace path log.csv --cost output_tokens --out path.png[/]; [bold]headrace path log.npz --json[/]"
+    "[bold]headrace path log.csv --cost output_tokens --out path.png[/]; [bold]headrace path log.jsonl --json[/]"
 )
 
 #: Budgets that the table shows.

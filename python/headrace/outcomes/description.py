@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, listed
-
-if TYPE_CHECKING:
-    from headrace.outcomes.outcomes import Outcomes
+from headrace.outcomes.fields import Fields
 
 __all__ = ["Description", "described"]
 
@@ -34,7 +32,7 @@ UNITS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Description:
     """What a table holds; see `Outcomes.describe`.
 
@@ -84,7 +82,7 @@ class Description:
         return asdict(self)
 
 
-def described(outcomes: Outcomes) -> Description:
+def described(outcomes: Fields) -> Description:
     """Describe a table; see `Outcomes.describe`."""
     cells = np.stack([outcomes.quality, *outcomes.costs.values()])
     unlabelled: BoolArray = np.asarray(np.isnan(cells).any(axis=0), dtype=np.bool_)
@@ -99,20 +97,20 @@ def described(outcomes: Outcomes) -> Description:
     )
     n_complete = int((~unlabelled.any(axis=1)).sum())
     return Description(
-        outcomes.n_queries,
-        n_complete,
-        outcomes.n_duplicate_ids,
-        models,
-        outcomes.cost_name,
-        cost_unit(" or ".join(_cost_names(outcomes)), outcomes.cost),
-        tuple(outcomes.further_costs),
-        tuple(outcomes.queries),
-        tuple(outcomes.responses),
-        tuple(_remarks(outcomes, n_complete)),
+        n_queries=outcomes.n_queries,
+        n_complete=n_complete,
+        n_duplicate_ids=outcomes.n_duplicate_ids,
+        models=models,
+        cost=outcomes.cost_name,
+        cost_unit=cost_unit(" or ".join(_cost_names(outcomes)), outcomes.cost),
+        further_costs=tuple(outcomes.further_costs),
+        queries=tuple(outcomes.queries),
+        responses=tuple(outcomes.responses),
+        remarks=tuple(_remarks(outcomes, n_complete)),
     )
 
 
-def _cost_names(outcomes: Outcomes) -> list[str]:
+def _cost_names(outcomes: Fields) -> list[str]:
     """Give the names of the cost: its own, and those of response columns with the same numbers."""
     same = [
         name
@@ -146,7 +144,7 @@ def cost_unit(name: str, cost: FloatArray) -> str:
     return f"{unit}: the median is {median:.3g}"
 
 
-def _remarks(outcomes: Outcomes, n_complete: int) -> list[str]:
+def _remarks(outcomes: Fields, n_complete: int) -> list[str]:
     remarks = [_mixed_units(outcomes), _mixed_scales(outcomes), _constant_quality(outcomes), _unlabelled(outcomes)]
     if outcomes.n_duplicate_ids and outcomes.groups is None:
         remarks.append(
@@ -169,7 +167,7 @@ def _remarks(outcomes: Outcomes, n_complete: int) -> list[str]:
     return [remark for remark in remarks if remark]
 
 
-def _mixed_units(outcomes: Outcomes) -> str:
+def _mixed_units(outcomes: Fields) -> str:
     medians = {}
     for j, name in enumerate(outcomes.models):
         cost = outcomes.cost[:, j]
@@ -184,7 +182,7 @@ def _mixed_units(outcomes: Outcomes) -> str:
     return f"cost: the median of {high!r} is {times:.6g} times that of {low!r}; are they in one unit?"
 
 
-def _mixed_scales(outcomes: Outcomes) -> str:
+def _mixed_scales(outcomes: Fields) -> str:
     """Tell a score of 0 to 1 of one model from one of 0 to 100 of another."""
     tops = {name: top for name, top in zip(outcomes.models, _tops(outcomes.quality), strict=True) if top > 0.0}
     if len(tops) < 2:
@@ -201,14 +199,14 @@ def _tops(quality: FloatArray) -> list[float]:
     return tops
 
 
-def _constant_quality(outcomes: Outcomes) -> str:
+def _constant_quality(outcomes: Fields) -> str:
     known = outcomes.quality[~np.isnan(outcomes.quality)]
     if len(known) and (known == known[0]).all():
         return f"quality: every cell is {known[0]:g}; the cheapest model is as good as any"
     return ""
 
 
-def _unlabelled(outcomes: Outcomes) -> str:
+def _unlabelled(outcomes: Fields) -> str:
     lacking = np.isnan(outcomes.mean_quality) | np.isnan(outcomes.mean_cost)
     if not lacking.any():
         return ""

@@ -57,7 +57,7 @@ def file_columns(path: Path) -> dict[str, Column]:
     elif suffix == ".json" or suffix in JSON_LINES:
         frame = _json(path)
     else:
-        raise ValueError(f"{path}: expected a file that ends in .parquet, .csv, .json, .jsonl or .npz, got {suffix!r}")
+        raise ValueError(f"{path}: expected a file that ends in .parquet, .csv, .json or .jsonl, got {suffix!r}")
     return frame_columns(frame, str(path))
 
 
@@ -139,5 +139,5 @@ def _record_column(cells: Iterable[Any]) -> Column:
 
 def _nests(cell: Any) -> bool:
     if isinstance(cell, list):
-        return not cell or not all(isinstance(part, int | float) for part in cell)
+        return not cell or not all(part is None or isinstance(part, int | float) for part in cell)
     return isinstance(cell, dict)

@@ -99,7 +99,7 @@ def _object_column(label: str, cells: Column) -> Column:
         numbers[~missing] = [float(cell) for cell in present]
         return numbers
     if all(isinstance(cell, list | tuple | np.ndarray) for cell in present):
-        vectors = [np.asarray(cell) for cell in present]
+        vectors = [np.asarray([np.nan if part is None else part for part in cell]) for cell in present]
         if all(vector.dtype.kind in "biuf" and vector.ndim == 1 for vector in vectors):
             return _stacked(label, vectors, missing)
     return boxed([cell if cell is None or isinstance(cell, str) else str(cell) for cell in cells])

@@ -22,7 +22,7 @@ from headrace.outcomes.readers.cells import as_text, boxed, is_numeric, numbers_
 __all__ = ["LONG_LAYOUTS", "LongLayout", "widened"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LongLayout:
     """Names of the columns of a long layout.
 

@@ -7,6 +7,9 @@ from typing import TypedDict
 
 from headrace.arguments import Column, FloatArray
 
+#: Before the name of a cost in our wide layout, where the name isn't "cost": "<model>|cost:usd".
+COST_PREFIX = "cost:"
+
 
 class Table(TypedDict):
     """The arguments of `Outcomes`."""

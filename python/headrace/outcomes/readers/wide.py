@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.arguments import Column, FloatArray, listed
 from headrace.outcomes.readers.cells import as_text, is_empty, is_numeric, numbers_if_all, parsed
-from headrace.outcomes.readers.table import Table, with_observed_quality
+from headrace.outcomes.readers.table import COST_PREFIX, Table, with_observed_quality
 
 ROUTERBENCH_QUERY = {"sample_id": "query_id", "prompt": "text", "eval_name": "task"}
 ROUTERBENCH_RUN = {"total_cost": "cost", "model_response": "answer"}
@@ -30,7 +30,6 @@ def tabulate(
 
     `given_name` says how each column is called in the source: name in our layout -> name there.
     """
-    wanted = [cost] if cost is None or isinstance(cost, str) else cost_names(cost)
     queries: dict[str, Column] = {}
     runs: dict[str, dict[str, Column]] = {}
     for name, given in given_name.items():
@@ -45,8 +44,11 @@ def tabulate(
     models = _scored_models(scored, runs, columns, source)
     quality = _joined_numbers(models, scored, "quality", given_name)
     responses = {column: _joined(models, cells, column, typed=typed) for column, cells in runs.items()}
-    cost_columns = [_cost_column(name, responses, source) for name in wanted]
-    prices = {name: _joined_numbers(models, runs[name], name, given_name) for name in cost_columns}
+    prices = {
+        column.removeprefix(COST_PREFIX): _joined_numbers(models, runs[column], column, given_name)
+        for column in _cost_columns(cost, responses, source)
+    }
+    responses = {column: cells for column, cells in responses.items() if not column.startswith(COST_PREFIX)}
     ids, groups = (queries.pop(name, None) for name in ("query_id", "group"))
     labels = None if groups is None else _present_ids(groups, given_name["group"], source)
     table: Table = {
@@ -55,7 +57,7 @@ def tabulate(
         "cost": prices,
         "ids": None if ids is None else _present_ids(ids, given_name["query_id"], source),
         "queries": {name: _query_column(name, cells, typed=typed) for name, cells in queries.items()},
-        "responses": {**responses, "cost": prices[cost_columns[0]]},
+        "responses": {**responses, "cost": next(iter(prices.values()))},
         "groups": None if labels is None else np.array([str(label) for label in labels], dtype=object),
     }
     return with_observed_quality(table) if verified else table
@@ -110,12 +112,19 @@ def _scored_models(
     return list(scored)
 
 
+def _cost_columns(cost: str | Sequence[str] | None, responses: Mapping[str, Column], source: str) -> list[str]:
+    """Name the columns that are the costs: those asked for, or else those that say so."""
+    if cost is None:
+        named = [name for name in responses if name == "cost" or name.startswith(COST_PREFIX)]
+        return named or [_cost_column(None, responses, source)]
+    return [_cost_column(name, responses, source) for name in ([cost] if isinstance(cost, str) else cost_names(cost))]
+
+
 def _cost_column(cost: str | None, responses: Mapping[str, Column], source: str) -> str:
     """Name of the response column that is the cost."""
-    if cost is None and "cost" in responses:
-        return "cost"
-    if cost is not None and cost in responses:
-        return cost
+    for name in (cost, f"{COST_PREFIX}{cost}"):
+        if name in responses and cost is not None:
+            return str(name)
     candidates = [name for name, v in responses.items() if v.dtype.kind == "f" and v.ndim == 2]
     choice = f"numeric per-model columns found: {listed(candidates)}"
     if cost is None:

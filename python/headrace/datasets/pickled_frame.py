@@ -110,7 +110,7 @@ def pickled_columns(path: Path) -> dict[str, Column]:
     --------
     >>> import pickle, tempfile
     >>> from pathlib import Path
-    >>> from headrace.outcomes.readers.pickled_frame import pickled_columns
+    >>> from headrace.datasets.pickled_frame import pickled_columns
     >>> path = Path(tempfile.mkdtemp()) / "bad.pkl"
     >>> _ = path.write_bytes(pickle.dumps(print))
     >>> pickled_columns(path)

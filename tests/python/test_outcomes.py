@@ -21,7 +21,7 @@ from hypothesis import given
 
 import headrace.estimators.responses
 import headrace.outcomes.outcomes
-import headrace.outcomes.readers.files
+import headrace.outcomes.readers.delimited
 import headrace.outcomes.readers.written
 from headrace.estimators.responses import Responses
 from headrace.outcomes import Outcomes
@@ -678,7 +678,7 @@ def test_columns_of_several_kinds() -> None:
     np.testing.assert_array_equal(table.quality, [[1, 1], [0.5, NAN]])
     np.testing.assert_array_equal(table.cost, [[0.5, 0.001], [NAN, NAN]])
     assert table.queries["text"].tolist() == ["1", "2"]
-    assert table.queries["task"].tolist() == [None, "3.0"]
+    assert table.queries["task"].tolist() == [None, "3"]
     assert table.queries["vector"].shape == (2, 2)
     np.testing.assert_array_equal(table.queries["holes"], [NAN, 2.0])
     np.testing.assert_array_equal(table.queries["exact"], [NAN, 0.5])
@@ -779,7 +779,7 @@ BARE: dict[Any, Any] = {"a|quality": [1, 0], "a|cost": [1, 2]}
             ValueError,
             "expected a number at row 1, got '1_0'",
         ),
-        ({"a|quality": ["1", ""], "a|cost": [1, 2]}, {}, ValueError, "expected a number at row 1, got ''"),
+        ({"a|quality": ["1", "?"], "a|cost": [1, 2]}, {}, ValueError, "expected a number at row 1, got '?'"),
         (
             {"a|quality": [[1], [0]], "a|cost": [1, 2]},
             {},
@@ -972,7 +972,7 @@ def test_csv_with_a_byte_order_mark_and_a_long_prompt(tmp_path: Path) -> None:
 
 def test_csv_in_several_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs_data_extra()
-    monkeypatch.setattr(headrace.outcomes.readers.files, "MAX_CSV_BLOCK", 200)
+    monkeypatch.setattr(headrace.outcomes.readers.delimited, "MAX_BLOCK", 200)
     n = 50
     text = ['one "line"\nand, another\n'] * n
     frame: dict[str, Any] = {"text": text, "a|quality": [1] * n, "a|cost": [0.5] * n}
@@ -1035,7 +1035,7 @@ def test_missing_files(tmp_path: Path, name: str) -> None:
 def test_other_suffixes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.txt"
     path.write_text("x")
-    with pytest.raises(ValueError, match=r"ends in \.parquet, \.csv, \.json or \.jsonl, got '\.txt'"):
+    with pytest.raises(ValueError, match=r"ends in \.parquet, \.csv, \.tsv, \.json or \.jsonl .*, got '\.txt'"):
         Outcomes.from_file(path)
 
 

@@ -301,7 +301,7 @@ def test_labels_are_for_spend_logs_only(tmp_path: Path) -> None:
         ("t.json", '[{"a|quality": 1', r"t\.json: can't be read as JSON"),
         ("t.json", "", r"t\.json has no rows"),
         ("t.json", "[]", r"t\.json has no rows"),
-        ("t.json", '{"a": 1}', "expected an array of objects, or one object per line, got dict"),
+        ("t.json", '{"a": 1}', "expected an array of objects, or one object per line, got an object with the keys 'a'"),
         ("t.json", "[1]", "expected an object at row 0, got int"),
         ("t.json", "[" * 100_000, r"t\.json: can't be read as JSON"),
         ("t.jsonl", '{"a": 1}\n\n{"a": ', r"t\.jsonl: can't be read as JSON: line 3: "),

@@ -14,15 +14,20 @@ from headrace.commands.console import (
     Layout,
     Log,
     Models,
+    Price,
+    Rename,
+    checked_output,
     notes,
     print_json,
     read_log,
     told,
 )
+from headrace.outcomes.readers import SUFFIXES
 
 EXAMPLES = (
     "Examples: [bold]headrace convert routing.jsonl table.parquet[/]; "
-    "[bold]headrace convert spend.json table.parquet --labels quality.csv[/]"
+    "[bold]headrace convert spend.json table.parquet --labels quality.csv[/]; "
+    "[bold]headrace convert responses.csv table.csv --price small=0.0002 --price large=0.003[/]"
 )
 
 
@@ -33,11 +38,15 @@ def convert(
     cost: Cost = None,
     layout: Layout = None,
     labels: Labels = None,
+    price: Price = None,
+    rename: Rename = None,
+    force: Annotated[bool, typer.Option(help="Replace the new file where it exists.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Read a log, say what is in it, and write it as one table: a row per query, columns per model."""
     with told(notes()):
-        outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels)
+        checked_output([log, labels], out, force=force, suffixes=SUFFIXES)
+        outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, price=price, rename=rename)
         outcomes.save(out)
     description = outcomes.describe()
     if as_json:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from headrace.datasets.pickled_frame import pickled_columns
 from headrace.outcomes import Outcomes
-from headrace.outcomes.readers import is_pickle, read_frame
+from headrace.outcomes.readers import Reading, is_pickle, read_frame
 
 __all__ = ["download_routerbench", "load_routerbench"]
 
@@ -52,7 +52,7 @@ def load_routerbench(path: str | os.PathLike[str]) -> Outcomes:
     path = Path(path)
     if not (path.is_file() and is_pickle(path)):
         return Outcomes.from_file(path)
-    return Outcomes(**read_frame(pickled_columns(path), source=str(path), layout="routerbench"))
+    return Outcomes(**read_frame(pickled_columns(path), Reading(layout="routerbench"), source=str(path)))
 
 
 def download_routerbench(shots: int = 0) -> Path:

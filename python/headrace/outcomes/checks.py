@@ -11,6 +11,7 @@ import numpy.typing as npt
 from headrace.arguments import BoolArray, FloatArray, checked_numbers
 
 __all__ = [
+    "checked_costs",
     "checked_labels",
     "checked_models",
     "checked_quality",
@@ -32,6 +33,13 @@ def checked_quality(quality: npt.ArrayLike, n_models: int) -> FloatArray:
     if not len(scores):
         raise ValueError("quality: the table has no rows")
     return scores
+
+
+def checked_costs(label: str, values: npt.ArrayLike) -> FloatArray:
+    """Costs as numbers; true and false aren't costs."""
+    if np.asarray(values).dtype.kind == "b":
+        raise TypeError(f"{label}: expected numbers (NaN = missing), got dtype bool")
+    return checked_numbers(label, values)
 
 
 def named_costs(

@@ -30,6 +30,7 @@ class Fields:
     groups: Column | None
     cost_name: str
     further_costs: Mapping[str, FloatArray]
+    notes: tuple[str, ...]
     n_duplicate_ids: int = field(init=False)
 
     def _store(self, **fields: Any) -> None:

@@ -23,11 +23,11 @@ from headrace.arguments import (
     broadcast_rows,
     checked_bools,
     checked_columns,
-    checked_numbers,
     listed,
 )
 from headrace.estimators.responses import Responses
 from headrace.outcomes.checks import (
+    checked_costs,
     checked_labels,
     checked_models,
     checked_quality,
@@ -38,7 +38,7 @@ from headrace.outcomes.checks import (
 from headrace.outcomes.description import Description, described
 from headrace.outcomes.fields import Fields
 from headrace.outcomes.parts import complete_rows, fold_of_row, rows_below, rows_of_first_part, unlabelled_models
-from headrace.outcomes.readers import Table, read_file, read_frame, write_file
+from headrace.outcomes.readers import Reading, Table, read_file, read_frame, write_file
 
 __all__ = ["Outcomes"]
 
@@ -70,6 +70,8 @@ class Outcomes(Fields):
         Name of the cost, where there is one.
     further_costs : mapping of str to array-like, optional
         The costs after the first; usually given through `cost`.
+    notes : sequence of str, optional
+        What reading the table has left out or assumed; `describe` tells it.
 
     Attributes
     ----------
@@ -114,12 +116,13 @@ class Outcomes(Fields):
         groups: Sequence[str | int] | npt.NDArray[Any] | None = None,
         cost_name: str = "cost",
         further_costs: Mapping[str, npt.ArrayLike] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         names = checked_models(models)
         scores = checked_quality(quality, len(names))
         shape = scores.shape
         prices = {
-            name: broadcast_rows(label, checked_numbers(label, values), shape).copy()
+            name: broadcast_rows(label, checked_costs(label, values), shape).copy()
             for name, (label, values) in named_costs(cost, cost_name, further_costs or {}).items()
         }
         first, *others = prices
@@ -138,6 +141,7 @@ class Outcomes(Fields):
             groups=None if groups is None else np.array(checked_labels("groups", groups, shape[0]), dtype=object),
             cost_name=first,
             further_costs={name: prices[name] for name in others},
+            notes=tuple(notes),
             n_duplicate_ids=n_renamed,
         )
 
@@ -292,16 +296,19 @@ class Outcomes(Fields):
         cost: str | Sequence[str] | None = None,
         verified: bool = False,
         labels: str | os.PathLike[str] | None = None,
+        prices: Mapping[str, float] | None = None,
+        rename: Mapping[str, str] | None = None,
     ) -> Outcomes:
-        """Read a table from a .parquet, .csv, .json or .jsonl file.
+        """Read a table from a file: .parquet, .csv, .tsv, .json or .jsonl (the last four also as .gz).
 
         The layout is found by the names of the columns: one row per query with columns per model ("wide",
-        "routerbench"), or one row per query and model ("long", "llmrouter", "nvidia", "routerarena", "litellm").
-        `headrace.outcomes.readers.layouts` says what each one needs.
+        "routerbench", "routellm"), or one row per query and model ("long", "llmrouter", "nvidia", "routerarena",
+        "litellm"). `headrace.outcomes.readers.layouts` says what each one needs.
 
         A query without an id gets a hash of its task and text. Where a model has run on a query several times, the
         repeats are further rows, and all rows of the query are one group: nothing is averaged. The realised cost is
-        known after a run, so it is a response column too, "cost".
+        known after a run, so it is a response column too, "cost". Queries of one text form one group, unless the file
+        has groups. What was left out or assumed is told by `describe`.
 
         Parameters
         ----------
@@ -316,6 +323,10 @@ class Outcomes(Fields):
             column too, "quality".
         labels : str or path-like, optional
             Second file for litellm's spend logs: columns ``request_id`` and ``quality``.
+        prices : mapping of str to float, optional
+            What each run of a model costs, for a table without costs.
+        rename : mapping of str to str, optional
+            Names of columns, new to old: ``{"quality": "Score"}``.
 
         Raises
         ------
@@ -333,7 +344,9 @@ class Outcomes(Fields):
         >>> Outcomes.from_file(path).ids
         ('q',)
         """
-        return cls(**read_file(path, layout=layout, cost=cost, verified=verified, labels=labels))
+        second = None if labels is None else Path(labels)
+        reading = Reading(layout=layout, cost=cost, verified=verified, labels=second, prices=prices, rename=rename)
+        return cls(**read_file(path, reading))
 
     @classmethod
     def from_frame(
@@ -343,6 +356,8 @@ class Outcomes(Fields):
         layout: str | None = None,
         cost: str | Sequence[str] | None = None,
         verified: bool = False,
+        prices: Mapping[str, float] | None = None,
+        rename: Mapping[str, str] | None = None,
     ) -> Outcomes:
         """Read a table from a dataframe (polars, pandas, pyarrow, ...) or a mapping of name to array-like.
 
@@ -350,7 +365,7 @@ class Outcomes(Fields):
         ----------
         frame : dataframe that narwhals understands, or mapping of str to array-like of shape (n_queries,)
             A column may also hold one vector per row, e.g. an embedding.
-        layout, cost, verified
+        layout, cost, verified, prices, rename
             As in `from_file`.
 
         Raises
@@ -365,7 +380,8 @@ class Outcomes(Fields):
         >>> sorted(table.responses), list(table.queries)
         (['cost', 'tokens'], ['text'])
         """
-        return cls(**read_frame(frame, layout=layout, cost=cost, verified=verified))
+        reading = Reading(layout=layout, cost=cost, verified=verified, prices=prices, rename=rename)
+        return cls(**read_frame(frame, reading))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table to a file that `from_file` reads; it appears whole or not at all.
@@ -395,6 +411,7 @@ class Outcomes(Fields):
             "queries": self.queries,
             "responses": self.responses,
             "groups": self.groups,
+            "notes": self.notes,
         }
         write_file(Path(path), table)
 

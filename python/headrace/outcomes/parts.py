@@ -180,7 +180,12 @@ def complete_rows(missing: BoolArray, models: Sequence[str]) -> BoolArray:
         counts = missing.sum(axis=0)
         emptiest = np.argsort(-counts, kind="stable")[:3]
         named = ", ".join(f"{models[j]!r} ({counts[j]} of {len(missing)})" for j in emptiest)
-        raise ValueError(f"no query has every model's quality and cost; missing most: {named}")
+        ran = (~missing).sum(axis=1)
+        one_each = "each query has one model; " if len(models) > 1 and (ran <= 1).all() else ""
+        raise ValueError(
+            f"no query has every model's quality and cost; {one_each}missing most: {named}. Run every model on some "
+            "hundred queries, or choose models that have queries in common"
+        )
     return whole
 
 

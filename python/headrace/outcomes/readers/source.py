@@ -3,50 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from headrace.outcomes.readers.files import file_columns, refuse_pickle
 from headrace.outcomes.readers.frame import frame_columns
 from headrace.outcomes.readers.layouts import columns_table
-from headrace.outcomes.readers.table import Table
+from headrace.outcomes.readers.table import Reading, Table
 
 __all__ = ["read_file", "read_frame"]
 
 
-def read_file(
-    path: str | os.PathLike[str],
-    *,
-    layout: str | None,
-    cost: str | Sequence[str] | None,
-    verified: bool,
-    labels: str | os.PathLike[str] | None,
-) -> Table:
+def read_file(path: str | os.PathLike[str], reading: Reading) -> Table:
     """Read the table in a file; see `Outcomes.from_file`."""
     path = Path(path)
     refuse_pickle(path)
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
-    return columns_table(
-        file_columns(path),
-        str(path),
-        layout=layout,
-        cost=cost,
-        verified=verified,
-        typed=path.suffix.lower() != ".csv",
-        labels=None if labels is None else Path(labels),
-    )
+    notes: list[str] = []
+    columns, loose = file_columns(path, notes)
+    return columns_table(columns, str(path), reading, loose=loose, notes=notes)
 
 
-def read_frame(
-    frame: Any,
-    *,
-    source: str = "frame",
-    layout: str | None = None,
-    cost: str | Sequence[str] | None = None,
-    verified: bool = False,
-) -> Table:
+def read_frame(frame: Any, reading: Reading, *, source: str = "frame") -> Table:
     """Read the table in a dataframe or a mapping, called `source` in messages; see `Outcomes.from_frame`."""
-    columns = frame_columns(frame, source)
-    return columns_table(columns, source, layout=layout, cost=cost, verified=verified, typed=True)
+    return columns_table(frame_columns(frame, source), source, reading, loose=frozenset(), notes=[])

@@ -49,7 +49,7 @@ def write_file(path: Path, table: Table) -> None:
 def _write_lines(path: Path, columns: dict[str, Column]) -> None:
     """Write one JSON object per row; what is missing is null."""
     cells = [_with_none(column) for column in columns.values()]
-    with path.open("x", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8") as file:
         for row in zip(*cells, strict=True):
             file.write(json.dumps(dict(zip(columns, row, strict=True)), allow_nan=False) + "\n")
 

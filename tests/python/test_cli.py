@@ -388,9 +388,8 @@ def test_evaluate_is_the_function_on_two_halves(tmp_path: Path) -> None:
     table = hr.datasets.simulate(300, 3)
     budget = float(np.median(table.mean_cost))
     options = ["--budget", str(budget), "--models", "model-3,model-1", "--rule", "routing", "--seed", "3"]
-    log = saved(tmp_path, table)
-    numbers = invoked("evaluate", log, *options, "--estimation-cost", "1e-5")
-    fitting, test = hr.Outcomes.from_file(log).select(["model-3", "model-1"]).split(0.5, rng=3)
+    numbers = invoked("evaluate", saved(tmp_path, table), *options, "--estimation-cost", "1e-5")
+    fitting, test = table.select(["model-3", "model-1"]).split(0.5, rng=3)
     router = hr.Router(rule="routing", seed=3).fit(fitting, budget=budget)
     same = hr.evaluate(router, test, fitting=fitting, estimation_cost=1e-5, seed=3)
     expected = json.loads(json.dumps(same.to_dict()))

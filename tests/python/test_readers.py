@@ -386,9 +386,9 @@ def test_vectors_are_kept_by_parquet_and_refused_by_csv(tmp_path: Path) -> None:
         ({"queries": {"query_id": [1, 2]}}, ValueError, "queries: the wide layout can't hold a column 'query_id'"),
         ({"responses": {"a|b": [[1, 2]] * 2}}, ValueError, "responses: the wide layout can't hold"),
         (
-            {"responses": {"cost": [[1, 2]] * 2}},
+            {"responses": {"quality": [[1, 2]] * 2}},
             ValueError,
-            "responses: column 'cost' differs from that of the same name",
+            "responses: column 'quality' differs from that of the same name",
         ),
         ({"queries": {"x": np.array([{}, {}])}}, TypeError, "queries: column 'x': expected text or None"),
     ],

@@ -98,20 +98,25 @@ def _as_utf8(path: Path, content: bytes) -> bytes:
 def _header(path: Path, content: bytes) -> tuple[str, list[str]]:
     """Find the separator, and the names of the columns."""
     separators = ("\t",) if ".tsv" in (suffix.lower() for suffix in path.suffixes) else SEPARATORS
-    headers = {}
-    for separator in separators:
-        lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
-        try:
-            headers[separator] = next(csv.reader(lines, delimiter=separator), [])
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path}: can't be read as CSV: it isn't UTF-8 ({error}); save it as UTF-8, or read it with "
-                "pandas.read_csv(..., encoding='cp1252') and Outcomes.from_frame"
-            ) from error
     best = separators[0]
-    if len(headers[best]) < 2:
-        best = max(separators, key=lambda separator: len(headers[separator]))
-    return best, headers[best]
+    if _n_fields(content, best) < 2:
+        best = max(separators, key=lambda separator: _n_fields(content, separator))
+    lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
+    try:
+        return best, next(csv.reader(lines, delimiter=best), [])
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: can't be read as CSV: it isn't UTF-8 ({error}); save it as UTF-8, or read it with "
+            "pandas.read_csv(..., encoding='cp1252') and Outcomes.from_frame"
+        ) from error
+
+
+def _n_fields(content: bytes, separator: str) -> int:
+    """Count the fields of the first record."""
+    for number, match in enumerate(_fields(separator).finditer(content), start=1):
+        if match.group(2) != separator.encode():
+            return number
+    return 0
 
 
 def _named(path: Path, table: Any, notes: list[str]) -> dict[str, Column]:

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from headrace.arguments import Column, FloatArray
 
-#: Before the name of a cost in our wide layout, where the name isn't "cost": "<model>|cost:usd".
+#: Before the name of a cost in our wide layout, "<model>|cost:usd". Without such columns "<model>|cost" is the cost.
 COST_PREFIX = "cost:"
 
 

@@ -75,7 +75,9 @@ def tabulate(
             column.removeprefix(COST_PREFIX): _joined_numbers(models, runs[column], column, given_name, notes)
             for column in _cost_columns(costs, responses, source)
         }
-    responses = {column: cells for column, cells in responses.items() if not column.startswith(COST_PREFIX)}
+    plain = {column: cells for column, cells in responses.items() if not column.startswith(COST_PREFIX)}
+    if costs is not None or reading.prices is not None or len(plain) == len(responses):
+        plain["cost"] = next(iter(prices.values()))
     ids, groups = (queries.pop(name, None) for name in ("query_id", "group"))
     labels = None if groups is None else _present_labels(groups, given_name["group"], source, loose)
     names = None if ids is None else _present_labels(ids, given_name["query_id"], source, loose)
@@ -89,7 +91,7 @@ def tabulate(
         "queries": {
             name: _query_column(cells, name, loose=given_name[name] in loose) for name, cells in queries.items()
         },
-        "responses": {**responses, "cost": next(iter(prices.values()))},
+        "responses": plain,
         "groups": None if labels is None else np.array(labels, dtype=object),
         "notes": notes,
     }
@@ -113,7 +115,7 @@ def _same_texts(texts: Sequence[str | None], ids: Sequence[str] | None, notes: l
     first: dict[str, str] = {}
     groups = [first.setdefault(text, name) if text else name for text, name in zip(texts, names, strict=True)]
     n_repeats = len(groups) - len(set(groups))
-    if not n_repeats:
+    if not n_repeats or len(first) == 1:  # a text that all share says nothing about the query
         return None
     if len(set(names)) > len(set(groups)):
         notes.append(f"{n_repeats} queries have the text of another one: queries of one text form one group")
@@ -169,16 +171,17 @@ def _cost_columns(costs: Sequence[str] | None, responses: Mapping[str, Column], 
     candidates = [name for name, cells in responses.items() if is_numeric(cells) and cells.ndim == 2]
     choice = f"numeric per-model columns found: {listed(candidates)}"
     if costs is None:
-        named = [name for name in responses if name == "cost" or name.startswith(COST_PREFIX)]
-        if not named:
+        named = [name for name in responses if name.startswith(COST_PREFIX)]
+        if not named and "cost" not in responses:
             raise ValueError(
                 f"cost: {source} has no cost column; name the column that serves as cost, or give "
                 f"prices={{model: price}} (--price model=0.002); {choice}"
             )
-        return named
+        return named or ["cost"]
     found = []
     for cost in costs:
-        name = cost if cost in responses else f"{COST_PREFIX}{cost}"
+        named_so = f"{COST_PREFIX}{cost}"
+        name = named_so if named_so in responses else cost
         if name not in responses:
             raise ValueError(f"cost: {source} has no per-model column {cost!r}; {choice}")
         found.append(name)

@@ -96,19 +96,22 @@ def wide_columns(table: Table) -> dict[str, Column]:
 
 
 def _run_columns(table: Table) -> dict[str, Column]:
-    """Give quality, costs and responses, each of shape (n_queries, n_models[, d]); a cost says its name."""
-    first = next(iter(table["cost"].values()))
+    """Give quality, costs and responses, each of shape (n_queries, n_models[, d]).
+
+    A column "cost" alone is both the cost and what a run shows of it, as in most logs; else the costs say their names.
+    """
     runs: dict[str, Column] = {"quality": table["quality"]}
-    for name, cells in table["cost"].items():
-        _require_no_bar("cost", name)
-        runs["cost" if name == "cost" else f"{COST_PREFIX}{name}"] = cells
-    reserved = {**runs, "cost": first}
+    shown = table["responses"].get("cost")
+    if list(table["cost"]) != ["cost"] or shown is None or not _same(shown, table["cost"]["cost"]):
+        for name, cells in table["cost"].items():
+            _require_no_bar("cost", name)
+            runs[f"{COST_PREFIX}{name}"] = cells
     for name, cells in table["responses"].items():
         _require_no_bar("responses", name)
         plain = _plain(f"responses: column {name!r}", cells, 2)
-        if name not in reserved and not name.startswith(COST_PREFIX):
+        if name not in runs and not name.startswith(COST_PREFIX):
             runs[name] = plain
-        elif name not in reserved or not _same(reserved[name], plain):
+        elif name not in runs or not _same(runs[name], plain):
             raise ValueError(f"responses: column {name!r} differs from that of the same name; rename it")
     return runs
 

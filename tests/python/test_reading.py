@@ -8,6 +8,7 @@ import os
 import stat
 import time
 import warnings
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -241,8 +242,9 @@ def test_answers_are_text_whatever_they_look_like(tmp_path: Path) -> None:
 def test_a_column_without_a_name_is_left_out(tmp_path: Path) -> None:
     needs_data_extra()
     index = written(tmp_path / "t.csv", ",query_id,a|quality,a|cost\n0,q,1,2\n1,r,0,2\n")
+    resaved = written(tmp_path / "v.csv", "Unnamed: 0,query_id,a|quality,a|cost\n0,q,1,2\n1,r,0,2\n")
     trailing = written(tmp_path / "u.csv", "query_id,a|quality,a|cost,\nq,1,2,\nr,0,2,\n")
-    for path in (index, trailing):
+    for path in (index, trailing, resaved):
         table = Outcomes.from_file(path)
         assert (table.ids, list(table.queries)) == (("q", "r"), [])
         assert "a column without a name was left out" in remarks(table)
@@ -283,9 +285,12 @@ def test_failed_attempts_and_hits_of_a_cache_are_left_out(tmp_path: Path) -> Non
     table = Outcomes.from_file(written(tmp_path / "t.json", rows))
     assert (table.cost.tolist(), table.quality.tolist()) == ([[0.5, 0.5]], [[1.0, 1.0]])
     assert table.responses["answer"].tolist() == [["answer 1", "answer 2"]]
-    assert "1 of 4 requests failed: left out" in remarks(table)
-    assert "1 of 4 requests were answered by a cache" in remarks(table)
-    with pytest.raises(ValueError, match="no request was answered by a model, and charged"):
+    assert "1 of 4 runs failed: left out" in remarks(table)
+    assert "1 of 4 runs were answered by a cache" in remarks(table)
+    long = {"query_id": ["q"] * 3, "model": ["a", "a", "b"], "quality": [0, 1, 1], "cost": [0, 1, 2]}
+    once = Outcomes.from_frame({**long, "status": ["failed", "ok", "ok"]})
+    assert (once.quality.tolist(), once.cost.tolist()) == ([[1.0, 1.0]], [[1.0, 2.0]])
+    with pytest.raises(ValueError, match="no run was answered by a model, and charged"):
         Outcomes.from_file(written(tmp_path / "u.json", [{**row, "status": "failure"} for row in rows]))
 
 
@@ -435,9 +440,10 @@ def test_a_table_of_truth_needs_prices(tmp_path: Path) -> None:
     ("options", "error", "message"),
     [
         ({"prices": {"a": 1}}, ValueError, "prices: expected a price for every model, got none for 'b'"),
-        ({"prices": {"a": 1, "b": 1, "c": 1}}, ValueError, "prices: unknown models 'c'; known: 'a', 'b'"),
-        ({"prices": {"a": 1, "b": "x"}}, TypeError, "prices: model 'b': expected a number, got 'x'"),
+        ({"prices": {"a": 1, "b": 1, "c": 1}}, ValueError, "prices: unknown model in 'c'; known: 'a', 'b'"),
+        ({"prices": {"a": 1, "b": "x"}}, TypeError, "prices: 'b': expected a number, got 'x'"),
         ({"prices": {"a": 1, "b": -1}}, ValueError, "cost: model 'b' at query '0' is -1.0"),
+        ({"prices": {"a|tokens": 1, "b": 1}}, ValueError, r"prices: expected a column of numbers in 'a\|tokens'"),
         ({"prices": [1, 2]}, TypeError, "prices: expected a mapping, got list"),
         ({"prices": {"a": 1, "b": 2}, "cost": "x"}, ValueError, "cost, prices: expected one of them, got both"),
         ({"rename": {"text": "Frage"}}, ValueError, "rename: frame has no column 'Frage'; columns found"),
@@ -453,6 +459,8 @@ def test_prices_are_for_long_layouts_too() -> None:
     table = Outcomes.from_frame(frame, prices={"a": 1, "b": 2})
     assert (table.cost_name, table.cost.tolist()) == ("cost", [[1, 2]])
     assert table.responses["tokens"].tolist() == [[5, 6]]
+    per_token = Outcomes.from_frame(frame, prices={"a|tokens": 0.5, "b": 2, "b|tokens": 0.25})
+    assert per_token.cost.tolist() == [[2.5, 3.5]]
 
 
 def test_columns_under_other_names_are_suggested_and_renamed() -> None:
@@ -624,6 +632,10 @@ def test_truth_and_huge_numbers_are_no_costs(tmp_path: Path) -> None:
         Outcomes(models=["a", "b"], quality=[[1, 1]], cost=[True, False])
     with pytest.raises(ValueError, match=r"column 'a\|cost': expected numbers, got true and false"):
         Outcomes.from_frame({"a|quality": [1], "a|cost": [True]})
+    decimals = Outcomes(models=["a", "b"], quality=[[Decimal("0.5"), 1]], cost=[Decimal("0.25"), 2**70])
+    assert (decimals.quality.tolist(), decimals.cost.tolist()) == ([[0.5, 1.0]], [[0.25, float(2**70)]])
+    with pytest.raises(ValueError, match="cost: expected numbers up to 1e308"):
+        Outcomes(models=["a"], quality=[[1]], cost=[10**400])
     rows = [{"a|quality": 1, "a|cost": 10**400}]
     with pytest.raises(ValueError, match="cost: model 'a' at query '0' is inf"):
         Outcomes.from_file(written(tmp_path / "t.jsonl", rows))

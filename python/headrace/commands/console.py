@@ -61,7 +61,8 @@ Labels = Annotated[
 ]
 Verified = Annotated[bool, typer.Option(help="A run shows its own quality: tests passed, schema valid.")]
 Price = Annotated[
-    list[str] | None, typer.Option(help="model=cost of each of its runs, for a log without costs; once for each model.")
+    list[str] | None,
+    typer.Option(help="model=cost of a run, or 'model|output_tokens'=cost of a unit, for a log without costs."),
 ]
 Rename = Annotated[list[str] | None, typer.Option(help="new=old: read the column 'old' as 'new'; may be repeated.")]
 RuleName = Annotated[str, typer.Option("--rule", help=f"One of {', '.join(RULES)}.", callback=_known_rule)]

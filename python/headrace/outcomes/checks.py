@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ __all__ = [
 
 def checked_quality(quality: npt.ArrayLike, n_models: int) -> FloatArray:
     """Qualities of shape (n_queries, n_models), at least one query."""
-    scores = checked_numbers("quality", quality)
+    scores = checked_numbers("quality", _as_floats("quality", quality))
     if scores.ndim != 2 or scores.shape[1] != n_models:
         n_queries = scores.shape[0] if scores.ndim == 2 else "n_queries"
         wanted = f"(n_queries, n_models) = ({n_queries}, {n_models})"
@@ -37,9 +38,24 @@ def checked_quality(quality: npt.ArrayLike, n_models: int) -> FloatArray:
 
 def checked_costs(label: str, values: npt.ArrayLike) -> FloatArray:
     """Costs as numbers; true and false aren't costs."""
-    if np.asarray(values).dtype.kind == "b":
+    floats = _as_floats(label, values)
+    if floats.dtype.kind == "b":
         raise TypeError(f"{label}: expected numbers (NaN = missing), got dtype bool")
-    return checked_numbers(label, values)
+    return checked_numbers(label, floats)
+
+
+def _as_floats(label: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Give decimals and long integers as floats, and other values as an array."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{label}: not an array: {error}") from error
+    if array.dtype.kind != "O" or not all(isinstance(cell, int | float | Decimal) for cell in array.flat):
+        return array
+    try:
+        return array.astype(np.float64)
+    except OverflowError as error:
+        raise ValueError(f"{label}: expected numbers up to 1e308 in size, got a larger one") from error
 
 
 def named_costs(

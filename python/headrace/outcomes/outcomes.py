@@ -324,7 +324,8 @@ class Outcomes(Fields):
         labels : str or path-like, optional
             Second file for litellm's spend logs: columns ``request_id`` and ``quality``.
         prices : mapping of str to float, optional
-            What each run of a model costs, for a table without costs.
+            What each run of a model costs, for a table without costs: ``{"small": 0.002}``, or per unit of a column,
+            ``{"small|output_tokens": 2e-6}``; the prices of one model add up.
         rename : mapping of str to str, optional
             Names of columns, new to old: ``{"quality": "Score"}``.
 

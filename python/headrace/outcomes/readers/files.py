@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,9 +24,6 @@ PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".zip")
 JSON_LINES = (".jsonl", ".ndjson")
 DELIMITED = (".csv", ".tsv")
-
-#: Names that pandas gives an index that has none.
-INDEX = re.compile(r"Unnamed: [0-9]+|__index_level_[0-9]+__")
 
 #: What to do about files that aren't read.
 WAYS_OUT = dict.fromkeys(
@@ -72,7 +68,7 @@ def file_columns(path: Path, notes: list[str]) -> tuple[dict[str, Column], froze
     """
     kind = kind_of(path)
     if kind == ".parquet" and path.suffix.lower() != ".gz":
-        return _unindexed(frame_columns(_parquet(path), str(path)), notes), frozenset()
+        return frame_columns(_parquet(path), str(path)), frozenset()
     if kind in DELIMITED:
         return delimited_columns(path, _content(path), notes)
     if kind == ".json" or kind in JSON_LINES:
@@ -90,15 +86,6 @@ def _content(path: Path) -> bytes:
         return gzip.decompress(path.read_bytes())
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path}: can't be read as gzip: {error}") from error
-
-
-def _unindexed(columns: dict[str, Column], notes: list[str]) -> dict[str, Column]:
-    """Leave out the index that a pandas frame brings along."""
-    kept = {name: cells for name, cells in columns.items() if name and not INDEX.fullmatch(name)}
-    if kept and len(kept) < len(columns):
-        notes.append("a column without a name was left out")
-        return kept
-    return columns
 
 
 def _parquet(path: Path) -> Any:

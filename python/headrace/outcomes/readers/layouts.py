@@ -27,6 +27,7 @@ unless its name says that it is text, or a file that has quotation marks around 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from headrace.arguments import Column, listed
 from headrace.outcomes.readers.cells import as_text, is_empty, is_numeric, numbers_if_all, parsed
 from headrace.outcomes.readers.files import file_columns, refuse_pickle
 from headrace.outcomes.readers.long import LONG_LAYOUTS, LongLayout, widened
-from headrace.outcomes.readers.records import routerarena_columns, spend_log_columns
+from headrace.outcomes.readers.records import answered_runs, routerarena_columns, spend_log_columns
 from headrace.outcomes.readers.table import Reading, Table
 from headrace.outcomes.readers.wide import routerbench_names, tabulate
 
@@ -54,6 +55,9 @@ NEEDED = "; ".join(
 
 #: Costs in dollars, the usual names; they come before a layout's own tokens.
 DOLLARS = ("cost", "cost_usd", "usd", "total_cost", "spend", "dollars")
+
+#: Names that pandas gives an index that has none.
+INDEX = re.compile(r"Unnamed: [0-9]+|__index_level_[0-9]+__")
 
 #: Columns of lm-eval's samples, which don't name their model.
 LM_EVAL = ("doc_id", "doc", "resps")
@@ -80,7 +84,7 @@ def columns_table(
     TypeError, ValueError
         If the columns have no known layout, or aren't what theirs needs.
     """
-    columns, loose = _renamed(columns, loose, reading.rename or {}, source)
+    columns, loose = _renamed(_unindexed(columns, notes), loose, reading.rename or {}, source)
     found = _layout_of(columns, reading.layout, source)
     if reading.labels is not None and found != "litellm":
         raise ValueError(f"labels: expected None for the layout {found!r}, which has its own quality")
@@ -92,6 +96,7 @@ def columns_table(
             given = {"text" if name == "prompt" else f"{name}|quality": name for name in columns}
         return tabulate(columns, source, reading, given_name=given, costs=reading.costs, loose=loose, notes=notes)
     layout = LONG_LAYOUTS[found]
+    columns = answered_runs(columns, source, notes)
     if found == "litellm":
         labels = reading.labels
         labelled = columns if labels is None else {**columns, "quality": _labels(columns["request_id"], labels)}
@@ -102,6 +107,15 @@ def columns_table(
     wide = widened(columns, layout, source, costs=costs or [layout.cost], loose=loose, notes=notes)
     own = {name: name for name in wide}
     return tabulate(wide, source, reading, given_name=own, costs=costs, loose=frozenset(), notes=notes)
+
+
+def _unindexed(columns: Mapping[str, Column], notes: list[str]) -> Mapping[str, Column]:
+    """Leave out the index that a pandas frame brings along."""
+    kept = {name: cells for name, cells in columns.items() if name and not INDEX.fullmatch(name)}
+    if kept and len(kept) < len(columns):
+        notes.append("a column without a name was left out")
+        return kept
+    return columns
 
 
 def _renamed(

@@ -193,7 +193,7 @@ def widened(
         wide[name] = _of_queries(name, cells, keys, row_keys, source)
     kept = _kept(columns, layout, costs)
     if layout in [LONG_LAYOUTS[name] for name in TOLD]:
-        used = {layout.model, layout.text, layout.id, layout.task, "group", *kept}
+        used = {layout.model, layout.text, layout.id, layout.task, "group", "status", "cache_hit", *kept}
         if left_out := [name for name in columns if name not in used]:
             notes.append(
                 f"left out, since a router may not see reference answers: {listed(left_out)}; a column that is known "

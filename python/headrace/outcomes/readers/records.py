@@ -16,7 +16,35 @@ import numpy as np
 from headrace.arguments import Column, FloatArray, listed
 from headrace.outcomes.readers.cells import as_text, boxed, parsed
 
-__all__ = ["routerarena_columns", "spend_log_columns"]
+__all__ = ["answered_runs", "routerarena_columns", "spend_log_columns"]
+
+
+def answered_runs(columns: Mapping[str, Column], source: str, notes: list[str]) -> dict[str, Column]:
+    """Keep the runs that a model answered and charged, where a log says which: columns "status" and "cache_hit".
+
+    A failed attempt isn't an answer, and would be paired with other models' answers as a repeat; a hit of a cache costs
+    something else than a run.
+
+    Raises
+    ------
+    ValueError
+        If no such run is left.
+    """
+    n_rows = len(next(iter(columns.values())))
+    kept = np.ones(n_rows, dtype=bool)
+    for name, words, what in (
+        ("status", ("failure", "failed", "error"), "runs failed"),
+        ("cache_hit", ("true",), "runs were answered by a cache, at another cost than a run's"),
+    ):
+        if name in columns:
+            said = [str(cell).lower() in words for cell in as_text(columns[name]).tolist()]
+            gone = np.array(said) & kept
+            if gone.any():
+                notes.append(f"{gone.sum()} of {n_rows} {what}: left out")
+            kept &= ~gone
+    if not kept.any():
+        raise ValueError(f"{source}: no run was answered by a model, and charged")
+    return {name: cells[kept] for name, cells in columns.items()}
 
 
 def routerarena_columns(columns: Mapping[str, Column]) -> dict[str, Column]:
@@ -36,8 +64,8 @@ def spend_log_columns(columns: Mapping[str, Column], source: str, notes: list[st
     """Bring litellm's spend logs to a flat long layout: text, answer and seconds out of what they nest.
 
     The model is the group that was asked for, where every group is one model: else a group is that of a router, and the
-    model is the one that answered. Failed requests are left out, and so are hits of a cache, whose spend isn't what a
-    run costs. The query is the messages sent, unless a column "query_id" says which requests asked the same.
+    model is the one that answered. The query is the messages sent, unless a column "query_id" says which
+    requests asked the same.
 
     Parameters
     ----------
@@ -57,7 +85,7 @@ def spend_log_columns(columns: Mapping[str, Column], source: str, notes: list[st
             f"{source}: a spend log has no quality; add a column 'quality', or name a file of 'request_id' and "
             "'quality' with labels"
         )
-    flat = _charged(columns, source, notes)
+    flat = dict(columns)
     empty = boxed([None] * len(flat["request_id"]))
     flat["model"] = _answering(flat, empty, notes)
     messages = [_decoded(cell) for cell in as_text(flat.get("messages", empty)).tolist()]
@@ -73,25 +101,6 @@ def spend_log_columns(columns: Mapping[str, Column], source: str, notes: list[st
         flat["answer"] = boxed([_reply(_decoded(cell)) for cell in as_text(flat["response"]).tolist()])
     flat["seconds"] = _seconds(flat)
     return flat
-
-
-def _charged(columns: Mapping[str, Column], source: str, notes: list[str]) -> dict[str, Column]:
-    """Keep the requests that were answered by a model and charged."""
-    n_rows = len(columns["request_id"])
-    kept = np.ones(n_rows, dtype=bool)
-    for name, words, what in (
-        ("status", ("failure", "failed", "error"), "requests failed"),
-        ("cache_hit", ("true",), "requests were answered by a cache, at another cost than a run's"),
-    ):
-        if name in columns:
-            said = [str(cell).lower() in words for cell in as_text(columns[name]).tolist()]
-            gone = np.array(said) & kept
-            if gone.any():
-                notes.append(f"{gone.sum()} of {n_rows} {what}: left out")
-            kept &= ~gone
-    if not kept.any():
-        raise ValueError(f"{source}: no request was answered by a model, and charged")
-    return {name: cells[kept] for name, cells in columns.items()}
 
 
 def _answering(columns: Mapping[str, Column], empty: Column, notes: list[str]) -> Column:

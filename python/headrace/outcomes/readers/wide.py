@@ -69,7 +69,7 @@ def tabulate(
         for column, cells in runs.items()
     }
     if reading.prices is not None:
-        prices = {"cost": _priced(models, reading.prices, len(quality))}
+        prices = {"cost": _priced(models, reading.prices, responses, len(quality))}
     else:
         prices = {
             column.removeprefix(COST_PREFIX): _joined_numbers(models, runs[column], column, given_name, notes)
@@ -98,15 +98,26 @@ def tabulate(
     return with_observed_quality(table) if reading.verified else table
 
 
-def _priced(models: Sequence[str], prices: Mapping[str, float], n_queries: int) -> FloatArray:
-    """Give each run its model's price."""
-    unknown, lacking = [name for name in prices if name not in models], [name for name in models if name not in prices]
-    if unknown:
-        raise ValueError(f"prices: unknown models {listed(unknown)}; known: {listed(models)}")
+def _priced(
+    models: Sequence[str], prices: Mapping[str, float], responses: Mapping[str, Column], n_queries: int
+) -> FloatArray:
+    """Give each run its price: per call, and per unit of a response column."""
+    cost = np.zeros((n_queries, len(models)))
+    priced = set()
+    for name, value in prices.items():
+        model, column = (name, "") if name in models else name.rpartition("|")[::2]
+        if model not in models:
+            raise ValueError(f"prices: unknown model in {name!r}; known: {listed(models)}")
+        price = checked_number(f"prices: {name!r}", value)
+        priced.add(model)
+        counts = responses.get(column, np.zeros(0)) if column else np.ones(cost.shape)
+        if counts.shape != cost.shape or not is_numeric(counts):
+            raise ValueError(f"prices: expected a column of numbers in {name!r}; columns found: {listed(responses)}")
+        cost[:, models.index(model)] += price * counts[:, models.index(model)]
+    lacking = [model for model in models if model not in priced]
     if lacking:
         raise ValueError(f"prices: expected a price for every model, got none for {listed(lacking)}")
-    row = [checked_number(f"prices: model {name!r}", prices[name]) for name in models]
-    return np.tile(np.array(row), (n_queries, 1))
+    return cost
 
 
 def _same_texts(texts: Sequence[str | None], ids: Sequence[str] | None, notes: list[str]) -> list[str] | None:

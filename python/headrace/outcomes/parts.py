@@ -45,7 +45,7 @@ def rows_of_first_part(
     >>> import numpy as np
     >>> from headrace.outcomes.parts import rows_of_first_part
     >>> rows_of_first_part(np.array([0, 0, 1, 1]), 0.5, 0, grouped=True).tolist()
-    [False, False, True, True]
+    [True, True, False, False]
     """
     if isinstance(fraction, bool | np.bool_) or not isinstance(fraction, Real):
         raise TypeError(f"fraction: expected a number, got {type(fraction).__name__}")

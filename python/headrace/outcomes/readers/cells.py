@@ -130,11 +130,11 @@ def numbers_if_all(cells: Column) -> Column:
     >>> [numbers_if_all(np.array(cells, dtype=object)).tolist() for cells in (["1", "2"], ["1", "N/A"], ["007", "1"])]
     [[1, 2], [1.0, nan], ['007', '1']]
     """
-    if is_numeric(cells) or is_empty(cells):
+    if is_numeric(cells) or not starts_with_number(cells):
         return cells
     given = [None if cell is None or cell.lower() in MISSING_WORDS else cell for cell in cells]
     present = [cell for cell in given if cell is not None]
-    if not present or any(PADDED.match(cell) for cell in present):
+    if any(PADDED.match(cell) for cell in present):
         return cells
     whole = all(WHOLE.fullmatch(cell) for cell in present)
     if whole and not all(abs(int(cell)) < 2**63 for cell in present):
@@ -148,6 +148,15 @@ def numbers_if_all(cells: Column) -> Column:
         return np.array([number_in(cell) for cell in given])
     except ValueError:
         return cells
+
+
+def starts_with_number(cells: Column) -> bool:
+    """Whether the first cell of text that isn't missing reads as a number."""
+    first = next((cell for cell in cells if cell is not None and cell.lower() not in MISSING_WORDS), None)
+    try:
+        return first is not None and not np.isnan(number_in(first))
+    except ValueError:
+        return False
 
 
 def as_text(cells: Column) -> Column:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.arguments import Column, listed
-from headrace.outcomes.readers.cells import holds_text, is_numeric, numbers_if_all
+from headrace.outcomes.readers.cells import holds_text, is_numeric, numbers_if_all, starts_with_number
 from headrace.outcomes.readers.frame import needed_module
 
 __all__ = ["delimited_columns"]
@@ -168,7 +168,7 @@ def _first_record_is_quoted(content: bytes, separator: str) -> bool:
 def _text_columns(columns: dict[str, Column], places: dict[str, int], content: bytes, separator: str) -> frozenset[str]:
     """Name the columns that are text: by their name, or because their numbers stand in quotation marks."""
     by_name = {name for name in columns if holds_text(name)}
-    numeric = {places[name]: name for name in columns.keys() - by_name if is_numeric(numbers_if_all(columns[name]))}
+    numeric = {places[name]: name for name in columns.keys() - by_name if starts_with_number(columns[name])}
     quoted = _quoted(list(numeric), content, separator)
     if len(quoted) == len(numeric):  # it has marks around everything
         quoted = set()

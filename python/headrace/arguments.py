@@ -67,7 +67,7 @@ def checked_magnitudes(label: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]
     """Pass an array on, if no number in it is infinite or so large that its square overflows; NaN may be among them."""
     if values.dtype.kind == "f" and values.size:
         largest = np.fmax.reduce(np.abs(values), axis=None)
-        if largest > LARGEST:
+        if float(largest) > LARGEST:  # in single precision LARGEST would overflow
             raise ValueError(f"{label}: expected numbers up to {LARGEST:g} in size (NaN = missing), got {largest:g}")
     return values
 

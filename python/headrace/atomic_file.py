@@ -1,9 +1,11 @@
-"""Drafts: a file appears under its name once it is whole, or not at all."""
+"""Drafts: a file appears under its name once it is whole and on the disk, or not at all."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,9 @@ __all__ = ["draft_of"]
 
 @contextmanager
 def draft_of(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary name beside a file; what is written there replaces the file if all went well.
+    """Give an empty file beside a file; what is written there replaces the file if all went well.
+
+    A file that exists keeps its mode, and a symbolic link stays one: the file that it points to is replaced.
 
     Parameters
     ----------
@@ -24,6 +28,11 @@ def draft_of(path: str | os.PathLike[str]) -> Iterator[Path]:
     ------
     Path
         Where to write.
+
+    Raises
+    ------
+    OSError
+        The file can't be written, or is a folder or a device; the error names the file, not its draft.
 
     Examples
     --------
@@ -37,10 +46,43 @@ def draft_of(path: str | os.PathLike[str]) -> Iterator[Path]:
     >>> path.read_text()
     'whole'
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    mode = _mode_of(target)
     draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
     try:
+        # Nobody else may read the draft of a file that is kept from others.
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else 0o600))
         yield draft
+        if mode is not None:
+            draft.chmod(mode)
+        _to_disk(draft, os.O_RDWR)
         draft.replace(target)
+        if os.name == "posix":
+            _to_disk(target.parent, os.O_RDONLY)
+    except OSError as error:
+        if error.filename is not None and str(error.filename) == str(draft):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _mode_of(target: Path) -> int | None:
+    """Give the permissions of a file; None if there is none yet."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(code, os.strerror(code), str(target))
+    return stat.S_IMODE(mode)
+
+
+def _to_disk(path: Path, flags: int) -> None:
+    """Have what was written survive a crash of the machine."""
+    number = os.open(path, flags)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,9 +26,12 @@ __all__ = [
     "Log",
     "MaxDepth",
     "Models",
+    "Price",
+    "Rename",
     "RuleName",
     "Seed",
     "Verified",
+    "checked_output",
     "names_in",
     "notes",
     "print_json",
@@ -43,7 +47,7 @@ def _known_rule(name: str) -> str:
     return name
 
 
-Log = Annotated[Path, typer.Argument(help="Your table or log: .parquet, .csv, .json, .jsonl or .npz.")]
+Log = Annotated[Path, typer.Argument(help="Your table or log: .parquet, .csv, .tsv, .json or .jsonl.")]
 Models = Annotated[str | None, typer.Option(help="Models to choose among, comma separated; all by default.")]
 Cost = Annotated[
     list[str] | None,
@@ -56,6 +60,11 @@ Labels = Annotated[
     Path | None, typer.Option(help="File of request_id and quality, for litellm's spend logs, which have no quality.")
 ]
 Verified = Annotated[bool, typer.Option(help="A run shows its own quality: tests passed, schema valid.")]
+Price = Annotated[
+    list[str] | None,
+    typer.Option(help="model=cost of a run, or 'model|output_tokens'=cost of a unit, for a log without costs."),
+]
+Rename = Annotated[list[str] | None, typer.Option(help="new=old: read the column 'old' as 'new'; may be repeated.")]
 RuleName = Annotated[str, typer.Option("--rule", help=f"One of {', '.join(RULES)}.", callback=_known_rule)]
 MaxDepth = Annotated[int, typer.Option(help="Most models to run for one query.", min=1)]
 Seed = Annotated[int, typer.Option(help="Seed of folds, splits and mixing.", min=0)]
@@ -72,7 +81,7 @@ def told(console: Console) -> Iterator[None]:
     """Turn what can't be done into one message on stderr and exit code 1, without a traceback."""
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OverflowError, OSError, ImportError) as error:
         console.print("[red]error:[/] ", end="")
         console.print(str(error), markup=False)
         raise typer.Exit(1) from None
@@ -83,6 +92,86 @@ def names_in(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",")]
 
 
+def pairs_in(option: str, given: list[str] | None) -> dict[str, str] | None:
+    """Split texts of the form name=value at the last equals sign, and refuse others.
+
+    Examples
+    --------
+    >>> from headrace.commands.console import pairs_in
+    >>> pairs_in("--price", ["small=0.002", "a=b=1"])
+    {'small': '0.002', 'a=b': '1'}
+    """
+    if given is None:
+        return None
+    parts = [text.rpartition("=") for text in given]
+    pairs = {name: value for name, _, value in parts if name and value}
+    if len(pairs) < len(given):
+        raise ValueError(f"{option}: expected name=value, each name once; got {', '.join(given)}")
+    return pairs
+
+
+def prices_in(given: list[str] | None) -> dict[str, float] | None:
+    """Read the prices of models."""
+    prices = pairs_in("--price", given)
+    try:
+        return None if prices is None else {model: float(price) for model, price in prices.items()}
+    except ValueError:
+        raise ValueError(f"--price: expected model=number; got {', '.join(given or ())}") from None
+
+
+def checked_output(
+    source: Path | Sequence[Path | None], target: Path, *, force: bool = False, suffixes: Sequence[str] = ()
+) -> Path:
+    """Pass on where a result goes, if it may go there; before any work is done.
+
+    Parameters
+    ----------
+    source : Path or sequence of Path
+        What the command reads; None among several is skipped.
+    target : Path
+        Where the result is to go.
+    force : bool
+        Whether a file that exists may be replaced; never one that is read.
+    suffixes : sequence of str
+        Kinds of files that the command writes; any if empty.
+
+    Raises
+    ------
+    ValueError, OSError
+        The target is of another kind, is what the command reads, exists, or can't be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from headrace.commands.console import checked_output
+    >>> checked_output(Path("log.csv"), Path("log.csv"), suffixes=(".csv",))
+    Traceback (most recent call last):
+        ...
+    ValueError: the output log.csv is what is read: name another file
+    """
+    if suffixes and target.suffix.lower() not in suffixes:
+        raise ValueError(f"the output {target}: expected a name that ends in {', '.join(suffixes)}")
+    for read in (source,) if isinstance(source, Path) else source:
+        if read is not None and _same_file(read, target):
+            raise ValueError(f"the output {target} is what is read: name another file")
+    if target.exists() and not target.is_file():
+        raise ValueError(f"the output {target} isn't a file")
+    if target.exists() and not force:
+        raise ValueError(f"the output {target} exists: name another file, or replace it with --force")
+    folder = Path(os.path.realpath(target)).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the output {target}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"the output {target}: the folder {folder} can't be written to")
+    return target
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    if a.exists() and b.exists():
+        return a.samefile(b)
+    return os.path.realpath(a) == os.path.realpath(b)
+
+
 def read_log(
     log: Path,
     *,
@@ -91,10 +180,20 @@ def read_log(
     layout: str | None = None,
     labels: Path | None = None,
     verified: bool = False,
+    price: list[str] | None = None,
+    rename: list[str] | None = None,
 ) -> hr.Outcomes:
     """Read a log by the options of a command."""
     column = cost[0] if cost is not None and len(cost) == 1 else cost or None
-    outcomes = hr.Outcomes.from_file(log, layout=layout, cost=column, verified=verified, labels=labels)
+    outcomes = hr.Outcomes.from_file(
+        log,
+        layout=layout,
+        cost=column,
+        verified=verified,
+        labels=labels,
+        prices=prices_in(price),
+        rename=pairs_in("--rename", rename),
+    )
     chosen = names_in(models)
     return outcomes if chosen is None else outcomes.select(chosen)
 

@@ -14,30 +14,39 @@ from headrace.commands.console import (
     Layout,
     Log,
     Models,
+    Price,
+    Rename,
+    checked_output,
     notes,
     print_json,
     read_log,
     told,
 )
+from headrace.outcomes.readers import SUFFIXES
 
 EXAMPLES = (
     "Examples: [bold]headrace convert routing.jsonl table.parquet[/]; "
-    "[bold]headrace convert spend.json table.parquet --labels quality.csv[/]"
+    "[bold]headrace convert spend.json table.parquet --labels quality.csv[/]; "
+    "[bold]headrace convert responses.csv table.csv --price small=0.0002 --price large=0.003[/]"
 )
 
 
 def convert(
     log: Log,
-    out: Annotated[Path, typer.Argument(help="The new file: .parquet, .csv or .npz.")],
+    out: Annotated[Path, typer.Argument(help="The new file: .parquet, .csv or .jsonl.")],
     models: Models = None,
     cost: Cost = None,
     layout: Layout = None,
     labels: Labels = None,
+    price: Price = None,
+    rename: Rename = None,
+    force: Annotated[bool, typer.Option(help="Replace the new file where it exists.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Read a log, say what is in it, and write it as one table: a row per query, columns per model."""
     with told(notes()):
-        outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels)
+        checked_output([log, labels], out, force=force, suffixes=SUFFIXES)
+        outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, price=price, rename=rename)
         outcomes.save(out)
     description = outcomes.describe()
     if as_json:

@@ -17,6 +17,8 @@ from headrace.commands.console import (
     Log,
     MaxDepth,
     Models,
+    Price,
+    Rename,
     RuleName,
     Seed,
     Verified,
@@ -50,6 +52,8 @@ def fit(
     layout: Layout = None,
     labels: Labels = None,
     verified: Verified = False,
+    price: Price = None,
+    rename: Rename = None,
     rule: RuleName = "cascade-routing",
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
@@ -62,7 +66,16 @@ def fit(
     limits = None if budget is None else parsed_budget(budget)
     console = notes()
     with told(console):
-        outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, verified=verified)
+        outcomes = read_log(
+            log,
+            models=models,
+            cost=cost,
+            layout=layout,
+            labels=labels,
+            verified=verified,
+            price=price,
+            rename=rename,
+        )
         description = outcomes.describe()
         console.print(str(description), markup=False)
         router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)

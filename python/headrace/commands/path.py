@@ -23,6 +23,8 @@ from headrace.commands.console import (
     Log,
     MaxDepth,
     Models,
+    Price,
+    Rename,
     RuleName,
     Seed,
     Verified,
@@ -36,7 +38,7 @@ from headrace.policy.budget_path import BudgetPath
 
 EXAMPLES = (
     "Examples: [bold]headrace path log.parquet[/]; "
-    "[bold]headrace path log.csv --cost output_tokens --out path.png[/]; [bold]headrace path log.npz --json[/]"
+    "[bold]headrace path log.csv --cost output_tokens --out path.png[/]; [bold]headrace path log.jsonl --json[/]"
 )
 
 #: Budgets that the table shows.
@@ -53,6 +55,8 @@ def path(
     layout: Layout = None,
     labels: Labels = None,
     verified: Verified = False,
+    price: Price = None,
+    rename: Rename = None,
     rule: RuleName = "cascade-routing",
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
@@ -66,7 +70,16 @@ def path(
         raise typer.BadParameter(f"--out: expected a name that ends in {', '.join(SUFFIXES)}; got {out.name}")
     console = notes()
     with told(console):
-        outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, verified=verified)
+        outcomes = read_log(
+            log,
+            models=models,
+            cost=cost,
+            layout=layout,
+            labels=labels,
+            verified=verified,
+            price=price,
+            rename=rename,
+        )
         description = outcomes.describe()
         console.print(str(description), markup=False)
         router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)

@@ -1,7 +1,7 @@
 """RouterBench (Hu et al., 2024): 36,497 queries answered by 11 models, as published or as any table.
 
 Its files are pickles of a pandas DataFrame. They are read as data, see
-`headrace.outcomes.readers.pickled_frame`: nothing that they name is run, and pandas isn't needed.
+`headrace.datasets.pickled_frame`: nothing that they name is run, and pandas isn't needed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import importlib
 import os
 from pathlib import Path
 
+from headrace.datasets.pickled_frame import pickled_columns
 from headrace.outcomes import Outcomes
-from headrace.outcomes.readers import is_pickle, read_pickled_frame
+from headrace.outcomes.readers import Reading, is_pickle, read_frame
 
 __all__ = ["download_routerbench", "load_routerbench"]
 
@@ -43,7 +44,7 @@ def load_routerbench(path: str | os.PathLike[str]) -> Outcomes:
     --------
     >>> import pathlib, tempfile
     >>> import headrace as hr
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "some.npz"
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "some.jsonl"
     >>> hr.datasets.simulate(20, 2).save(path)
     >>> len(hr.datasets.load_routerbench(path))
     20
@@ -51,7 +52,7 @@ def load_routerbench(path: str | os.PathLike[str]) -> Outcomes:
     path = Path(path)
     if not (path.is_file() and is_pickle(path)):
         return Outcomes.from_file(path)
-    return Outcomes(**read_pickled_frame(path, layout="routerbench"))
+    return Outcomes(**read_frame(pickled_columns(path), Reading(layout="routerbench"), source=str(path)))
 
 
 def download_routerbench(shots: int = 0) -> Path:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, listed
-
-if TYPE_CHECKING:
-    from headrace.outcomes.outcomes import Outcomes
+from headrace.outcomes.fields import Fields
 
 __all__ = ["Description", "described"]
 
@@ -34,7 +32,7 @@ UNITS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Description:
     """What a table holds; see `Outcomes.describe`.
 
@@ -84,7 +82,7 @@ class Description:
         return asdict(self)
 
 
-def described(outcomes: Outcomes) -> Description:
+def described(outcomes: Fields) -> Description:
     """Describe a table; see `Outcomes.describe`."""
     cells = np.stack([outcomes.quality, *outcomes.costs.values()])
     unlabelled: BoolArray = np.asarray(np.isnan(cells).any(axis=0), dtype=np.bool_)
@@ -99,20 +97,20 @@ def described(outcomes: Outcomes) -> Description:
     )
     n_complete = int((~unlabelled.any(axis=1)).sum())
     return Description(
-        outcomes.n_queries,
-        n_complete,
-        outcomes.n_duplicate_ids,
-        models,
-        outcomes.cost_name,
-        cost_unit(" or ".join(_cost_names(outcomes)), outcomes.cost),
-        tuple(outcomes.further_costs),
-        tuple(outcomes.queries),
-        tuple(outcomes.responses),
-        tuple(_remarks(outcomes, n_complete)),
+        n_queries=outcomes.n_queries,
+        n_complete=n_complete,
+        n_duplicate_ids=outcomes.n_duplicate_ids,
+        models=models,
+        cost=outcomes.cost_name,
+        cost_unit=cost_unit(" or ".join(_cost_names(outcomes)), outcomes.cost),
+        further_costs=tuple(outcomes.further_costs),
+        queries=tuple(outcomes.queries),
+        responses=tuple(outcomes.responses),
+        remarks=tuple(_remarks(outcomes, n_complete)),
     )
 
 
-def _cost_names(outcomes: Outcomes) -> list[str]:
+def _cost_names(outcomes: Fields) -> list[str]:
     """Give the names of the cost: its own, and those of response columns with the same numbers."""
     same = [
         name
@@ -146,8 +144,18 @@ def cost_unit(name: str, cost: FloatArray) -> str:
     return f"{unit}: the median is {median:.3g}"
 
 
-def _remarks(outcomes: Outcomes, n_complete: int) -> list[str]:
-    remarks = [_mixed_units(outcomes), _mixed_scales(outcomes), _constant_quality(outcomes), _unlabelled(outcomes)]
+def _remarks(outcomes: Fields, n_complete: int) -> list[str]:
+    no_verdict = _no_verdict(outcomes)
+    remarks = [
+        *outcomes.notes,
+        _mixed_units(outcomes),
+        *_free_runs(outcomes),
+        _mixed_scales(outcomes),
+        _constant_quality(outcomes),
+        no_verdict,
+        _unlabelled(outcomes),
+        _same_texts(outcomes),
+    ]
     if outcomes.n_duplicate_ids and outcomes.groups is None:
         remarks.append(
             "ids: each row counts as a query of its own; rows of one query need a column 'group', or they are fitted "
@@ -155,12 +163,14 @@ def _remarks(outcomes: Outcomes, n_complete: int) -> list[str]:
         )
     if outcomes.n_models == 1:
         remarks.append("models: there is one model only, so nothing to choose")
-    if n_complete < min(FEW_QUERIES, outcomes.n_queries):
+    if not n_complete and outcomes.n_models > 1:
+        remarks.append(_one_model_per_query(outcomes))
+    elif n_complete < min(FEW_QUERIES, outcomes.n_queries):
         remarks.append(f"only {n_complete} of {outcomes.n_queries} queries have every model's quality and cost")
     elif n_complete < FEW_QUERIES:
         remarks.append(f"{n_complete} complete queries are few to fit on; some hundred are better")
     outside = float(np.nanmax(np.abs(outcomes.quality - 0.5))) if not np.isnan(outcomes.quality).all() else 0.0
-    if outside > 0.5:
+    if outside > 0.5 and not no_verdict:
         span = f"{np.nanmin(outcomes.quality):g} to {np.nanmax(outcomes.quality):g}"
         remarks.append(
             f"quality: goes from {span}; cost weights and targets are in that unit, and tables show 100 times it as %: "
@@ -169,7 +179,61 @@ def _remarks(outcomes: Outcomes, n_complete: int) -> list[str]:
     return [remark for remark in remarks if remark]
 
 
-def _mixed_units(outcomes: Outcomes) -> str:
+def _free_runs(outcomes: Fields) -> list[str]:
+    """Tell of models some of whose runs cost nothing: their mean cost is too low."""
+    remarks = []
+    for j, name in enumerate(outcomes.models):
+        cost = outcomes.cost[:, j]
+        n_free, n_known = int((cost == 0.0).sum()), int((~np.isnan(cost)).sum())
+        if 0 < n_free < n_known:
+            remarks.append(
+                f"cost: {n_free} of {n_known} runs of {name!r} cost 0 (hits of a cache, failed calls, usage not "
+                "recorded?); as they stand, they lower its mean cost"
+            )
+    return remarks
+
+
+def _no_verdict(outcomes: Fields) -> str:
+    """Tell of a judge that gives -1 where it has no verdict."""
+    known = outcomes.quality[~np.isnan(outcomes.quality)]
+    n_odd = int((known == -1.0).sum())
+    if not n_odd or n_odd == len(known) or (np.delete(known, np.flatnonzero(known == -1.0)) < 0.0).any():
+        return ""
+    return (
+        f"quality: {n_odd} cells are -1, and no other is below 0: is that a judge without a verdict? Make them "
+        "missing, or they are averaged in"
+    )
+
+
+def _same_texts(outcomes: Fields) -> str:
+    """Tell of queries with one text that a split may put on both sides."""
+    texts = outcomes.queries.get("text")
+    if texts is None or texts.ndim > 1 or (outcomes.n_duplicate_ids and outcomes.groups is None):
+        return ""
+    groups_of: dict[str, set[int]] = {}
+    for text, group in zip(texts.tolist(), outcomes.group_of_row.tolist(), strict=True):
+        if isinstance(text, str) and text:
+            groups_of.setdefault(text, set()).add(group)
+    n_spread = sum(len(groups) for groups in groups_of.values() if len(groups) > 1)
+    if not n_spread:
+        return ""
+    return (
+        f"text: {n_spread} queries or groups share their text with another one, so they are fitted and tested on at "
+        "once; give queries of one text one group"
+    )
+
+
+def _one_model_per_query(outcomes: Fields) -> str:
+    """Say what a log without a complete query lacks."""
+    ran = ~np.isnan(outcomes.quality)
+    each = "has one model only" if (ran.sum(axis=1) == 1).all() else "lacks some model"
+    return (
+        f"no query has every model's quality and cost: each {each}. A router compares models on the same queries: run "
+        "every model on some hundred of them, or choose models that have queries in common"
+    )
+
+
+def _mixed_units(outcomes: Fields) -> str:
     medians = {}
     for j, name in enumerate(outcomes.models):
         cost = outcomes.cost[:, j]
@@ -184,7 +248,7 @@ def _mixed_units(outcomes: Outcomes) -> str:
     return f"cost: the median of {high!r} is {times:.6g} times that of {low!r}; are they in one unit?"
 
 
-def _mixed_scales(outcomes: Outcomes) -> str:
+def _mixed_scales(outcomes: Fields) -> str:
     """Tell a score of 0 to 1 of one model from one of 0 to 100 of another."""
     tops = {name: top for name, top in zip(outcomes.models, _tops(outcomes.quality), strict=True) if top > 0.0}
     if len(tops) < 2:
@@ -201,14 +265,14 @@ def _tops(quality: FloatArray) -> list[float]:
     return tops
 
 
-def _constant_quality(outcomes: Outcomes) -> str:
+def _constant_quality(outcomes: Fields) -> str:
     known = outcomes.quality[~np.isnan(outcomes.quality)]
     if len(known) and (known == known[0]).all():
         return f"quality: every cell is {known[0]:g}; the cheapest model is as good as any"
     return ""
 
 
-def _unlabelled(outcomes: Outcomes) -> str:
+def _unlabelled(outcomes: Fields) -> str:
     lacking = np.isnan(outcomes.mean_quality) | np.isnan(outcomes.mean_cost)
     if not lacking.any():
         return ""

@@ -241,8 +241,8 @@ def test_the_command_gives_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         return Results("T", "A.", (Table("Draws", ("n", "queries"), ((n_draws, len(table)),)),))
 
     monkeypatch.setitem(PROTOCOLS, "tiny", PROTOCOLS["routerbench"]._replace(run=one_table, n_draws=7))
-    simulate(12, 2).save(tmp_path / "any.npz")
-    arguments = ["bench", "tiny", "--data", str(tmp_path / "any.npz"), "--json"]
+    simulate(12, 2).save(tmp_path / "any.jsonl")
+    arguments = ["bench", "tiny", "--data", str(tmp_path / "any.jsonl"), "--json"]
     for more, n_draws in (([], 7), (["--draws", "2"], 2)):
         numbers = json.loads(RUNNER.invoke(app, arguments + more).stdout)
         assert (numbers["benchmark"], numbers["written"]) == ("tiny", None)
@@ -294,14 +294,14 @@ def test_a_published_pickle_is_read_and_another_one_isnt_run(tmp_path: Path) -> 
 
 
 def test_tables_are_downloaded_when_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    simulate(12, 2).save(tmp_path / "any.npz")
+    simulate(12, 2).save(tmp_path / "any.jsonl")
     seen = []
 
     def counted(table: hr.Outcomes, **_: object) -> Results:
         seen.append(len(table))
         return Results("T", "A.", ())
 
-    protocol = PROTOCOLS["routerbench"]._replace(run=counted, download=lambda: tmp_path / "any.npz")
+    protocol = PROTOCOLS["routerbench"]._replace(run=counted, download=lambda: tmp_path / "any.jsonl")
     monkeypatch.setitem(PROTOCOLS, "routerbench", protocol)
     result = RUNNER.invoke(app, ["bench", "routerbench", "--download"])
     assert (result.exit_code, seen) == (0, [12])

@@ -124,8 +124,8 @@ def test_all_costs_go_where_the_table_goes(tmp_path: Path) -> None:
         assert_same_costs(part, {name: v[rows] for name, v in costs.items()})
     assert_same_costs(dataclasses.replace(table, quality=1.0 - table.quality), costs)
     assert_same_costs(pickle.loads(pickle.dumps(table)), costs)
-    table.save(tmp_path / "table.npz")
-    assert_same_costs(hr.Outcomes.from_file(tmp_path / "table.npz"), costs)
+    table.save(tmp_path / "table.jsonl")
+    assert_same_costs(hr.Outcomes.from_file(tmp_path / "table.jsonl"), costs)
 
 
 def test_a_replaced_cost_leaves_the_others() -> None:

@@ -8,7 +8,9 @@ import functools
 import os
 import pickle
 import pickletools
+import struct
 import sys
+import tracemalloc
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ import pytest
 
 import headrace as hr
 from headrace.datasets import download_routerbench, load_routerbench
-from headrace.outcomes.readers.pickled_frame import NAMES, pickled_columns
+from headrace.datasets.pickled_frame import NAMES, pickled_columns
 
 NAN = float("nan")
 MODELS = ("gpt-4-1106-preview", "WizardLM/WizardLM-13B-V1.2")
@@ -273,7 +275,7 @@ FRAME, RECONSTRUCT = b"cpandas\nDataFrame\n", b"cnumpy._core.multiarray\n_recons
         hand_made(b"c__builtin__\neval\n", b"X\x03\x00\x00\x001+1", b"\x85R"),
         # The name of a stand-in, called with a name in it, and names within names.
         hand_made(b"cpandas\nDataFrame.__init__\n"),
-        hand_made(b"cheadrace.readers.pickled_frame\n_Note\n"),
+        hand_made(b"cheadrace.datasets.pickled_frame\n_Note\n"),
         hand_made(b"cnumpy\nndarray.tofile\n"),
         # State for a stand-in itself, not for what it made.
         hand_made(FRAME, b"}b"),
@@ -413,3 +415,47 @@ def test_a_download_without_the_hub_says_how_to_get_it(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"pip install 'headrace\[hub\]'"):
         download_routerbench()
+
+
+class Made:
+    """Pickled as a call of something, and the state that it is given."""
+
+    def __init__(self, what: Any, *args: Any, state: Any = None) -> None:
+        self.reduced = (what, args) if state is None else (what, args, state)
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+def shared(cells: Any, n_columns: int) -> bytes:
+    """Pickle a frame whose columns are one array, named many times."""
+    pandas = pytest.importorskip("pandas")
+    from pandas._libs.internals import _unpickle_block
+    from pandas.core.internals.managers import BlockManager
+
+    whole = cells[None]
+    blocks = tuple(Made(_unpickle_block, whole, slice(j, j + 1, 1), 2) for j in range(n_columns))
+    axes = [pandas.Index([f"c{j}" for j in range(n_columns)], dtype=object)]
+    return pickle.dumps(Made(pandas.DataFrame, state={"_mgr": Made(BlockManager, blocks, axes)}), protocol=4)
+
+
+@pytest.mark.parametrize("kind", ["length", "numbers", "objects", "text"])
+def test_a_small_pickle_takes_little_memory(tmp_path: Path, kind: str) -> None:
+    n = 20_000
+    if kind == "length":
+        data, message = b"\x80\x05\x96" + struct.pack("<Q", 3_000_000_000) + b".", "it has fewer bytes than it says"
+    elif kind == "text":
+        cells, text = np.empty(n, dtype=object), ["x" * n]
+        for row in range(n):
+            cells[row] = text
+        data, message = shared(cells, 1), "its text is more than 20 times as long as the file"
+    else:
+        cells = np.zeros(n, dtype="u1" if kind == "numbers" else object)
+        data, message = shared(cells, 400), "it has more cells than bytes"
+    (tmp_path / "t.pkl").write_bytes(data)
+    tracemalloc.start()
+    try:
+        refused(tmp_path / "t.pkl", f"refused: {message}")
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()

@@ -6,7 +6,6 @@ import copy
 import csv
 import dataclasses
 import doctest
-import json
 import pickle
 import subprocess
 import sys
@@ -22,7 +21,8 @@ from hypothesis import given
 
 import headrace.estimators.responses
 import headrace.outcomes.outcomes
-import headrace.outcomes.readers.files
+import headrace.outcomes.readers.delimited
+import headrace.outcomes.readers.written
 from headrace.estimators.responses import Responses
 from headrace.outcomes import Outcomes
 
@@ -678,7 +678,7 @@ def test_columns_of_several_kinds() -> None:
     np.testing.assert_array_equal(table.quality, [[1, 1], [0.5, NAN]])
     np.testing.assert_array_equal(table.cost, [[0.5, 0.001], [NAN, NAN]])
     assert table.queries["text"].tolist() == ["1", "2"]
-    assert table.queries["task"].tolist() == [None, "3.0"]
+    assert table.queries["task"].tolist() == [None, "3"]
     assert table.queries["vector"].shape == (2, 2)
     np.testing.assert_array_equal(table.queries["holes"], [NAN, 2.0])
     np.testing.assert_array_equal(table.queries["exact"], [NAN, 0.5])
@@ -779,7 +779,7 @@ BARE: dict[Any, Any] = {"a|quality": [1, 0], "a|cost": [1, 2]}
             ValueError,
             "expected a number at row 1, got '1_0'",
         ),
-        ({"a|quality": ["1", ""], "a|cost": [1, 2]}, {}, ValueError, "expected a number at row 1, got ''"),
+        ({"a|quality": ["1", "?"], "a|cost": [1, 2]}, {}, ValueError, "expected a number at row 1, got '?'"),
         (
             {"a|quality": [[1], [0]], "a|cost": [1, 2]},
             {},
@@ -972,7 +972,7 @@ def test_csv_with_a_byte_order_mark_and_a_long_prompt(tmp_path: Path) -> None:
 
 def test_csv_in_several_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs_data_extra()
-    monkeypatch.setattr(headrace.outcomes.readers.files, "MAX_CSV_BLOCK", 200)
+    monkeypatch.setattr(headrace.outcomes.readers.delimited, "MAX_BLOCK", 200)
     n = 50
     text = ['one "line"\nand, another\n'] * n
     frame: dict[str, Any] = {"text": text, "a|quality": [1] * n, "a|cost": [0.5] * n}
@@ -988,45 +988,8 @@ def test_csv_types_do_not_depend_on_the_first_rows(tmp_path: Path) -> None:
     assert (table.ids[-1], table.quality[-1, 0], table.cost[-1, 0]) == ("last", 0.5, 0.25)
 
 
-def test_npz_round_trip(tmp_path: Path) -> None:
-    path = tmp_path / "table.npz"
-    table = small(
-        ids=["p", "p", "ü €", "s"],
-        groups=[1, 1, 2, 2],
-        queries={
-            "text": ["", None, "trailing\0", "a lone surrogate \ud800"],
-            "size": [1, 2, 3, 4],
-            "flag": [True, False, True, True],
-            "vector": np.eye(4, 2, dtype=np.float32),
-            "words": np.array([["x", None]] * 4, dtype=object),
-            "a/../b": [0.5, NAN, 1, 2],
-        },
-    )
-    table.save(path)
-    assert_same(Outcomes.from_file(path), table)
-    assert sorted(tmp_path.iterdir()) == [path]
-    small(groups=None, queries=None, responses=None).save(str(path))
-    assert_same(Outcomes.from_file(str(path)), small(queries=None, responses=None))
-
-
-def test_npz_holds_no_pickles_and_verified_applies(tmp_path: Path) -> None:
-    path = tmp_path / "table.npz"
-    small().save(path)
-    with np.load(path, allow_pickle=False) as arrays:
-        assert all(arrays[name].dtype.kind in "biufU" for name in arrays)
-    verified = Outcomes.from_file(path, verified=True)
-    np.testing.assert_array_equal(verified.responses["quality"], small().quality)
-
-
-@pytest.mark.parametrize("options", [{"layout": "wide"}, {"cost": "tokens"}])
-def test_npz_takes_no_layout_or_cost(tmp_path: Path, options: dict[str, str]) -> None:
-    small().save(tmp_path / "table.npz")
-    with pytest.raises(ValueError, match="has its own layout and cost; leave layout and cost None"):
-        Outcomes.from_file(tmp_path / "table.npz", **options)  # type: ignore[arg-type]
-
-
 def test_save_refuses_and_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "table.npz"
+    path = tmp_path / "table.jsonl"
     with pytest.raises(ValueError, match=r"path: expected a name that ends in \.parquet, .*, got 'table\.txt'"):
         small().save(tmp_path / "table.txt")
     small().save(path)
@@ -1036,21 +999,21 @@ def test_save_refuses_and_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="responses: column 'calls': expected text or None in order to save, got dict"):
         small(responses={"calls": objects}).save(path)
     with pytest.raises(FileNotFoundError):
-        small().save(tmp_path / "nowhere" / "table.npz")
+        small().save(tmp_path / "nowhere" / "table.jsonl")
     assert path.read_bytes() == before
     assert sorted(tmp_path.iterdir()) == [path]
 
 
 def test_save_that_fails_half_way_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "table.npz"
+    path = tmp_path / "table.jsonl"
     small().save(path)
     before = path.read_bytes()
 
-    def fail(file: object, **arrays: object) -> None:
-        file.write(b"half")  # type: ignore[attr-defined]
+    def fail(path: Path, columns: object) -> None:
+        path.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(np, "savez_compressed", fail)
+    monkeypatch.setattr(headrace.outcomes.readers.written, "_write_lines", fail)
     with pytest.raises(OSError, match="disk full"):
         small().save(path)
     assert path.read_bytes() == before
@@ -1063,7 +1026,7 @@ def test_pickles_are_refused(tmp_path: Path, name: str) -> None:
         Outcomes.from_file(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.npz", "t.txt"])
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.jsonl", "t.txt"])
 def test_missing_files(tmp_path: Path, name: str) -> None:
     with pytest.raises(FileNotFoundError, match=rf"no such file: .*{name}"):
         Outcomes.from_file(tmp_path / name)
@@ -1072,7 +1035,7 @@ def test_missing_files(tmp_path: Path, name: str) -> None:
 def test_other_suffixes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.txt"
     path.write_text("x")
-    with pytest.raises(ValueError, match=r"ends in \.parquet, \.csv, \.json, \.jsonl or \.npz, got '\.txt'"):
+    with pytest.raises(ValueError, match=r"ends in \.parquet, \.csv, \.tsv, \.json or \.jsonl .*, got '\.txt'"):
         Outcomes.from_file(path)
 
 
@@ -1126,51 +1089,6 @@ def test_csv_refused(tmp_path: Path, content: bytes, message: str) -> None:
 def test_parquet_without_rows(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "table.parquet", {name: [] for name in WIDE})
     with pytest.raises(ValueError, match=r"table\.parquet has no rows"):
-        Outcomes.from_file(path)
-
-
-@pytest.mark.parametrize("kept", [0, 2, 0.3, 0.8, 0.99])
-def test_truncated_npz(tmp_path: Path, kept: float) -> None:
-    path = tmp_path / "table.npz"
-    small().save(path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(kept * len(whole)) if kept < 1 else int(kept)])
-    with pytest.raises(ValueError, match=r"table\.npz: can't be read as a table that Outcomes\.save wrote"):
-        Outcomes.from_file(path)
-
-
-@pytest.mark.parametrize(
-    "arrays",
-    [
-        {"quality": np.zeros(3)},
-        {"header": np.array("{}")},
-        {"header": np.array("no json")},
-        {"header": np.array([{}], dtype=object)},
-    ],
-)
-def test_npz_of_something_else(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
-    path = tmp_path / "table.npz"
-    np.savez(path, **arrays)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"table\.npz: can't be read as a table that Outcomes\.save wrote"):
-        Outcomes.from_file(path)
-
-
-@pytest.mark.parametrize("changes", [{"version": 2}, {"format": "other"}])
-def test_npz_of_another_version(tmp_path: Path, changes: dict[str, Any]) -> None:
-    path = tmp_path / "table.npz"
-    small().save(path)
-    with np.load(path) as arrays:
-        held = dict(arrays)
-    held["header"] = np.array(json.dumps({**json.loads(str(held["header"])), **changes}))
-    np.savez(path, **held)
-    with pytest.raises(ValueError, match=r"table\.npz: .*expected format headrace\.outcomes 1, got "):
-        Outcomes.from_file(path)
-
-
-def test_npz_that_is_a_pickle_is_not_loaded(tmp_path: Path) -> None:
-    path = tmp_path / "table.npz"
-    path.write_bytes(pickle.dumps({"quality": [1]}))
-    with pytest.raises(ValueError, match=r"table\.npz: a pickle is refused"):
         Outcomes.from_file(path)
 
 

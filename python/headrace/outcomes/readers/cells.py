@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,33 @@ from headrace.arguments import BoolArray, Column, FloatArray
 
 #: Words that stand for a number.
 TRUTH = {"true": 1.0, "false": 0.0}
+
+#: What other programs write in a column of numbers where they have none; in lower case.
+MISSING_WORDS = frozenset({"", "-", "n/a", "na", "nan", "none", "null"})
+
+#: Columns that are text or labels in one of the layouts: kept as text, whatever they hold.
+TEXT_NAMES = frozenset(
+    {
+        *("query_id", "sample_id", "global index", "request_id", "group"),
+        *("text", "prompt", "query", "question", "task", "eval_name", "task_name"),
+        *("model", "model_name", "model_group", "prediction"),
+        *("answer", "model_response", "response"),
+    }
+)
+
+#: Whole numbers in text that are written as a number would be: "007" and "+1" are names.
+WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
+
+#: A number in text begins so; "007.5" doesn't.
+PADDED = re.compile(r"[+-]?0[0-9]|\+")
+
+#: Largest whole number up to which every one is a float.
+MAX_EXACT = 2**53
+
+
+def holds_text(name: str) -> bool:
+    """Whether a column of this name is text whatever its cells look like; of "<model>|<name>", the name counts."""
+    return name.rpartition("|")[2] in TEXT_NAMES
 
 
 def boxed(cells: Sequence[Any]) -> Column:
@@ -28,26 +56,62 @@ def blanked(cells: Column, missing: BoolArray) -> Column:
     return blanked
 
 
-def parsed(name: str, cells: Column) -> FloatArray:
-    """Give one number per row, or an error that names the column and the row."""
+def parsed(name: str, cells: Column, notes: list[str] | None = None, *, truth: bool = True) -> FloatArray:
+    """Give one number per row, or an error that names the column and the row.
+
+    Parameters
+    ----------
+    name : str
+        The column, for messages.
+    cells : ndarray of shape (n_rows,)
+    notes : list of str, optional
+        A note is added here where words such as "N/A" count as missing.
+    truth : bool, default True
+        Whether true and false stand for 1 and 0.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+
+    Raises
+    ------
+    ValueError
+        If a cell isn't a number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.outcomes.readers.cells import parsed
+    >>> parsed("quality", np.array(["0.5", "N/A", None, "true"], dtype=object)).tolist()
+    [0.5, nan, nan, 1.0]
+    """
     if cells.ndim != 1:
         raise ValueError(f"column {name!r}: expected one number per row, got shape {cells.shape}")
+    if cells.dtype.kind == "b" and not truth:
+        raise ValueError(f"column {name!r}: expected numbers, got true and false")
     if cells.dtype.kind != "O":
         return cells.astype(np.float64)
     numbers = np.empty(len(cells))
+    words: list[str] = []
     for row, cell in enumerate(cells):
+        if cell is not None and cell.lower() in MISSING_WORDS:
+            numbers[row] = np.nan
+            words.append(cell)
+            continue
         try:
-            numbers[row] = number_in(cell)
+            numbers[row] = number_in(cell, truth=truth)
         except ValueError as error:
             raise ValueError(f"column {name!r}: expected a number at row {row}, got {cell!r}") from error
+    if words and notes is not None:
+        notes.append(f"column {name!r}: {len(words)} cells such as {words[0]!r} count as missing")
     return numbers
 
 
-def number_in(cell: str | None) -> float:
+def number_in(cell: str | None, *, truth: bool = True) -> float:
     """Read a number strictly: nothing around the number and no underscores, both of which ``float`` lets pass."""
     if cell is None:
         return np.nan
-    if cell.lower() in TRUTH:
+    if truth and cell.lower() in TRUTH:
         return TRUTH[cell.lower()]
     if "_" in cell or cell != cell.strip():
         raise ValueError(cell)
@@ -55,20 +119,71 @@ def number_in(cell: str | None) -> float:
 
 
 def numbers_if_all(cells: Column) -> Column:
-    """Give numbers where every cell that is there reads as one, else the cells as they came."""
-    if is_numeric(cells) or is_empty(cells):
+    """Give numbers where every cell that is there reads as one, else the cells as they came.
+
+    Text that a number wouldn't be written as, such as "007", stays text, and so do whole numbers of more than 64 bits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.outcomes.readers.cells import numbers_if_all
+    >>> [numbers_if_all(np.array(cells, dtype=object)).tolist() for cells in (["1", "2"], ["1", "N/A"], ["007", "1"])]
+    [[1, 2], [1.0, nan], ['007', '1']]
+    """
+    if is_numeric(cells) or not starts_with_number(cells):
         return cells
+    given = [None if cell is None or cell.lower() in MISSING_WORDS else cell for cell in cells]
+    present = [cell for cell in given if cell is not None]
+    if any(PADDED.match(cell) for cell in present):
+        return cells
+    whole = all(WHOLE.fullmatch(cell) for cell in present)
+    if whole and not all(abs(int(cell)) < 2**63 for cell in present):
+        return cells
+    if len(present) == len(given):
+        if whole:
+            return np.array([int(cell) for cell in present], dtype=np.int64)
+        if all(cell.lower() in TRUTH for cell in present):
+            return np.array([cell.lower() == "true" for cell in present])
     try:
-        return np.array([number_in(cell) for cell in cells])
+        return np.array([number_in(cell) for cell in given])
     except ValueError:
         return cells
 
 
+def starts_with_number(cells: Column) -> bool:
+    """Whether the first cell of text that isn't missing reads as a number."""
+    first = next((cell for cell in cells if cell is not None and cell.lower() not in MISSING_WORDS), None)
+    try:
+        return first is not None and not np.isnan(number_in(first))
+    except ValueError:
+        return False
+
+
 def as_text(cells: Column) -> Column:
-    """Give text, with None where a cell is missing."""
+    """Give text, with None where a cell is missing; a whole number has no decimal point, also where it is a float."""
     if cells.dtype.kind == "O":
         return cells
-    return boxed([None if cell != cell else str(cell) for cell in cells.tolist()])
+    return boxed([exact_text(cell) for cell in cells.tolist()])
+
+
+def exact_text(cell: Any) -> str | None:
+    """Give one cell as text; None if it is missing.
+
+    Examples
+    --------
+    >>> from headrace.outcomes.readers.cells import exact_text
+    >>> exact_text(2**70), exact_text(7.0), exact_text(0.5), exact_text(float("nan"))
+    ('1180591620717411303424', '7', '0.5', None)
+    """
+    if cell is None or isinstance(cell, str):
+        return cell
+    if isinstance(cell, float | np.floating):
+        number = float(cell)
+        if number != number:
+            return None
+        if number.is_integer() and abs(number) <= MAX_EXACT:
+            return str(int(number))
+    return str(cell)
 
 
 def is_numeric(cells: Column) -> bool:

@@ -1,26 +1,34 @@
-"""Files, as named columns: Parquet, CSV, JSON and JSON lines.
+"""Files, as named columns: Parquet, CSV, TSV, JSON and JSON lines.
 
 pyarrow is imported where it is used: ``pip install 'headrace[data]'``. Pickles are refused.
 """
 
 from __future__ import annotations
 
-import csv
+import gzip
 import json
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from headrace.arguments import Column
 from headrace.outcomes.readers.cells import boxed
+from headrace.outcomes.readers.delimited import delimited_columns
+from headrace.outcomes.readers.eval_logs import nested_records
 from headrace.outcomes.readers.frame import frame_columns, needed_module
 
-__all__ = ["file_columns", "is_pickle", "refuse_pickle"]
+__all__ = ["file_columns", "is_pickle", "kind_of", "refuse_pickle"]
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".zip")
 JSON_LINES = (".jsonl", ".ndjson")
-MAX_CSV_BLOCK = 2**30  # bytes; one Arrow string array holds less than 2 GiB
+DELIMITED = (".csv", ".tsv")
+
+#: What to do about files that aren't read.
+WAYS_OUT = dict.fromkeys(
+    (".xlsx", ".xls", ".ods"), ": read it with pandas.read_excel, and pass the frame to Outcomes.from_frame"
+)
 
 
 def refuse_pickle(path: Path) -> None:
@@ -47,18 +55,37 @@ def _starts_like_a_pickle(path: Path) -> bool:
     return len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5
 
 
-def file_columns(path: Path) -> dict[str, Column]:
-    """Read the columns of a .parquet, .csv, .json or .jsonl file."""
+def kind_of(path: Path) -> str:
+    """Give the suffix that says what a file holds; that of a .gz file is the one before."""
     suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        frame = _parquet(path)
-    elif suffix == ".csv":
-        frame = _csv(path)
-    elif suffix == ".json" or suffix in JSON_LINES:
-        frame = _json(path)
-    else:
-        raise ValueError(f"{path}: expected a file that ends in .parquet, .csv, .json, .jsonl or .npz, got {suffix!r}")
-    return frame_columns(frame, str(path))
+    return Path(path.stem).suffix.lower() if suffix == ".gz" else suffix
+
+
+def file_columns(path: Path, notes: list[str]) -> tuple[dict[str, Column], frozenset[str]]:
+    """Read the columns of a file, and name those whose text may stand for numbers.
+
+    What was left out is added to `notes`.
+    """
+    kind = kind_of(path)
+    if kind == ".parquet" and path.suffix.lower() != ".gz":
+        return frame_columns(_parquet(path), str(path)), frozenset()
+    if kind in DELIMITED:
+        return delimited_columns(path, _content(path), notes)
+    if kind == ".json" or kind in JSON_LINES:
+        return frame_columns(_json(path, _content(path), notes), str(path)), frozenset()
+    wanted = "expected a file that ends in .parquet, .csv, .tsv, .json or .jsonl (.gz after the last four)"
+    hint = WAYS_OUT.get(kind, "")
+    raise ValueError(f"{path}: {wanted}, got {path.suffix.lower()!r}{hint}")
+
+
+def _content(path: Path) -> bytes:
+    """Read a file, uncompressed."""
+    if path.suffix.lower() != ".gz":
+        return path.read_bytes()
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path}: can't be read as gzip: {error}") from error
 
 
 def _parquet(path: Path) -> Any:
@@ -73,42 +100,16 @@ def _parquet(path: Path) -> Any:
             raise ValueError(f"{path}: can't be read as Parquet: {error}") from error
 
 
-def _csv(path: Path) -> Any:
-    """Read every column as text: guessed types lose ids such as "007", and differ between parts of a file."""
-    arrow = needed_module("pyarrow", "reading CSV")
-    arrow_csv = needed_module("pyarrow.csv", "reading CSV")
-    size = path.stat().st_size
-    if not size:
-        raise ValueError(f"{path} has no rows")
+def _json(path: Path, content: bytes, notes: list[str]) -> dict[str, Column]:
+    """Read records: an array of objects, one object per line, or the records that an evaluation tool nests."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as text:
-            header = next(csv.reader(text), [])
-        with path.open("rb") as file:
-            return arrow_csv.read_csv(
-                file,
-                # A record may not be longer than a block, and a prompt can be long.
-                read_options=arrow_csv.ReadOptions(block_size=min(size + 1, MAX_CSV_BLOCK)),
-                parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-                convert_options=arrow_csv.ConvertOptions(
-                    column_types=dict.fromkeys(header, arrow.string()),
-                    strings_can_be_null=True,
-                    null_values=[""],
-                ),
-            )
-    except (arrow.ArrowException, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: can't be read as CSV: {error}") from error
-
-
-def _json(path: Path) -> dict[str, Column]:
-    """Read records: an array of objects (alone, or as "data" of an object), or one object per line."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        in_lines = path.suffix.lower() in JSON_LINES or not text.strip()
+        text = content.decode("utf-8-sig")
+        in_lines = kind_of(path) in JSON_LINES or not text.strip()
         records = _lines(text) if in_lines else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: can't be read as JSON: {error}") from error
-    if isinstance(records, dict) and isinstance(records.get("data"), list):
-        records = records["data"]
+    if isinstance(records, dict):
+        records = nested_records(records, str(path), notes)
     if not isinstance(records, list):
         raise ValueError(f"{path}: expected an array of objects, or one object per line, got {type(records).__name__}")
     for row, record in enumerate(records):
@@ -139,5 +140,5 @@ def _record_column(cells: Iterable[Any]) -> Column:
 
 def _nests(cell: Any) -> bool:
     if isinstance(cell, list):
-        return not cell or not all(isinstance(part, int | float) for part in cell)
+        return not cell or not all(part is None or isinstance(part, int | float) for part in cell)
     return isinstance(cell, dict)

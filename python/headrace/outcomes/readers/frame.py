@@ -9,13 +9,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray, listed
-from headrace.outcomes.readers.cells import blanked, boxed
+from headrace.outcomes.readers.cells import MAX_EXACT, blanked, boxed, exact_text, holds_text
 
 
 def needed_module(module: str, what: str) -> Any:
@@ -30,7 +30,7 @@ def frame_columns(frame: Any, source: str) -> dict[str, Column]:
     """Give the columns of a mapping, or of any eager dataframe that narwhals understands."""
     if isinstance(frame, Mapping):
         _require_text_names(frame, source)
-        columns = {name: _array_column(f"{source}: {name!r}", values) for name, values in frame.items()}
+        columns = {name: _array_column(f"{source}: {name!r}", name, values) for name, values in frame.items()}
     else:
         narwhals = needed_module("narwhals", "reading a dataframe")
         try:
@@ -41,7 +41,10 @@ def frame_columns(frame: Any, source: str) -> dict[str, Column]:
             wanted = "an eager dataframe (collect a lazy one first) or a mapping of column name to array"
             raise TypeError(f"{source}: expected {wanted}, got {type(frame).__name__}") from error
         _require_text_names(eager.columns, source)
-        columns = {name: _series_column(narwhals, f"{source}: {name!r}", eager[name]) for name in eager.columns}
+        columns = {
+            series.name: _series_column(narwhals, f"{source}: {series.name!r}", series)
+            for series in eager.iter_columns()
+        }
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{source}: columns differ in length: {lengths}")
@@ -68,10 +71,12 @@ def _series_column(narwhals: Any, label: str, series: Any) -> Column:
     cells = np.empty(len(series), dtype=object)
     cells[:] = series.to_numpy() if series.dtype == narwhals.String else boxed(series.to_list())
     cells[series.is_null().to_numpy()] = None
-    return _object_column(label, cells)
+    return _object_column(label, series.name, cells)
 
 
-def _array_column(label: str, values: Any) -> Column:
+def _array_column(label: str, name: str, values: Any) -> Column:
+    if holds_text(name) and isinstance(values, list | tuple):
+        values = boxed(values)  # numpy would make floats of whole numbers that are long
     try:
         array = np.asarray(values)
     except ValueError:  # rows of different lengths, or vectors with None among them
@@ -84,25 +89,45 @@ def _array_column(label: str, values: Any) -> Column:
         return blanked(array.astype(str).astype(object), np.isnat(array))
     if array.dtype.kind != "O":
         return array.astype(str).astype(object)
-    return _object_column(label, array if array.ndim == 1 else boxed(list(array)))
+    return _object_column(label, name, array if array.ndim == 1 else boxed(list(array)))
 
 
-def _object_column(label: str, cells: Column) -> Column:
+def _object_column(label: str, name: str, cells: Column) -> Column:
     """Numbers, vectors or text out of an object array of shape (n_rows,) in which None or NaN is missing."""
     missing = np.array([cell is None or (isinstance(cell, float) and cell != cell) for cell in cells], bool)
     cells = blanked(cells, missing)
     present = cells[~missing]
     if not len(present):
         return cells
+    if holds_text(name):
+        return boxed([exact_text(cell) for cell in cells])
     if all(isinstance(cell, Real | Decimal | np.bool_) for cell in present):
-        numbers = np.full(len(cells), np.nan)
-        numbers[~missing] = [float(cell) for cell in present]
-        return numbers
+        return _numbers(cells, missing)
     if all(isinstance(cell, list | tuple | np.ndarray) for cell in present):
-        vectors = [np.asarray(cell) for cell in present]
+        vectors = [np.asarray([np.nan if part is None else part for part in cell]) for cell in present]
         if all(vector.dtype.kind in "biuf" and vector.ndim == 1 for vector in vectors):
             return _stacked(label, vectors, missing)
     return boxed([cell if cell is None or isinstance(cell, str) else str(cell) for cell in cells])
+
+
+def _numbers(cells: Column, missing: BoolArray) -> Column:
+    """Give numbers: whole ones as integers where none is missing, and as text where a float can't hold them."""
+    present = cells[~missing].tolist()
+    bools = [isinstance(cell, bool | np.bool_) for cell in present]
+    if all(bools) and not missing.any():
+        return np.array([bool(cell) for cell in present])
+    if all(isinstance(cell, Integral) for cell in present) and not any(bools):
+        largest = max(abs(int(cell)) for cell in present)
+        if not missing.any() and largest < 2**63:
+            return np.array([int(cell) for cell in present], dtype=np.int64)
+        if largest > MAX_EXACT:
+            return boxed([exact_text(cell) for cell in cells])
+    numbers = np.full(len(cells), np.nan)
+    try:
+        numbers[~missing] = [float(cell) for cell in present]
+    except OverflowError:  # a whole number beyond all floats, beside fractions
+        return boxed([exact_text(cell) for cell in cells])
+    return numbers
 
 
 def _stacked(label: str, vectors: Sequence[Column], missing: BoolArray) -> FloatArray:

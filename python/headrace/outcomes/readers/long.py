@@ -4,7 +4,8 @@ A row's query is known by its id column, or else by a hash of its task and text.
 on one query, the repeats become rows of their own, the second run of one model beside the second run of the others:
 nothing is averaged and no run is lost. All rows of one query are a group, so no split or fold comes between them.
 
-Only the columns that a layout names are kept: a log also holds reference answers and keys, which no router may see.
+Only the columns that a layout names are kept, and those whose names are known for what a run brings, e.g. tokens and
+latency: a log also holds reference answers and keys, which no router may see.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headrace.arguments import Column, IndexArray
+from headrace.arguments import Column, IndexArray, listed
 from headrace.outcomes.readers.cells import as_text, boxed, is_numeric, numbers_if_all, parsed
 
 __all__ = ["LONG_LAYOUTS", "LongLayout", "widened"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LongLayout:
     """Names of the columns of a long layout.
 
@@ -119,8 +120,28 @@ LONG_LAYOUTS = {
 }
 
 
+#: Further columns that are known after a run, whatever the layout: kept under their own names.
+RUN_COLUMNS = frozenset(
+    {
+        *("answer", "finish_reason", "logprob", "logprobs", "confidence", "refused"),
+        *("tokens", "total_tokens", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"),
+        *("reasoning_tokens", "cached_tokens", "latency", "latency_s", "latency_ms", "seconds", "duration", "ttft"),
+        *("cost", "cost_usd", "usd", "total_cost"),
+    }
+)
+
+#: Layouts that people write themselves: of these it is told which columns were left out.
+TOLD = ("long", "nvidia")
+
+
 def widened(
-    columns: Mapping[str, Column], layout: LongLayout, source: str, *, costs: Sequence[str], typed: bool
+    columns: Mapping[str, Column],
+    layout: LongLayout,
+    source: str,
+    *,
+    costs: Sequence[str],
+    loose: frozenset[str] = frozenset(),
+    notes: list[str] | None = None,
 ) -> dict[str, Column]:
     """Give the columns of our wide layout: one row per query and repeat, and columns per model.
 
@@ -132,8 +153,10 @@ def widened(
         For messages.
     costs : sequence of str
         Columns that serve as cost, by their names in our tables: kept, and numbers.
-    typed : bool
-        Whether text is text; otherwise it may hold numbers.
+    loose : frozenset of str
+        Columns whose text may stand for numbers.
+    notes : list of str, optional
+        Where to say what was left out, and what counts as missing.
 
     Raises
     ------
@@ -147,10 +170,11 @@ def widened(
     >>> log = {"query_id": ["q", "q"], "model": ["a", "b"], "quality": [1, 0], "cost": [2, 3]}
     >>> columns = {name: np.array(cells, dtype=object if name in ("query_id", "model") else None)
     ...            for name, cells in log.items()}
-    >>> wide = widened(columns, LONG_LAYOUTS["long"], "log", costs=["cost"], typed=True)
+    >>> wide = widened(columns, LONG_LAYOUTS["long"], "log", costs=["cost"])
     >>> {name: cells.tolist() for name, cells in wide.items()}
     {'query_id': ['q'], 'a|quality': [1.0], 'b|quality': [0.0], 'a|cost': [2.0], 'b|cost': [3.0]}
     """
+    notes = [] if notes is None else notes
     models = _present(columns, layout.model, source)
     queries = {
         name: as_text(columns[given])
@@ -160,24 +184,42 @@ def widened(
     keys = _keys(columns, layout, queries, source)
     places, row_keys = _places(keys, models)
     wide: dict[str, Column] = {"query_id": boxed(row_keys)}
-    if len(set(row_keys)) < len(row_keys):
+    if "group" in columns:
+        groups = boxed(_present(columns, "group", source))
+        wide["group"] = _of_queries("group", groups, keys, row_keys, source)
+    elif len(set(row_keys)) < len(row_keys) and "text" not in queries:
         wide["group"] = boxed(row_keys)
     for name, cells in queries.items():
         wide[name] = _of_queries(name, cells, keys, row_keys, source)
-    kept = {layout.quality: "quality", layout.cost: layout.cost, **dict(layout.runs)}
-    kept |= {name: name for name in costs if name not in kept.values()}
+    kept = _kept(columns, layout, costs)
+    if layout in [LONG_LAYOUTS[name] for name in TOLD]:
+        used = {layout.model, layout.text, layout.id, layout.task, "group", "status", "cache_hit", *kept}
+        if left_out := [name for name in columns if name not in used]:
+            notes.append(
+                f"left out, since a router may not see reference answers: {listed(left_out)}; a column that is known "
+                "after a run can be kept in the wide layout"
+            )
     ran = {model: np.array([other == model for other in models]) for model in dict.fromkeys(models)}
     for given, name in kept.items():
         if given not in columns:
             continue
         cells = columns[given]
         if name in ("quality", layout.cost, *costs):
-            cells = parsed(given, cells)
-        elif not typed:
+            cells = parsed(given, cells, notes, truth=name == "quality")
+        elif given in loose:
             cells = numbers_if_all(cells)
         for model, rows in ran.items():
             wide[f"{model}|{name}"] = _spread(cells[rows], places[rows], len(row_keys))
     return wide
+
+
+def _kept(columns: Mapping[str, Column], layout: LongLayout, costs: Sequence[str]) -> dict[str, str]:
+    """Say which columns hold runs: name there -> name in our tables."""
+    kept = {layout.quality: "quality", layout.cost: layout.cost, **dict(layout.runs)}
+    for name in (*costs, *(name for name in columns if name in RUN_COLUMNS)):
+        if name not in kept and name not in kept.values():
+            kept[name] = name
+    return kept
 
 
 def _present(columns: Mapping[str, Column], name: str, source: str) -> list[str]:

@@ -13,10 +13,38 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arguments import Column, FloatArray
+from headrace.arguments import Column, FloatArray, listed
 from headrace.outcomes.readers.cells import as_text, boxed, parsed
 
-__all__ = ["routerarena_columns", "spend_log_columns"]
+__all__ = ["answered_runs", "routerarena_columns", "spend_log_columns"]
+
+
+def answered_runs(columns: Mapping[str, Column], source: str, notes: list[str]) -> dict[str, Column]:
+    """Keep the runs that a model answered and charged, where a log says which: columns "status" and "cache_hit".
+
+    A failed attempt isn't an answer, and would be paired with other models' answers as a repeat; a hit of a cache costs
+    something else than a run.
+
+    Raises
+    ------
+    ValueError
+        If no such run is left.
+    """
+    n_rows = len(next(iter(columns.values())))
+    kept = np.ones(n_rows, dtype=bool)
+    for name, words, what in (
+        ("status", ("failure", "failed", "error"), "runs failed"),
+        ("cache_hit", ("true",), "runs were answered by a cache, at another cost than a run's"),
+    ):
+        if name in columns:
+            said = [str(cell).lower() in words for cell in as_text(columns[name]).tolist()]
+            gone = np.array(said) & kept
+            if gone.any():
+                notes.append(f"{gone.sum()} of {n_rows} {what}: left out")
+            kept &= ~gone
+    if not kept.any():
+        raise ValueError(f"{source}: no run was answered by a model, and charged")
+    return {name: cells[kept] for name, cells in columns.items()}
 
 
 def routerarena_columns(columns: Mapping[str, Column]) -> dict[str, Column]:
@@ -32,27 +60,34 @@ def routerarena_columns(columns: Mapping[str, Column]) -> dict[str, Column]:
     return flat
 
 
-def spend_log_columns(columns: Mapping[str, Column], source: str) -> dict[str, Column]:
+def spend_log_columns(columns: Mapping[str, Column], source: str, notes: list[str]) -> dict[str, Column]:
     """Bring litellm's spend logs to a flat long layout: text, answer and seconds out of what they nest.
 
-    The model is the group that was asked for, where there is one: its deployments are one target. The query is the
-    messages sent, unless a column "query_id" says which requests asked the same.
+    The model is the group that was asked for, where every group is one model: else a group is that of a router, and the
+    model is the one that answered. The query is the messages sent, unless a column "query_id" says which
+    requests asked the same.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (n_requests,)
+    source : str
+        For messages.
+    notes : list of str
+        Where to say what was left out.
 
     Raises
     ------
     ValueError
         The log holds no messages and no "query_id"; or no quality.
     """
-    flat = dict(columns)
-    n_rows = len(columns["request_id"])
-    empty = boxed([None] * n_rows)
-    if "quality" not in flat:
+    if "quality" not in columns:
         raise ValueError(
             f"{source}: a spend log has no quality; add a column 'quality', or name a file of 'request_id' and "
             "'quality' with labels"
         )
-    groups = as_text(flat.get("model_group", empty))
-    flat["model"] = np.where(groups.astype(bool), groups, as_text(flat["model"]))
+    flat = dict(columns)
+    empty = boxed([None] * len(flat["request_id"]))
+    flat["model"] = _answering(flat, empty, notes)
     messages = [_decoded(cell) for cell in as_text(flat.get("messages", empty)).tolist()]
     requests = [_decoded(cell) for cell in as_text(flat.get("proxy_server_request", empty)).tolist()]
     texts = [_conversation(sent or _part(asked, "messages")) for sent, asked in zip(messages, requests, strict=True)]
@@ -66,6 +101,23 @@ def spend_log_columns(columns: Mapping[str, Column], source: str) -> dict[str, C
         flat["answer"] = boxed([_reply(_decoded(cell)) for cell in as_text(flat["response"]).tolist()])
     flat["seconds"] = _seconds(flat)
     return flat
+
+
+def _answering(columns: Mapping[str, Column], empty: Column, notes: list[str]) -> Column:
+    """Name the model of each request: its group, unless a group has several models."""
+    models, groups = (as_text(columns.get(name, empty)) for name in ("model", "model_group"))
+    members: dict[str, set[str]] = {}
+    for group, model in zip(groups.tolist(), models.tolist(), strict=True):
+        if group and model:
+            members.setdefault(group, set()).add(model)
+    several = [group for group, names in members.items() if len(names) > 1]
+    if several:
+        notes.append(
+            f"the groups {listed(several)} have several models, each of which counts for itself; to take a group as "
+            "one model: rename={'model': 'model_group'}"
+        )
+    routed = np.array([group in several for group in groups.tolist()])
+    return np.where(groups.astype(bool) & ~routed, groups, models)
 
 
 def _decoded(cell: str | None) -> Any:

@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from headrace.arguments import Column, FloatArray, listed
-from headrace.outcomes.readers.cells import as_text, is_empty, is_numeric, numbers_if_all, parsed
-from headrace.outcomes.readers.table import Table, with_observed_quality
+from headrace.arguments import Column, FloatArray, checked_number, listed
+from headrace.outcomes.readers.cells import as_text, holds_text, is_empty, is_numeric, numbers_if_all, parsed
+from headrace.outcomes.readers.table import COST_PREFIX, Reading, Table, with_observed_quality
 
 ROUTERBENCH_QUERY = {"sample_id": "query_id", "prompt": "text", "eval_name": "task"}
 ROUTERBENCH_RUN = {"total_cost": "cost", "model_response": "answer"}
 ROUTERBENCH_IGNORED = "oracle_model_to_route_to"
-ALWAYS_TEXT = ("text", "task")
+
+#: Whole numbers as a float column of a dataframe writes them.
+FLOAT_LABEL = re.compile(r"[0-9]+\.0")
 
 
 def tabulate(
     columns: Mapping[str, Column],
     source: str,
+    reading: Reading,
     *,
     given_name: Mapping[str, str],
-    cost: str | Sequence[str] | None,
-    verified: bool,
-    typed: bool,
+    costs: Sequence[str] | None,
+    loose: frozenset[str],
+    notes: list[str],
 ) -> Table:
-    """Make a table of wide columns. Those that aren't `typed` are all text, and may hold numbers as text.
+    """Make a table of wide columns.
 
-    `given_name` says how each column is called in the source: name in our layout -> name there.
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (n_queries, ...)
+    source : str
+        For messages.
+    reading : Reading
+    given_name : mapping of str to str
+        How each column is called in the source: name in our layout -> name there.
+    costs : sequence of str, optional
+        Columns that are the costs; by default those that say so.
+    loose : frozenset of str
+        Columns, by their names in the source, whose text may stand for numbers.
+    notes : list of str
+        What was left out so far; more is added.
+
+    Raises
+    ------
+    ValueError
+        If there are no models or no cost, or a cell isn't what its column needs.
     """
-    wanted = [cost] if cost is None or isinstance(cost, str) else cost_names(cost)
     queries: dict[str, Column] = {}
     runs: dict[str, dict[str, Column]] = {}
     for name, given in given_name.items():
@@ -43,38 +63,85 @@ def tabulate(
             queries[name] = columns[given]
     scored = runs.pop("quality", {})
     models = _scored_models(scored, runs, columns, source)
-    quality = _joined_numbers(models, scored, "quality", given_name)
-    responses = {column: _joined(models, cells, column, typed=typed) for column, cells in runs.items()}
-    cost_columns = [_cost_column(name, responses, source) for name in wanted]
-    prices = {name: _joined_numbers(models, runs[name], name, given_name) for name in cost_columns}
+    quality = _joined_numbers(models, scored, "quality", given_name, notes)
+    responses = {
+        column: _joined(models, cells, column, loose=any(given_name[f"{model}|{column}"] in loose for model in cells))
+        for column, cells in runs.items()
+    }
+    if reading.prices is not None:
+        prices = {"cost": _priced(models, reading.prices, responses, len(quality))}
+    else:
+        prices = {
+            column.removeprefix(COST_PREFIX): _joined_numbers(models, runs[column], column, given_name, notes)
+            for column in _cost_columns(costs, responses, source)
+        }
+    plain = {column: cells for column, cells in responses.items() if not column.startswith(COST_PREFIX)}
+    if costs is not None or reading.prices is not None or len(plain) == len(responses):
+        plain["cost"] = next(iter(prices.values()))
     ids, groups = (queries.pop(name, None) for name in ("query_id", "group"))
-    labels = None if groups is None else _present_ids(groups, given_name["group"], source)
+    labels = None if groups is None else _present_labels(groups, given_name["group"], source, loose)
+    names = None if ids is None else _present_labels(ids, given_name["query_id"], source, loose)
+    if labels is None and "text" in queries:
+        labels = _same_texts(as_text(queries["text"]).tolist(), names, notes)
     table: Table = {
         "models": models,
         "quality": quality,
         "cost": prices,
-        "ids": None if ids is None else _present_ids(ids, given_name["query_id"], source),
-        "queries": {name: _query_column(name, cells, typed=typed) for name, cells in queries.items()},
-        "responses": {**responses, "cost": prices[cost_columns[0]]},
-        "groups": None if labels is None else np.array([str(label) for label in labels], dtype=object),
+        "ids": names,
+        "queries": {
+            name: _query_column(cells, name, loose=given_name[name] in loose) for name, cells in queries.items()
+        },
+        "responses": plain,
+        "groups": None if labels is None else np.array(labels, dtype=object),
+        "notes": notes,
     }
-    return with_observed_quality(table) if verified else table
+    return with_observed_quality(table) if reading.verified else table
 
 
-def cost_names(cost: Sequence[str]) -> list[str]:
-    """Check the names of several costs."""
-    names = list(cost) if hasattr(cost, "__iter__") else []
-    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise TypeError(f"cost: expected None, the name of a per-model column, or several different ones, got {cost!r}")
-    return names
+def _priced(
+    models: Sequence[str], prices: Mapping[str, float], responses: Mapping[str, Column], n_queries: int
+) -> FloatArray:
+    """Give each run its price: per call, and per unit of a response column."""
+    cost = np.zeros((n_queries, len(models)))
+    priced = set()
+    for name, value in prices.items():
+        model, column = (name, "") if name in models else name.rpartition("|")[::2]
+        if model not in models:
+            raise ValueError(f"prices: unknown model in {name!r}; known: {listed(models)}")
+        price = checked_number(f"prices: {name!r}", value)
+        priced.add(model)
+        counts = responses.get(column, np.zeros(0)) if column else np.ones(cost.shape)
+        if counts.shape != cost.shape or not is_numeric(counts):
+            raise ValueError(f"prices: expected a column of numbers in {name!r}; columns found: {listed(responses)}")
+        cost[:, models.index(model)] += price * counts[:, models.index(model)]
+    lacking = [model for model in models if model not in priced]
+    if lacking:
+        raise ValueError(f"prices: expected a price for every model, got none for {listed(lacking)}")
+    return cost
 
 
-def _present_ids(ids: Column, name: str, source: str) -> list[Any]:
-    for row, label in enumerate(ids.tolist()):
-        if label is None or label != label:
+def _same_texts(texts: Sequence[str | None], ids: Sequence[str] | None, notes: list[str]) -> list[str] | None:
+    """Give queries of one text one group, the id of the first; None if no text comes twice."""
+    names = [str(row) for row in range(len(texts))] if ids is None else ids
+    first: dict[str, str] = {}
+    groups = [first.setdefault(text, name) if text else name for text, name in zip(texts, names, strict=True)]
+    n_repeats = len(groups) - len(set(groups))
+    if not n_repeats or len(first) == 1:  # a text that all share says nothing about the query
+        return None
+    if len(set(names)) > len(set(groups)):
+        notes.append(f"{n_repeats} queries have the text of another one: queries of one text form one group")
+    return groups
+
+
+def _present_labels(labels: Column, name: str, source: str, loose: frozenset[str]) -> list[str]:
+    """Give ids or groups as text, none of which may be missing."""
+    texts: list[str] = as_text(labels).tolist()
+    for row, label in enumerate(texts):
+        if not label:
             raise ValueError(f"{source}: column {name!r} has no id at row {row}")
-    labels: list[Any] = ids.tolist()
-    return labels
+    if loose and all(FLOAT_LABEL.fullmatch(label) for label in texts):
+        return [label.removesuffix(".0") for label in texts]  # whole numbers that a dataframe kept as floats
+    return texts
 
 
 def routerbench_names(columns: Mapping[str, Column]) -> dict[str, str]:
@@ -97,7 +164,7 @@ def routerbench_names(columns: Mapping[str, Column]) -> dict[str, str]:
 def _scored_models(
     scored: Mapping[str, Column],
     runs: Mapping[str, Mapping[str, Column]],
-    found: Iterable[str],
+    found: Mapping[str, Column],
     source: str,
 ) -> list[str]:
     if not scored:
@@ -110,49 +177,69 @@ def _scored_models(
     return list(scored)
 
 
-def _cost_column(cost: str | None, responses: Mapping[str, Column], source: str) -> str:
-    """Name of the response column that is the cost."""
-    if cost is None and "cost" in responses:
-        return "cost"
-    if cost is not None and cost in responses:
-        return cost
-    candidates = [name for name, v in responses.items() if v.dtype.kind == "f" and v.ndim == 2]
+def _cost_columns(costs: Sequence[str] | None, responses: Mapping[str, Column], source: str) -> list[str]:
+    """Name the columns that are the costs: those asked for, or else those that say so."""
+    candidates = [name for name, cells in responses.items() if is_numeric(cells) and cells.ndim == 2]
     choice = f"numeric per-model columns found: {listed(candidates)}"
-    if cost is None:
-        raise ValueError(f"cost: {source} has no cost column; name the column that serves as cost; {choice}")
-    raise ValueError(f"cost: {source} has no per-model column {cost!r}; {choice}")
+    if costs is None:
+        named = [name for name in responses if name.startswith(COST_PREFIX)]
+        if not named and "cost" not in responses:
+            raise ValueError(
+                f"cost: {source} has no cost column; name the column that serves as cost, or give "
+                f"prices={{model: price}} (--price model=0.002); {choice}"
+            )
+        return named or ["cost"]
+    found = []
+    for cost in costs:
+        named_so = f"{COST_PREFIX}{cost}"
+        name = named_so if named_so in responses else cost
+        if name not in responses:
+            raise ValueError(f"cost: {source} has no per-model column {cost!r}; {choice}")
+        found.append(name)
+    return found
 
 
 def _joined_numbers(
-    models: Sequence[str], cells: Mapping[str, Column], column: str, given_name: Mapping[str, str]
+    models: Sequence[str],
+    cells: Mapping[str, Column],
+    column: str,
+    given_name: Mapping[str, str],
+    notes: list[str],
 ) -> FloatArray:
     """Numbers of shape (n_rows, n_models) out of one column per model; missing for a model without one."""
     n_rows = len(next(iter(cells.values())))
     joined = np.full((n_rows, len(models)), np.nan)
     for j, model in enumerate(models):
         if model in cells:
-            joined[:, j] = parsed(given_name[f"{model}|{column}"], cells[model])
+            joined[:, j] = parsed(given_name[f"{model}|{column}"], cells[model], notes, truth=column == "quality")
     return joined
 
 
-def _joined(models: Sequence[str], cells: Mapping[str, Column], column: str, *, typed: bool) -> Column:
+def _joined(models: Sequence[str], cells: Mapping[str, Column], column: str, *, loose: bool) -> Column:
     """One response column out of each model's: numbers if all are numbers, else text."""
     given = {model: values for model, values in cells.items() if not is_empty(values)} or dict(cells)
-    if not typed:
-        parsed = {model: numbers_if_all(values) for model, values in given.items()}
-        given = parsed if all(is_numeric(values) for values in parsed.values()) else given
+    if holds_text(column):
+        given = {model: as_text(values) for model, values in given.items()}
+    elif loose:
+        numbers = {model: numbers_if_all(values) for model, values in given.items()}
+        given = numbers if all(is_numeric(values) for values in numbers.values()) else given
     shapes = {values.shape for values in given.values()}
     if len(shapes) > 1:
         raise ValueError(f"columns '<model>|{column}': expected one shape, got {sorted(shapes)}")
     (shape,) = shapes
     numeric = all(is_numeric(values) for values in given.values())
+    kinds = {values.dtype for values in given.values()}
+    exact = numeric and len(kinds) == 1 and len(given) == len(models)
     joined = np.full((shape[0], len(models), *shape[1:]), np.nan if numeric else None)
-    for model, values in given.items():
-        joined[:, models.index(model)] = values if numeric else as_text(values)
+    if exact:
+        joined = np.empty(joined.shape, dtype=kinds.pop())
+    for j, model in enumerate(models):
+        if model in given:
+            joined[:, j] = given[model] if numeric else as_text(given[model])
     return joined
 
 
-def _query_column(name: str, cells: Column, *, typed: bool) -> Column:
-    if name in ALWAYS_TEXT:
+def _query_column(cells: Column, name: str, *, loose: bool) -> Column:
+    if holds_text(name):
         return as_text(cells)
-    return cells if typed else numbers_if_all(cells)
+    return numbers_if_all(cells) if loose else cells

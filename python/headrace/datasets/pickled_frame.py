@@ -12,9 +12,10 @@ from __future__ import annotations
 import io
 import math
 import pickle
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 
@@ -45,6 +46,9 @@ NAMES = {
     "slice": ("builtins.slice", "__builtin__.slice"),
     "bytes": ("_codecs.encode", "builtins.bytes", "__builtin__.bytes", "builtins.bytearray", "__builtin__.bytearray"),
 }
+#: Text that is made of a file's lists is at most so many times as long as the file.
+MAX_GROWTH = 20
+
 PARTS = {name: part for part, names in NAMES.items() for name in names}
 
 
@@ -72,9 +76,23 @@ class _Reader(pickle._Unpickler):
     look-up of their names.
     """
 
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    read: Callable[[int], bytes]
+    append: Callable[[Any], None]
+
     def __init__(self, file: Any) -> None:
         super().__init__(file)
         self._known: dict[str, type[_Note]] = {}
+
+    def load_bytes(self) -> None:
+        """Read bytes of a stated length; the inherited reader takes the memory before it looks for them."""
+        (length,) = struct.unpack("<Q", self.read(8))
+        data = self.read(length)
+        if len(data) < length:
+            _refuse("it has fewer bytes than it says")
+        self.append(data)
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytes
 
     def get_extension(self, code: int) -> NoReturn:
         """Refuse what is named by a number."""
@@ -110,7 +128,7 @@ def pickled_columns(path: Path) -> dict[str, Column]:
     --------
     >>> import pickle, tempfile
     >>> from pathlib import Path
-    >>> from headrace.outcomes.readers.pickled_frame import pickled_columns
+    >>> from headrace.datasets.pickled_frame import pickled_columns
     >>> path = Path(tempfile.mkdtemp()) / "bad.pkl"
     >>> _ = path.write_bytes(pickle.dumps(print))
     >>> pickled_columns(path)
@@ -120,12 +138,32 @@ def pickled_columns(path: Path) -> dict[str, Column]:
     """
     content = path.read_bytes()
     try:
-        return _columns(_Reader(io.BytesIO(content)).load())
+        return _columns(_Reader(io.BytesIO(content)).load(), _Room(len(content)))
     except Exception as error:  # a damaged or hostile file may raise anything
         what = str(error) or type(error).__name__
         raise ValueError(
             f"{path}: refused: {what}; nothing was run. If you trust the file, save it as Parquet with pandas"
         ) from error
+
+
+class _Room:
+    """How much more a file may grow into: a small one can name one part of it many times."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self._n_cells, self._n_characters = n_bytes, MAX_GROWTH * n_bytes
+
+    def take_cells(self, n_cells: int) -> None:
+        """Take cells; each one needs a byte of the file at least."""
+        self._n_cells -= n_cells
+        if self._n_cells < 0:
+            _refuse("it has more cells than bytes")
+
+    def take_text(self, text: str) -> str:
+        """Take text that is made of parts."""
+        self._n_characters -= len(text)
+        if self._n_characters < 0:
+            _refuse(f"its text is more than {MAX_GROWTH} times as long as the file")
+        return text
 
 
 def _refuse(why: str) -> NoReturn:
@@ -136,50 +174,54 @@ def _is(part: str, thing: Any) -> bool:
     return isinstance(thing, _Note) and thing.part == part
 
 
-def _columns(frame: Any) -> dict[str, Column]:
+def _columns(frame: Any, room: _Room) -> dict[str, Column]:
     if not (_is("frame", frame) and isinstance(frame.state, dict) and _is("manager", frame.state.get("_mgr"))):
         _refuse("it holds no pandas DataFrame (of version 1.3 or later)")
     blocks, axes = frame.state["_mgr"].args
-    names = _labels(axes[0])
+    names = _labels(axes[0], room)
     columns: dict[str, Column] = {}
     for block in blocks:
         if not _is("block", block) or len(block.args) != 3:
             _refuse("it has columns of another kind than numbers and objects")
-        values, places = _array(block.args[0]), _places(block.args[1], len(names))
+        values, places = _array(block.args[0], room), _places(block.args[1], len(names), room)
         if values.ndim != 2 or len(values) != len(places):
             _refuse("its blocks don't fit its columns")
-        columns |= {names[place]: _plain(names[place], cells) for place, cells in zip(places, values, strict=True)}
+        columns |= {
+            names[place]: _plain(names[place], cells, room) for place, cells in zip(places, values, strict=True)
+        }
     if len(columns) < len(names) or len(set(names)) < len(names):
         _refuse("it has no data for some columns, or two of one name")
     return {name: columns[name] for name in names}
 
 
-def _labels(index: Any) -> list[str]:
+def _labels(index: Any, room: _Room) -> list[str]:
     """Names of the columns: an Index of text."""
     if not _is("index", index) or not isinstance(index.args[1], dict) or "data" not in index.args[1]:
         _refuse("its columns have no names")
-    names: list[str] = _array(index.args[1]["data"]).tolist()
+    names: list[str] = _array(index.args[1]["data"], room).tolist()
     if not all(isinstance(name, str) for name in names):
         _refuse("its columns have names other than text")
     return names
 
 
-def _places(placement: Any, n_columns: int) -> Sequence[int]:
+def _places(placement: Any, n_columns: int, room: _Room) -> Sequence[int]:
     """Which columns a block holds."""
     if _is("placement", placement):
         (placement,) = placement.args
     if _is("slice", placement):
         return range(n_columns)[slice(*placement.args)]
-    return [range(n_columns)[place] for place in _array(placement).tolist()]
+    return [range(n_columns)[place] for place in _array(placement, room).tolist()]
 
 
-def _array(note: Any) -> Column:
+def _array(note: Any, room: _Room) -> Column:
     if _is("buffer", note):
         data, dtype, shape, order = note.args
+        room.take_cells(math.prod(shape))
         return _numbers(data, _dtype(dtype), shape, _order(order == "F"))
     if not _is("array", note) or note.state is None:
         _refuse("it has columns of another kind than numbers and objects")
     _, shape, dtype, fortran, data = note.state
+    room.take_cells(math.prod(shape))
     kind, order = _dtype(dtype), _order(fortran)
     if kind.kind != "O":
         return _numbers(data, kind, shape, order)
@@ -213,20 +255,20 @@ def _bytes(data: Any) -> bytes:
     if _is("bytes", data):
         # Before protocol 3, bytes are text that is to be encoded.
         return data.args[0].encode("latin-1") if data.args and isinstance(data.args[0], str) else _bytes(*data.args)
-    return bytes(data) if isinstance(data, bytes | bytearray) else _refuse("an array has no bytes")
+    return data if isinstance(data, bytes) else _refuse("an array has no bytes")
 
 
-def _plain(name: str, cells: Column) -> Column:
+def _plain(name: str, cells: Column, room: _Room) -> Column:
     """Cells of one column: numbers, text, None; a list of such becomes text."""
-    return cells if cells.dtype.kind != "O" else boxed([_cell(name, cell) for cell in cells])
+    return cells if cells.dtype.kind != "O" else boxed([_cell(name, cell, room) for cell in cells])
 
 
-def _cell(name: str, cell: Any, *, nested: bool = False) -> Any:
+def _cell(name: str, cell: Any, room: _Room, *, nested: bool = False) -> Any:
     if cell is None or isinstance(cell, str | int | float):
         return cell
     if _is("number", cell):
         dtype, data = cell.args
         return _numbers(data, _dtype(dtype), (1,), "C").item()
     if isinstance(cell, list | tuple) and not nested:
-        return str([_cell(name, part, nested=True) for part in cell])
+        return room.take_text(str([_cell(name, part, room, nested=True) for part in cell]))
     return _refuse(f"column {name!r} has cells that are neither numbers nor text")

@@ -1,0 +1,152 @@
+"""Checks of what a table is made of, and the small sums that describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.arguments import BoolArray, FloatArray, checked_numbers
+
+__all__ = [
+    "checked_costs",
+    "checked_labels",
+    "checked_models",
+    "checked_quality",
+    "column_means",
+    "distinct",
+    "named_costs",
+    "refuse_cells",
+    "span",
+]
+
+
+def checked_quality(quality: npt.ArrayLike, n_models: int) -> FloatArray:
+    """Qualities of shape (n_queries, n_models), at least one query."""
+    scores = checked_numbers("quality", _as_floats("quality", quality))
+    if scores.ndim != 2 or scores.shape[1] != n_models:
+        n_queries = scores.shape[0] if scores.ndim == 2 else "n_queries"
+        wanted = f"(n_queries, n_models) = ({n_queries}, {n_models})"
+        raise ValueError(f"quality: expected shape {wanted}, got {scores.shape}")
+    if not len(scores):
+        raise ValueError("quality: the table has no rows")
+    return scores
+
+
+def checked_costs(label: str, values: npt.ArrayLike) -> FloatArray:
+    """Costs as numbers; true and false aren't costs."""
+    floats = _as_floats(label, values)
+    if floats.dtype.kind == "b":
+        raise TypeError(f"{label}: expected numbers (NaN = missing), got dtype bool")
+    return checked_numbers(label, floats)
+
+
+def _as_floats(label: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Give decimals and long integers as floats, and other values as an array."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{label}: not an array: {error}") from error
+    if array.dtype.kind != "O" or not all(isinstance(cell, int | float | Decimal) for cell in array.flat):
+        return array
+    try:
+        return array.astype(np.float64)
+    except OverflowError as error:
+        raise ValueError(f"{label}: expected numbers up to 1e308 in size, got a larger one") from error
+
+
+def named_costs(
+    cost: npt.ArrayLike | Mapping[str, npt.ArrayLike], cost_name: str, further_costs: Mapping[str, npt.ArrayLike]
+) -> dict[str, tuple[str, npt.ArrayLike]]:
+    """Costs by name, each with its label in messages."""
+    if isinstance(cost, Mapping):
+        if further_costs:
+            raise ValueError("cost, further_costs: expected all costs in one mapping, got both")
+        costs = dict(cost)
+    else:
+        if cost_name in further_costs:
+            raise ValueError(f"cost_name, further_costs: expected different names, got {cost_name!r} in both")
+        costs = {cost_name: cost, **further_costs}
+    if not costs:
+        raise ValueError("cost: expected at least one cost, got an empty mapping")
+    for name in costs:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"cost: expected non-empty str as names, got {name!r}")
+        if name == "quality":
+            raise ValueError("cost: expected another name than 'quality'")
+    if len(costs) == 1:
+        return {name: ("cost", values) for name, values in costs.items()}
+    return {name: (f"cost {name!r}", values) for name, values in costs.items()}
+
+
+def checked_models(models: Sequence[str]) -> tuple[str, ...]:
+    """Names of models: text, at least one, all different."""
+    names = None if isinstance(models, str) or not hasattr(models, "__iter__") else tuple(models)
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"models: expected a sequence of str, got {models!r}")
+    if not names:
+        raise ValueError("models: expected at least one model, got none")
+    if "" in names or len(set(names)) < len(names):
+        raise ValueError(f"models: expected unique, non-empty names, got {names}")
+    return names
+
+
+def checked_labels(argument: str, labels: Any, n_rows: int) -> tuple[str, ...]:
+    """One id or group for each row, as text."""
+    if isinstance(labels, str) or not hasattr(labels, "__len__"):
+        raise TypeError(f"{argument}: expected a sequence of str or int, got {type(labels).__name__}")
+    if len(labels) != n_rows:
+        raise ValueError(f"{argument}: expected length n_queries = {n_rows}, got {len(labels)}")
+    for row, label in enumerate(labels):
+        if isinstance(label, bool) or not isinstance(label, str | int | np.integer):
+            raise TypeError(f"{argument}: expected str or int, got {label!r} at row {row}")
+    return tuple(str(label) for label in labels)
+
+
+def distinct(ids: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """Ids with the second, third, ... of a kind renamed, and how many were."""
+    taken = set(ids)
+    if len(taken) == len(ids):
+        return ids, 0
+    last_number: dict[str, int] = {}
+    distinct = []
+    for label in ids:
+        number, name = last_number.get(label, 0) + 1, label
+        if number > 1:
+            while (name := f"{label}#{number}") in taken:
+                number += 1
+        last_number[label] = number
+        distinct.append(name)
+    return tuple(distinct), len(ids) - len(last_number)
+
+
+def refuse_cells(
+    argument: str,
+    bad: BoolArray,
+    values: FloatArray,
+    models: tuple[str, ...],
+    ids: tuple[str, ...],
+    wanted: str,
+) -> None:
+    """Refuse a table with bad cells, by the model and the query of the first one."""
+    if bad.any():
+        row, model = np.argwhere(bad)[0]
+        cell = f"model {models[model]!r} at query {ids[row]!r}"
+        raise ValueError(f"{argument}: {cell} is {values[row, model]}, expected {wanted}")
+
+
+def column_means(values: FloatArray) -> FloatArray:
+    """Mean of each column where it isn't missing; NaN for a column without any, shape (n_models,)."""
+    present = ~np.isnan(values)
+    count = present.sum(axis=0)
+    total = np.sum(values, axis=0, where=present)
+    return np.asarray(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
+
+
+def span(means: FloatArray, spec: str) -> str:
+    """Least and greatest of some means, for one line of text."""
+    known = means[~np.isnan(means)]
+    return f"{known.min():{spec}}..{known.max():{spec}}" if len(known) else "unknown"

@@ -1,0 +1,192 @@
+"""Delimited text (CSV, TSV): cells as text, and which of them were written as text.
+
+pyarrow is imported where it is used: ``pip install 'headrace[data]'``.
+
+Every column is read as text: guessed types lose ids such as "007", and differ between parts of a file. Whether text
+such as "12" is a number is told by quotation marks, where a file has them around text alone. Arrow, R and our own
+`save` write such files.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from headrace.arguments import Column, listed
+from headrace.outcomes.readers.cells import holds_text, is_numeric, numbers_if_all, starts_with_number
+from headrace.outcomes.readers.frame import needed_module
+
+__all__ = ["delimited_columns"]
+
+MAX_BLOCK = 2**30  # bytes; one Arrow string array holds less than 2 GiB
+
+#: Separators that are looked for, the usual one first; a .tsv file has tabs.
+SEPARATORS = (",", ";", "\t")
+
+DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?")
+
+
+def delimited_columns(path: Path, content: bytes, notes: list[str]) -> tuple[dict[str, Column], frozenset[str]]:
+    """Read the columns of delimited text.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    content : bytes
+        The file, uncompressed. UTF-8, or UTF-16 that begins with its mark.
+    notes : list of str
+        Where to say what was left out.
+
+    Returns
+    -------
+    dict of str to object ndarray of shape (n_rows,)
+    frozenset of str
+        Columns whose text may stand for numbers.
+
+    Raises
+    ------
+    ImportError, ValueError
+        pyarrow is missing; the file is damaged, has no rows, or two columns of one name.
+    """
+    arrow = needed_module("pyarrow", "reading CSV")
+    arrow_csv = needed_module("pyarrow.csv", "reading CSV")
+    if not content:
+        raise ValueError(f"{path} has no rows")
+    content = _as_utf8(path, content)
+    try:
+        separator, header = _header(path, content)
+        quotes_all = _first_record_is_quoted(content, separator)
+        table = arrow_csv.read_csv(
+            io.BytesIO(content),
+            # A record may not be longer than a block, and a prompt can be long.
+            read_options=arrow_csv.ReadOptions(block_size=min(len(content) + 1, MAX_BLOCK)),
+            parse_options=arrow_csv.ParseOptions(newlines_in_values=True, delimiter=separator),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(header, arrow.string()),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=quotes_all,
+                null_values=[""],
+            ),
+        )
+    except (arrow.ArrowException, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: can't be read as CSV: {error}") from error
+    columns = _named(path, table, notes)
+    if not table.num_rows:
+        raise ValueError(f"{path} has no rows")
+    if separator == ";":
+        columns = {name: cells if holds_text(name) else _with_points(cells) for name, cells in columns.items()}
+    places = {name: place for place, name in enumerate(table.column_names)}
+    return columns, frozenset(columns) - _text_columns(columns, places, content, separator)
+
+
+def _as_utf8(path: Path, content: bytes) -> bytes:
+    """Give the text in UTF-8; UTF-16 is known by its mark."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return content.decode("utf-16").encode()
+        except UnicodeError as error:
+            raise ValueError(f"{path}: can't be read as CSV: {error}") from error
+    return content
+
+
+def _header(path: Path, content: bytes) -> tuple[str, list[str]]:
+    """Find the separator, and the names of the columns."""
+    separators = ("\t",) if ".tsv" in (suffix.lower() for suffix in path.suffixes) else SEPARATORS
+    best = separators[0]
+    if _n_fields(content, best) < 2:
+        best = max(separators, key=lambda separator: _n_fields(content, separator))
+    lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
+    try:
+        return best, next(csv.reader(lines, delimiter=best), [])
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: can't be read as CSV: it isn't UTF-8 ({error}); save it as UTF-8, or read it with "
+            "pandas.read_csv(..., encoding='cp1252') and Outcomes.from_frame"
+        ) from error
+
+
+def _n_fields(content: bytes, separator: str) -> int:
+    """Count the fields of the first record."""
+    for number, match in enumerate(_fields(separator).finditer(content), start=1):
+        if match.group(2) != separator.encode():
+            return number
+    return 0
+
+
+def _named(path: Path, table: Any, notes: list[str]) -> dict[str, Column]:
+    """Give the columns that have a name; one without is the index of a dataframe, or a comma too many."""
+    names: list[str] = table.column_names
+    twice = {name for name in names if name and names.count(name) > 1} if len(set(names)) < len(names) else set()
+    if twice:
+        raise ValueError(f"{path}: expected columns of different names, got twice: {listed(sorted(twice))}")
+    if "" in names:
+        notes.append("a column without a name was left out")
+    return {
+        name: column.to_numpy(zero_copy_only=False)
+        for name, column in zip(names, table.itercolumns(), strict=True)
+        if name
+    }
+
+
+def _with_points(cells: Column) -> Column:
+    """Write "0,5" as "0.5", where a column of a file with semicolons holds nothing but numbers."""
+    present = [cell for cell in cells if cell]
+    commas = [cell for cell in present if DECIMAL_COMMA.fullmatch(cell)]
+    if not commas:
+        return cells
+    pointed = cells.copy()
+    pointed[:] = [cell.replace(",", ".") if cell and DECIMAL_COMMA.fullmatch(cell) else cell for cell in cells]
+    return pointed if is_numeric(numbers_if_all(pointed)) else cells
+
+
+def _fields(separator: str) -> re.Pattern[bytes]:
+    mark = re.escape(separator.encode())
+    return re.compile(rb'("[^"]*(?:""[^"]*)*"|[^"\r\n' + mark + rb"]*)(" + mark + rb"|\r\n|\n|\r|\Z)")
+
+
+def _first_record_is_quoted(content: bytes, separator: str) -> bool:
+    """Whether the first record below the header has quotation marks around every cell: then they say nothing."""
+    seen = False
+    row = 0
+    for field, end in (match.groups() for match in _fields(separator).finditer(content)):
+        if row == 1 and field:
+            seen = True
+            if not field.startswith(b'"'):
+                return False
+        row += end != separator.encode()
+        if row > 1:
+            break
+    return seen
+
+
+def _text_columns(columns: dict[str, Column], places: dict[str, int], content: bytes, separator: str) -> frozenset[str]:
+    """Name the columns that are text: by their name, or because their numbers stand in quotation marks."""
+    by_name = {name for name in columns if holds_text(name)}
+    numeric = {places[name]: name for name in columns.keys() - by_name if starts_with_number(columns[name])}
+    quoted = _quoted(list(numeric), content, separator)
+    if len(quoted) == len(numeric):  # it has marks around everything
+        quoted = set()
+    return frozenset(by_name | {numeric[place] for place in quoted})
+
+
+def _quoted(places: Sequence[int], content: bytes, separator: str) -> set[int]:
+    """Say which of some columns have quotation marks around their first cell that isn't empty."""
+    undecided, quoted = set(places), set()
+    row, place, end_of_last = 0, 0, 0
+    for match in _fields(separator).finditer(content):
+        if not undecided or match.start() != end_of_last:
+            break
+        end_of_last = match.end()
+        field, end = match.groups()
+        if row and field and place in undecided:
+            undecided.discard(place)
+            if field.startswith(b'"'):
+                quoted.add(place)
+        row, place = (row, place + 1) if end == separator.encode() else (row + 1, 0)
+    return quoted

@@ -16,6 +16,7 @@ import pytest
 
 import headrace as hr
 from headrace import cli
+from headrace.benchmarks import PROTOCOLS, Results
 
 pytest.importorskip("typer")
 pytest.importorskip("matplotlib")
@@ -24,6 +25,8 @@ from typer.testing import CliRunner
 
 from headrace.commands import app
 from headrace.commands.demo import efficient_models
+from headrace.evaluation import Evaluation
+from headrace.evaluation.curves import budget_grid
 
 # Wide and plain, so that no message is broken over lines or coloured.
 RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
@@ -40,7 +43,14 @@ def test_demo_prints_tables_and_writes_a_picture(tmp_path: Path) -> None:
     data = saved(tmp_path, hr.datasets.simulate(300, 3))
     result = RUNNER.invoke(app, ["demo", "--data", data, "--out", str(picture)])
     assert result.exit_code == 0, result.output
-    for words in ("Single models", "model-1", "cascade routing", "index rule", "Cascade routing beats"):
+    for words in (
+        "Single models",
+        "model-1",
+        "cascade routing",
+        "index rule",
+        "This router pays",
+        "can't be told from the best",
+    ):
         assert words in result.output
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curve.png", "log.npz"]
@@ -51,9 +61,11 @@ def test_demo_json_holds_the_numbers(tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["demo", "--data", data, "--json", "--out", str(tmp_path / "a.png")])
     assert result.exit_code == 0, result.output
     numbers = json.loads(result.stdout)
-    assert [model["model"] for model in numbers["models"]] == ["model-1", "model-2", "model-3"]
-    areas = {method["method"]: method["area"] for method in numbers["methods"]}
-    assert areas["cascade-routing"] > areas["linear interpolation"]
+    assert numbers["models"] == ["model-1", "model-2", "model-3"]
+    areas = {method["method"]: method["area"]["value"] for method in numbers["methods"]}
+    assert list(areas) == ["router", "linear interpolation", "routing", "threshold-cascade", "cascade", "index"]
+    assert numbers["rule"] == "cascade-routing"
+    assert areas["router"] > areas["linear interpolation"]
     assert numbers["n_fit"] + numbers["n_test"] == 300
 
 
@@ -61,7 +73,20 @@ def test_demo_takes_the_models_asked_for(tmp_path: Path) -> None:
     data = saved(tmp_path, hr.datasets.simulate(300, 4))
     chosen = ["--models", "model-4, model-1"]
     result = RUNNER.invoke(app, ["demo", "--data", data, "--json", "--out", str(tmp_path / "a.png"), *chosen])
-    assert [model["model"] for model in json.loads(result.stdout)["models"]] == ["model-4", "model-1"]
+    assert json.loads(result.stdout)["models"] == ["model-4", "model-1"]
+
+
+def test_demo_is_the_evaluation_of_a_router(tmp_path: Path) -> None:
+    table, baselines = hr.datasets.simulate(300, 3), ["linear interpolation", "routing"]
+    numbers = invoked("demo", "--data", saved(tmp_path, table), "--out", str(tmp_path / "a.png"))
+    fitting, test = table.split(0.5, rng=0)
+    budget = numbers["chosen"]["budget"]["cost"]
+    router = hr.Router(quality="linear").fit(fitting, budget=budget)
+    same = hr.evaluate(router, test, fitting=fitting, baselines=baselines, budgets=budget_grid(fitting))
+    expected = json.loads(json.dumps(same.to_dict()))
+    assert numbers["methods"][:3] == expected["methods"]
+    assert numbers["verdict"][0] == expected["verdict"][0]
+    assert budget in numbers["budgets"]
 
 
 def test_a_single_model_that_wins_is_said_to_win(tmp_path: Path) -> None:
@@ -71,7 +96,7 @@ def test_a_single_model_that_wins_is_said_to_win(tmp_path: Path) -> None:
     data = saved(tmp_path, outcomes)
     result = RUNNER.invoke(app, ["demo", "--data", data, "--json", "--out", str(tmp_path / "a.png")])
     verdict = json.loads(result.stdout)["verdict"]
-    assert any("cannot be told from" in line or "is beaten by" in line for line in verdict)
+    assert verdict[0].startswith(("No gain over perfect alone", "perfect alone"))
 
 
 @pytest.mark.parametrize(
@@ -81,6 +106,9 @@ def test_a_single_model_that_wins_is_said_to_win(tmp_path: Path) -> None:
         (["--models", "centroid,nobody"], "nobody"),
         (["--models", "centroid"], "at least two models"),
         (["--data", "log.pickle"], "log.pickle"),
+        (["--out", "nowhere/a.png"], "--out: expected a file in a folder that can be written to, got nowhere/a.png"),
+        (["--out", "."], "--out: expected a file in a folder that can be written to, got . (it is a folder)"),
+        (["--out", "a.doc"], "expected a picture, e.g. one that ends in .png, .svg or .pdf; got 'a.doc'"),
     ],
 )
 def test_demo_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str) -> None:
@@ -119,7 +147,7 @@ def test_efficient_models_are_undominated_and_at_most_five() -> None:
 
 
 def runs(n_queries: int = 80) -> list[dict[str, Any]]:
-    """Draw runs of two models: the dear one is right more often, most of all on long queries."""
+    """Draw runs of two models: the expensive one is right more often, most of all on long queries."""
     rng = np.random.default_rng(0)
     drawn = []
     for number in range(n_queries):
@@ -302,7 +330,7 @@ def csv_of(**columns: list[Any]) -> Callable[[Path], None]:
         ("t.xlsx", lambda path: path.write_text("x"), "ends in .parquet, .csv, .json, .jsonl or .npz"),
     ],
 )
-@pytest.mark.parametrize("command", ["fit", "path", "evaluate", "report"])
+@pytest.mark.parametrize("command", ["fit", "path", "evaluate"])
 def test_bad_files_are_refused_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str, make: Callable[[Path], None], message: str
 ) -> None:
@@ -312,7 +340,6 @@ def test_bad_files_are_refused_in_words(
         "fit": ["--budget", "1", "--out", "policy.json"],
         "path": ["--out", "path.csv"],
         "evaluate": ["--report", "page.html"],
-        "report": ["page.html"],
     }
     result = RUNNER.invoke(app, [command, name, *wanted[command]])
     assert result.exit_code == 1
@@ -381,7 +408,7 @@ def test_too_few_queries_are_refused_by_their_number(tmp_path: Path, n_queries: 
     assert f"got {n_queries}" in result.stderr
 
 
-# evaluate and report
+# evaluate, and its page
 
 
 def test_evaluate_is_the_function_on_two_halves(tmp_path: Path) -> None:
@@ -409,18 +436,95 @@ def test_what_estimates_cost_is_given_or_measured(tmp_path: Path) -> None:
         assert RUNNER.invoke(app, ["evaluate", str(log), *given]).exit_code == 2
 
 
-def test_report_writes_the_page_and_says_the_verdict(tmp_path: Path) -> None:
+def test_evaluate_writes_the_page_and_prints_the_summary(tmp_path: Path) -> None:
     table, page = hr.datasets.simulate(200, 2), tmp_path / "page.html"
     data = saved(tmp_path, dataclasses.replace(table, queries={**table.queries, "text": ["a secret"] * 200}))
-    result = RUNNER.invoke(app, ["report", data, str(page), "--title", "Support & desk", "--text"])
+    result = RUNNER.invoke(app, ["evaluate", data, "--report", str(page), "--title", "Support & desk", "--text"])
     assert result.exit_code == 0, result.output
     text = page.read_text(encoding="utf-8")
     assert "<title>Support &amp; desk</title>" in text
     assert "a secret" in text
     assert result.stdout.splitlines()[-1] == f"written: {page}"
-    numbers = invoked("report", data, str(page))
-    assert numbers["verdict"] == result.stdout.splitlines()[:-1]
+    numbers = invoked("evaluate", data, "--report", str(page))
+    assert numbers["verdict"] == result.stdout.splitlines()[: len(numbers["verdict"])]
+    assert numbers["written"] == str(page)
     assert "a secret" not in page.read_text(encoding="utf-8")
+
+
+# Outputs that can't be written
+
+
+def never(*_: Any, **__: Any) -> None:
+    raise AssertionError("the work began before the output was checked")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["evaluate", "log.npz", "--report", "nowhere/page.html"], "--report"),
+        (["demo", "--data", "log.npz", "--out", "nowhere/a.png"], "--out"),
+        (["bench", "simulated", "--out", "nowhere/a.md"], "--out"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path, TABLE)
+    monkeypatch.setattr(hr.Router, "fit", never)
+    monkeypatch.setattr("headrace.benchmarks.routerbench.simulate", never)
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert f"{option}: expected a file in a folder that can be written to, got nowhere" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "package"),
+    [
+        (["evaluate", "log.npz", "--report", "page.html"], "jinja2"),
+        (["demo", "--data", "log.npz", "--out", "a.png"], "matplotlib"),
+    ],
+)
+def test_a_package_that_is_missing_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], package: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path, TABLE)
+    monkeypatch.setattr(hr.Router, "fit", never)
+    for module in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, package, None)
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 1
+    assert f"pages and pictures need {package}: pip install 'headrace[report]'" in result.stderr
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "words"])
+def test_the_result_is_printed_though_the_writing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    def full(*_: Any, **__: Any) -> Path:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Evaluation, "report", full)
+    monkeypatch.setattr("headrace.commands.demo.draw", full)
+    monkeypatch.setattr("headrace.commands.bench._written", full)
+    data = saved(tmp_path, hr.datasets.simulate(100, 2))
+    tiny = PROTOCOLS["simulated"]._replace(run=lambda **_: Results("Title of all", "About.", ()))
+    monkeypatch.setitem(PROTOCOLS, "tiny", tiny)
+    for arguments, said in (
+        (["evaluate", data, "--report", str(tmp_path / "page.html")], "area"),
+        (["demo", "--data", data, "--out", str(tmp_path / "a.png")], "model-1"),
+        (["bench", "tiny", "--out", str(tmp_path / "a.md")], "Title of all"),
+    ):
+        result = RUNNER.invoke(app, [*arguments, *(["--json"] if as_json else [])])
+        assert result.exit_code == 1
+        assert said in result.stdout
+        assert "disk full" in result.stderr
+        if as_json:
+            numbers = json.loads(result.stdout)
+            assert numbers.get("written", numbers.get("picture")) is None
 
 
 # fit
@@ -478,7 +582,9 @@ def test_fit_takes_models_rule_and_several_costs(tmp_path: Path) -> None:
         (["explain", "p.json", "--quality", "x", "--cost", "1"], "expected numbers"),
         (["explain", "p.json", "--quality", "1"], "--cost"),
         (["convert", "log.npz"], "out"),
+        (["evaluate", "log.npz", "--text"], "--title and --text are for the page"),
         (["bake"], "bake"),
+        (["report", "log.npz"], "report"),
     ],
 )
 def test_usage_errors_end_with_2(arguments: list[str], message: str) -> None:
@@ -597,7 +703,7 @@ def test_explain_refuses_what_is_no_policy(tmp_path: Path) -> None:
     assert "expected a headrace policy as JSON" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["demo", "convert", "fit", "path", "evaluate", "report", "bench", "explain"])
+@pytest.mark.parametrize("command", ["demo", "convert", "fit", "path", "evaluate", "bench", "explain"])
 def test_every_command_has_help_with_examples(command: str) -> None:
     result = RUNNER.invoke(app, [command, "--help"])
     assert result.exit_code == 0

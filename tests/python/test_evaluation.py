@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import math
 from typing import Any
@@ -15,12 +14,13 @@ import pytest
 import headrace as hr
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.calibration.walk import budget_path, walk
-from headrace.estimators import ConstantCost, ConstantQuality
-from headrace.evaluation import Evaluation
+from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, LinearQuality
+from headrace.evaluation import Evaluation, replayed
 from headrace.evaluation.baselines import BASELINES
 from headrace.evaluation.bootstrap import Estimate, estimate, interval, resampling_weights
+from headrace.evaluation.curves import cross_fitted
 from headrace.evaluation.greedy import GreedyRule
-from headrace.evaluation.metrics import aiq, arena_score, cost_at_quality, quality_at_cost
+from headrace.evaluation.metrics import cost_at_quality, quality_at_cost
 from headrace.evaluation.replay import join, replay
 from headrace.evaluation.traffic import entropy, reliability, served, walked_session
 from headrace.rules import RULES, make_rule
@@ -49,35 +49,6 @@ def evaluation(router: hr.Router, digits: Tables) -> Evaluation:
 
 
 # Metrics
-
-
-def test_aiq_against_all_pairs() -> None:
-    """The hull at a cost is the best mixture of any two points around it, or a cheaper point."""
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        cost, quality = rng.uniform(size=(2, 7))
-        lowest, highest, floor = float(cost.min()), float(cost.max()) + 0.2, 0.0
-        at = lowest + (np.arange(2000) + 0.5) / 2000 * (highest - lowest)
-        best = np.array([quality[cost <= c].max() for c in at])
-        for i, j in itertools.permutations(range(7), 2):
-            inside = (cost[i] <= at) & (at <= cost[j])
-            if cost[i] < cost[j]:
-                line = quality[i] + (at - cost[i]) / (cost[j] - cost[i]) * (quality[j] - quality[i])
-                best = np.where(inside, np.maximum(best, line), best)
-        best = np.maximum.accumulate(best)
-        assert aiq(cost, quality, lowest, highest, floor) == pytest.approx(best.mean(), abs=2e-3)
-
-
-def test_arena_score_of_published_entries() -> None:
-    # Accuracy, dollars per 1,000 queries and score of two entries of RouterArena's pull request 129.
-    for accuracy, cost, score in ((0.7575, 0.125, 0.7505), (0.7167, 0.311, 0.7046)):
-        assert arena_score(cost / 1000, accuracy, 4.4e-6, 0.2) == pytest.approx(score, abs=2e-4)
-    assert arena_score(1.0, 0.5, 1.0, 2.0) == pytest.approx(1.1 * 0.5 / 1.05)
-    assert arena_score(0.1, 0.5, 1.0, 2.0) == arena_score(1.0, 0.5, 1.0, 2.0)
-    assert arena_score(3.0, 0.5, 1.0, 2.0) == 0.0
-    assert arena_score(1.5, 0.0, 1.0, 2.0) == 0.0
-    assert math.isnan(arena_score(1.5, 1.2, 1.0, 2.0))
-    assert math.isnan(arena_score(1.5, 0.5, 0.0, 2.0))
 
 
 def test_reading_a_curve() -> None:
@@ -226,8 +197,8 @@ def test_without_the_fitting_table_each_half_calibrates_the_other(router: hr.Rou
         stops = walk(rule, asked.outcomes, asked)
         for i, budget in enumerate(result.budgets):
             point = path.at(budget=max(budget, path.cost.min()))
-            cheap, dear = (stops.cost[stops.at(parameter)].sum() for parameter in point.parameters)
-            expected[i] += (point.share * cheap + (1.0 - point.share) * dear) / test.n_queries
+            cheap, costly = (stops.cost[stops.at(parameter)].sum() for parameter in point.parameters)
+            expected[i] += (point.share * cheap + (1.0 - point.share) * costly) / test.n_queries
     np.testing.assert_allclose(result["routing"].cost, expected, rtol=EXACT)
 
 
@@ -249,7 +220,7 @@ def test_joined_replays_keep_the_order_of_rows(router: hr.Router, digits: Tables
 
 def test_the_oracle_is_a_bound_on_one_model_per_query(evaluation: Evaluation, digits: Tables) -> None:
     test, oracle = digits[1], evaluation["oracle"]
-    # At the dearest budget, the best quality of each query, at the least cost.
+    # At the most expensive budget, the best quality of each query, at the least cost.
     assert oracle.quality[-1] == pytest.approx(test.quality.max(axis=1).mean())
     best = np.where(test.quality == test.quality.max(axis=1, keepdims=True), test.cost, np.inf).min(axis=1)
     assert oracle.cost[-1] == pytest.approx(best.mean())
@@ -361,7 +332,7 @@ def test_a_router_that_is_worse_than_one_model_is_told_so() -> None:
         for n, q in ((0, right), (600, np.stack([hint < 0, np.ones(600) > 0], axis=1).astype(float)))
     )
     result = hr.evaluate(hr.Router(rule="routing").fit(fitting, budget=1.5), test, n_resamples=100)
-    # At the dear model's cost it still sends half of the queries to the cheap one, all of them wrong.
+    # At the expensive model's cost it still sends half of the queries to the cheap one, all of them wrong.
     assert result.best_single.model == "b"
     assert result.best_single.gain.high <= 0.0
     assert result.difference("router", "linear interpolation").high < 0.0
@@ -372,7 +343,7 @@ def test_a_router_that_is_worse_than_one_model_is_told_so() -> None:
 def test_a_router_that_knows_pays(edge: float) -> None:
     rng = np.random.default_rng(6)
     hint = rng.normal(size=600)
-    # Each model is right where the other one is wrong; the dear one a little more often, or less.
+    # Each model is right where the other one is wrong; the expensive one a little more often, or less.
     quality = np.stack([hint > edge, hint <= edge], axis=1).astype(float)
     table = hr.Outcomes(models=["a", "b"], quality=quality, cost=[1.0, 2.0], queries={"hint": hint})
     fitting, test = table.split(0.5)
@@ -387,7 +358,7 @@ def test_a_router_that_knows_pays(edge: float) -> None:
 
 
 def test_a_router_that_knows_nothing_doesnt_pay() -> None:
-    # Half a point below the better, dearer model is to be had for less by mixing the two at random, too.
+    # Half a point below the better, more expensive model is to be had for less by mixing the two at random, too.
     rng = np.random.default_rng(8)
     quality = (rng.random((400, 2)) < [0.4, 0.8]).astype(float)
     table = hr.Outcomes(models=["a", "b"], quality=quality, cost=[1.0, 2.0], queries={"hint": rng.normal(size=400)})
@@ -406,8 +377,8 @@ def test_a_router_that_knows_nothing_doesnt_pay() -> None:
 def test_the_cost_of_estimates_moves_the_curves(per: str, evaluation: Evaluation, digits: Tables) -> None:
     fitting, test = digits
     router = hr.Router().fit(fitting, budget=60.0)
-    dear = hr.evaluate(router, test, fitting=fitting, estimation_cost=2.0, estimation_per=per)
-    for method, free in zip(dear.methods, evaluation.methods, strict=True):
+    costly = hr.evaluate(router, test, fitting=fitting, estimation_cost=2.0, estimation_per=per)
+    for method, free in zip(costly.methods, evaluation.methods, strict=True):
         decisions = {
             "linear interpolation": 0.0 * free.n_runs,
             "oracle": 0.0 * free.n_runs,
@@ -419,9 +390,9 @@ def test_the_cost_of_estimates_moves_the_curves(per: str, evaluation: Evaluation
         # Budgets are about the models.
         assert method.excess == free.excess
         assert (method.area < free.area) == (decisions.max() > 0.0)
-    assert dear.chosen.costs == evaluation.chosen.costs
-    assert dear.best_single.saving.value < evaluation.best_single.saving.value or math.isinf(
-        dear.best_single.saving.value
+    assert costly.chosen.costs == evaluation.chosen.costs
+    assert costly.best_single.saving.value < evaluation.best_single.saving.value or math.isinf(
+        costly.best_single.saving.value
     )
 
 
@@ -560,7 +531,7 @@ def test_examples_are_what_the_router_does(evaluation: Evaluation, router: hr.Ro
 
 def test_the_summary_names_everything(evaluation: Evaluation) -> None:
     text = evaluation.summary()
-    for word in ("this router", "oracle", "svm", "threshold cascade", "AIQ", "answered by"):
+    for word in ("this router", "oracle", "svm", "threshold cascade", "area", "answered by"):
         assert word in text
     assert text.startswith(evaluation.verdict[0])
     assert repr(evaluation).startswith("Evaluation(cascade-routing, 240 queries, 9 methods: ")
@@ -618,6 +589,39 @@ def test_the_same_seed_gives_the_same_numbers(evaluation: Evaluation, router: hr
     assert other["routing"].interval != evaluation["routing"].interval
 
 
+def test_budgets_of_ones_own_are_joined_by_the_routers(
+    router: hr.Router, digits: Tables, evaluation: Evaluation
+) -> None:
+    fitting, test = digits
+    own = [200.0, 30.0, float(evaluation.budgets[3])]
+    result = hr.evaluate(router, test, fitting=fitting, budgets=own, baselines=["routing"], n_resamples=10)
+    assert result.budgets.tolist() == sorted([*own, 60.0])
+    assert result.budgets[result.at] == 60.0
+    assert (result.n_fit, result.n_test) == (300, 240)
+    at = int(np.searchsorted(result.budgets, own[2]))
+    for name in ("router", "routing"):
+        assert result[name].cost[at] == evaluation[name].cost[3]
+        assert result[name].quality[at] == evaluation[name].quality[3]
+
+
+def test_the_curves_of_a_replay_are_those_of_an_evaluation(evaluation: Evaluation, digits: Tables) -> None:
+    fitting, test = digits
+    router = hr.Router(quality="linear").fit(fitting, budget=60.0)
+    curves = replayed(*cross_fitted(fitting, test, LinearQuality(), LinearCost()), ["cascade-routing", "index"])
+    result = hr.evaluate(router, test, fitting=fitting, budgets=curves.budgets, baselines=["index"])
+    here = np.isin(result.budgets, curves.budgets)
+    for name, same in (("router", "cascade-routing"), ("index", "index")):
+        np.testing.assert_array_equal(result[name].cost[here], curves[same].cost)
+        np.testing.assert_array_equal(result[name].resampled_quality[:, here], curves[same].resampled_quality)
+
+
+def test_results_are_made_by_keywords_only(evaluation: Evaluation) -> None:
+    for result in (evaluation, evaluation.methods[0], evaluation.chosen):
+        values = [getattr(result, field.name) for field in dataclasses.fields(result)]
+        with pytest.raises(TypeError, match="positional"):
+            type(result)(*values)  # type: ignore[misc]
+
+
 def test_progress_is_told(router: hr.Router, digits: Tables) -> None:
     told: list[tuple[str, float]] = []
     hr.evaluate(router, digits[1], baselines=["routing"], n_resamples=2, progress=lambda *args: told.append(args))
@@ -645,6 +649,10 @@ def test_progress_is_told(router: hr.Router, digits: Tables) -> None:
         ),
         ({"estimation_cost": {"usd": 1.0}}, "estimation_cost: unknown cost 'usd'; the table has 'cost'"),
         ({"estimation_per": "token"}, 'estimation_per: expected "query" or "decision"'),
+        ({"budgets": [1.0, -2.0]}, "budgets: expected finite numbers >= 0, got -2"),
+        ({"budgets": [1.0, math.nan]}, "budgets: expected finite numbers >= 0, got nan"),
+        ({"budgets": []}, r"budgets: expected shape \(n_budgets,\), at least one, got \(0,\)"),
+        ({"budgets": "many"}, "budgets: expected numbers, got 'many'"),
         ({"n_resamples": 1}, "n_resamples: expected an int >= 2, got 1"),
         ({"n_examples": -1}, "n_examples: expected an int >= 0, got -1"),
         ({"fitting": "table"}, "fitting: expected an Outcomes table, got str"),

@@ -274,7 +274,7 @@ def test_the_command_gives_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def one_table(table: hr.Outcomes, *, n_draws: int, progress: object) -> Results:
         return Results("T", "A.", (Table("Draws", ("n", "queries"), ((n_draws, len(table)),)),))
 
-    monkeypatch.setitem(PROTOCOLS, "tiny", PROTOCOLS["routerbench"]._replace(run=one_table, n_draws=7))
+    monkeypatch.setitem(PROTOCOLS, "tiny", dataclasses.replace(PROTOCOLS["routerbench"], run=one_table, n_draws=7))
     simulate(12, 2).save(tmp_path / "any.npz")
     arguments = ["bench", "tiny", "--data", str(tmp_path / "any.npz"), "--json"]
     for more, n_draws in (([], 7), (["--draws", "2"], 2)):
@@ -335,7 +335,7 @@ def test_tables_are_downloaded_when_asked_to(tmp_path: Path, monkeypatch: pytest
         seen.append(len(table))
         return Results("T", "A.", ())
 
-    protocol = PROTOCOLS["routerbench"]._replace(run=counted, download=lambda: tmp_path / "any.npz")
+    protocol = dataclasses.replace(PROTOCOLS["routerbench"], run=counted, download=lambda: tmp_path / "any.npz")
     monkeypatch.setitem(PROTOCOLS, "routerbench", protocol)
     result = RUNNER.invoke(app, ["bench", "routerbench", "--download"])
     assert (result.exit_code, seen) == (0, [12])

@@ -108,7 +108,7 @@ def test_a_single_model_that_wins_is_said_to_win(tmp_path: Path) -> None:
         (["--data", "log.pickle"], "log.pickle"),
         (["--out", "nowhere/a.png"], "--out: expected a file in a folder that can be written to, got nowhere/a.png"),
         (["--out", "."], "--out: expected a file in a folder that can be written to, got . (it is a folder)"),
-        (["--out", "a.doc"], "expected a picture, e.g. one that ends in .png, .svg or .pdf; got 'a.doc'"),
+        (["--out", "a.doc"], "--out: expected a picture, e.g. one that ends in .png, .svg or .pdf; got 'a.doc'"),
     ],
 )
 def test_demo_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str) -> None:
@@ -511,7 +511,7 @@ def test_the_result_is_printed_though_the_writing_fails(
     monkeypatch.setattr("headrace.commands.demo.draw", full)
     monkeypatch.setattr("headrace.commands.bench._written", full)
     data = saved(tmp_path, hr.datasets.simulate(100, 2))
-    tiny = PROTOCOLS["simulated"]._replace(run=lambda **_: Results("Title of all", "About.", ()))
+    tiny = dataclasses.replace(PROTOCOLS["simulated"], run=lambda **_: Results("Title of all", "About.", ()))
     monkeypatch.setitem(PROTOCOLS, "tiny", tiny)
     for arguments, said in (
         (["evaluate", data, "--report", str(tmp_path / "page.html")], "area"),

@@ -43,9 +43,9 @@ class Draws:
     curves: tuple[Curves, ...]
 
     @classmethod
-    def of(cls, drawn: Callable[[int], Curves], n_draws: int) -> Draws:
+    def of(cls, one: Callable[[int], Curves], n_draws: int) -> Draws:
         """Make the draws, one for each seed from 0."""
-        return cls(tuple(drawn(seed) for seed in range(n_draws)))
+        return cls(tuple(one(seed) for seed in range(n_draws)))
 
     def area(self, method: str) -> Estimate:
         """Area of a method, in %."""

@@ -76,7 +76,7 @@ def demo(
     console = notes()
     with told(console):
         check_writable("--out", out)
-        check_drawable(out)
+        check_drawable(out, argument="--out")
         table, unit = _table(data, models=models, cost=cost, verified=verified)
         complete = table.complete() if table.n_missing else table
         fitting, test = complete.split(fit_share, rng=seed)

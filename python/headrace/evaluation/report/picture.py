@@ -24,13 +24,15 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-def check_drawable(path: str | os.PathLike[str]) -> None:
+def check_drawable(path: str | os.PathLike[str], *, argument: str = "path") -> None:
     """Refuse what can't be drawn, before there is anything to draw.
 
     Parameters
     ----------
     path : path
         Where the picture is to go.
+    argument : str
+        What the caller calls it: for the message.
 
     Raises
     ------
@@ -49,7 +51,9 @@ def check_drawable(path: str | os.PathLike[str]) -> None:
     """
     known = imported("matplotlib.backend_bases").FigureCanvasBase.get_supported_filetypes()
     if Path(path).suffix.lower().removeprefix(".") not in known:
-        raise ValueError(f"path: expected a picture, e.g. one that ends in .png, .svg or .pdf; got {Path(path).name!r}")
+        raise ValueError(
+            f"{argument}: expected a picture, e.g. one that ends in .png, .svg or .pdf; got {Path(path).name!r}"
+        )
 
 
 def draw(card: Scorecard, path: str | os.PathLike[str], *, title: str, cost_unit: str = "") -> Path:

@@ -20,6 +20,7 @@ from headrace.evaluation import Curves, replayed
 from headrace.evaluation.bootstrap import N_RESAMPLES
 from headrace.evaluation.curves import METHODS, budget_grid, cross_fitted
 from headrace.evaluation.metrics import concave_hull
+from headrace.evaluation.replay import mixture
 from headrace.rules import make_rule
 
 Floats = npt.NDArray[np.float64]
@@ -172,6 +173,15 @@ def test_linear_interpolation_leaves_an_expensive_and_bad_model_out() -> None:
     a, _, c, _ = test.mean_quality
     np.testing.assert_allclose(linear.quality[inside], (1 - share) * a + share * c, atol=1e-12)
     np.testing.assert_allclose(linear.quality[~inside], c, atol=1e-12)
+
+
+def test_a_budget_that_falls_short_by_rounding_only_allows_the_cheapest_model(
+    digits: tuple[hr.Outcomes, hr.Outcomes],
+) -> None:
+    cheapest = float(digits[0].mean_cost.min())
+    budgets = cheapest * np.array([1.0 - 1e-9, 1.0 - 1e-14, 1.0])
+    mixed = mixture("x", digits[0], digits[1], np.array([1, 2, 0]), budgets)
+    assert mixed.feasible.tolist() == [False, True, True]
 
 
 def test_areas_and_intervals(curves: Curves, digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:

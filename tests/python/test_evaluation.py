@@ -615,6 +615,15 @@ def test_the_curves_of_a_replay_are_those_of_an_evaluation(evaluation: Evaluatio
         np.testing.assert_array_equal(result[name].resampled_quality[:, here], curves[same].resampled_quality)
 
 
+def test_means_are_summed_in_the_order_of_the_table() -> None:
+    fitting, test = hr.datasets.simulate(2000, 3).split(0.5)
+    router = hr.Router(rule="routing", quality=ConstantQuality(), cost=ConstantCost()).fit(fitting)
+    result = hr.evaluate(router, test, baselines=[], n_resamples=2, n_examples=0)
+    # Equal to the last bit, and not so with the columns picked one by one.
+    assert [single.cost.value for single in result.singles] == test.mean_cost.tolist()
+    assert test.select(test.models).mean_cost.tolist() != test.mean_cost.tolist()
+
+
 def test_results_are_made_by_keywords_only(evaluation: Evaluation) -> None:
     for result in (evaluation, evaluation.methods[0], evaluation.chosen):
         values = [getattr(result, field.name) for field in dataclasses.fields(result)]

@@ -137,6 +137,9 @@ def test_names_of_users_are_escaped(text: str) -> None:
     assert reader.count["i"] == 9, "only the cells of the flow"
     assert reader.count["u"] == 0
     assert HOSTILE in " ".join(reader.text)
+    # In the charts, too: the axis and the dots are named.
+    assert "mean <u>usd per query (logarithmic)" in reader.text
+    assert f"{HOSTILE[:23]}…" in reader.text
     data = json.loads(reader.scripts[0][1])
     assert data["models"] == ["small", HOSTILE, 'large"&']
     assert "<" not in reader.scripts[0][1]

@@ -59,6 +59,11 @@ def test_reading_a_curve() -> None:
     assert cost_at_quality(cost, quality, 0.5) == pytest.approx(1.5)
     assert cost_at_quality(cost, quality, 0.3) == 1.0
     assert cost_at_quality(cost, quality, 0.9) == math.inf
+    # Means of the same queries, summed in another order, are the same.
+    assert quality_at_cost(cost, quality, 1.0 - 1e-14) == 0.4
+    assert quality_at_cost(cost, quality, 1.0 - 1e-9) == -math.inf
+    assert cost_at_quality(cost, quality, 0.8 + 1e-14) == 4.0
+    assert cost_at_quality(cost, quality, 0.8 + 1e-9) == math.inf
     # The first crossing counts, on a curve that falls again.
     assert cost_at_quality(np.array([1.0, 2.0, 3.0]), np.array([0.4, 0.8, 0.5]), 0.6) == pytest.approx(1.5)
 

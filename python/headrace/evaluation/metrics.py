@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from headrace.arguments import FloatArray, IndexArray
+from headrace.policy.budget_path import ROUNDING
 
 __all__ = ["concave_hull", "cost_at_quality", "quality_at_cost"]
 
@@ -50,7 +51,10 @@ def quality_at_cost(cost: FloatArray, quality: FloatArray, wanted: float) -> flo
     0.625
     """
     order = np.lexsort((quality, cost))
-    return float(np.interp(wanted, cost[order], quality[order], left=-np.inf))
+    cost, quality = cost[order], quality[order]
+    if wanted < cost[0] * (1.0 - ROUNDING):
+        return -math.inf
+    return float(np.interp(wanted, cost, quality))
 
 
 def cost_at_quality(cost: FloatArray, quality: FloatArray, wanted: float) -> float:
@@ -65,11 +69,11 @@ def cost_at_quality(cost: FloatArray, quality: FloatArray, wanted: float) -> flo
     """
     order = np.lexsort((quality, cost))
     cost, quality = cost[order], quality[order]
-    good = quality >= wanted
+    good = quality >= wanted - ROUNDING * abs(wanted)
     if not good.any():
         return math.inf
     first = int(np.argmax(good))
     if first == 0:
         return float(cost[0])
     share = (wanted - quality[first - 1]) / (quality[first] - quality[first - 1])
-    return float(cost[first - 1] + share * (cost[first] - cost[first - 1]))
+    return float(cost[first - 1] + min(share, 1.0) * (cost[first] - cost[first - 1]))

@@ -18,8 +18,10 @@ from pathlib import Path
 from held_out import CASES, halves
 
 import headrace as hr
+from headrace.benchmarks.metrics import aiq
 from headrace.evaluation import Evaluation
-from headrace.evaluation.report.verdict import LABELS
+from headrace.evaluation.baselines import LABELS
+from headrace.outcomes import Outcomes
 
 SEED = 0
 
@@ -28,18 +30,19 @@ HEAD = """# Methods on held-out queries
 `python benches/python/evaluate_tables.py DATA_DIR`: half of the queries fit and calibrate all methods (five folds), the
 other half are the test; five models each, the package's default estimators (linear regressions or the joint Gaussian,
 whichever errs less on held-out fitting queries; the same for all methods). "This router" is cascade routing, and the
-budget is the middle, in logarithms, of the single models' costs. Area: mean quality over the costs from the cheapest to
-the most expensive single model, in %. AIQ: the same under the non-decreasing concave hull. Brackets: 95% paired
-bootstrap over the test queries, 500 resamples; they don't cover the choice of the split. Over budget: realised above
-permitted cost, mean over all budgets. The oracle knows the outcomes.
+budget is the middle, in logarithms, of the single models' costs. Area: mean quality over the costs from the
+cheapest to the most expensive single model, in %. AIQ: the same under the non-decreasing concave hull. Brackets: 95%
+paired bootstrap over the test queries, 500 resamples; they don't cover the choice of the split. Over budget: realised
+above permitted cost, mean over all budgets. The oracle knows the outcomes.
 
 LiveCodeBench's tables have no costs: 1, 2, 5, 10 and 20 are assumed, so its numbers are an illustration.
 """
 
 
-def tables(name: str, evaluation: Evaluation, n_fit: int) -> str:
+def tables(name: str, evaluation: Evaluation, test: Outcomes) -> str:
     at = evaluation.at
-    lines = [f"## {name}", "", f"{n_fit} queries to fit, {evaluation.n_test} to test."]
+    ends = float(test.mean_cost.min()), float(test.mean_cost.max()), float(test.mean_quality.min())
+    lines = [f"## {name}", "", f"{evaluation.n_fit} queries to fit, {evaluation.n_test} to test."]
     lines += ["", " ".join(evaluation.verdict), ""]
     budget = f"{evaluation.budgets[at]:.3g}"
     lines.append(f"| method | area | this router minus it | AIQ | quality at {budget} | its cost | over budget |")
@@ -52,8 +55,8 @@ def tables(name: str, evaluation: Evaluation, n_fit: int) -> str:
         )
         lines.append(
             f"| {LABELS[method.name]} | {100 * method.area:.2f} [{low:.2f}, {high:.2f}] | {against} "
-            f"| {100 * method.aiq.value:.2f} | {100 * method.quality[at]:.1f} | {method.cost[at]:.3g} "
-            f"| {100 * method.excess:.1f}% |"
+            f"| {100 * aiq(method.cost, method.quality, *ends):.2f} | {100 * method.quality[at]:.1f} "
+            f"| {method.cost[at]:.3g} | {100 * method.excess:.1f}% |"
         )
     lines += ["", "| single model | cost | quality | this router at its cost, minus it | saved at 0.5 points less |"]
     lines.append("|---|---|---|---|---|")
@@ -77,7 +80,7 @@ def main() -> None:
         fitting, test = halves(directory, case, SEED)
         router = hr.Router(seed=SEED).fit(fitting)
         evaluation = hr.evaluate(router, test, fitting=fitting)
-        print(tables(case[0], evaluation, fitting.n_queries), flush=True)
+        print(tables(case[0], evaluation, test), flush=True)
         print()
         print(f"{case[0]}: {time.perf_counter() - started:.1f} s", file=sys.stderr)
 

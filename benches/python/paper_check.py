@@ -20,16 +20,15 @@ import numpy as np
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.beliefs.fitting import cross_fit
 from headrace.benchmarks import PROTOCOLS
-from headrace.benchmarks.routerbench import COST_NOISE, ELEVEN, FIT_SHARE, MODEL_SETS, ORDER, PAPER, noisy_comparison
+from headrace.benchmarks.routerbench import COST_NOISE, ELEVEN, FIT_SHARE, MODEL_SETS, ORDER, PAPER, noisy_curves
 from headrace.calibration.settings import calibrate, rule_settings
 from headrace.calibration.walk import walk
 from headrace.datasets import NOISE_LEVELS, NoisyCost, NoisyOracle, simulate, with_noise
+from headrace.evaluation.baselines import LABELS
 from headrace.evaluation.bootstrap import resampling_weights
-from headrace.evaluation.comparison import METHODS, budget_grid
+from headrace.evaluation.curves import METHODS, budget_grid
 from headrace.evaluation.method import summarise
-from headrace.evaluation.metrics import concave_hull
 from headrace.evaluation.replay import points_for, replay
-from headrace.evaluation.report.verdict import LABELS
 from headrace.outcomes import Outcomes
 from headrace.rules import make_rule
 
@@ -68,9 +67,7 @@ NAMES = [f"{LABELS[a]} - {LABELS[b]}" for a, b in ORDER]
 def differences(table: Outcomes, level: str, share: float) -> list[tuple[float, float]]:
     found = []
     for seed in range(DRAWS):
-        result = noisy_comparison(
-            table, NOISE_LEVELS[level], COST_NOISE[level], seed, methods=COMPARED, fit_share=share
-        )
+        result = noisy_curves(table, NOISE_LEVELS[level], COST_NOISE[level], seed, methods=COMPARED, fit_share=share)
         found.append([100.0 * (result[a].area - result[b].area) for a, b in ORDER])
     return list(zip(np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / np.sqrt(DRAWS), strict=True))
 
@@ -103,7 +100,7 @@ def by_task(complete: Outcomes) -> None:
 
 
 def cascade_area(table: Outcomes, level: str, seed: int, depth: int) -> float:
-    """Area of a cascade of some depth, on the draw and at the budgets of `noisy_comparison`."""
+    """Area of a cascade of some depth, on the draw and at the budgets of `noisy_curves`."""
     noisy = with_noise(table, NOISE_LEVELS[level], COST_NOISE[level], rng=seed)
     fitting, test = noisy.split(FIT_SHARE, rng=seed)
     believed = cross_fit(fitting, NoisyOracle(), NoisyCost(), n_folds=5, seed=seed)
@@ -111,8 +108,7 @@ def cascade_area(table: Outcomes, level: str, seed: int, depth: int) -> float:
     stops = walk(
         make_rule("cascade", 0.0, chosen.settings), test, BeliefTable.served(test, believed.estimators, seed=seed)
     )
-    hull = concave_hull(fitting.mean_cost, fitting.mean_quality)
-    budgets = budget_grid(fitting.mean_cost[hull], highest=float(fitting.mean_cost.max()))
+    budgets = budget_grid(fitting)
     points, feasible = points_for(chosen.path, budgets)
     replayed = replay("cascade", points, stops, test, feasible=feasible)
     (result,) = summarise([replayed], test, budgets, resampling_weights(test, seed, 2))
@@ -126,7 +122,7 @@ def by_depth(complete: Outcomes) -> None:
     rows = []
     for at, level in enumerate(NOISE_LEVELS):
         noise, spread = NOISE_LEVELS[level], COST_NOISE[level]
-        others = [noisy_comparison(complete, noise, spread, seed, methods=rivals) for seed in range(DRAWS)]
+        others = [noisy_curves(complete, noise, spread, seed, methods=rivals) for seed in range(DRAWS)]
         areas = [[cascade_area(complete, level, seed, depth) for seed in range(DRAWS)] for depth in DEPTHS]
         for rival in rivals:
             sign = 1.0 if rival != "cascade-routing" else -1.0

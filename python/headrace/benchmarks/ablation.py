@@ -14,10 +14,10 @@ from headrace.beliefs.belief_table import BeliefTable
 from headrace.beliefs.fitting import cross_fit
 from headrace.benchmarks.draws import Draws, drawn
 from headrace.benchmarks.results import Results, Table
-from headrace.benchmarks.routerbench import COST_NOISE, ELEVEN, FIT_SHARE, noisy_comparison
+from headrace.benchmarks.routerbench import COST_NOISE, ELEVEN, FIT_SHARE, noisy_curves
 from headrace.datasets import NOISE_LEVELS, NoisyCost, NoisyOracle, with_noise
 from headrace.evaluation.baselines import GREEDY, NO_EXPECTED_MAX
-from headrace.evaluation.comparison import Comparison
+from headrace.evaluation.method import Curves
 from headrace.outcomes import Outcomes
 from headrace.rules import CascadeRouting, expected_max
 
@@ -72,8 +72,8 @@ def ablation(outcomes: Outcomes, *, n_draws: int = 2, progress: Callable[[str, f
                 noise: tuple[float, float] = noise,
                 method: str = method,
                 depth: int = depth,
-            ) -> Comparison:
-                return noisy_comparison(table, noise, COST_NOISE[level], seed, methods=[method], max_depth=depth)
+            ) -> Curves:
+                return noisy_curves(table, noise, COST_NOISE[level], seed, methods=[method], max_depth=depth)
 
             found[name][level] = Draws.of(one, n_draws)
             if progress is not None:

@@ -15,9 +15,10 @@ import numpy as np
 from headrace.arguments import listed
 from headrace.benchmarks.draws import Draws, drawn
 from headrace.benchmarks.results import Results, Table
-from headrace.evaluation.baselines import LINEAR
-from headrace.evaluation.comparison import METHODS, Comparison, compare
-from headrace.evaluation.report.verdict import LABELS
+from headrace.estimators import LinearCost, LinearQuality
+from headrace.evaluation.baselines import LABELS, LINEAR
+from headrace.evaluation.curves import METHODS, cross_fitted, replayed
+from headrace.evaluation.method import Curves
 from headrace.outcomes import Outcomes
 
 __all__ = ["classification", "livecodebench", "open_form", "swe_bench"]
@@ -146,12 +147,13 @@ def _results(
     for name, table in tables.items():
         complete = _grouped(table.complete())
 
-        def one(seed: int, name: str = name, complete: Outcomes = complete) -> Comparison:
+        def one(seed: int, name: str = name, complete: Outcomes = complete) -> Curves:
             def tell(method: str, share: float) -> None:
                 if progress is not None:
                     progress(name, (seed * len(METHODS) + METHODS.index(method) + share) / (n_draws * len(METHODS)))
 
-            return compare(*complete.split(0.5, rng=seed), seed=seed, progress=tell)
+            tables = cross_fitted(*complete.split(0.5, rng=seed), LinearQuality(), LinearCost(), seed=seed)
+            return replayed(*tables, seed=seed, progress=tell)
 
         found.append(_table(name, Draws.of(one, n_draws), paper.get(name)))
     about += f" Mean over {drawn(n_draws)} of the halves; brackets: 95% of what one draw and a bootstrap of its test "
@@ -180,5 +182,5 @@ def _table(name: str, draws: Draws, paper: Mapping[str, float] | None) -> Table:
             known = paper.get(method)
             row += [known, None if known is None or against is None else paper["cascade-routing"] - known]
         rows.append(tuple(row))
-    first = draws.comparisons[0]
+    first = draws.curves[0]
     return Table(f"{name}: {first.n_fit:,} queries to fit, {first.n_test:,} to test", tuple(columns), tuple(rows))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from headrace.benchmarks.ablation import ablation
 from headrace.benchmarks.practical import classification, livecodebench, open_form, swe_bench
@@ -51,7 +51,8 @@ OPEN_FORM = (
 ZERO_SHOT = ("routerbench_0shot", "routerbench_[!5]*")
 
 
-class Protocol(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
     """A benchmark.
 
     Attributes
@@ -117,72 +118,72 @@ class Protocol(NamedTuple):
 #: The benchmarks by name.
 PROTOCOLS = {
     "routerbench": Protocol(
-        "The paper's table 1: its noise protocol on RouterBench, for 3, 5 and 11 models.",
-        routerbench,
-        ZERO_SHOT,
-        ROUTERBENCH,
-        load_routerbench,
-        PUBLISHED,
-        download_routerbench,
+        about="The paper's table 1: its noise protocol on RouterBench, for 3, 5 and 11 models.",
+        run=routerbench,
+        files=ZERO_SHOT,
+        source=ROUTERBENCH,
+        read=load_routerbench,
+        suffixes=PUBLISHED,
+        download=download_routerbench,
     ),
     "routerbench-5shot": Protocol(
-        "The same on RouterBench's prompts with five examples.",
-        partial(routerbench, shots=5),
-        ("routerbench_5shot",),
-        ROUTERBENCH,
-        load_routerbench,
-        PUBLISHED,
-        partial(download_routerbench, 5),
+        about="The same on RouterBench's prompts with five examples.",
+        run=partial(routerbench, shots=5),
+        files=("routerbench_5shot",),
+        source=ROUTERBENCH,
+        read=load_routerbench,
+        suffixes=PUBLISHED,
+        download=partial(download_routerbench, 5),
     ),
     "simulated": Protocol(
-        "The same protocol at full size, 36,000 queries and 11 models, on simulated queries: needs no data.",
-        simulated,
+        about="The same protocol at full size, 36,000 queries and 11 models, on simulated queries: needs no data.",
+        run=simulated,
         n_draws=1,
     ),
     "swe-bench": Protocol(
-        "Agents on SWE-bench Verified: whether a run solved the issue is known after it.",
-        swe_bench,
-        ("swebench*",),
-        SWE_BENCH,
-        partial(Outcomes.from_file, verified=True),
+        about="Agents on SWE-bench Verified: whether a run solved the issue is known after it.",
+        run=swe_bench,
+        files=("swebench*",),
+        source=SWE_BENCH,
+        read=partial(Outcomes.from_file, verified=True),
         n_draws=10,
     ),
     "livecodebench": Protocol(
-        "Code that is tested after a run, at assumed costs.",
-        livecodebench,
-        ("livecodebench*",),
-        LIVECODEBENCH,
-        partial(Outcomes.from_file, cost="response_len", verified=True),
+        about="Code that is tested after a run, at assumed costs.",
+        run=livecodebench,
+        files=("livecodebench*",),
+        source=LIVECODEBENCH,
+        read=partial(Outcomes.from_file, cost="response_len", verified=True),
     ),
     "classification": Protocol(
-        "Multiple choice with the agreement of answers: MMLU-Pro.",
-        classification,
-        ("mmlu_pro*",),
-        MMLU_PRO,
+        about="Multiple choice with the agreement of answers: MMLU-Pro.",
+        run=classification,
+        files=("mmlu_pro*",),
+        source=MMLU_PRO,
     ),
     "open-form": Protocol(
-        "Answers in words, with the log-probabilities of their tokens: a table of your own.",
-        open_form,
-        ("open_form*",),
-        OPEN_FORM,
+        about="Answers in words, with the log-probabilities of their tokens: a table of your own.",
+        run=open_form,
+        files=("open_form*",),
+        source=OPEN_FORM,
     ),
     "ablation": Protocol(
-        "Cascade routing without pruning, search, expected maximum or depth, in the protocol of routerbench.",
-        ablation,
-        ZERO_SHOT,
-        ROUTERBENCH,
-        load_routerbench,
-        PUBLISHED,
-        download_routerbench,
+        about="Cascade routing without pruning, search, expected maximum or depth, in the protocol of routerbench.",
+        run=ablation,
+        files=ZERO_SHOT,
+        source=ROUTERBENCH,
+        read=load_routerbench,
+        suffixes=PUBLISHED,
+        download=download_routerbench,
         n_draws=2,
     ),
     "scaling": Protocol(
-        "Time of one decision for 2 to 100 models: needs no data.",
-        scaling,
+        about="Time of one decision for 2 to 100 models: needs no data.",
+        run=scaling,
     ),
     "robustness": Protocol(
-        "Size of the fit, noise, miscalibration and changed prices, on simulated queries: needs no data.",
-        robustness,
+        about="Size of the fit, noise, miscalibration and changed prices, on simulated queries: needs no data.",
+        run=robustness,
         n_draws=3,
     ),
 }

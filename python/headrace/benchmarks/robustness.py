@@ -15,7 +15,6 @@ import numpy as np
 
 from headrace.arguments import FloatArray
 from headrace.beliefs.belief_table import BeliefTable
-from headrace.beliefs.fitting import cross_fit
 from headrace.benchmarks.draws import Draws, drawn
 from headrace.benchmarks.results import Results, Table
 from headrace.benchmarks.routerbench import COST_NOISE
@@ -23,10 +22,10 @@ from headrace.datasets import NOISE_LEVELS, NoisyCost, NoisyOracle, simulate, wi
 from headrace.estimators.belief import Belief
 from headrace.estimators.protocol import Queries
 from headrace.estimators.responses import Responses
-from headrace.evaluation.baselines import LINEAR
+from headrace.evaluation.baselines import LABELS, LINEAR
 from headrace.evaluation.bootstrap import Estimate
-from headrace.evaluation.comparison import METHODS, Comparison, compare, compare_tables
-from headrace.evaluation.report.verdict import LABELS
+from headrace.evaluation.curves import METHODS, cross_fitted, replayed
+from headrace.evaluation.method import Curves
 from headrace.outcomes import Outcomes
 
 __all__ = ["Distorted", "robustness"]
@@ -45,16 +44,17 @@ FIT_SIZES = (20, 50, 100, 200, 500, 1000, 2000)
 #: Standard deviations of the noise on the quality before a run and after it: the grid of the paper's figure 2.
 BEFORE, AFTER = (0.3, 0.6, 1.2, 2.4, 4.8), (0.15, 0.3, 0.6, 1.2, 2.4)
 
-#: Distortions of the estimates after the calibration: slope around the mean, and what is added for the dearest model.
+#: Distortions of the estimates after the calibration: slope around the mean, and what is added for the most expensive
+#: model.
 DISTORTIONS = {
     "as calibrated": (1.0, 0.0),
     "too timid: deviations halved": (0.5, 0.0),
     "too bold: deviations doubled": (2.0, 0.0),
-    "dearest model 10 points too good": (1.0, 0.1),
-    "dearest model 10 points too bad": (1.0, -0.1),
+    "most expensive model 10 points too good": (1.0, 0.1),
+    "most expensive model 10 points too bad": (1.0, -0.1),
 }
 
-#: Factors of the dearest model's price after the fit.
+#: Factors of the most expensive model's price after the fit.
 PRICE_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 #: Resamples per draw.
@@ -131,9 +131,9 @@ def parts(n_fit: int, noise: tuple[float, float], seed: int) -> tuple[Outcomes, 
     return table.take(np.arange(N_TEST, N_TEST + n_fit)), table.take(np.arange(N_TEST))
 
 
-def calibrated(fitting: Outcomes, seed: int) -> BeliefTable:
-    """Cross-fit the noisy oracle."""
-    return cross_fit(fitting, NoisyOracle(), NoisyCost(), n_folds=5, seed=seed)
+def believed(fitting: Outcomes, test: Outcomes, seed: int) -> tuple[BeliefTable, BeliefTable]:
+    """Cross-fit the noisy oracle, and ask it about the test queries."""
+    return cross_fitted(fitting, test, NoisyOracle(), NoisyCost(), seed=seed)
 
 
 def fit_sizes(n_draws: int, tell: Callable[[float], None]) -> Table:
@@ -141,12 +141,12 @@ def fit_sizes(n_draws: int, tell: Callable[[float], None]) -> Table:
     rows = []
     for done, n_fit in enumerate(FIT_SIZES):
 
-        def one(seed: int, n_fit: int = n_fit) -> Comparison:
-            fitting, test = parts(n_fit, NOISE_LEVELS["medium"], seed)
-            return compare(fitting, test, quality=NoisyOracle(), cost=NoisyCost(), seed=seed, n_resamples=N_RESAMPLES)
+        def one(seed: int, n_fit: int = n_fit) -> Curves:
+            tables = believed(*parts(n_fit, NOISE_LEVELS["medium"], seed), seed)
+            return replayed(*tables, seed=seed, n_resamples=N_RESAMPLES)
 
         draws = Draws.of(one, n_draws)
-        over = 100.0 * float(np.mean([each["cascade-routing"].excess for each in draws.comparisons]))
+        over = 100.0 * float(np.mean([each["cascade-routing"].excess for each in draws.curves]))
         rows.append((n_fit, *(draws.area(method) for method in (LINEAR, *METHODS)), over))
         tell((done + 1) / len(FIT_SIZES))
     columns = ("queries to fit", *(LABELS[method] for method in (LINEAR, *METHODS)), "cascade routing: over budget, %")
@@ -162,17 +162,10 @@ def noise_grid(n_draws: int, tell: Callable[[float], None]) -> tuple[Table, ...]
             if after > before:
                 continue
 
-            def one(seed: int, noise: tuple[float, float] = (before, after)) -> Comparison:
-                fitting, test = parts(N_FIT, noise, seed)
-                return compare(
-                    fitting,
-                    test,
-                    methods=("routing", "cascade", "cascade-routing"),
-                    quality=NoisyOracle(),
-                    cost=NoisyCost(),
-                    seed=seed,
-                    n_resamples=N_RESAMPLES,
-                )
+            def one(seed: int, noise: tuple[float, float] = (before, after)) -> Curves:
+                tables = believed(*parts(N_FIT, noise, seed), seed)
+                methods = ("routing", "cascade", "cascade-routing")
+                return replayed(*tables, methods, seed=seed, n_resamples=N_RESAMPLES)
 
             cells[before, after] = Draws.of(one, n_draws)
         tell((done + 1) / len(BEFORE))
@@ -203,19 +196,19 @@ def miscalibration(n_draws: int, tell: Callable[[float], None]) -> Table:
     rows = []
     for done, (name, (slope, shift)) in enumerate(DISTORTIONS.items()):
 
-        def one(seed: int, slope: float = slope, shift: float = shift) -> Comparison:
+        def one(seed: int, slope: float = slope, shift: float = shift) -> Curves:
             fitting, test = parts(N_FIT, NOISE_LEVELS["medium"], seed)
-            table = calibrated(fitting, seed)
+            table, _ = believed(fitting, test, seed)
             added = np.append(np.zeros(N_MODELS - 1), shift)
             wrong = [
                 (Distorted(quality, fitting.mean_quality, slope, added), costs)  # type: ignore[arg-type]
                 for quality, costs in table.estimators
             ]
             served = BeliefTable.served(test, wrong, seed=seed)
-            return compare_tables(table, served, methods=methods, seed=seed, n_resamples=N_RESAMPLES)
+            return replayed(table, served, methods, seed=seed, n_resamples=N_RESAMPLES)
 
         draws = Draws.of(one, n_draws)
-        over = 100.0 * float(np.mean([each["cascade-routing"].excess for each in draws.comparisons]))
+        over = 100.0 * float(np.mean([each["cascade-routing"].excess for each in draws.curves]))
         rows.append((name, *(draws.area(method) for method in (LINEAR, *methods)), over))
         tell((done + 1) / len(DISTORTIONS))
     columns = ("estimates in service", *(LABELS[method] for method in (LINEAR, *methods)))
@@ -227,32 +220,29 @@ def miscalibration(n_draws: int, tell: Callable[[float], None]) -> Table:
 
 
 def price_changes(n_draws: int, tell: Callable[[float], None]) -> Table:
-    """Realised cost against the budget, and area, where the dearest model's price changes after the fit."""
+    """Realised cost against the budget, and area, where the most expensive model's price changes after the fit."""
     rows = []
     for done, factor in enumerate(PRICE_FACTORS):
-        found: dict[str, list[Comparison]] = {"unaware": [], "estimates aware": [], "fitted again": []}
+        found: dict[str, list[Curves]] = {"unaware": [], "estimates aware": [], "fitted again": []}
         for seed in range(n_draws):
             fitting, test = parts(N_FIT, NOISE_LEVELS["medium"], seed)
             prices = np.append(np.ones(N_MODELS - 1), factor)
             changed = replace(test, cost=test.cost * prices)
-            old, new = calibrated(fitting, seed), calibrated(repriced(fitting, prices), seed)
             told = replace(changed, queries=repriced(test, prices).queries)
+            old, unaware = believed(fitting, changed, seed)
+            new, again = believed(repriced(fitting, prices), told, seed)
             aware = [(quality, costs) for (quality, _), (_, costs) in zip(old.estimators, new.estimators, strict=True)]
             for name, calibration, served in (
-                ("unaware", old, BeliefTable.served(changed, old.estimators, seed=seed)),
+                ("unaware", old, unaware),
                 ("estimates aware", old, BeliefTable.served(told, aware, seed=seed)),
-                ("fitted again", new, BeliefTable.served(told, new.estimators, seed=seed)),
+                ("fitted again", new, again),
             ):
                 found[name].append(
-                    compare_tables(
-                        calibration, served, methods=("cascade-routing",), seed=seed, n_resamples=N_RESAMPLES
-                    )
+                    replayed(calibration, served, ["cascade-routing"], seed=seed, n_resamples=N_RESAMPLES)
                 )
-        for name, comparisons in found.items():
-            overspent = [spent(each) for each in comparisons]
-            rows.append(
-                (f"{factor:g}", name, Draws(tuple(comparisons)).area("cascade-routing"), float(np.mean(overspent)))
-            )
+        for name, curves in found.items():
+            overspent = [spent(each) for each in curves]
+            rows.append((f"{factor:g}", name, Draws(tuple(curves)).area("cascade-routing"), float(np.mean(overspent))))
         tell((done + 1) / len(PRICE_FACTORS))
     columns = ("factor of the price", "policy", "area", "realised cost minus budget, %")
     note = (
@@ -260,7 +250,7 @@ def price_changes(n_draws: int, tell: Callable[[float], None]) -> Table:
         "estimates do, the cost weights are the old ones. Fitted again: both do. Areas of one factor share their range "
         "of costs; the last column is a mean over the budgets that the method can keep and use up."
     )
-    return Table("Prices that change after the fit: the dearest model", columns, tuple(rows), (note,))
+    return Table("Prices that change after the fit: the most expensive model", columns, tuple(rows), (note,))
 
 
 def repriced(table: Outcomes, prices: FloatArray) -> Outcomes:
@@ -271,9 +261,9 @@ def repriced(table: Outcomes, prices: FloatArray) -> Outcomes:
     return replace(table, cost=table.cost * prices, queries=queries)
 
 
-def spent(comparison: Comparison) -> float:
+def spent(curves: Curves) -> float:
     """Mean of realised cost over budget, minus 1, in %: over feasible budgets at which the curve still rises."""
-    method = comparison["cascade-routing"]
+    method = curves["cascade-routing"]
     rising = np.append([later > sooner for sooner, later in pairwise(method.cost)], False)
     used = method.feasible & rising
-    return 100.0 * float(np.mean(method.cost[used] / comparison.budgets[used] - 1.0))
+    return 100.0 * float(np.mean(method.cost[used] / curves.budgets[used] - 1.0))

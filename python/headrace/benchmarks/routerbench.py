@@ -1,7 +1,7 @@
 """The paper's noise protocol on RouterBench: table 1 of Dekoninck, Baader and Vechev (ICML 2025), beside its numbers.
 
 Estimates are W (truth + noise) + b, with W and b by least squares on the fitting part, before each run and after it; 5%
-of the queries fit and calibrate, 95% test. Areas are those of `headrace.evaluation.compare`.
+of the queries fit and calibrate, 95% test. Areas are those of `headrace.evaluation.replayed`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from functools import partial
 from headrace.benchmarks.draws import Draws, drawn
 from headrace.benchmarks.results import Results, Table
 from headrace.datasets import NOISE_LEVELS, NoisyCost, NoisyOracle, simulate, with_noise
-from headrace.evaluation.baselines import LINEAR
-from headrace.evaluation.comparison import METHODS, Comparison, compare
-from headrace.evaluation.report.verdict import LABELS
+from headrace.evaluation.baselines import LABELS, LINEAR
+from headrace.evaluation.curves import METHODS, cross_fitted, replayed
+from headrace.evaluation.method import Curves
 from headrace.outcomes import Outcomes
 
-__all__ = ["COST_NOISE", "FIT_SHARE", "MODEL_SETS", "PAPER", "noisy_comparison", "routerbench", "simulated"]
+__all__ = ["COST_NOISE", "FIT_SHARE", "MODEL_SETS", "PAPER", "noisy_curves", "routerbench", "simulated"]
 
 #: Queries of the whole of RouterBench.
 N_ROUTERBENCH = 36_497
@@ -66,7 +66,7 @@ ORDER = (
 )
 
 
-def noisy_comparison(
+def noisy_curves(
     outcomes: Outcomes,
     quality_noise: tuple[float, float],
     cost_noise: float,
@@ -76,7 +76,7 @@ def noisy_comparison(
     fit_share: float = FIT_SHARE,
     max_depth: int = 5,
     progress: Callable[[str, float], None] | None = None,
-) -> Comparison:
+) -> Curves:
     """Draw noise and a split, and compare methods on them.
 
     Parameters
@@ -88,29 +88,21 @@ def noisy_comparison(
     seed : int
         Of noise and split.
     methods, max_depth, progress
-        As in `headrace.evaluation.compare`.
+        As in `headrace.evaluation.replayed`.
     fit_share : float
         Share of the queries that fits and calibrates.
 
     Examples
     --------
     >>> import headrace as hr
-    >>> from headrace.benchmarks.routerbench import noisy_comparison
-    >>> found = noisy_comparison(hr.datasets.simulate(2000, 3), (0.6, 0.3), 2e-4, seed=1)
+    >>> from headrace.benchmarks.routerbench import noisy_curves
+    >>> found = noisy_curves(hr.datasets.simulate(2000, 3), (0.6, 0.3), 2e-4, seed=1)
     >>> found["cascade-routing"].area > found["routing"].area
     True
     """
     fitting, test = with_noise(outcomes, quality_noise, cost_noise, rng=seed).split(fit_share, rng=seed)
-    return compare(
-        fitting,
-        test,
-        methods=methods,
-        quality=NoisyOracle(),
-        cost=NoisyCost(),
-        max_depth=max_depth,
-        seed=seed,
-        progress=progress,
-    )
+    tables = cross_fitted(fitting, test, NoisyOracle(), NoisyCost(), seed=seed)
+    return replayed(*tables, methods, max_depth=max_depth, seed=seed, progress=progress)
 
 
 def noisy_draws(outcomes: Outcomes, level: str, n_draws: int, progress: Callable[[float], None] | None = None) -> Draws:
@@ -121,9 +113,9 @@ def noisy_draws(outcomes: Outcomes, level: str, n_draws: int, progress: Callable
         if progress is not None:
             progress((seed * len(METHODS) + METHODS.index(method) + share) / n_steps)
 
-    def one(seed: int) -> Comparison:
+    def one(seed: int) -> Curves:
         told = partial(tell, seed=seed)
-        return noisy_comparison(outcomes, NOISE_LEVELS[level], COST_NOISE[level], seed, progress=told)
+        return noisy_curves(outcomes, NOISE_LEVELS[level], COST_NOISE[level], seed, progress=told)
 
     return Draws.of(one, n_draws)
 
@@ -160,7 +152,7 @@ def routerbench(
         for level in NOISE_LEVELS:
             tell = None if progress is None else partial(progress, f"{size} models, {level}")
             found[size, level] = noisy_draws(chosen, level, n_draws, tell)
-    n_fit, n_test = found[3, "low"].comparisons[0].n_fit, found[3, "low"].comparisons[0].n_test
+    first = found[3, "low"].curves[0]
     part = complete.n_queries / N_ROUTERBENCH
     of_what = (
         "All of RouterBench"
@@ -168,9 +160,9 @@ def routerbench(
         else f"A subset, {part:.0%} of RouterBench's queries: not to be compared number by number"
     )
     about = (
-        f"{of_what}. {n_fit:,} queries fit and calibrate, {n_test:,} test; mean over {drawn(n_draws)} of noise and "
-        "split. Area: mean quality over the costs from the cheapest to the dearest single model, in %. Brackets: 95% "
-        "of what one draw and a bootstrap of its test queries give. The index rule is not in the paper."
+        f"{of_what}. {first.n_fit:,} queries fit and calibrate, {first.n_test:,} test; mean over {drawn(n_draws)} of "
+        "noise and split. Area: mean quality over the costs from the cheapest to the most expensive single model, in %."
+        " Brackets: 95% of what one draw and a bootstrap of its test queries give. The index rule is not in the paper."
     )
     paper = {} if shots else PAPER
     tables = [*(_areas(size, found, paper) for size in MODEL_SETS), _order(found, paper)]
@@ -202,7 +194,7 @@ def simulated(
     for level in NOISE_LEVELS:
         found[level] = noisy_draws(table, level, n_draws, None if progress is None else partial(progress, level))
     rows = [(LABELS[method], *(draws.area(method) for draws in found.values())) for method in (LINEAR, *METHODS)]
-    n_fit = found["low"].comparisons[0].n_fit
+    n_fit = found["low"].curves[0].n_fit
     about = (
         f"{n_queries:,} simulated queries (`headrace.datasets.simulate`), {n_models} models, {n_fit:,} to fit and "
         f"calibrate; mean over {drawn(n_draws)} of noise and split. The size of RouterBench, not its content."

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import headrace as hr
-from headrace.commands import bench, convert, demo, evaluate, explain, fit, path, report
+from headrace.commands import bench, convert, demo, evaluate, explain, fit, path
 
 __all__ = ["app"]
 
@@ -39,6 +39,5 @@ app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
 app.command("fit", epilog=fit.EXAMPLES)(fit.fit)
 app.command("path", epilog=path.EXAMPLES)(path.path)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
-app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 app.command("explain", epilog=explain.EXAMPLES)(explain.explain)

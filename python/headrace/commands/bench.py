@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 from headrace.atomic_file import draft_of
 from headrace.benchmarks import PROTOCOLS
 from headrace.commands.console import AsJson, notes, print_json, progress_bar, told
+from headrace.commands.outputs import Output, attempted, check_writable
 
 EXAMPLES = (
     "Examples: [bold]headrace bench routerbench --data DIR --out paper.md[/]; "
@@ -52,15 +54,25 @@ def bench(
     console, protocol = notes(), PROTOCOLS[name]
     command = f"headrace bench {name}{' --download' if download else ' --data DIR' if protocol.files else ''}"
     with told(console):
+        if out is not None:
+            check_writable("--out", out)
         table = protocol.table(data, download=download)
         given = () if table is None else (table,)
         with progress_bar(console) as progress:
             results = protocol.run(*given, n_draws=draws or protocol.n_draws, progress=progress)
         results = replace(results, command=command + (f" --draws {draws}" if draws else ""))
-        if out is not None:
-            with draft_of(out) as draft:
-                draft.write_text(results.to_markdown(), encoding="utf-8")
+    page = results.to_markdown()
+    output = Output() if out is None else attempted(partial(_written, page, out))
     if as_json:
-        print_json({"benchmark": name, **results.to_dict(), "written": out and str(out)})
+        print_json({"benchmark": name, **results.to_dict(), "written": output.path and str(output.path)})
     else:
-        typer.echo(results.to_markdown(), nl=False)
+        typer.echo(page, nl=False)
+    with told(console):
+        if output.failure is not None:
+            raise output.failure
+
+
+def _written(page: str, out: Path) -> Path:
+    with draft_of(out) as draft:
+        draft.write_text(page, encoding="utf-8")
+    return out

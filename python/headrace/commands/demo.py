@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import headrace as hr
+from headrace.arguments import FloatArray
 from headrace.commands.console import (
     AsJson,
     Cost,
@@ -26,8 +30,12 @@ from headrace.commands.console import (
     read_log,
     told,
 )
-from headrace.evaluation.comparison import LINEAR, METHODS, Comparison, compare
-from headrace.evaluation.report.picture import LABELS, draw
+from headrace.commands.outputs import attempted, check_writable
+from headrace.evaluation import Evaluation, Scorecard
+from headrace.evaluation.baselines import LABELS, LINEAR
+from headrace.evaluation.curves import budget_grid
+from headrace.evaluation.report.picture import check_drawable, draw
+from headrace.rules import RULES
 
 EXAMPLES = (
     "Examples: [bold]headrace demo[/]; "
@@ -37,10 +45,13 @@ EXAMPLES = (
 #: Most models that the demo compares unless told which.
 MOST_MODELS = 5
 
-#: A loss of quality that counts as none in the verdict.
-NEARLY = 0.005
+#: The router's rule.
+RULE = "cascade-routing"
 
-#: Budgets of the table, as shares of the way (in logarithms) from the cheapest model to the dearest.
+#: What it is compared with, in the order of the tables.
+BASELINES = (LINEAR, *(rule for rule in RULES if rule != RULE))
+
+#: Budgets of the table, as shares of the way (in logarithms) from the cheapest model to the most expensive one.
 SHOWN_BUDGETS = (0.25, 0.5, 0.75)
 
 
@@ -64,6 +75,8 @@ def demo(
     # Progress and remarks go to stderr, results to stdout.
     console = notes()
     with told(console):
+        check_writable("--out", out)
+        check_drawable(out, argument="--out")
         table, unit = _table(data, models=models, cost=cost, verified=verified)
         complete = table.complete() if table.n_missing else table
         fitting, test = complete.split(fit_share, rng=seed)
@@ -75,21 +88,34 @@ def demo(
             f"{len(table) - len(complete)} left out for missing cells; "
             f"{len(fitting)} to fit on, {len(test)} to test on, {fitting.n_models} models"
         )
-        with progress_bar(console, *(LABELS[method] for method in METHODS)) as progress:
-            comparison = compare(
-                fitting,
-                test,
-                max_depth=max_depth,
-                seed=seed,
-                progress=lambda method, share: progress(LABELS[method], share),
-            )
-        title = "Quickstart digits: five classifiers" if data is None else data.stem
-        picture = draw(comparison, out, title=title, cost_unit=unit)
+        with progress_bar(console, *(LABELS[method] for method in (RULE, *BASELINES))) as progress:
+            evaluation = judged(fitting, test, max_depth, seed, lambda method, share: progress(LABELS[method], share))
+    title = "Quickstart digits: five classifiers" if data is None else data.stem
+    picture = attempted(partial(draw, evaluation, out, title=title, cost_unit=unit))
     if as_json:
-        print_json(summary(comparison, picture))
+        print_json({**evaluation.to_dict(), "picture": picture.path and str(picture.path)})
     else:
-        show(comparison, unit)
-        console.print(f"picture: {picture}; {time.perf_counter() - started:.1f} s")
+        show(evaluation, unit)
+    with told(console):
+        if picture.failure is not None:
+            raise picture.failure
+    if not as_json:
+        console.print(f"picture: {picture.path}; {time.perf_counter() - started:.1f} s")
+
+
+def judged(
+    fitting: hr.Outcomes, test: hr.Outcomes, max_depth: int, seed: int, progress: Callable[[str, float], None]
+) -> Evaluation:
+    """Fit a router of linear estimators for the middle one of the budgets shown, and evaluate it."""
+    router = hr.Router(quality="linear", rule=RULE, max_depth=max_depth, seed=seed)
+    router.fit(fitting, progress=partial(progress, RULE))
+    budgets = budget_grid(fitting)
+    shown = shown_budgets(budgets[budgets >= router.path_.cost.min()])
+    if len(shown):
+        router = router.with_budget(float(shown[len(shown) // 2]))
+    return hr.evaluate(
+        router, test, baselines=BASELINES, fitting=fitting, budgets=budgets, seed=seed, progress=progress
+    )
 
 
 def _table(data: Path | None, *, models: str | None, cost: list[str] | None, verified: bool) -> tuple[hr.Outcomes, str]:
@@ -125,120 +151,75 @@ def efficient_models(outcomes: hr.Outcomes) -> list[str]:
     return [outcomes.models[front[i]] for i in sorted(chosen)]
 
 
-def show(comparison: Comparison, unit: str) -> None:
+def show(card: Evaluation, unit: str) -> None:
     """Print the tables and the verdict."""
     console = Console()
-    costs = comparison.single_cost[comparison.single_cost > 0.0]
-    exponent = 3 * int(np.floor(np.log10(costs).mean() / 3.0))
+    costs = np.array([single.cost.value for single in card.singles])
+    exponent = 3 * int(np.floor(np.log10(costs[costs > 0.0]).mean() / 3.0))
     unit = " ".join(filter(None, [f"1e{exponent}" if exponent else "", unit]))
-
-    def scaled(cost: float) -> str:
-        cost *= 10.0**-exponent
-        return f"{cost:.0f}" if cost >= 1000.0 else f"{cost:.3g}"
-
-    singles = Table(title=f"Single models, {comparison.n_test} test queries", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    scaled = partial(_scaled, exponent=exponent)
+    singles = Table(title=f"Single models, {card.n_test} test queries", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     singles.add_column("model")
     singles.add_column("mean cost" + (f" ({unit})" if unit else ""), justify="right")
     singles.add_column("quality (%)", justify="right")
-    for name, cost, quality in zip(comparison.models, comparison.single_cost, comparison.single_quality, strict=True):
-        singles.add_row(name, scaled(cost), f"{100 * quality:.1f}")
+    for single in card.singles:
+        singles.add_row(escape(single.model), scaled(single.cost.value), f"{100 * single.quality.value:.1f}")
     console.print(singles)
+    shown = [int(np.abs(card.budgets - budget).argmin()) for budget in shown_budgets(card.budgets)]
+    console.print(_methods(card, shown, scaled))
+    console.print(
+        f"{LABELS[card.rule]} is this router; the others are fitted on the same queries\n"
+        "area: mean quality over the costs from the cheapest to the most expensive\n"
+        "      model, in %, ± half the width of its 95% bootstrap interval\n"
+        "@:    three of the budgets\n"
+        "over: realised cost above the budget, mean over all budgets (0 where below)",
+        style="dim",
+    )
+    if not all(method.feasible[at] for method in card.methods for at in shown):
+        console.print("*: the budget is below the cheapest policy of the method; that policy is shown.")
+    for sentence in card.verdict:
+        console.print(sentence, markup=False)
 
-    shown = shown_budgets(comparison)
-    rules = Table(title="Rules: quality in %, realised mean cost in brackets", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    rules.add_column("method", no_wrap=True)
-    rules.add_column("area", justify="right", no_wrap=True)
+
+def _methods(card: Scorecard, shown: list[int], scaled: Callable[[float], str]) -> Table:
+    table = Table(title="Rules: quality in %, realised mean cost in brackets", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("method", no_wrap=True)
+    table.add_column("area", justify="right", no_wrap=True)
     for at in shown:
-        rules.add_column(f"@{scaled(comparison.budgets[at])}", justify="right", no_wrap=True)
-    rules.add_column("over", justify="right")
-    for method in comparison.methods:
+        table.add_column(f"@{scaled(card.budgets[at])}", justify="right", no_wrap=True)
+    table.add_column("over", justify="right")
+    for method in card.methods:
         cells = [
             f"{100 * method.quality[at]:.1f} ({scaled(method.cost[at])})" + ("" if method.feasible[at] else "*")
             for at in shown
         ]
         low, high = method.interval
-        rules.add_row(
-            LABELS[method.name],
+        own = method.name == "router"
+        table.add_row(
+            LABELS[card.rule if own else method.name],
             f"{100 * method.area:.2f} ±{50 * (high - low):.2f}",
             *cells,
             f"{100 * method.excess:.1f}%",
-            style="bold" if method.name == "cascade-routing" else None,
+            style="bold" if own else None,
         )
-    console.print(rules)
-    console.print(
-        "area: mean quality over the costs from the cheapest to the dearest model, in %,\n"
-        "      ± half the width of its 95% bootstrap interval\n"
-        "@:    three of the budgets\n"
-        "over: realised cost above the budget, mean over all budgets (0 where below)",
-        style="dim",
-    )
-    if not all(method.feasible[at] for method in comparison.methods for at in shown):
-        console.print("*: the budget is below the cheapest policy of the method; that policy is shown.")
-    for line in verdict(comparison):
-        console.print(line)
+    return table
 
 
-def shown_budgets(comparison: Comparison) -> list[int]:
-    """Give the indices of the budgets that the table shows."""
-    logarithms = np.log(np.maximum(comparison.budgets, 1e-300))
+def _scaled(cost: float, exponent: int) -> str:
+    cost *= 10.0**-exponent
+    return f"{cost:.0f}" if cost >= 1000.0 else f"{cost:.3g}"
+
+
+def shown_budgets(budgets: FloatArray) -> list[float]:
+    """Choose the budgets that the table shows, by rising size.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.commands.demo import shown_budgets
+    >>> shown_budgets(np.array([1.0, 2.0, 4.0, 8.0, 16.0]))
+    [2.0, 4.0, 8.0]
+    """
+    logarithms = np.log(np.maximum(budgets, 1e-300))
     wanted = logarithms[0] + np.array(SHOWN_BUDGETS) * (logarithms[-1] - logarithms[0])
-    return sorted({int(np.abs(logarithms - level).argmin()) for level in wanted})
-
-
-def verdict(comparison: Comparison) -> list[str]:
-    """Say in words what the intervals allow to say."""
-    lines = []
-    for other in (LINEAR, "routing", "threshold-cascade", "cascade", "index"):
-        difference, low, high = comparison.difference("cascade-routing", other)
-        interval = f"{100 * difference:+.2f} points [{100 * low:+.2f}, {100 * high:+.2f}]"
-        says = "beats" if low > 0.0 else "is beaten by" if high < 0.0 else "cannot be told from"
-        lines.append(f"Cascade routing {says} {LABELS[other]}: {interval}")
-    best = int(comparison.single_quality.argmax())
-    name, wanted = comparison.models[best], float(comparison.single_quality[best])
-    method = comparison["cascade-routing"]
-    as_good = np.flatnonzero(method.quality >= wanted - NEARLY)
-    if len(as_good):
-        saved = 1.0 - method.cost[as_good].min() / comparison.single_cost[best]
-        lines.append(
-            f"It comes within {100 * NEARLY:g} points of the best single model, {name}, "
-            f"at {100 * abs(saved):.0f}% {'less' if saved > 0 else 'more'} cost."
-        )
-    else:
-        gap = 100 * (wanted - method.quality.max())
-        lines.append(
-            f"The best single model, {name}, stays {gap:.1f} points ahead of it at every budget: use that one."
-        )
-    return lines
-
-
-def summary(comparison: Comparison, picture: Path) -> dict[str, Any]:
-    """Collect the numbers for JSON."""
-    methods = [
-        {
-            "method": method.name,
-            "area": method.area,
-            "interval": list(method.interval),
-            "over_budget": method.excess,
-            "uncertainty_scale": method.uncertainty_scale,
-            "budget": comparison.budgets.tolist(),
-            "cost": method.cost.tolist(),
-            "quality": method.quality.tolist(),
-            "n_runs": method.n_runs.tolist(),
-            "feasible": method.feasible.tolist(),
-        }
-        for method in comparison.methods
-    ]
-    singles = [
-        {"model": name, "cost": float(cost), "quality": float(quality)}
-        for name, cost, quality in zip(
-            comparison.models, comparison.single_cost, comparison.single_quality, strict=True
-        )
-    ]
-    return {
-        "n_fit": comparison.n_fit,
-        "n_test": comparison.n_test,
-        "models": singles,
-        "methods": methods,
-        "verdict": verdict(comparison),
-        "picture": str(picture),
-    }
+    return sorted({float(budgets[np.abs(logarithms - level).argmin()]) for level in wanted})

@@ -28,12 +28,15 @@ from headrace.commands.console import (
     told,
 )
 from headrace.commands.fit import parsed_budget
+from headrace.commands.outputs import Output, attempted, check_writable
 from headrace.evaluation import Evaluation
 from headrace.evaluation.estimation import MEASURED
+from headrace.evaluation.report.extra import imported
 
 EXAMPLES = (
     "Examples: [bold]headrace evaluate log.parquet --budget 0.002 --report out.html[/]; "
-    "[bold]headrace evaluate log.csv --models a,b,c --json[/]"
+    "[bold]headrace evaluate log.csv --models a,b,c --json[/]; "
+    "[bold]headrace evaluate log.csv --report out.html --title 'Support desk' --text[/]"
 )
 
 Budget = Annotated[
@@ -61,24 +64,37 @@ def evaluate(
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
     estimation_cost: EstimationCost = None,
-    report: Annotated[Path | None, typer.Option(help="Where a page with all of it goes (.html).")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Where a page with all of it goes (.html); it needs no network.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
+    text: Annotated[bool, typer.Option("--text", help="Show the texts of the example queries on the page.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit on one half of a log, replay the other half, and compare with single models and other rules."""
+    if report is None and (title is not None or text):
+        raise typer.BadParameter("--title and --text are for the page: expected --report, too")
     limits, estimates = None if not budget else parsed_budget(budget), parsed_estimation(estimation_cost or [])
     console = notes()
     with told(console):
+        if report is not None:
+            check_writable("--report", report)
+            imported("jinja2")
         outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, verified=verified)
         evaluation = judged(console, outcomes, limits, rule, max_depth, seed, estimates)
-        if report is not None:
-            evaluation.report(report)
+    page = Output()
+    if report is not None:
+        page = attempted(lambda: evaluation.report(report, title=title or "Router report", show_text=text))
+    written = page.path and str(page.path)
     if as_json:
-        described = outcomes.describe().to_dict()
-        print_json({"outcomes": described, **evaluation.to_dict(), "written": report and str(report)})
+        print_json({"outcomes": outcomes.describe().to_dict(), **evaluation.to_dict(), "written": written})
     else:
         typer.echo(evaluation.summary())
-        if report is not None:
-            typer.echo(f"written: {report}")
+    with told(console):
+        if page.failure is not None:
+            raise page.failure
+    if written and not as_json:
+        typer.echo(f"written: {written}")
 
 
 def parsed_estimation(given: list[str]) -> float | str | dict[str, float | str]:

@@ -1,6 +1,8 @@
-"""Evaluation: routers, rules and baselines against each other, on queries that no fit has seen."""
+"""Evaluation: a router, rules and baselines against each other, on queries that no fit has seen."""
 
-from headrace.evaluation.comparison import Comparison, MethodResult, compare
+from headrace.evaluation.curves import replayed
 from headrace.evaluation.evaluation import Evaluation, evaluate
+from headrace.evaluation.method import Curves, MethodResult
+from headrace.evaluation.scorecard import Scorecard
 
-__all__ = ["Comparison", "Evaluation", "MethodResult", "compare", "evaluate"]
+__all__ = ["Curves", "Evaluation", "MethodResult", "Scorecard", "evaluate", "replayed"]

@@ -7,13 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arguments import listed
+from headrace.arguments import FloatArray, listed
 from headrace.calibration.parts import FEWEST_QUERIES
 from headrace.evaluation.baselines import BASELINES
 from headrace.outcomes import Outcomes
 from headrace.router import Router
 
-__all__ = ["check_numbers", "checked_baselines", "checked_tables", "require_apart"]
+__all__ = [
+    "check_numbers",
+    "checked_baselines",
+    "checked_budgets",
+    "checked_fitting",
+    "checked_tables",
+    "require_apart",
+]
 
 
 def checked_tables(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
@@ -27,7 +34,7 @@ def checked_tables(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
     costs = tuple(router.path_.costs)
     if tuple(outcomes.costs) != costs:
         raise ValueError(f"outcomes: expected the costs {costs}, got {tuple(outcomes.costs)}")
-    test = outcomes.labelled(router.models_, fewest=FEWEST_QUERIES)
+    test = _labelled(router, outcomes, "outcomes")
     if test.n_models < 2:
         raise ValueError(f"outcomes: expected at least two models, got one, {test.models[0]!r}; nothing to choose")
     if not test.mean_cost.min() < test.mean_cost.max():
@@ -57,6 +64,38 @@ def check_numbers(n_resamples: Any, n_examples: Any) -> None:
             raise ValueError(f"{name}: expected an int >= {least}, got {value!r}")
 
 
+def checked_budgets(budgets: Any) -> FloatArray:
+    """Give the budgets of the curves.
+
+    Examples
+    --------
+    >>> from headrace.evaluation.arguments import checked_budgets
+    >>> checked_budgets([1, 2.5])
+    array([1. , 2.5])
+    """
+    try:
+        numbers = np.asarray(budgets, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"budgets: expected numbers, got {budgets!r}") from None
+    if numbers.ndim != 1 or not len(numbers):
+        raise ValueError(f"budgets: expected shape (n_budgets,), at least one, got {numbers.shape}")
+    if not (np.isfinite(numbers) & (numbers >= 0.0)).all():
+        wrong = numbers[~(np.isfinite(numbers) & (numbers >= 0.0))][0]
+        raise ValueError(f"budgets: expected finite numbers >= 0, got {wrong:g}")
+    return numbers
+
+
+def checked_fitting(fitting: Any, router: Router, test: Outcomes) -> Outcomes:
+    """Give the complete rows of the table that the router was fitted on: of its models, and apart from the test."""
+    if not isinstance(fitting, Outcomes):
+        raise TypeError(f"fitting: expected an Outcomes table, got {type(fitting).__name__}")
+    known = _labelled(router, fitting, "fitting")
+    if tuple(known.costs) != tuple(test.costs):
+        raise ValueError(f"fitting: expected the costs {tuple(test.costs)}, got {tuple(known.costs)}")
+    require_apart(known, test)
+    return known
+
+
 def require_apart(fitting: Outcomes, test: Outcomes) -> None:
     """Refuse queries that are fitted and tested on at once: same ids, and the same numbers behind every one of them."""
     place = {name: row for row, name in enumerate(fitting.ids)}
@@ -71,3 +110,12 @@ def require_apart(fitting: Outcomes, test: Outcomes) -> None:
             f"outcomes: expected queries that the fit has not seen, got {len(shared)} that are in `fitting`, too; "
             "split the table first: table.split(0.5)"
         )
+
+
+def _labelled(router: Router, outcomes: Outcomes, argument: str) -> Outcomes:
+    """Give the complete rows of the router's models; a table of just these stays as it is laid out in memory.
+
+    In another layout, means would be summed in another order, and differ from the fit's in their last digits.
+    """
+    models = None if outcomes.models == router.models_ else router.models_
+    return outcomes.labelled(models, argument=argument, fewest=FEWEST_QUERIES)

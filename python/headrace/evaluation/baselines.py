@@ -22,7 +22,17 @@ from headrace.evaluation.replay import Replay, join, mixture, points_for, replay
 from headrace.outcomes import Outcomes
 from headrace.rules import RULES, Routing, make_rule
 
-__all__ = ["BASELINES", "GREEDY", "LINEAR", "NO_EXPECTED_MAX", "ORACLE", "Fold", "estimates_of", "replay_baseline"]
+__all__ = [
+    "BASELINES",
+    "GREEDY",
+    "LABELS",
+    "LINEAR",
+    "NO_EXPECTED_MAX",
+    "ORACLE",
+    "Fold",
+    "estimates_of",
+    "replay_baseline",
+]
 
 #: Single models mixed at random, on the hull of their costs and qualities.
 LINEAR = "linear interpolation"
@@ -38,6 +48,21 @@ ORACLE = "oracle"
 
 #: All baselines, in the order of the tables.
 BASELINES = (LINEAR, *RULES, GREEDY, NO_EXPECTED_MAX, ORACLE)
+
+
+#: How the methods are called in tables, pictures and sentences.
+LABELS = {
+    LINEAR: "models, mixed",
+    "router": "this router",
+    "routing": "routing",
+    "threshold-cascade": "threshold cascade",
+    "cascade": "cascade",
+    "cascade-routing": "cascade routing",
+    "index": "index rule",
+    GREEDY: "greedy growth",
+    NO_EXPECTED_MAX: "no expected max",
+    ORACLE: "oracle",
+}
 
 
 class Fold(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +58,8 @@ class Single(NamedTuple):
     near_saving: Estimate
 
 
-class Chosen(NamedTuple):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chosen:
     """The policy at the router's budget (or quality target) on the test queries.
 
     Attributes
@@ -160,21 +162,24 @@ def judged_policy(router: Router, table: BeliefTable, stops: Stops, weights: Flo
         costs[name] = estimate(of_query.mean(), weights @ of_query)
     budget = dict(router.budget_ or {})
     quality = replayed.quality[0]
+    target = router.decider_.quality_target
     return Chosen(
-        budget,
-        math.nan if router.decider_.quality_target is None else router.decider_.quality_target,
-        assumed,
-        costs,
-        estimate(quality.mean(), weights @ quality),
-        float(replayed.n_runs.mean()),
-        point.cost,
-        point.quality,
-        {name: Estimate(*(end / limit - 1.0 for end in costs[name])) for name, limit in budget.items() if limit > 0.0},
-        router.guarantee_,
-        router.policy_,
-        replayed.answers[0],
-        replayed.runs[0],
-        flows(router, table, [point], stops)[0],
+        budget=budget,
+        quality_target=math.nan if target is None else target,
+        assumed=assumed,
+        costs=costs,
+        quality=estimate(quality.mean(), weights @ quality),
+        n_runs=float(replayed.n_runs.mean()),
+        predicted_cost=point.cost,
+        predicted_quality=point.quality,
+        excess={
+            name: Estimate(*(end / limit - 1.0 for end in costs[name])) for name, limit in budget.items() if limit > 0.0
+        },
+        guarantee=router.guarantee_,
+        policy=router.policy_,
+        answers=replayed.answers[0],
+        runs=replayed.runs[0],
+        flow=flows(router, table, [point], stops)[0],
     )
 
 

@@ -9,17 +9,16 @@ import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray
 from headrace.evaluation.bootstrap import Estimate, estimate
-from headrace.evaluation.metrics import aiq
 from headrace.evaluation.replay import Replay
 from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import curve_area
 
-__all__ = ["MethodResult", "summarise"]
+__all__ = ["Curves", "MethodResult", "summarise"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class MethodResult:
-    """What one method cost and brought on the test part.
+    """What one method cost and brought on the test queries.
 
     Attributes
     ----------
@@ -39,8 +38,6 @@ class MethodResult:
         what the estimates cost.
     uncertainty_scale : float or None
         The scale that the fit chose, for a rule that has one.
-    aiq : Estimate
-        Average improvement in quality; see `headrace.evaluation.metrics.aiq`.
     resampled : ndarray of shape (n_resamples,)
         The area on each bootstrap resample, the same resamples for all methods.
     resampled_cost, resampled_quality : ndarray of shape (n_resamples, n_budgets)
@@ -58,11 +55,42 @@ class MethodResult:
     interval: tuple[float, float]
     excess: float
     uncertainty_scale: float | None
-    aiq: Estimate
     resampled: FloatArray = field(repr=False)
     resampled_cost: FloatArray = field(repr=False)
     resampled_quality: FloatArray = field(repr=False)
     further_costs: dict[str, FloatArray]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curves:
+    """Methods on the same test queries, at the same budgets.
+
+    Attributes
+    ----------
+    budgets : ndarray of shape (n_budgets,)
+    methods : tuple of MethodResult
+    n_fit : int
+        Queries that the methods were calibrated on; where each half of the test queries was calibrated on the other
+        one, the number of the smaller half.
+    n_test : int
+        Queries that they were replayed on.
+    """
+
+    budgets: FloatArray
+    methods: tuple[MethodResult, ...]
+    n_fit: int
+    n_test: int
+
+    def __getitem__(self, name: str) -> MethodResult:
+        for method in self.methods:
+            if method.name == name:
+                return method
+        raise KeyError(name)
+
+    def difference(self, a: str, b: str) -> Estimate:
+        """Give the area of method `a` minus that of `b`, with its paired bootstrap interval."""
+        first, second = self[a], self[b]
+        return estimate(first.area - second.area, first.resampled - second.resampled)
 
 
 def summarise(
@@ -102,25 +130,23 @@ def summarise(
         of_query = method.cost + estimation_cost * asked(method, estimation_per) if estimation_cost else method.cost
         cost, quality = of_query.mean(axis=1), method.quality.mean(axis=1)
         costs, qualities = weights @ of_query.T, weights @ method.quality.T
-        pairs = list(zip(costs, qualities, strict=True))
-        areas = np.array([area(c, q) for c, q in pairs])
-        hulls = np.array([aiq(c, q, lowest, highest, floor) for c, q in pairs])
+        areas = np.array([area(c, q) for c, q in zip(costs, qualities, strict=True)])
+        whole = estimate(area(cost, quality), areas)
         results.append(
             MethodResult(
-                method.name,
-                cost,
-                quality,
-                method.n_runs.mean(axis=1),
-                method.feasible,
-                (whole := estimate(area(cost, quality), areas)).value,
-                (whole.low, whole.high),
-                float(over.mean()) if len(over) else 0.0,
-                method.uncertainty_scale,
-                estimate(aiq(cost, quality, lowest, highest, floor), hulls),
-                areas,
-                costs,
-                qualities,
-                dict(method.further_costs),
+                name=method.name,
+                cost=cost,
+                quality=quality,
+                n_runs=method.n_runs.mean(axis=1),
+                feasible=method.feasible,
+                area=whole.value,
+                interval=(whole.low, whole.high),
+                excess=float(over.mean()) if len(over) else 0.0,
+                uncertainty_scale=method.uncertainty_scale,
+                resampled=areas,
+                resampled_cost=costs,
+                resampled_quality=qualities,
+                further_costs=dict(method.further_costs),
             )
         )
     return results

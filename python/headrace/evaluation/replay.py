@@ -15,7 +15,7 @@ from headrace.policy.budget_path import ROUNDING, BudgetPath, PathPoint
 __all__ = ["Replay", "join", "mixture", "points_for", "replay"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Replay:
     """Realised cost and quality of every query at every budget; where two rules are mixed, in expectation.
 
@@ -91,24 +91,24 @@ def replay(
     def mix(values: FloatArray, summed: Callable[[FloatArray], FloatArray] = np.asarray) -> FloatArray:
         rows = []
         for point in points:
-            cheap, dear = (values[stops.at(parameter)] for parameter in point.parameters)
-            rows.append(summed(point.share * cheap + (1.0 - point.share) * dear))
+            cheap, costly = (values[stops.at(parameter)] for parameter in point.parameters)
+            rows.append(summed(point.share * cheap + (1.0 - point.share) * costly))
         return np.array(rows)
 
     def mean(values: FloatArray) -> FloatArray:
         return mix(values, lambda rows: rows.mean(axis=0))
 
     return Replay(
-        name,
-        mix(stops.cost),
-        mix(stops.quality),
-        mix(stops.n_runs.astype(np.float64)),
-        np.ones(len(points), np.bool_) if feasible is None else feasible,
-        mean(answered),
-        mean(ran),
-        {cost: mean(stops.total(values)) for cost, values in outcomes.further_costs.items()},
-        uncertainty_scale,
-        estimates,
+        name=name,
+        cost=mix(stops.cost),
+        quality=mix(stops.quality),
+        n_runs=mix(stops.n_runs.astype(np.float64)),
+        feasible=np.ones(len(points), np.bool_) if feasible is None else feasible,
+        answers=mean(answered),
+        runs=mean(ran),
+        further_costs={cost: mean(stops.total(values)) for cost, values in outcomes.further_costs.items()},
+        uncertainty_scale=uncertainty_scale,
+        estimates=estimates,
     )
 
 
@@ -136,14 +136,14 @@ def mixture(name: str, calibration: Outcomes, test: Outcomes, hull: IndexArray, 
 
     shares = mix(np.eye(test.n_models))
     return Replay(
-        name,
-        mix(test.cost),
-        mix(test.quality),
-        np.ones((len(budgets), test.n_queries)),
-        budgets >= costs[0],
-        shares,
-        shares,
-        {cost: mix(values).mean(axis=1) for cost, values in test.further_costs.items()},
+        name=name,
+        cost=mix(test.cost),
+        quality=mix(test.quality),
+        n_runs=np.ones((len(budgets), test.n_queries)),
+        feasible=budgets >= costs[0] * (1.0 - ROUNDING),
+        answers=shares,
+        runs=shares,
+        further_costs={cost: mix(values).mean(axis=1) for cost, values in test.further_costs.items()},
         estimates="none",
     )
 
@@ -163,14 +163,14 @@ def join(parts: Sequence[Replay], rows: Sequence[IndexArray]) -> Replay:
         return np.asarray(np.average(values, axis=0, weights=sizes))
 
     return Replay(
-        first.name,
-        columns("cost"),
-        columns("quality"),
-        columns("n_runs"),
-        np.logical_and.reduce([part.feasible for part in parts]),
-        mean([part.answers for part in parts]),
-        mean([part.runs for part in parts]),
-        {cost: mean([part.further_costs[cost] for part in parts]) for cost in first.further_costs},
-        first.uncertainty_scale,
-        first.estimates,
+        name=first.name,
+        cost=columns("cost"),
+        quality=columns("quality"),
+        n_runs=columns("n_runs"),
+        feasible=np.logical_and.reduce([part.feasible for part in parts]),
+        answers=mean([part.answers for part in parts]),
+        runs=mean([part.runs for part in parts]),
+        further_costs={cost: mean([part.further_costs[cost] for part in parts]) for cost in first.further_costs},
+        uncertainty_scale=first.uncertainty_scale,
+        estimates=first.estimates,
     )

@@ -80,8 +80,8 @@ def sweep(
     >>> from headrace.evaluation.sweep import sweep
     >>> fitting, test = hr.datasets.load_quickstart().split(0.5)
     >>> settings = [{"rule": "routing", "budget": budget} for budget in (50.0, 100.0)]
-    >>> cheap, dear = sweep(fitting, settings, test=test)
-    >>> cheap.quality < dear.quality
+    >>> cheap, costly = sweep(fitting, settings, test=test)
+    >>> cheap.quality < costly.quality
     True
     """
     given = [dict(setting) for setting in settings]
@@ -166,9 +166,9 @@ def _walked(router: Router, test: Outcomes) -> Stops:
 
 
 def _means(stops: Stops, router: Router) -> tuple[float, float]:
-    cheap, dear = (stops.at(parameter) for parameter in router.policy_.parameters)
+    cheap, costly = (stops.at(parameter) for parameter in router.policy_.parameters)
     share = router.policy_.share
-    cost, quality = (share * v[cheap].mean() + (1.0 - share) * v[dear].mean() for v in (stops.cost, stops.quality))
+    cost, quality = (share * v[cheap].mean() + (1.0 - share) * v[costly].mean() for v in (stops.cost, stops.quality))
     return float(cost), float(quality)
 
 

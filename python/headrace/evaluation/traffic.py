@@ -100,17 +100,17 @@ def flows(router: Router, table: BeliefTable, points: Sequence[PathPoint], stops
 
     mixed = []
     for point in points:
-        cheap, dear = point.parameters
-        mixed.append(point.share * flow(cheap) + (1.0 - point.share) * flow(dear))
+        cheap, costly = point.parameters
+        mixed.append(point.share * flow(cheap) + (1.0 - point.share) * flow(costly))
     return np.array(mixed)
 
 
 def served(router: Router, outcomes: Outcomes, stops: Stops) -> IndexArray:
     """Index of the stop at which the router's policy, with its draw for each query, ends: shape (n_queries,)."""
     policy = router.policy_
-    cheap, dear = (stops.at(parameter) for parameter in policy.parameters)
+    cheap, costly = (stops.at(parameter) for parameter in policy.parameters)
     takes_cheap = [policy.rule_for(query) is policy.rules[0] for query in outcomes.ids]
-    return np.asarray(np.where(takes_cheap, cheap, dear))
+    return np.asarray(np.where(takes_cheap, cheap, costly))
 
 
 def example_decisions(router: Router, outcomes: Outcomes, stops: Stops, n_examples: int) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import pickle
@@ -14,12 +15,13 @@ import pytest
 import headrace as hr
 from headrace.benchmarks import PROTOCOLS, Results, Table
 from headrace.benchmarks.draws import Draws
+from headrace.benchmarks.metrics import aiq, arena_score
 from headrace.benchmarks.practical import open_form
 from headrace.benchmarks.routerbench import ELEVEN, MODEL_SETS, PAPER, agreement, routerbench, simulated
 from headrace.datasets import NoisyCost, NoisyOracle, simulate, with_noise
-from headrace.evaluation import compare
+from headrace.evaluation import Curves, replayed
 from headrace.evaluation.bootstrap import Estimate
-from headrace.evaluation.comparison import METHODS
+from headrace.evaluation.curves import METHODS, cross_fitted
 
 LINEAR = "linear interpolation"
 
@@ -88,9 +90,9 @@ def test_cost_estimates_are_the_line_of_least_squares() -> None:
 def test_an_estimate_pools_its_draws() -> None:
     table = with_noise(simulate(600, 3), (0.6, 0.3), 2e-4)
 
-    def one(seed: int) -> hr.evaluation.Comparison:
-        parts = table.split(0.3, rng=seed)
-        return compare(*parts, methods=["routing"], quality=NoisyOracle(), cost=NoisyCost(), seed=seed, n_resamples=40)
+    def one(seed: int) -> Curves:
+        tables = cross_fitted(*table.split(0.3, rng=seed), NoisyOracle(), NoisyCost(), seed=seed)
+        return replayed(*tables, ["routing"], seed=seed, n_resamples=40)
 
     draws = Draws.of(one, 3)
     by_hand = [one(seed) for seed in range(3)]
@@ -100,6 +102,38 @@ def test_an_estimate_pools_its_draws() -> None:
     resampled = np.concatenate([each["routing"].resampled - each[LINEAR].resampled for each in by_hand])
     assert (found.low, found.high) == pytest.approx(tuple(100 * np.quantile(resampled, (0.025, 0.975))), abs=1e-9)
     assert draws.area("routing").value == pytest.approx(100 * np.mean([each["routing"].area for each in by_hand]))
+
+
+# Scores of leaderboards
+
+
+def test_aiq_against_all_pairs() -> None:
+    """The hull at a cost is the best mixture of any two points around it, or a cheaper point."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        cost, quality = rng.uniform(size=(2, 7))
+        lowest, highest, floor = float(cost.min()), float(cost.max()) + 0.2, 0.0
+        at = lowest + (np.arange(2000) + 0.5) / 2000 * (highest - lowest)
+        best = np.array([quality[cost <= c].max() for c in at])
+        for i, j in itertools.permutations(range(7), 2):
+            inside = (cost[i] <= at) & (at <= cost[j])
+            if cost[i] < cost[j]:
+                line = quality[i] + (at - cost[i]) / (cost[j] - cost[i]) * (quality[j] - quality[i])
+                best = np.where(inside, np.maximum(best, line), best)
+        best = np.maximum.accumulate(best)
+        assert aiq(cost, quality, lowest, highest, floor) == pytest.approx(best.mean(), abs=2e-3)
+
+
+def test_arena_score_of_published_entries() -> None:
+    # Accuracy, dollars per 1,000 queries and score of two entries of RouterArena's pull request 129.
+    for accuracy, cost, score in ((0.7575, 0.125, 0.7505), (0.7167, 0.311, 0.7046)):
+        assert arena_score(cost / 1000, accuracy, 4.4e-6, 0.2) == pytest.approx(score, abs=2e-4)
+    assert arena_score(1.0, 0.5, 1.0, 2.0) == pytest.approx(1.1 * 0.5 / 1.05)
+    assert arena_score(0.1, 0.5, 1.0, 2.0) == arena_score(1.0, 0.5, 1.0, 2.0)
+    assert arena_score(3.0, 0.5, 1.0, 2.0) == 0.0
+    assert arena_score(1.5, 0.0, 1.0, 2.0) == 0.0
+    assert math.isnan(arena_score(1.5, 1.2, 1.0, 2.0))
+    assert math.isnan(arena_score(1.5, 0.5, 0.0, 2.0))
 
 
 # Tables
@@ -240,7 +274,7 @@ def test_the_command_gives_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def one_table(table: hr.Outcomes, *, n_draws: int, progress: object) -> Results:
         return Results("T", "A.", (Table("Draws", ("n", "queries"), ((n_draws, len(table)),)),))
 
-    monkeypatch.setitem(PROTOCOLS, "tiny", PROTOCOLS["routerbench"]._replace(run=one_table, n_draws=7))
+    monkeypatch.setitem(PROTOCOLS, "tiny", dataclasses.replace(PROTOCOLS["routerbench"], run=one_table, n_draws=7))
     simulate(12, 2).save(tmp_path / "any.jsonl")
     arguments = ["bench", "tiny", "--data", str(tmp_path / "any.jsonl"), "--json"]
     for more, n_draws in (([], 7), (["--draws", "2"], 2)):
@@ -301,7 +335,7 @@ def test_tables_are_downloaded_when_asked_to(tmp_path: Path, monkeypatch: pytest
         seen.append(len(table))
         return Results("T", "A.", ())
 
-    protocol = PROTOCOLS["routerbench"]._replace(run=counted, download=lambda: tmp_path / "any.jsonl")
+    protocol = dataclasses.replace(PROTOCOLS["routerbench"], run=counted, download=lambda: tmp_path / "any.jsonl")
     monkeypatch.setitem(PROTOCOLS, "routerbench", protocol)
     result = RUNNER.invoke(app, ["bench", "routerbench", "--download"])
     assert (result.exit_code, seen) == (0, [12])

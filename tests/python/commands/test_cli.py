@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
-import pickle
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +13,19 @@ import pytest
 
 import headrace as hr
 from headrace import cli
+from headrace.benchmarks import PROTOCOLS, Results
 
 pytest.importorskip("typer")
 pytest.importorskip("matplotlib")
 
-from typer.testing import CliRunner
+from command_line import RUNNER, invoked, saved
 
 from headrace.commands import app
 from headrace.commands.demo import efficient_models
+from headrace.evaluation import Evaluation
+from headrace.evaluation.curves import budget_grid
 
-# Wide and plain, so that no message is broken over lines or coloured.
-RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
-
-
-def saved(tmp_path: Path, outcomes: hr.Outcomes) -> str:
-    path = tmp_path / "log.jsonl"
-    outcomes.save(path)
-    return str(path)
+TABLE = hr.datasets.simulate(60, 2)
 
 
 def test_demo_prints_tables_and_writes_a_picture(tmp_path: Path) -> None:
@@ -40,7 +33,7 @@ def test_demo_prints_tables_and_writes_a_picture(tmp_path: Path) -> None:
     data = saved(tmp_path, hr.datasets.simulate(300, 3))
     result = RUNNER.invoke(app, ["demo", "--data", data, "--out", str(picture)])
     assert result.exit_code == 0, result.output
-    for words in ("Single models", "model-1", "cascade routing", "index rule", "Cascade routing beats"):
+    for words in ("Single models", "model-1", "cascade routing", "index rule", "Over all budgets it", "the best of"):
         assert words in result.output
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curve.png", "log.jsonl"]
@@ -51,9 +44,11 @@ def test_demo_json_holds_the_numbers(tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["demo", "--data", data, "--json", "--out", str(tmp_path / "a.png")])
     assert result.exit_code == 0, result.output
     numbers = json.loads(result.stdout)
-    assert [model["model"] for model in numbers["models"]] == ["model-1", "model-2", "model-3"]
-    areas = {method["method"]: method["area"] for method in numbers["methods"]}
-    assert areas["cascade-routing"] > areas["linear interpolation"]
+    assert numbers["models"] == ["model-1", "model-2", "model-3"]
+    areas = {method["method"]: method["area"]["value"] for method in numbers["methods"]}
+    assert list(areas) == ["router", "linear interpolation", "routing", "threshold-cascade", "cascade", "index"]
+    assert numbers["rule"] == "cascade-routing"
+    assert areas["router"] > areas["linear interpolation"]
     assert numbers["n_fit"] + numbers["n_test"] == 300
 
 
@@ -61,7 +56,20 @@ def test_demo_takes_the_models_asked_for(tmp_path: Path) -> None:
     data = saved(tmp_path, hr.datasets.simulate(300, 4))
     chosen = ["--models", "model-4, model-1"]
     result = RUNNER.invoke(app, ["demo", "--data", data, "--json", "--out", str(tmp_path / "a.png"), *chosen])
-    assert [model["model"] for model in json.loads(result.stdout)["models"]] == ["model-4", "model-1"]
+    assert json.loads(result.stdout)["models"] == ["model-4", "model-1"]
+
+
+def test_demo_is_the_evaluation_of_a_router(tmp_path: Path) -> None:
+    table, baselines = hr.datasets.simulate(300, 3), ["linear interpolation", "routing"]
+    numbers = invoked("demo", "--data", saved(tmp_path, table), "--out", str(tmp_path / "a.png"))
+    fitting, test = table.split(0.5, rng=0)
+    budget = numbers["chosen"]["budget"]["cost"]
+    router = hr.Router(quality="linear").fit(fitting, budget=budget)
+    same = hr.evaluate(router, test, fitting=fitting, baselines=baselines, budgets=budget_grid(fitting))
+    expected = json.loads(json.dumps(same.to_dict()))
+    assert numbers["methods"][:3] == expected["methods"]
+    assert numbers["verdict"][0] == expected["verdict"][0]
+    assert budget in numbers["budgets"]
 
 
 def test_a_single_model_that_wins_is_said_to_win(tmp_path: Path) -> None:
@@ -71,7 +79,7 @@ def test_a_single_model_that_wins_is_said_to_win(tmp_path: Path) -> None:
     data = saved(tmp_path, outcomes)
     result = RUNNER.invoke(app, ["demo", "--data", data, "--json", "--out", str(tmp_path / "a.png")])
     verdict = json.loads(result.stdout)["verdict"]
-    assert any("cannot be told from" in line or "is beaten by" in line for line in verdict)
+    assert verdict[0].startswith(("No gain over perfect alone", "perfect alone"))
 
 
 @pytest.mark.parametrize(
@@ -81,6 +89,9 @@ def test_a_single_model_that_wins_is_said_to_win(tmp_path: Path) -> None:
         (["--models", "centroid,nobody"], "nobody"),
         (["--models", "centroid"], "at least two models"),
         (["--data", "log.pickle"], "log.pickle"),
+        (["--out", "nowhere/a.png"], "--out: expected a file in a folder that can be written to, got nowhere/a.png"),
+        (["--out", "."], "--out: expected a file in a folder that can be written to, got . (it is a folder)"),
+        (["--out", "a.doc"], "--out: expected a picture, e.g. one that ends in .png, .svg or .pdf; got 'a.doc'"),
     ],
 )
 def test_demo_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str) -> None:
@@ -115,273 +126,7 @@ def test_efficient_models_are_undominated_and_at_most_five() -> None:
     assert not {"c", "h"} & set(chosen)
 
 
-# Logs of every kind, end to end
-
-
-def runs(n_queries: int = 80) -> list[dict[str, Any]]:
-    """Draw runs of two models: the costly one is right more often, most of all on long queries."""
-    rng = np.random.default_rng(0)
-    drawn = []
-    for number in range(n_queries):
-        hard = rng.random() < 0.5
-        text = f"Question {number}: " + ("prove that " * 9 if hard else "add")
-        for model, cost, chance in (("small", 0.001, 0.2 if hard else 0.9), ("large", 0.01, 0.85)):
-            drawn.append(
-                {"text": text, "model": model, "cost": cost, "quality": int(rng.random() < chance), "n": len(drawn)}
-            )
-    return drawn
-
-
-def spend_row(run: dict[str, Any]) -> dict[str, Any]:
-    messages = [{"role": "user", "content": run["text"]}]
-    names = {"request_id": f"r{run['n']}", "model": "deployment", "model_group": run["model"], "spend": run["cost"]}
-    return {**names, "messages": messages, "startTime": "2026-04-21T10:00:00", "endTime": "2026-04-21T10:00:01"}
-
-
-LONG_ROWS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "llmrouter.jsonl": lambda run: {
-        "query": run["text"],
-        "model_name": run["model"],
-        "performance": run["quality"],
-        "token_num": 1000 * run["cost"],
-        "task_name": "t",
-        "response": "r",
-    },
-    "nvidia.csv": lambda run: {
-        "question": run["text"],
-        "model": run["model"],
-        "isCorrect": run["quality"],
-        "output_tokens": round(100_000 * run["cost"]),
-    },
-    "routerarena.json": lambda run: {
-        "global index": run["text"][:12],
-        "prompt": run["text"],
-        "prediction": run["model"],
-        "generated_result": {"generated_answer": "x"},
-        "cost": run["cost"],
-        "accuracy": run["quality"],
-        "for_optimality": False,
-    },
-    "spend.json": spend_row,
-    "long.jsonl": lambda run: run,
-}
-
-
-def wide_frame(*, routerbench: bool = False) -> dict[str, list[Any]]:
-    drawn = runs()
-    quality, cost = ("", "|total_cost") if routerbench else ("|quality", "|cost")
-    frame: dict[str, list[Any]] = {"prompt" if routerbench else "text": [run["text"] for run in drawn[::2]]}
-    for number, model in enumerate(("small", "large")):
-        frame[f"{model}{quality}"] = [run["quality"] for run in drawn[number::2]]
-        frame[f"{model}{cost}"] = [run["cost"] for run in drawn[number::2]]
-    return frame
-
-
-def log_of(tmp_path: Path, name: str) -> list[str]:
-    """Write a small log of a kind; gives the arguments that name it."""
-    path = tmp_path / name
-    if name in LONG_ROWS:
-        rows = [LONG_ROWS[name](run) for run in runs()]
-        if path.suffix == ".csv":
-            write_csv(path, {column: [row[column] for row in rows] for column in rows[0]})
-        else:
-            lines = path.suffix == ".jsonl"
-            path.write_text("\n".join(map(json.dumps, rows)) if lines else json.dumps(rows), encoding="utf-8")
-    elif path.suffix == ".csv":
-        write_csv(path, wide_frame(routerbench=name.startswith("routerbench")))
-    else:
-        hr.Outcomes.from_frame(wide_frame()).save(path)
-    if name != "spend.json":
-        return [str(path)]
-    labels = {"request_id": [f"r{run['n']}" for run in runs()], "quality": [run["quality"] for run in runs()]}
-    write_csv(tmp_path / "labels.csv", labels)
-    return [str(path), "--labels", str(tmp_path / "labels.csv")]
-
-
-def write_csv(path: Path, columns: dict[str, list[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-
-
-def invoked(*arguments: str) -> dict[str, Any]:
-    result = RUNNER.invoke(app, [*arguments, "--json"])
-    assert result.exit_code == 0, result.output
-    numbers: dict[str, Any] = json.loads(result.stdout)
-    return numbers
-
-
-KINDS = [*LONG_ROWS, "wide.parquet", "wide.csv", "wide.jsonl", "routerbench.csv"]
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_a_log_of_every_kind_is_read_fitted_and_explained(tmp_path: Path, name: str) -> None:
-    log, policy = log_of(tmp_path, name), str(tmp_path / "policy.json")
-    fitted = invoked("fit", *log, "--quality-target", "0.75", "--out", policy)
-    assert [row["model"] for row in fitted["outcomes"]["models"]] == ["small", "large"]
-    assert fitted["outcomes"]["n_complete"] == 80
-    small, large = fitted["outcomes"]["models"]
-    assert fitted["point"]["quality"] == pytest.approx(0.75, abs=0.02)
-    assert small["cost"] <= fitted["point"]["cost"] <= small["cost"] + large["cost"]
-    costs = f"{small['cost']},{large['cost']}"
-    why = invoked("explain", policy, "--quality", "0.95,0.9", "--cost", costs)
-    assert why["next"] == "small"
-    assert hr.Policy.load(policy).models == ("small", "large")
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_a_log_of_every_kind_is_evaluated_and_reported(tmp_path: Path, name: str) -> None:
-    log, page = log_of(tmp_path, name), tmp_path / "page.html"
-    numbers = invoked("evaluate", *log, "--report", str(page))
-    assert [row["model"] for row in numbers["outcomes"]["models"]] == ["small", "large"]
-    assert (numbers["n_test"], numbers["n_dropped"]) == (40, 0)
-    assert numbers["written"] == str(page)
-    qualities = [single["quality"]["value"] for single in numbers["single_models"]]
-    rows = np.array([run["quality"] for run in runs()]).reshape(-1, 2)
-    # The half that tests, by the seed of the command.
-    test = hr.Outcomes(models=["s", "l"], quality=rows, cost=[1.0, 2.0]).split(0.5, rng=0)[1]
-    assert qualities == pytest.approx(test.mean_quality.tolist())
-    text = page.read_text(encoding="utf-8")
-    assert numbers["verdict"][0].split(":")[0] in text
-    assert "small" in text
-
-
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
-def test_a_log_of_every_kind_is_converted(tmp_path: Path, name: str, suffix: str) -> None:
-    log, out = log_of(tmp_path, name), tmp_path / f"converted.{suffix}"
-    converted = invoked("convert", log[0], str(out), *log[1:])
-    table = hr.Outcomes.from_file(out)
-    expected = np.array([run["quality"] for run in runs()]).reshape(-1, 2)
-    np.testing.assert_array_equal(table.quality, expected)
-    assert table.queries["text"][0] == runs()[0]["text"]
-    assert table.mean_cost.tolist() == pytest.approx([row["cost"] for row in converted["outcomes"]["models"]])
-
-
-# Bad files
-
-TABLE = hr.datasets.simulate(60, 2)
-
-
-def truncated(path: Path) -> None:
-    TABLE.save(path)
-    path.write_bytes(path.read_bytes()[:-200])
-
-
-def pickled(path: Path) -> None:
-    path.write_bytes(pickle.dumps({"a|quality": [1]}))
-
-
-def csv_of(**columns: list[Any]) -> Callable[[Path], None]:
-    return lambda path: write_csv(path, {name.replace("_", "|"): cells for name, cells in columns.items()})
-
-
-@pytest.mark.parametrize(
-    ("name", "make", "message"),
-    [
-        ("t.parquet", truncated, "can't be read as Parquet"),
-        ("t.jsonl", truncated, "can't be read as JSON"),
-        ("t.pkl", pickled, "a pickle is refused"),
-        ("t.parquet", pickled, "save it as Parquet"),
-        ("t.csv", csv_of(x=[1], y=[2]), "no known layout"),
-        ("t.csv", csv_of(a_quality=[], a_cost=[]), "has no rows"),
-        ("t.csv", csv_of(a_quality=[1, 0], a_cost=[1, -2]), "is -2.0, expected a finite number >= 0"),
-        ("t.csv", csv_of(a_quality=[1, 0], a_cost=["$1", "$2"]), "expected a number at row 0, got '$1'"),
-        ("t.csv", csv_of(a_quality=[1, 0], a_tokens=[1, 2]), "name the column that serves as cost"),
-        ("t.csv", csv_of(a_quality=[1, 0], a_cost=[1, 2]), "complete queries"),
-        ("t.csv", csv_of(a_quality=[], b_quality=[], a_cost=[], b_cost=[]), "has no rows"),
-        (
-            "t.csv",
-            csv_of(a_quality=[1, ""] * 9, b_quality=["", 1] * 9, a_cost=[1] * 18, b_cost=[1] * 18),
-            "no query has",
-        ),
-        ("t.json", lambda path: path.write_text("{"), "can't be read as JSON"),
-        ("missing.csv", lambda path: None, "no such file"),
-        ("folder.parquet", Path.mkdir, "folder.parquet"),
-        ("t.xlsx", lambda path: path.write_text("x"), "pandas.read_excel"),
-    ],
-)
-@pytest.mark.parametrize("command", ["fit", "path", "evaluate", "report"])
-def test_bad_files_are_refused_in_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str, make: Callable[[Path], None], message: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    make(tmp_path / name)
-    wanted = {
-        "fit": ["--budget", "1", "--out", "policy.json"],
-        "path": ["--out", "path.csv"],
-        "evaluate": ["--report", "page.html"],
-        "report": ["page.html"],
-    }
-    result = RUNNER.invoke(app, [command, name, *wanted[command]])
-    assert result.exit_code == 1
-    assert result.stdout == ""
-    assert message in result.stderr
-    assert "error:" in result.stderr
-    assert "Traceback" not in result.output
-    assert not {"policy.json", "path.csv", "page.html"} & {path.name for path in tmp_path.iterdir()}
-
-
-@pytest.mark.parametrize(
-    ("columns", "verdict"),
-    [
-        ({"b_cost": [3e-4] * 120}, "are they in one unit?"),
-        ({"a_quality": [1] * 120, "b_quality": [1] * 120}, "every cell is 1; the cheapest model is as good as any"),
-        ({"b_quality": None, "b_cost": None}, "there is one model only"),
-        ({"b_cost": [400] * 120, "b_quality": [0] * 120}, "a alone is as good (0.5000) at no more cost: use that one"),
-    ],
-)
-def test_odd_tables_get_a_verdict(tmp_path: Path, columns: dict[str, Any], verdict: str) -> None:
-    frame = {"a_quality": [1, 0] * 60, "b_quality": [1] * 120, "a_cost": [40] * 120, "b_cost": [80] * 120, **columns}
-    csv_of(**{name: cells for name, cells in frame.items() if cells is not None})(tmp_path / "t.csv")
-    arguments = ["fit", str(tmp_path / "t.csv"), "--budget", "100", "--out", str(tmp_path / "policy.json")]
-    result = RUNNER.invoke(app, arguments)
-    assert result.exit_code == 0, result.output
-    assert verdict in result.output
-
-
-@pytest.mark.parametrize(
-    ("columns", "code", "verdict"),
-    [
-        ({"b_cost": [3e-4] * 120}, 0, "are they in one unit?"),
-        ({"b_quality": [100, 0] * 60}, 0, "are they on one scale?"),
-        (
-            {"a_quality": [1] * 120, "b_quality": [1] * 120},
-            0,
-            "Use a alone: on these 60 queries it is the best model and",
-        ),
-        ({"a_quality": [1] * 120}, 0, "so there is nothing to trade"),
-        ({"b_quality": None, "b_cost": None}, 1, "expected at least two models, got one, 'a'; nothing to choose"),
-        ({"b_cost": [40] * 120}, 1, "all cost 40, so there is nothing to trade, and 'b' has the best mean quality"),
-        ({"b_quality": ["", 1] * 60}, 0, "only 60 of 120 queries have every model's quality and cost"),
-        ({"query_id": ["q"] * 120}, 0, "rows of one query need a column 'group'"),
-        ({"group": ["g"] * 120}, 1, "expected queries of at least two groups"),
-    ],
-)
-def test_odd_tables_are_evaluated_or_refused_in_words(
-    tmp_path: Path, columns: dict[str, Any], code: int, verdict: str
-) -> None:
-    frame = {"a_quality": [1, 0] * 60, "b_quality": [1] * 120, "a_cost": [40] * 120, "b_cost": [80] * 120, **columns}
-    names = {"query_id": "query_id"}
-    kept = {names.get(name, name.replace("_", "|")): cells for name, cells in frame.items() if cells is not None}
-    write_csv(tmp_path / "t.csv", kept)
-    result = RUNNER.invoke(app, ["evaluate", str(tmp_path / "t.csv")])
-    assert result.exit_code == code, result.output
-    assert verdict in result.output
-    assert "Traceback" not in result.output
-
-
-@pytest.mark.parametrize("n_queries", [1, 7])
-def test_too_few_queries_are_refused_by_their_number(tmp_path: Path, n_queries: int) -> None:
-    data = saved(tmp_path, hr.datasets.simulate(n_queries, 2))
-    result = RUNNER.invoke(app, ["evaluate", data])
-    assert result.exit_code == 1
-    assert "expected at least 8 complete queries, one half to fit and one to test on" in result.stderr
-    assert f"got {n_queries}" in result.stderr
-
-
-# evaluate and report
+# evaluate, and its page
 
 
 def test_evaluate_is_the_function_on_two_halves(tmp_path: Path) -> None:
@@ -409,18 +154,95 @@ def test_what_estimates_cost_is_given_or_measured(tmp_path: Path) -> None:
         assert RUNNER.invoke(app, ["evaluate", str(log), *given]).exit_code == 2
 
 
-def test_report_writes_the_page_and_says_the_verdict(tmp_path: Path) -> None:
+def test_evaluate_writes_the_page_and_prints_the_summary(tmp_path: Path) -> None:
     table, page = hr.datasets.simulate(200, 2), tmp_path / "page.html"
     data = saved(tmp_path, dataclasses.replace(table, queries={**table.queries, "text": ["a secret"] * 200}))
-    result = RUNNER.invoke(app, ["report", data, str(page), "--title", "Support & desk", "--text"])
+    result = RUNNER.invoke(app, ["evaluate", data, "--report", str(page), "--title", "Support & desk", "--text"])
     assert result.exit_code == 0, result.output
     text = page.read_text(encoding="utf-8")
     assert "<title>Support &amp; desk</title>" in text
     assert "a secret" in text
     assert result.stdout.splitlines()[-1] == f"written: {page}"
-    numbers = invoked("report", data, str(page))
-    assert numbers["verdict"] == result.stdout.splitlines()[:-1]
+    numbers = invoked("evaluate", data, "--report", str(page))
+    assert numbers["verdict"] == result.stdout.splitlines()[: len(numbers["verdict"])]
+    assert numbers["written"] == str(page)
     assert "a secret" not in page.read_text(encoding="utf-8")
+
+
+# Outputs that can't be written
+
+
+def never(*_: Any, **__: Any) -> None:
+    raise AssertionError("the work began before the output was checked")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["evaluate", "log.jsonl", "--report", "nowhere/page.html"], "--report"),
+        (["demo", "--data", "log.jsonl", "--out", "nowhere/a.png"], "--out"),
+        (["bench", "simulated", "--out", "nowhere/a.md"], "--out"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path, TABLE)
+    monkeypatch.setattr(hr.Router, "fit", never)
+    monkeypatch.setattr("headrace.benchmarks.routerbench.simulate", never)
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert f"{option}: expected a file in a folder that can be written to, got nowhere" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "package"),
+    [
+        (["evaluate", "log.jsonl", "--report", "page.html"], "jinja2"),
+        (["demo", "--data", "log.jsonl", "--out", "a.png"], "matplotlib"),
+    ],
+)
+def test_a_package_that_is_missing_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], package: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path, TABLE)
+    monkeypatch.setattr(hr.Router, "fit", never)
+    for module in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, package, None)
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 1
+    assert f"pages and pictures need {package}: pip install 'headrace[report]'" in result.stderr
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "words"])
+def test_the_result_is_printed_though_the_writing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    def full(*_: Any, **__: Any) -> Path:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Evaluation, "report", full)
+    monkeypatch.setattr("headrace.commands.demo.draw", full)
+    monkeypatch.setattr("headrace.commands.bench._written", full)
+    data = saved(tmp_path, hr.datasets.simulate(100, 2))
+    tiny = dataclasses.replace(PROTOCOLS["simulated"], run=lambda **_: Results("Title of all", "About.", ()))
+    monkeypatch.setitem(PROTOCOLS, "tiny", tiny)
+    for arguments, said in (
+        (["evaluate", data, "--report", str(tmp_path / "page.html")], "area"),
+        (["demo", "--data", data, "--out", str(tmp_path / "a.png")], "model-1"),
+        (["bench", "tiny", "--out", str(tmp_path / "a.md")], "Title of all"),
+    ):
+        result = RUNNER.invoke(app, [*arguments, *(["--json"] if as_json else [])])
+        assert result.exit_code == 1
+        assert said in result.stdout
+        assert "disk full" in result.stderr
+        if as_json:
+            numbers = json.loads(result.stdout)
+            assert numbers.get("written", numbers.get("picture")) is None
 
 
 # fit
@@ -478,7 +300,9 @@ def test_fit_takes_models_rule_and_several_costs(tmp_path: Path) -> None:
         (["explain", "p.json", "--quality", "x", "--cost", "1"], "expected numbers"),
         (["explain", "p.json", "--quality", "1"], "--cost"),
         (["convert", "log.jsonl"], "out"),
+        (["evaluate", "log.jsonl", "--text"], "--title and --text are for the page"),
         (["bake"], "bake"),
+        (["report", "log.jsonl"], "report"),
     ],
 )
 def test_usage_errors_end_with_2(arguments: list[str], message: str) -> None:
@@ -527,7 +351,7 @@ def test_path_json_holds_every_point(tmp_path: Path, rule: str) -> None:
     table = hr.datasets.simulate(200, 3)
     numbers = invoked("path", saved(tmp_path, table), "--rule", rule)["path"]
     router = hr.Router(rule=rule).fit(table)
-    for name, values in router.path_.to_dict().items():
+    for name, values in router.path_.to_frame().items():
         assert [float(value) for value in numbers[name]] == values.tolist()
 
 
@@ -578,7 +402,7 @@ def test_explain_takes_the_rule_of_the_query(policy: str) -> None:
     ("options", "message"),
     [
         (["--quality", "0.6", "--cost", "0.01,0.05"], "quality: expected one number for each of 'small', 'large'"),
-        (["--quality", "0.6,0.8", "--cost", "0.01"], "cost: expected cost of each of 'small', 'large'"),
+        (["--quality", "0.6,0.8", "--cost", "0.01"], "cost: expected shape (1, 2)"),
         (["--quality", "0.6,0.8", "--cost", "0.01,-1"], "cost"),
         (["--quality", "0.6,0.8", "--cost", "1,2", "--run", "nobody"], "run: unknown model 'nobody'"),
         (["--quality", "0.6,0.8", "--cost", "1,2", "--variance", "-1,0"], "variance"),
@@ -597,7 +421,7 @@ def test_explain_refuses_what_is_no_policy(tmp_path: Path) -> None:
     assert "expected a headrace policy as JSON" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["demo", "convert", "fit", "path", "evaluate", "report", "bench", "explain"])
+@pytest.mark.parametrize("command", ["demo", "convert", "fit", "path", "evaluate", "bench", "explain"])
 def test_every_command_has_help_with_examples(command: str) -> None:
     result = RUNNER.invoke(app, [command, "--help"])
     assert result.exit_code == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import math
 from typing import Any
@@ -15,14 +14,13 @@ import pytest
 import headrace as hr
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.calibration.walk import budget_path, walk
-from headrace.estimators import ConstantCost, ConstantQuality
-from headrace.evaluation import Evaluation
+from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, LinearQuality
+from headrace.evaluation import Evaluation, replayed
 from headrace.evaluation.baselines import BASELINES
-from headrace.evaluation.bootstrap import Estimate, estimate, interval, resampling_weights
-from headrace.evaluation.greedy import GreedyRule
-from headrace.evaluation.metrics import aiq, arena_score, cost_at_quality, quality_at_cost
+from headrace.evaluation.bootstrap import Estimate, estimate, interval
+from headrace.evaluation.curves import cross_fitted
+from headrace.evaluation.metrics import cost_at_quality, quality_at_cost
 from headrace.evaluation.replay import join, replay
-from headrace.evaluation.traffic import entropy, reliability, served, walked_session
 from headrace.rules import RULES, make_rule
 
 Floats = npt.NDArray[np.float64]
@@ -51,35 +49,6 @@ def evaluation(router: hr.Router, digits: Tables) -> Evaluation:
 # Metrics
 
 
-def test_aiq_against_all_pairs() -> None:
-    """The hull at a cost is the best mixture of any two points around it, or a cheaper point."""
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        cost, quality = rng.uniform(size=(2, 7))
-        lowest, highest, floor = float(cost.min()), float(cost.max()) + 0.2, 0.0
-        at = lowest + (np.arange(2000) + 0.5) / 2000 * (highest - lowest)
-        best = np.array([quality[cost <= c].max() for c in at])
-        for i, j in itertools.permutations(range(7), 2):
-            inside = (cost[i] <= at) & (at <= cost[j])
-            if cost[i] < cost[j]:
-                line = quality[i] + (at - cost[i]) / (cost[j] - cost[i]) * (quality[j] - quality[i])
-                best = np.where(inside, np.maximum(best, line), best)
-        best = np.maximum.accumulate(best)
-        assert aiq(cost, quality, lowest, highest, floor) == pytest.approx(best.mean(), abs=2e-3)
-
-
-def test_arena_score_of_published_entries() -> None:
-    # Accuracy, dollars per 1,000 queries and score of two entries of RouterArena's pull request 129.
-    for accuracy, cost, score in ((0.7575, 0.125, 0.7505), (0.7167, 0.311, 0.7046)):
-        assert arena_score(cost / 1000, accuracy, 4.4e-6, 0.2) == pytest.approx(score, abs=2e-4)
-    assert arena_score(1.0, 0.5, 1.0, 2.0) == pytest.approx(1.1 * 0.5 / 1.05)
-    assert arena_score(0.1, 0.5, 1.0, 2.0) == arena_score(1.0, 0.5, 1.0, 2.0)
-    assert arena_score(3.0, 0.5, 1.0, 2.0) == 0.0
-    assert arena_score(1.5, 0.0, 1.0, 2.0) == 0.0
-    assert math.isnan(arena_score(1.5, 1.2, 1.0, 2.0))
-    assert math.isnan(arena_score(1.5, 0.5, 0.0, 2.0))
-
-
 def test_reading_a_curve() -> None:
     cost, quality = np.array([4.0, 1.0, 2.0]), np.array([0.8, 0.4, 0.6])
     assert quality_at_cost(cost, quality, 3.0) == pytest.approx(0.7)
@@ -88,6 +57,11 @@ def test_reading_a_curve() -> None:
     assert cost_at_quality(cost, quality, 0.5) == pytest.approx(1.5)
     assert cost_at_quality(cost, quality, 0.3) == 1.0
     assert cost_at_quality(cost, quality, 0.9) == math.inf
+    # Means of the same queries, summed in another order, are the same.
+    assert quality_at_cost(cost, quality, 1.0 - 1e-14) == 0.4
+    assert quality_at_cost(cost, quality, 1.0 - 1e-9) == -math.inf
+    assert cost_at_quality(cost, quality, 0.8 + 1e-14) == 4.0
+    assert cost_at_quality(cost, quality, 0.8 + 1e-9) == math.inf
     # The first crossing counts, on a curve that falls again.
     assert cost_at_quality(np.array([1.0, 2.0, 3.0]), np.array([0.4, 0.8, 0.5]), 0.6) == pytest.approx(1.5)
 
@@ -96,56 +70,6 @@ def test_intervals_of_resamples_that_are_not_finite() -> None:
     low, high = interval(np.array([-math.inf] * 50 + [1.0] * 150))
     assert (low, high) == (-math.inf, 1.0)
     assert estimate(0.5, np.full(10, 0.5)) == Estimate(0.5, 0.5, 0.5)
-
-
-# Greedy growth
-
-
-def grown(
-    quality: Floats, cost: Floats, variance: Floats, run: npt.NDArray[np.bool_], weight: float, depth: int
-) -> int:
-    """Grow a plan at one cost weight, the plain way."""
-    ran = set(np.flatnonzero(run).tolist())
-    plan = set(ran)
-
-    def value(models: set[int]) -> float:
-        index = sorted(models)
-        return hr.expected_max(quality[index], variance=variance[index]) if index else 0.0
-
-    while len(plan) < depth:
-        rest = set(range(len(quality))) - plan
-        gains = {j: value(plan | {j}) - value(plan) - weight * cost[j] for j in rest}
-        best = max(gains, key=lambda j: gains[j], default=-1)
-        if best < 0 or (plan and gains[best] <= 1e-12):
-            break
-        plan.add(best)
-    return min(plan - ran, key=lambda j: cost[j], default=-1)
-
-
-@pytest.mark.parametrize("run", [[False] * 4, [False, True, False, False], [True, True, True, False]])
-def test_greedy_growth_is_that_of_a_plain_loop_at_every_weight(run: list[bool]) -> None:
-    rng = np.random.default_rng(2)
-    quality, cost, variance = rng.uniform(size=(40, 4)), rng.uniform(0.01, 1.0, (40, 4)), rng.uniform(0, 0.2, (40, 4))
-    mask = np.array(run)
-    profile = GreedyRule(3).profile_batch(
-        quality, cost, lower=np.zeros(40), upper=np.full(40, np.inf), run=mask, variance=variance
-    )
-    for row in range(40):
-        here = profile.row == row
-        assert profile.lower[here][0] == 0.0
-        assert profile.upper[here][-1] == math.inf
-        np.testing.assert_array_equal(profile.lower[here][1:], profile.upper[here][:-1])
-        for weight in rng.exponential(0.7, 25):
-            [model] = profile.next[here & (profile.lower <= weight) & (weight < profile.upper)]
-            assert model == grown(quality[row], cost[row], variance[row], mask, weight, 3)
-
-
-def test_greedy_growth_never_beats_the_search() -> None:
-    table = hr.datasets.simulate(300, 4)
-    fitting, test = table.split(0.5)
-    router = hr.Router(quality=hr.datasets.NoisyOracle(), max_depth=3, uncertainty_scale=1.0).fit(fitting)
-    result = hr.evaluate(router, test, fitting=fitting, baselines=["greedy"], n_resamples=50)
-    assert result.difference("router", "greedy").high > -0.005
 
 
 # Replays
@@ -226,8 +150,8 @@ def test_without_the_fitting_table_each_half_calibrates_the_other(router: hr.Rou
         stops = walk(rule, asked.outcomes, asked)
         for i, budget in enumerate(result.budgets):
             point = path.at(budget=max(budget, path.cost.min()))
-            cheap, dear = (stops.cost[stops.at(parameter)].sum() for parameter in point.parameters)
-            expected[i] += (point.share * cheap + (1.0 - point.share) * dear) / test.n_queries
+            cheap, costly = (stops.cost[stops.at(parameter)].sum() for parameter in point.parameters)
+            expected[i] += (point.share * cheap + (1.0 - point.share) * costly) / test.n_queries
     np.testing.assert_allclose(result["routing"].cost, expected, rtol=EXACT)
 
 
@@ -249,7 +173,7 @@ def test_joined_replays_keep_the_order_of_rows(router: hr.Router, digits: Tables
 
 def test_the_oracle_is_a_bound_on_one_model_per_query(evaluation: Evaluation, digits: Tables) -> None:
     test, oracle = digits[1], evaluation["oracle"]
-    # At the dearest budget, the best quality of each query, at the least cost.
+    # At the most expensive budget, the best quality of each query, at the least cost.
     assert oracle.quality[-1] == pytest.approx(test.quality.max(axis=1).mean())
     best = np.where(test.quality == test.quality.max(axis=1, keepdims=True), test.cost, np.inf).min(axis=1)
     assert oracle.cost[-1] == pytest.approx(best.mean())
@@ -266,301 +190,12 @@ def test_no_expected_max_is_the_scale_zero(evaluation: Evaluation) -> None:
     ]
 
 
-# Numbers with intervals
-
-
-def test_savings_and_gains_against_plain_loops(evaluation: Evaluation, digits: Tables) -> None:
-    test, curve = digits[1], evaluation["router"]
-    weights = resampling_weights(test, 0)
-    order = np.lexsort((curve.quality, curve.cost))
-    cost, quality = curve.cost[order], curve.quality[order]
-    for j, single in enumerate(evaluation.singles):
-        assert single.cost.value == pytest.approx(test.cost[:, j].mean())
-        assert single.quality.value == pytest.approx(test.quality[:, j].mean())
-        assert single.quality[1:] == pytest.approx(np.quantile(weights @ test.quality[:, j], [0.025, 0.975]))
-        wanted = test.quality[:, j].mean()
-        reached = math.inf
-        for i in range(len(cost)):
-            if quality[i] >= wanted:
-                reached = cost[i]
-                if i:
-                    share = (wanted - quality[i - 1]) / (quality[i] - quality[i - 1])
-                    reached = cost[i - 1] + share * (cost[i] - cost[i - 1])
-                break
-        assert single.saving.value == pytest.approx(1.0 - reached / test.cost[:, j].mean())
-        assert single.near_saving.value >= single.saving.value
-        curves = zip(curve.resampled_cost, curve.resampled_quality, weights @ test.quality[:, j], strict=True)
-        spent = np.array([cost_at_quality(c, q, quality - 0.005) for c, q, quality in curves])
-        assert single.near_saving[1:] == pytest.approx(interval(1.0 - spent / (weights @ test.cost[:, j])))
-        if single.gain.value > -math.inf:
-            here = np.interp(test.cost[:, j].mean(), cost, quality)
-            assert single.gain.value == pytest.approx(here - wanted)
-    assert evaluation.best_single.model == "svm"
-
-
-class Loaded:
-    """A noisy oracle whose updates share a factor."""
-
-    def fit(self, queries: Any, responses: Any, quality: Any) -> Loaded:
-        self.oracle = hr.datasets.NoisyOracle().fit(queries, responses, quality)
-        return self
-
-    def predict(self, queries: Any, responses: Any) -> Any:
-        belief = self.oracle.predict(queries, responses)
-        assert belief.variance is not None
-        return belief._replace(variance=0.1 * belief.variance, loading=np.sqrt(0.9 * belief.variance))
-
-
-def test_flows_follow_beliefs_of_one_factor() -> None:
-    fitting, test = hr.datasets.simulate(600, 4).split(0.5)
-    router = hr.Router(quality=Loaded(), mix="deterministic").fit(fitting, budget=float(np.median(fitting.mean_cost)))
-    chosen = hr.evaluate(router, test, fitting=fitting, baselines=[], n_resamples=10, n_examples=0).chosen
-    walked = [walked_session(router, test, row) for row in range(test.n_queries)]
-    flow = np.zeros((4, 4))
-    for session in walked:
-        flow[test.models.index(session.run[0]), test.models.index(session.model)] += 1.0 / test.n_queries
-    np.testing.assert_allclose(chosen.flow, flow, atol=EXACT)
-
-
-def test_differences_are_paired(evaluation: Evaluation) -> None:
-    one, other = evaluation["router"], evaluation["routing"]
-    difference = evaluation.difference("router", "routing")
-    assert difference.value == one.area - other.area
-    assert difference[1:] == pytest.approx(np.quantile(one.resampled - other.resampled, [0.025, 0.975]))
-    at = evaluation.quality_difference("router", "routing")
-    assert at.value == one.quality[evaluation.at] - other.quality[evaluation.at]
-    assert at.low <= at.value <= at.high
-    with pytest.raises(KeyError, match="lottery"):
-        evaluation["lottery"]
-
-
-def test_one_model_that_is_best_and_cheapest_wins() -> None:
-    rng = np.random.default_rng(4)
-    table = hr.Outcomes(
-        models=["small", "large"],
-        quality=(rng.random((400, 2)) < [0.9, 0.6]).astype(float),
-        cost=[1.0, 5.0],
-        queries={"hint": rng.normal(size=400)},
-    )
-    fitting, test = table.split(0.5)
-    result = hr.evaluate(hr.Router().fit(fitting), test, n_resamples=100)
-    assert result.verdict[0].startswith("Use small alone: ")
-    assert "nothing to trade" in result.verdict[0]
-    assert any(sentence.startswith("Collapse: small answers 100%") for sentence in result.verdict)
-    assert result.chosen.assumed
-    assert result.singles[0].gain.value == pytest.approx(0.0, abs=0.02)
-
-
-def test_a_router_that_is_worse_than_one_model_is_told_so() -> None:
-    """Estimates that are noise on the fitting part and opposite to the truth on the test part."""
-    rng = np.random.default_rng(5)
-    hint = rng.normal(size=600)
-    right = np.stack([hint > 0, np.ones(600) > 0], axis=1).astype(float)
-    fitting, test = (
-        hr.Outcomes(models=["a", "b"], quality=q, cost=[1.0, 2.0], queries={"hint": hint}, ids=range(n, n + 600))
-        for n, q in ((0, right), (600, np.stack([hint < 0, np.ones(600) > 0], axis=1).astype(float)))
-    )
-    result = hr.evaluate(hr.Router(rule="routing").fit(fitting, budget=1.5), test, n_resamples=100)
-    # At the dear model's cost it still sends half of the queries to the cheap one, all of them wrong.
-    assert result.best_single.model == "b"
-    assert result.best_single.gain.high <= 0.0
-    assert result.difference("router", "linear interpolation").high < 0.0
-    assert "is beaten by mixing single models" in " ".join(result.verdict)
-
-
-@pytest.mark.parametrize("edge", [0.4, -0.4])
-def test_a_router_that_knows_pays(edge: float) -> None:
-    rng = np.random.default_rng(6)
-    hint = rng.normal(size=600)
-    # Each model is right where the other one is wrong; the dear one a little more often, or less.
-    quality = np.stack([hint > edge, hint <= edge], axis=1).astype(float)
-    table = hr.Outcomes(models=["a", "b"], quality=quality, cost=[1.0, 2.0], queries={"hint": hint})
-    fitting, test = table.split(0.5)
-    result = hr.evaluate(hr.Router(rule="routing").fit(fitting, budget=1.5), test, n_resamples=100)
-    assert result.best_single.model == ("b" if edge > 0 else "a")
-    assert result.verdict[0].startswith("This router pays: ")
-    if edge > 0:
-        assert result.best_single.gain.low > 0.2
-        assert result.best_single.saving.low > 0.0
-        assert "at the cost of the best single model, b, it is better by +" in result.verdict[0]
-    assert result["router"].area > result["linear interpolation"].area + 0.1
-
-
-def test_a_router_that_knows_nothing_doesnt_pay() -> None:
-    # Half a point below the better, dearer model is to be had for less by mixing the two at random, too.
-    rng = np.random.default_rng(8)
-    quality = (rng.random((400, 2)) < [0.4, 0.8]).astype(float)
-    table = hr.Outcomes(models=["a", "b"], quality=quality, cost=[1.0, 2.0], queries={"hint": rng.normal(size=400)})
-    fitting, test = table.split(0.5)
-    router = hr.Router(quality=ConstantQuality(), cost=ConstantCost()).fit(fitting, budget=1.5)
-    for baselines in (["linear interpolation"], []):
-        result = hr.evaluate(router, test, fitting=fitting, baselines=baselines, n_resamples=100)
-        assert result.best_single.near_saving.low > 0.0
-        assert result.verdict[0].startswith("No gain over b alone is shown by these 200 queries: ")
-
-
-# What estimates cost, and how long runs take
-
-
-@pytest.mark.parametrize("per", ["query", "decision"])
-def test_the_cost_of_estimates_moves_the_curves(per: str, evaluation: Evaluation, digits: Tables) -> None:
-    fitting, test = digits
-    router = hr.Router().fit(fitting, budget=60.0)
-    dear = hr.evaluate(router, test, fitting=fitting, estimation_cost=2.0, estimation_per=per)
-    for method, free in zip(dear.methods, evaluation.methods, strict=True):
-        decisions = {
-            "linear interpolation": 0.0 * free.n_runs,
-            "oracle": 0.0 * free.n_runs,
-            "routing": np.ones_like(free.n_runs),
-            "threshold-cascade": free.n_runs if per == "decision" else np.ones_like(free.n_runs),
-        }.get(method.name, free.n_runs + 1.0 if per == "decision" else np.ones_like(free.n_runs))
-        np.testing.assert_allclose(method.cost, free.cost + 2.0 * decisions, rtol=EXACT)
-        np.testing.assert_array_equal(method.quality, free.quality)
-        # Budgets are about the models.
-        assert method.excess == free.excess
-        assert (method.area < free.area) == (decisions.max() > 0.0)
-    assert dear.chosen.costs == evaluation.chosen.costs
-    assert dear.best_single.saving.value < evaluation.best_single.saving.value or math.isinf(
-        dear.best_single.saving.value
-    )
-
-
-@pytest.mark.parametrize("per", ["query", "decision"])
-@pytest.mark.parametrize("rule", ["routing", "threshold-cascade", "cascade-routing"])
-def test_seconds_of_estimates_are_measured(rule: str, per: str, digits: Tables) -> None:
-    fitting, test = (dataclasses.replace(part, cost={"usd": part.cost, "seconds": part.cost}) for part in digits)
-    router = hr.Router(rule=rule).fit(fitting, budget=60.0)
-    keywords: dict[str, Any] = {"baselines": [], "n_resamples": 20, "n_examples": 0, "estimation_per": per}
-    free = hr.evaluate(router, test, **keywords)
-    timed = hr.evaluate(router, test, estimation_cost={"usd": 3.0, "seconds": "measured"}, **keywords)
-    assert (free.estimation_cost, free.estimation_seconds, timed.estimation_cost) == (0.0, 0.0, 3.0)
-    # A decision takes microseconds to milliseconds, an estimate too.
-    assert 1e-6 < timed.estimation_seconds < 1.0
-    decisions = 1.0
-    if per == "decision" and rule != "routing":
-        steps = [stopped(router, test, row) for row in range(test.n_queries)]
-        decisions = float(np.mean(steps)) + (rule == "cascade-routing")
-    added = timed.latency[0].mean - free.latency[0].mean
-    assert added == pytest.approx(timed.estimation_seconds * decisions, rel=1e-6)
-    assert timed.latency[1:] == free.latency[1:]
-    assert (timed["router"].cost > free["router"].cost).all()
-
-
-def stopped(router: hr.Router, test: hr.Outcomes, row: int) -> int:
-    return len(walked_session(router, test, row).run)
-
-
-def test_measured_seconds_are_on_the_curves_where_seconds_are_the_cost(digits: Tables) -> None:
-    fitting, test = (dataclasses.replace(part, cost={"seconds": part.cost}) for part in digits)
-    router = hr.Router(rule="routing").fit(fitting, budget=60.0)
-    keywords: dict[str, Any] = {"baselines": [], "n_resamples": 20, "n_examples": 0}
-    timed = hr.evaluate(router, test, estimation_cost="measured", **keywords)
-    free = hr.evaluate(router, test, **keywords)
-    assert timed.estimation_cost == timed.estimation_seconds > 0.0
-    np.testing.assert_allclose(timed["router"].cost, free["router"].cost + timed.estimation_cost, rtol=EXACT)
-
-
-def test_seconds_of_sequential_runs_add_up(digits: Tables) -> None:
-    timed = [dataclasses.replace(part, cost={"usd": part.cost, "seconds": part.cost**0.5}) for part in digits]
-    # Constant estimates: the two rules that are mixed are far from each other.
-    router = hr.Router(quality=ConstantQuality(), cost=ConstantCost()).fit(timed[0], budget=60.0)
-    result = hr.evaluate(router, timed[1], baselines=["routing", "linear interpolation"], n_resamples=20)
-    assert [row.name for row in result.latency] == ["router", "svm", "centroid", "network"]
-    seconds = []
-    for row in range(timed[1].n_queries):
-        query = {name: column[row] for name, column in timed[1].queries.items()}
-        session = router.start(query, id=timed[1].ids[row])
-        total = 0.0
-        while (model := session.next()) is not None:
-            j = timed[1].models.index(model)
-            session.observe(model, {name: column[row, j] for name, column in timed[1].responses.items()})
-            total += timed[1].costs["seconds"][row, j]
-        seconds.append(total)
-    row = result.latency[0]
-    assert (row.mean, row.median) == pytest.approx((np.mean(seconds), np.median(seconds)))
-    assert row.percentile_95 == pytest.approx(np.quantile(seconds, 0.95))
-    single = timed[1].costs["seconds"][:, 0]
-    assert result.latency[1].mean == pytest.approx(single.mean())
-    for method in result.methods:
-        assert method.further_costs["seconds"].shape == method.cost.shape
-    assert set(result.chosen.costs) == {"usd", "seconds"}
-    assert "seconds, router" in result.summary()
-
-
-def test_served_stops_are_those_of_sessions() -> None:
-    table = hr.datasets.simulate(200, 3)
-    fitting, test = table.split(0.5)
-    # Nothing is known of a query, so the two rules that are mixed are far from each other.
-    router = hr.Router(quality=ConstantQuality(), cost=ConstantCost(), max_depth=1).fit(fitting, budget=0.002)
-    assert 0.2 < router.point_.share < 0.8
-    held_out = BeliefTable.served(test, router.estimators_)
-    stops = walk(make_rule("cascade-routing", 0.0, dict(router.policy_.settings)), test, held_out)
-    run = stops.run[served(router, test, stops)]
-    assert len(np.unique(run)) > 1
-    for row in range(test.n_queries):
-        session = router.start({"noisy_quality_before": test.queries["noisy_quality_before"][row]}, id=test.ids[row])
-        session.observe(first := session.next() or "", {})
-        assert session.next() is None
-        assert run[row] == 1 << test.models.index(first)
-
-
-def test_without_seconds_there_is_no_latency(evaluation: Evaluation) -> None:
-    assert evaluation.latency == ()
-
-
-# Diagnostics
-
-
-def test_reliability_by_hand(router: hr.Router, digits: Tables) -> None:
-    test = digits[1]
-    table = BeliefTable.served(test, router.estimators_)
-    entries = reliability(table)
-    assert [(entry.model, entry.stage) for entry in entries] == [
-        (model, stage) for model in test.models for stage in ("before", "after")
-    ]
-    estimates = table(np.arange(240), np.zeros(3, dtype=np.bool_))[0].quality[:, 1]
-    entry = entries[2]
-    assert entry.n.sum() == 240
-    assert len(entry.n) == 10
-    assert len(np.unique(estimates)) == 240
-    assert (entry.n == 24).all()
-    ranked = np.argsort(estimates, kind="stable")
-    start = 0
-    for size, estimated, realised in zip(entry.n, entry.estimate, entry.quality, strict=True):
-        rows = ranked[start : start + size]
-        assert estimated == pytest.approx(estimates[rows].mean())
-        assert realised == pytest.approx(test.quality[rows, 1].mean())
-        start += size
-    assert entry.error == pytest.approx(sum(entry.n * abs(entry.estimate - entry.quality)) / 240)
-
-
-def test_entropy() -> None:
-    assert entropy(np.array([0.25] * 4)) == pytest.approx(1.0)
-    assert entropy(np.array([0.5, 0.5, 0.0, 0.0])) == pytest.approx(0.5)
-    assert entropy(np.array([1.0])) == 0.0
-
-
-def test_examples_are_what_the_router_does(evaluation: Evaluation, router: hr.Router, digits: Tables) -> None:
-    test = digits[1]
-    assert 1 <= len(evaluation.examples) <= 6
-    counts = [example["n_alike"] for example in evaluation.examples]
-    assert counts == sorted(counts, reverse=True)
-    for example in evaluation.examples:
-        row = test.ids.index(example["id"])
-        assert example["quality"] == test.quality[row, test.models.index(example["answer"])]
-        assert example["cost"] == pytest.approx(sum(test.cost[row, test.models.index(m)] for m in example["run"]))
-        assert [step["next"] for step in example["steps"]] == [*example["run"], None]
-        assert example["text"] is None
-    assert sum(counts) <= test.n_queries
-    assert hr.evaluate(router, test, baselines=[], n_examples=0, n_resamples=2).examples == ()
-
-
 # Results as text and numbers
 
 
 def test_the_summary_names_everything(evaluation: Evaluation) -> None:
     text = evaluation.summary()
-    for word in ("this router", "oracle", "svm", "threshold cascade", "AIQ", "answered by"):
+    for word in ("this router", "oracle", "svm", "threshold cascade", "area", "answered by"):
         assert word in text
     assert text.startswith(evaluation.verdict[0])
     assert repr(evaluation).startswith("Evaluation(cascade-routing, 240 queries, 9 methods: ")
@@ -618,6 +253,48 @@ def test_the_same_seed_gives_the_same_numbers(evaluation: Evaluation, router: hr
     assert other["routing"].interval != evaluation["routing"].interval
 
 
+def test_budgets_of_ones_own_are_joined_by_the_routers(
+    router: hr.Router, digits: Tables, evaluation: Evaluation
+) -> None:
+    fitting, test = digits
+    own = [200.0, 30.0, float(evaluation.budgets[3])]
+    result = hr.evaluate(router, test, fitting=fitting, budgets=own, baselines=["routing"], n_resamples=10)
+    assert result.budgets.tolist() == sorted([*own, 60.0])
+    assert result.budgets[result.at] == 60.0
+    assert (result.n_fit, result.n_test) == (300, 240)
+    at = int(np.searchsorted(result.budgets, own[2]))
+    for name in ("router", "routing"):
+        assert result[name].cost[at] == evaluation[name].cost[3]
+        assert result[name].quality[at] == evaluation[name].quality[3]
+
+
+def test_the_curves_of_a_replay_are_those_of_an_evaluation(evaluation: Evaluation, digits: Tables) -> None:
+    fitting, test = digits
+    router = hr.Router(quality="linear").fit(fitting, budget=60.0)
+    curves = replayed(*cross_fitted(fitting, test, LinearQuality(), LinearCost()), ["cascade-routing", "index"])
+    result = hr.evaluate(router, test, fitting=fitting, budgets=curves.budgets, baselines=["index"])
+    here = np.isin(result.budgets, curves.budgets)
+    for name, same in (("router", "cascade-routing"), ("index", "index")):
+        np.testing.assert_array_equal(result[name].cost[here], curves[same].cost)
+        np.testing.assert_array_equal(result[name].resampled_quality[:, here], curves[same].resampled_quality)
+
+
+def test_means_are_summed_in_the_order_of_the_table() -> None:
+    fitting, test = hr.datasets.simulate(2000, 3).split(0.5)
+    router = hr.Router(rule="routing", quality=ConstantQuality(), cost=ConstantCost()).fit(fitting)
+    result = hr.evaluate(router, test, baselines=[], n_resamples=2, n_examples=0)
+    # Equal to the last bit, and not so with the columns picked one by one.
+    assert [single.cost.value for single in result.singles] == test.mean_cost.tolist()
+    assert test.select(test.models).mean_cost.tolist() != test.mean_cost.tolist()
+
+
+def test_results_are_made_by_keywords_only(evaluation: Evaluation) -> None:
+    for result in (evaluation, evaluation.methods[0], evaluation.chosen):
+        values = [getattr(result, field.name) for field in dataclasses.fields(result)]
+        with pytest.raises(TypeError, match="positional"):
+            type(result)(*values)  # type: ignore[misc]
+
+
 def test_progress_is_told(router: hr.Router, digits: Tables) -> None:
     told: list[tuple[str, float]] = []
     hr.evaluate(router, digits[1], baselines=["routing"], n_resamples=2, progress=lambda *args: told.append(args))
@@ -645,6 +322,10 @@ def test_progress_is_told(router: hr.Router, digits: Tables) -> None:
         ),
         ({"estimation_cost": {"usd": 1.0}}, "estimation_cost: unknown cost 'usd'; the table has 'cost'"),
         ({"estimation_per": "token"}, 'estimation_per: expected "query" or "decision"'),
+        ({"budgets": [1.0, -2.0]}, "budgets: expected finite numbers >= 0, got -2"),
+        ({"budgets": [1.0, math.nan]}, "budgets: expected finite numbers >= 0, got nan"),
+        ({"budgets": []}, r"budgets: expected shape \(n_budgets,\), at least one, got \(0,\)"),
+        ({"budgets": "many"}, "budgets: expected numbers, got 'many'"),
         ({"n_resamples": 1}, "n_resamples: expected an int >= 2, got 1"),
         ({"n_examples": -1}, "n_examples: expected an int >= 0, got -1"),
         ({"fitting": "table"}, "fitting: expected an Outcomes table, got str"),

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,11 +17,17 @@ import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.evaluation import Evaluation
+from headrace.evaluation import Evaluation, Scorecard
+from headrace.evaluation.baselines import LABELS
 from headrace.evaluation.report.page import page
+
+pytest.importorskip("jinja2")
 
 HOSTILE = "<script>alert('x')</script>"
 SECRET = "What is the <b>secret</b> & why?"
+
+#: Where the page is made.
+REPORT = Path(hr.__file__).parent / "evaluation" / "report"
 
 #: Elements without an end.
 VOID = {"meta", "input", "br"}
@@ -130,6 +137,9 @@ def test_names_of_users_are_escaped(text: str) -> None:
     assert reader.count["i"] == 9, "only the cells of the flow"
     assert reader.count["u"] == 0
     assert HOSTILE in " ".join(reader.text)
+    # In the charts, too: the axis and the dots are named.
+    assert "mean <u>usd per query (logarithmic)" in reader.text
+    assert f"{HOSTILE[:23]}…" in reader.text
     data = json.loads(reader.scripts[0][1])
     assert data["models"] == ["small", HOSTILE, 'large"&']
     assert "<" not in reader.scripts[0][1]
@@ -238,13 +248,54 @@ def test_a_free_model_and_no_extras_can_be_drawn() -> None:
     rng = np.random.default_rng(1)
     hint = rng.normal(size=200)
     table = hr.Outcomes(
-        models=["free", "dear"], quality=np.stack([hint > 0, hint < 1], axis=1), cost=[0.0, 2.0], queries={"h": hint}
+        models=["free", "costly"], quality=np.stack([hint > 0, hint < 1], axis=1), cost=[0.0, 2.0], queries={"h": hint}
     )
     fitting, test = table.split(0.5)
     result = hr.evaluate(hr.Router().fit(fitting), test, baselines=[], n_examples=0, n_resamples=20)
     text = page(result)
     assert not re.search(r"\bnan\b|\binf\b", text)
     assert read(text).count["details"] == 0
+
+
+def test_a_notebook_shows_verdict_and_methods_escaped(evaluation: Evaluation) -> None:
+    shown = evaluation._repr_html_()
+    assert shown is not None
+    reader = read(shown)
+    assert HOSTILE not in shown
+    words = " ".join(reader.text)
+    assert all(sentence in words for sentence in evaluation.verdict)
+    assert [row[0] for row in reader.rows[1:]] == [LABELS[method.name] for method in evaluation.methods]
+    hostile = dataclasses.replace(evaluation, models=(HOSTILE,) * 3, singles=tuple(
+        single._replace(model=HOSTILE) for single in evaluation.singles
+    ))  # fmt: skip
+    shown = hostile._repr_html_()
+    assert shown is not None
+    assert HOSTILE not in shown
+    assert HOSTILE in " ".join(read(shown).text)
+
+
+def test_without_jinja2_a_notebook_shows_the_text_and_a_page_says_what_is_missing(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert evaluation._repr_html_() is None
+    with pytest.raises(ImportError, match=r"^pages and pictures need jinja2: pip install 'headrace\[report\]'$"):
+        evaluation.report(tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_page_needs_the_numbers_only(evaluation: Evaluation) -> None:
+    card = Scorecard(**{field.name: getattr(evaluation, field.name) for field in dataclasses.fields(Scorecard)})
+    assert page(card) == page(evaluation)
+
+
+@pytest.mark.parametrize("path", sorted(REPORT.glob("*.py")), ids=lambda path: path.stem)
+def test_words_and_pages_stand_above_the_numbers(path: Path) -> None:
+    assert "headrace.evaluation.evaluation" not in path.read_text(encoding="utf-8")
+    # What the templates put in as it is: two files of our own, and charts that were escaped when they were written.
+    for template in REPORT.glob("*.html"):
+        safe = re.findall(r"\{\{ *([\w.]+)\|safe", template.read_text(encoding="utf-8"))
+        assert set(safe) <= {"css", "js", "curve", "line", "plot.svg"}
 
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

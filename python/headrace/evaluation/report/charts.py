@@ -1,18 +1,21 @@
-"""Charts of a report, as SVG with colours by class: they follow the page's light and dark mode."""
+"""Charts of a page, as SVG with colours by class: they follow the page's light and dark mode.
+
+They are built as trees of elements, so that every text and every attribute is escaped where the tree is written.
+"""
 
 from __future__ import annotations
 
 import itertools
-from html import escape
+from collections.abc import Sequence
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 
 from headrace.arguments import FloatArray
-from headrace.evaluation.baselines import ORACLE
-from headrace.evaluation.evaluation import Evaluation
-from headrace.evaluation.report.verdict import LABELS
-from headrace.evaluation.traffic import Reliability
+from headrace.diagnosis.reliability import Reliability
+from headrace.evaluation.baselines import LABELS, ORACLE
+from headrace.evaluation.scorecard import Scorecard
 
 __all__ = ["Curve", "curve_chart", "reliability_chart", "swatch"]
 
@@ -28,6 +31,8 @@ SIDE, MARGIN = 170, 28
 
 #: Dash patterns, so that lines are told apart without colours.
 DASHES = ("", "2 4", "8 4", "2 2", "9 3 2 3", "12 3", "4 4", "1 5", "6 2 1 2 1 2", "3 6")
+
+Element = ElementTree.Element
 
 
 class Curve(NamedTuple):
@@ -55,34 +60,36 @@ class _Axes(NamedTuple):
         return np.asarray(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM))
 
 
-def curve_chart(evaluation: Evaluation) -> Curve:
+def curve_chart(card: Scorecard) -> Curve:
     """Draw cost against quality: the router with its interval, the other methods, the single models as dots."""
-    axes = _axes(evaluation)
-    router = evaluation.methods[0]
+    axes = _axes(card)
+    router = card.methods[0]
+    label = "Quality against mean cost per query: the router, the other methods and the single models"
+    svg = _svg(WIDTH, HEIGHT, label)
+    _grid(svg, axes, card.cost_name)
     low, high = np.quantile(router.resampled_quality, (0.025, 0.975), axis=0)
     order = np.lexsort((router.quality, router.cost))
     there, back = (_points(axes, router.cost[order], ends[order]) for ends in (high, low))
-    band = " ".join([*there, *reversed(back)])
-    parts = [_grid(axes, evaluation.cost_name), f'<polygon points="{band}" fill="var(--c0)" opacity="0.15"/>']
-    for i, method in reversed(list(enumerate(evaluation.methods))):
+    _add(svg, "polygon", points=" ".join([*there, *reversed(back)]), fill="var(--c0)", opacity="0.15")
+    for i, method in reversed(list(enumerate(card.methods))):
         along = np.lexsort((method.quality, method.cost))
-        line = " ".join(_points(axes, method.cost[along], method.quality[along]))
-        parts.append(f'<polyline points="{line}" {_style(i)}><title>{_label(method.name)}</title></polyline>')
-    parts.append(_dots(evaluation, axes))
+        points = " ".join(_points(axes, method.cost[along], method.quality[along]))
+        _title(_add(svg, "polyline", points=points, **_style(i)), LABELS[method.name])
+    _dots(svg, card, axes)
     x, y = axes.x(router.cost), axes.y(router.quality)
-    at = evaluation.at
-    parts.append(f'<g id="marker" transform="translate({x[at]:.1f} {y[at]:.1f})"><circle r="6" class="marker"/></g>')
-    title = "Quality against mean cost per query: the router, the other methods and the single models"
-    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">{"".join(parts)}</svg>'
-    return Curve(svg, x, y)
+    marker = _add(svg, "g", id="marker", transform=f"translate({x[card.at]:.1f} {y[card.at]:.1f})")
+    _add(marker, "circle", r="6", class_="marker")
+    return Curve(_written(svg), x, y)
 
 
 def swatch(index: int) -> str:
     """Draw a short piece of a method's line, for the legend."""
-    return f'<svg viewBox="0 0 40 10" aria-hidden="true"><path d="M0 5H40" {_style(index)}/></svg>'
+    svg = _svg(40, 10)
+    _add(svg, "path", d="M0 5H40", **_style(index))
+    return _written(svg)
 
 
-def reliability_chart(entries: list[Reliability]) -> str:
+def reliability_chart(entries: Sequence[Reliability]) -> str:
     """Draw estimated against realised quality of one model, before any run and after its own."""
     values = np.concatenate([np.concatenate([entry.estimate, entry.quality]) for entry in entries])
     low, high = min(0.0, float(values.min())), max(1.0, float(values.max()))
@@ -90,57 +97,56 @@ def reliability_chart(entries: list[Reliability]) -> str:
     def place(value: float) -> float:
         return MARGIN + (value - low) / (high - low) * (SIDE - MARGIN - 12)
 
+    svg = _svg(SIDE, SIDE, f"Estimated (across) against realised quality (up) of {entries[0].model}")
     near, far = place(low), place(high)
-    parts = [
-        f'<path d="M{near:.1f} {SIDE - near:.1f}L{far:.1f} {SIDE - far:.1f}" class="grid" stroke-dasharray="3 3"/>',
-        f'<path d="M{near:.1f} {SIDE - far:.1f}V{SIDE - near:.1f}H{far:.1f}" class="grid" fill="none"/>',
-    ]
+    diagonal = f"M{near:.1f} {SIDE - near:.1f}L{far:.1f} {SIDE - far:.1f}"
+    _add(svg, "path", d=diagonal, class_="grid", stroke_dasharray="3 3")
+    _add(svg, "path", d=f"M{near:.1f} {SIDE - far:.1f}V{SIDE - near:.1f}H{far:.1f}", class_="grid", fill="none")
     for value in (low, high):
-        parts.append(f'<text class="tick" x="{place(value):.1f}" y="{SIDE - 12}" text-anchor="middle">{value:g}</text>')
-        parts.append(f'<text class="tick" x="22" y="{SIDE - place(value) + 4:.1f}" text-anchor="end">{value:g}</text>')
+        across, up = f"{place(value):.1f}", f"{SIDE - place(value) + 4:.1f}"
+        _add(svg, "text", f"{value:g}", class_="tick", x=across, y=str(SIDE - 12), text_anchor="middle")
+        _add(svg, "text", f"{value:g}", class_="tick", x="22", y=up, text_anchor="end")
     for entry in entries:
-        before = entry.stage == "before"
         for estimate, quality, n in zip(entry.estimate, entry.quality, entry.n, strict=True):
             x, y = place(float(estimate)), SIDE - place(float(quality))
-            tip = f"<title>{entry.stage} the run: estimated {estimate:.3f}, realised {quality:.3f}, {n} queries</title>"
-            if before:
-                parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="var(--c2)">{tip}</circle>')
+            if entry.stage == "before":
+                mark = _add(svg, "circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="3.5", fill="var(--c2)")
             else:
-                square = f'x="{x - 3.5:.1f}" y="{y - 3.5:.1f}" width="7" height="7"'
-                parts.append(f'<rect {square} fill="none" stroke="var(--c0)" stroke-width="1.6">{tip}</rect>')
-    label = f"Estimated (across) against realised quality (up) of {escape(entries[0].model)}"
-    return f'<svg viewBox="0 0 {SIDE} {SIDE}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+                square = {"x": f"{x - 3.5:.1f}", "y": f"{y - 3.5:.1f}", "width": "7", "height": "7"}
+                mark = _add(svg, "rect", **square, fill="none", stroke="var(--c0)", stroke_width="1.6")
+            said = f"{entry.stage} the run: estimated {estimate:.3f}, realised {quality:.3f}, {n} queries"
+            _title(mark, said)
+    return _written(svg)
 
 
-def _axes(evaluation: Evaluation) -> _Axes:
-    singles = [(single.cost.value, single.quality.value) for single in evaluation.singles]
-    costs = np.concatenate([*(method.cost for method in evaluation.methods), [cost for cost, _ in singles]])
-    shown = [method.quality for method in evaluation.methods]
+def _axes(card: Scorecard) -> _Axes:
+    singles = [(single.cost.value, single.quality.value) for single in card.singles]
+    costs = np.concatenate([*(method.cost for method in card.methods), [cost for cost, _ in singles]])
+    shown = [method.quality for method in card.methods]
     qualities = np.concatenate([*shown, [quality for _, quality in singles]])
     positive = costs[costs > 0.0]
     # The oracle may be far cheaper than all else; the picture starts at the rest.
-    others = np.concatenate([method.cost for method in evaluation.methods if method.name != ORACLE])
+    others = np.concatenate([method.cost for method in card.methods if method.name != ORACLE])
     least = float(min(others[others > 0.0].min(), min((cost for cost, _ in singles if cost > 0.0))))
     step = 0.04 * float(np.ptp(qualities) or 1.0)
     return _Axes((0.85 * least, 1.15 * float(positive.max())), (qualities.min() - step, qualities.max() + step))
 
 
-def _grid(axes: _Axes, cost_name: str) -> str:
-    parts = []
+def _grid(svg: Element, axes: _Axes, cost_name: str) -> None:
     low, high = axes.qualities
     for value in _round_steps(low, high):
         y = float(axes.y(value))
-        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" class="grid"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{100 * value:.3g}</text>')
+        _add(svg, "path", d=f"M{LEFT} {y:.1f}H{WIDTH - RIGHT}", class_="grid")
+        place = {"x": str(LEFT - 6), "y": f"{y + 4:.1f}", "text_anchor": "end"}
+        _add(svg, "text", f"{100 * value:.3g}", class_="tick", **place)
     for value in _log_steps(*axes.costs):
         x = float(axes.x(value))
-        parts.append(f'<path d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}" class="grid"/>')
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{value:g}</text>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    name = escape(cost_name)
-    parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">mean {name} per query (logarithmic)</text>')
-    parts.append(f'<text class="halo" x="{LEFT + 6}" y="{TOP + 12}">quality (%)</text>')
-    return "".join(parts)
+        _add(svg, "path", d=f"M{x:.1f} {TOP}V{HEIGHT - BOTTOM}", class_="grid")
+        place = {"x": f"{x:.1f}", "y": str(HEIGHT - BOTTOM + 15), "text_anchor": "middle"}
+        _add(svg, "text", f"{value:g}", class_="tick", **place)
+    middle = {"x": str((LEFT + WIDTH - RIGHT) / 2), "y": str(HEIGHT - 6), "text_anchor": "middle"}
+    _add(svg, "text", f"mean {cost_name} per query (logarithmic)", **middle)
+    _add(svg, "text", "quality (%)", class_="halo", x=str(LEFT + 6), y=str(TOP + 12))
 
 
 def _round_steps(low: float, high: float) -> FloatArray:
@@ -158,10 +164,9 @@ def _log_steps(low: float, high: float) -> list[float]:
     return [step for power in powers for factor in factors if low <= (step := float(f"{factor}e{power}")) <= high]
 
 
-def _dots(evaluation: Evaluation, axes: _Axes) -> str:
+def _dots(svg: Element, card: Scorecard, axes: _Axes) -> None:
     """Draw the single models, their labels pushed apart."""
-    singles = sorted(evaluation.singles, key=lambda single: -single.quality.value)
-    parts = []
+    singles = sorted(card.singles, key=lambda single: -single.quality.value)
     places = [(float(axes.x(single.cost.value)), float(axes.y(single.quality.value))) for single in singles]
     taken = [(x - 6, x + 6, y + 4) for x, y in places]
     for single, (x, y) in zip(singles, places, strict=True):
@@ -175,23 +180,39 @@ def _dots(evaluation: Evaluation, axes: _Axes) -> str:
         levels = itertools.chain(below, [y - 8], itertools.count(y + 16, 2.0))
         level = next(level for level in levels if all(abs(level - other) >= LINE_HEIGHT for other in near))
         taken.append((start, start + width, level))
-        anchor = f'x="{x + 8:.1f}"' if right else f'x="{x - 8:.1f}" text-anchor="end"'
-        parts.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="dot"><title>{escape(single.model)}</title></circle>'
-        )
-        parts.append(f'<text class="halo" {anchor} y="{level:.1f}">{escape(name)}</text>')
-    return "".join(parts)
+        anchor = {"x": f"{x + 8:.1f}"} if right else {"x": f"{x - 8:.1f}", "text_anchor": "end"}
+        _title(_add(svg, "circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="4", class_="dot"), single.model)
+        _add(svg, "text", name, class_="halo", **anchor, y=f"{level:.1f}")
 
 
 def _points(axes: _Axes, cost: FloatArray, quality: FloatArray) -> list[str]:
     return [f"{x:.1f},{y:.1f}" for x, y in zip(axes.x(cost), axes.y(quality), strict=True)]
 
 
-def _style(index: int) -> str:
+def _style(index: int) -> dict[str, str]:
     place = index % len(DASHES)
-    dash = f' stroke-dasharray="{DASHES[place]}"' if DASHES[place] else ""
-    return f'fill="none" stroke="var(--c{place})" stroke-width="{3 if index == 0 else 1.6}"{dash}'
+    dash = {"stroke_dasharray": DASHES[place]} if DASHES[place] else {}
+    return {"fill": "none", "stroke": f"var(--c{place})", "stroke_width": "3" if index == 0 else "1.6", **dash}
 
 
-def _label(name: str) -> str:
-    return escape(LABELS[name])
+def _svg(width: int, height: int, label: str = "") -> Element:
+    """Start a chart; one without a label is only decoration."""
+    said = {"role": "img", "aria-label": label} if label else {"aria-hidden": "true"}
+    return Element("svg", {"viewBox": f"0 0 {width} {height}", **said})
+
+
+def _add(parent: Element, tag: str, text: str = "", **attributes: str) -> Element:
+    """Add an element; in the names of its attributes, an underscore stands for a dash, and `class_` for "class"."""
+    named = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
+    element = ElementTree.SubElement(parent, tag, named)
+    element.text = text or None
+    return element
+
+
+def _title(parent: Element, text: str) -> None:
+    """Say what a mark is, where a pointer rests on it."""
+    _add(parent, "title", text)
+
+
+def _written(svg: Element) -> str:
+    return ElementTree.tostring(svg, encoding="unicode")

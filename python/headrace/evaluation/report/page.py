@@ -1,34 +1,40 @@
-"""The report: one HTML page that needs nothing else, for a screen of any size, light or dark, and for paper."""
+"""The page: one HTML file that needs nothing else, for a screen of any size, light or dark, and for paper.
+
+Its words stand in templates beside this file, which escape every text that they are given; the charts, the style and
+the script are the only parts that are put in as they are.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-from html import escape
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from headrace.atomic_file import draft_of
-from headrace.evaluation.evaluation import Evaluation
+from headrace.evaluation.baselines import LABELS
+from headrace.evaluation.report import policy, tables
 from headrace.evaluation.report.charts import Curve, curve_chart, swatch
-from headrace.evaluation.report.policy import examples, latency, policy, reliability
-from headrace.evaluation.report.tables import methods, singles
-from headrace.evaluation.report.verdict import LABELS
+from headrace.evaluation.report.extra import imported
+from headrace.evaluation.report.summary import policy_words
+from headrace.evaluation.report.verdict import verdict
+from headrace.evaluation.scorecard import Scorecard
+from headrace.evaluation.traffic import entropy
 from headrace.json_values import plain
 
-__all__ = ["page", "write_report"]
+__all__ = ["methods_html", "page", "write_report"]
 
 
 def write_report(
-    evaluation: Evaluation, path: str | os.PathLike[str], *, title: str = "Router report", show_text: bool = False
+    card: Scorecard, path: str | os.PathLike[str], *, title: str = "Router report", show_text: bool = False
 ) -> Path:
-    """Write the report to a file: to a temporary name first, then renamed.
+    """Write the page to a file: to a temporary name first, then renamed.
 
     Parameters
     ----------
-    evaluation : Evaluation
+    card : Scorecard
     path : path
         Where it goes, e.g. "report.html".
     title : str
@@ -38,99 +44,101 @@ def write_report(
     Returns
     -------
     Path
+
+    Raises
+    ------
+    ImportError
+        jinja2 is not installed; the message says how to get it.
+    OSError
+        The file can't be written.
     """
+    text = page(card, title=title, show_text=show_text)
     with draft_of(path) as draft:
-        draft.write_text(page(evaluation, title=title, show_text=show_text), encoding="utf-8")
+        draft.write_text(text, encoding="utf-8")
     return Path(path)
 
 
-def page(evaluation: Evaluation, *, title: str = "Router report", show_text: bool = False) -> str:
-    """Give the report as text; arguments as in `write_report`."""
-    curve = curve_chart(evaluation)
-    sections = [
-        _heading(evaluation, title),
-        _curve(evaluation, curve),
-        methods(evaluation),
-        singles(evaluation),
-        policy(evaluation),
-        latency(evaluation),
-        reliability(evaluation),
-        examples(evaluation, show_text),
-        _notes(evaluation),
-    ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_asset('report.css')}</style></head>\n<body><main>\n"
-        + "\n".join(sections)
-        + f'\n</main><script type="application/json" id="path">{_path_data(evaluation, curve)}</script>'
-        + f"<script>{_asset('report.js')}</script></body></html>\n"
+def page(card: Scorecard, *, title: str = "Router report", show_text: bool = False) -> str:
+    """Give the page as text; arguments and errors as in `write_report`."""
+    router, at = card.methods[0], card.at
+    low, high = _band(card)
+    curve = curve_chart(card)
+    return _rendered(
+        "page.html",
+        card=card,
+        title=title,
+        rule=LABELS[card.rule],
+        sentences=verdict(card),
+        css=_asset("report.css"),
+        js=_asset("report.js"),
+        curve=curve.svg,
+        legend=[(swatch(i), LABELS[method.name]) for i, method in enumerate(card.methods)],
+        methods=tables.methods(card),
+        singles=tables.singles(card),
+        seconds=tables.seconds(card),
+        budget=f"{card.budgets[at]:.4g}",
+        point={
+            "quality": router.quality[at],
+            "low": low[at],
+            "high": high[at],
+            "cost": router.cost[at],
+            "n_runs": router.n_runs[at],
+        },
+        policy=policy_words(card),
+        bars=policy.bars(card),
+        flow=policy.flow(card),
+        entropy=entropy(card.answers[at]),
+        plots=policy.plots(card),
+        decisions=policy.decisions(card, show_text=show_text),
+        data=_path_data(card, curve),
     )
+
+
+def methods_html(card: Scorecard) -> str:
+    """Give the verdict and the table of methods as a piece of HTML, for a notebook; errors as in `write_report`."""
+    return _rendered("notebook.html", sentences=verdict(card), methods=tables.methods(card))
+
+
+def _rendered(template: str, **values: Any) -> str:
+    """Fill a template in; one that asks for a value that isn't given is an error."""
+    jinja2 = imported("jinja2")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return str(environment.get_template(template).render(values)).lstrip()
 
 
 def _asset(name: str) -> str:
     return resources.files("headrace.evaluation.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _path_data(evaluation: Evaluation, curve: Curve) -> str:
-    """Give the numbers that the slider shows, as JSON that can't end its element."""
-    router = evaluation.methods[0]
-    low, high = np.quantile(router.resampled_quality, (0.025, 0.975), axis=0)
-    data = {
-        "models": evaluation.models,
-        "budgets": evaluation.budgets,
-        "cost": router.cost,
-        "quality": router.quality,
-        "low": low,
-        "high": high,
-        "n_runs": router.n_runs,
-        "answers": np.round(evaluation.answers, 5),
-        "runs": np.round(evaluation.runs, 5),
-        "flows": np.round(evaluation.flows, 5),
-        "x": np.round(curve.x, 1),
-        "y": np.round(curve.y, 1),
-    }
-    text = json.dumps(plain(data), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+def _band(card: Scorecard) -> Any:
+    """Give the ends of the router's 95% interval at each budget."""
+    return np.quantile(card.methods[0].resampled_quality, (0.025, 0.975), axis=0)
 
 
-def _heading(evaluation: Evaluation, title: str) -> str:
-    first, *others = evaluation.verdict
-    dropped = f", {evaluation.n_dropped} left out for missing cells" if evaluation.n_dropped else ""
-    return (
-        f"<h1>{escape(title)}</h1>"
-        f'<p class="soft">{escape(LABELS[evaluation.rule])} among {len(evaluation.models)} models, on '
-        f"{evaluation.n_test} held-out queries{dropped}</p>"
-        f'<p class="verdict"><strong>{escape(first)}</strong> {escape(" ".join(others))}</p>'
+def _path_data(card: Scorecard, curve: Curve) -> Any:
+    """Give the numbers that the slider shows, as JSON knows them."""
+    router = card.methods[0]
+    low, high = _band(card)
+    return plain(
+        {
+            "models": card.models,
+            "budgets": card.budgets,
+            "cost": router.cost,
+            "quality": router.quality,
+            "low": low,
+            "high": high,
+            "n_runs": router.n_runs,
+            "answers": np.round(card.answers, 5),
+            "runs": np.round(card.runs, 5),
+            "flows": np.round(card.flows, 5),
+            "x": np.round(curve.x, 1),
+            "y": np.round(curve.y, 1),
+        }
     )
-
-
-def _curve(evaluation: Evaluation, curve: Curve) -> str:
-    legend = "".join(
-        f"<li>{swatch(i)}{escape(LABELS[method.name])}</li>" for i, method in enumerate(evaluation.methods)
-    )
-    return (
-        f'<h2>Quality for cost</h2><figure class="curve">{curve.svg}<figcaption>'
-        f'<ul class="legend" aria-label="Legend">{legend}</ul>'
-        "Shaded: 95% interval of this router. Dots: single models. Ring: the budget of the slider below."
-        "</figcaption></figure>"
-    )
-
-
-def _notes(evaluation: Evaluation) -> str:
-    low, high = evaluation.arena_range
-    notes = [
-        "AIQ: area under the non-decreasing concave hull of the curve (RouterBench), over the same range of costs.",
-        f"Arena score: RouterArena's formula at the chosen budget, costs from {low:.3g} (1) to {high:.3g} (0).",
-        "Intervals cover the sampling of the test queries, not that of the queries which the router was fitted on.",
-    ]
-    if evaluation.estimation_cost:
-        notes.append(
-            f"Realised costs include {evaluation.estimation_cost:.4g} per {evaluation.estimation_per} for estimates."
-        )
-    if evaluation.estimation_seconds:
-        notes.append(
-            f"Seconds of this router include {evaluation.estimation_seconds:.3g} per {evaluation.estimation_per} for "
-            "estimates and decisions."
-        )
-    return "<h2>Notes</h2>" + "".join(f'<p class="soft">{escape(note)}</p>' for note in notes)

@@ -1,4 +1,4 @@
-"""One picture of a comparison: cost against quality."""
+"""One picture of an evaluation: cost against quality."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from headrace.atomic_file import draft_of
-from headrace.evaluation.comparison import LINEAR, Comparison
-from headrace.evaluation.report.verdict import LABELS
+from headrace.evaluation.baselines import LABELS, LINEAR
+from headrace.evaluation.report.extra import imported
+from headrace.evaluation.scorecard import Scorecard
 
-__all__ = ["LABELS", "draw"]
+__all__ = ["check_drawable", "draw"]
 
 #: Colour-blind safe (Okabe and Ito), and each with a dash pattern of its own.
 STYLES: dict[str, dict[str, Any]] = {
@@ -18,17 +19,49 @@ STYLES: dict[str, dict[str, Any]] = {
     "routing": {"color": "#0072B2", "linestyle": "--"},
     "threshold-cascade": {"color": "#E69F00", "linestyle": (0, (1, 1))},
     "cascade": {"color": "#009E73", "linestyle": "-."},
-    "cascade-routing": {"color": "#D55E00", "linestyle": "-", "linewidth": 2.4},
+    "cascade-routing": {"color": "#D55E00", "linestyle": "-"},
     "index": {"color": "#CC79A7", "linestyle": (0, (5, 1, 1, 1, 1, 1))},
 }
 
 
-def draw(comparison: Comparison, path: str | os.PathLike[str], *, title: str, cost_unit: str = "") -> Path:
+def check_drawable(path: str | os.PathLike[str], *, argument: str = "path") -> None:
+    """Refuse what can't be drawn, before there is anything to draw.
+
+    Parameters
+    ----------
+    path : path
+        Where the picture is to go.
+    argument : str
+        What the caller calls it: for the message.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed; the message says how to get it.
+    ValueError
+        The name's ending is not that of a picture.
+
+    Examples
+    --------
+    >>> from headrace.evaluation.report.picture import check_drawable
+    >>> check_drawable("curve.png")
+    >>> check_drawable("curve.doc")
+    Traceback (most recent call last):
+    ValueError: path: expected a picture, e.g. one that ends in .png, .svg or .pdf; got 'curve.doc'
+    """
+    known = imported("matplotlib.backend_bases").FigureCanvasBase.get_supported_filetypes()
+    if Path(path).suffix.lower().removeprefix(".") not in known:
+        raise ValueError(
+            f"{argument}: expected a picture, e.g. one that ends in .png, .svg or .pdf; got {Path(path).name!r}"
+        )
+
+
+def draw(card: Scorecard, path: str | os.PathLike[str], *, title: str, cost_unit: str = "") -> Path:
     """Draw realised cost against realised quality of every method, and the single models as points.
 
     Parameters
     ----------
-    comparison : Comparison
+    card : Scorecard
     path : path
         Where the picture goes; its ending says in which format. Written to a temporary name first, then renamed.
     title : str
@@ -43,21 +76,26 @@ def draw(comparison: Comparison, path: str | os.PathLike[str], *, title: str, co
     ------
     ImportError
         matplotlib is not installed; the message says how to get it.
+    ValueError
+        The name's ending is not that of a picture.
+    OSError
+        The file can't be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("drawing needs matplotlib: pip install 'headrace[report]'") from error
-    figure = Figure(figsize=(8.0, 5.2), layout="constrained")
+    check_drawable(path)
+    figure = imported("matplotlib.figure").Figure(figsize=(8.0, 5.2), layout="constrained")
     axes = figure.add_subplot()
-    for method in comparison.methods:
+    for method in card.methods:
+        # The router has the name and the style of its rule.
+        own = method.name == "router"
+        name = card.rule if own else method.name
         order = method.cost.argsort(kind="stable")
-        area = f"{LABELS.get(method.name, method.name)} ({100 * method.area:.1f})"
-        style = {"linewidth": 1.5} | STYLES.get(method.name, {})
-        axes.plot(method.cost[order], 100 * method.quality[order], label=area, **style)
-    axes.plot(comparison.single_cost, 100 * comparison.single_quality, "o", color="black", zorder=5)
-    for name, cost, quality in zip(comparison.models, comparison.single_cost, comparison.single_quality, strict=True):
-        axes.annotate(name, (cost, 100 * quality), textcoords="offset points", xytext=(6, -12), fontsize=8)
+        label = f"{LABELS[name]} ({100 * method.area:.1f})"
+        style = STYLES.get(name, {}) | {"linewidth": 2.4 if own else 1.5}
+        axes.plot(method.cost[order], 100 * method.quality[order], label=label, **style)
+    for single in card.singles:
+        cost, quality = single.cost.value, 100 * single.quality.value
+        axes.plot([cost], [quality], "o", color="black", zorder=5)
+        axes.annotate(single.model, (cost, quality), textcoords="offset points", xytext=(6, -12), fontsize=8)
     axes.set_xscale("log")
     axes.margins(x=0.12)
     axes.set_xlabel("mean cost per query" + (f" ({cost_unit})" if cost_unit else ""))

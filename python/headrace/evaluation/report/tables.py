@@ -1,73 +1,67 @@
-"""Tables of a report: the methods, the single models."""
+"""Tables of a page: the methods, the single models, seconds, the steps of a decision."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from headrace.evaluation.baselines import LABELS
 from headrace.evaluation.bootstrap import Estimate
-from headrace.evaluation.evaluation import Evaluation
-from headrace.evaluation.report.verdict import LABELS
+from headrace.evaluation.scorecard import Scorecard
 
-__all__ = ["methods", "singles", "table"]
+__all__ = ["Table", "methods", "seconds", "singles", "step"]
 
 
-def methods(evaluation: Evaluation) -> str:
+class Table(NamedTuple):
+    """A table of texts.
+
+    Attributes
+    ----------
+    head : list of str
+    rows : list of list of str
+        The first cell of a row names it.
+    chosen : int or None
+        Index of the row that stands out.
+    """
+
+    head: list[str]
+    rows: list[list[str]]
+    chosen: int | None = None
+
+
+def methods(card: Scorecard) -> Table:
     """Show all methods."""
-    at = evaluation.at
-    rows = []
-    for method in evaluation.methods:
-        own = method.name == "router"
-        difference = "" if own else _points(evaluation.difference("router", method.name))
-        arena = evaluation.arena[method.name]
-        rows.append(
-            [
-                LABELS[method.name],
-                f"{100 * method.area:.2f} [{100 * method.interval[0]:.2f}, {100 * method.interval[1]:.2f}]",
-                difference,
-                f"{100 * method.aiq.value:.2f}",
-                f"{100 * arena:.1f}" if np.isfinite(arena) else "–",
-                f"{100 * method.quality[at]:.1f}",
-                f"{method.cost[at]:.4g}",
-                f"{100 * method.excess:.1f}%",
-            ]
-        )
-    budget = f"{evaluation.budgets[at]:.4g}"
-    head = [
-        "method",
-        "area (%)",
-        "this router minus it",
-        "AIQ (%)",
-        "arena score",
-        f"quality (%) at {budget}",
-        "its cost",
-        "over budget",
+    at = card.at
+    rows = [
+        [
+            LABELS[method.name],
+            f"{100 * method.area:.2f} [{100 * method.interval[0]:.2f}, {100 * method.interval[1]:.2f}]",
+            "" if method.name == "router" else _points(card.difference("router", method.name)),
+            f"{100 * method.quality[at]:.1f}",
+            f"{method.cost[at]:.4g}",
+            f"{100 * method.excess:.1f}%",
+        ]
+        for method in card.methods
     ]
-    return (
-        f"<h2>Methods</h2>{table(head, rows, chosen=0)}"
-        '<p class="soft">Area: mean quality over the costs from the cheapest to the dearest single model. '
-        "Brackets: 95% paired bootstrap over the test queries; a difference whose bracket holds 0 is not shown by "
-        "these data. Over budget: realised above permitted cost, mean over all budgets. Baselines were calibrated on "
-        f"{escape(evaluation.calibrated_on)}. The oracle knows the outcomes: a bound, not a method.</p>"
-    )
+    quality = f"quality (%) at {card.budgets[at]:.4g}"
+    return Table(["method", "area (%)", "this router minus it", quality, "its cost", "over budget"], rows, chosen=0)
 
 
-def singles(evaluation: Evaluation) -> str:
+def singles(card: Scorecard) -> Table:
     """Show the single models, and the router against each."""
-    rows = []
-    for single in evaluation.singles:
-        rows.append(
-            [
-                single.model,
-                f"{single.cost.value:.4g}",
-                f"{100 * single.quality.value:.1f} [{100 * single.quality.low:.1f}, {100 * single.quality.high:.1f}]",
-                _points(single.gain) if np.isfinite(single.gain.value) else "not so cheap",
-                _share(single.saving),
-                _share(single.near_saving),
-            ]
-        )
+    rows = [
+        [
+            single.model,
+            f"{single.cost.value:.4g}",
+            f"{100 * single.quality.value:.1f} [{100 * single.quality.low:.1f}, {100 * single.quality.high:.1f}]",
+            _points(single.gain) if np.isfinite(single.gain.value) else "not so cheap",
+            _share(single.saving),
+            _share(single.near_saving),
+        ]
+        for single in card.singles
+    ]
     head = [
         "single model",
         "cost",
@@ -76,22 +70,28 @@ def singles(evaluation: Evaluation) -> str:
         "saved at its quality",
         "saved at 0.5 points less",
     ]
-    best = [single.model for single in evaluation.singles].index(evaluation.best_single.model)
-    return f"<h2>Against single models</h2>{table(head, rows, chosen=best)}"
+    best = [single.model for single in card.singles].index(card.best_single.model)
+    return Table(head, rows, chosen=best)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], chosen: int | None = None) -> str:
-    """Make a table; the first cell of a row names it."""
-    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    body = []
-    for i, (name, *cells) in enumerate(rows):
-        mark = ' class="chosen"' if i == chosen else ""
-        columns = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        body.append(f'<tr{mark}><th scope="row">{escape(name)}</th>{columns}</tr>')
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(head[0] or "table")}"><table><thead><tr>'
-        f"{top}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
+def seconds(card: Scorecard) -> Table:
+    """Show seconds per query; without rows where there are none."""
+    rows = [
+        [LABELS.get(row.name, row.name), f"{row.mean:.3g}", f"{row.median:.3g}", f"{row.percentile_95:.3g}"]
+        for row in card.latency
+    ]
+    return Table(["", "mean", "median", "95th percentile"], rows, chosen=0)
+
+
+def step(models: Sequence[Mapping[str, Any]], realised: Mapping[str, float]) -> Table:
+    """Show what a decision knew of each model; `models` as `Session.explain` says it."""
+    rows = []
+    for row in models:
+        cost = row["cost"] if isinstance(row["cost"], dict) else {"": row["cost"]}
+        costs = ", ".join(f"{number:.4g} {name}".strip() for name, number in cost.items())
+        state = f"has run: {realised[row['model']]:.3g}" if row["run"] else "in the plan" if row["in_plan"] else ""
+        rows.append([row["model"], f"{row['quality']:.3f} ± {row['sd']:.3f}", costs, state])
+    return Table(["model", "estimated quality", "estimated cost", ""], rows)
 
 
 def _points(difference: Estimate) -> str:

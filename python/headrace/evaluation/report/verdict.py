@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from headrace.evaluation.baselines import LINEAR
+from headrace.evaluation.baselines import LABELS, LINEAR
 from headrace.evaluation.bootstrap import Estimate
 from headrace.evaluation.findings import NEARLY
+from headrace.evaluation.scorecard import Scorecard
 from headrace.evaluation.traffic import entropy
 
-if TYPE_CHECKING:
-    from headrace.evaluation.evaluation import Evaluation
-
-__all__ = ["LABELS", "points", "shares", "verdict"]
-
-#: How the methods are called in tables, pictures and sentences.
-LABELS = {
-    LINEAR: "models, mixed",
-    "router": "this router",
-    "routing": "routing",
-    "threshold-cascade": "threshold cascade",
-    "cascade": "cascade",
-    "cascade-routing": "cascade routing",
-    "index": "index rule",
-    "greedy": "greedy growth",
-    "no-expected-max": "no expected max",
-    "oracle": "oracle",
-}
+__all__ = ["points", "shares", "verdict"]
 
 #: Share of the answers from which one model is said to answer nearly everything.
 COLLAPSED = 0.95
@@ -65,26 +47,26 @@ def shares(part: Estimate) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def verdict(evaluation: Evaluation) -> list[str]:
+def verdict(card: Scorecard) -> list[str]:
     """Say whether the router pays, by how much, and what is suspicious.
 
     Parameters
     ----------
-    evaluation : Evaluation
+    card : Scorecard
 
     Returns
     -------
     list of str
         Sentences; the first one is the verdict.
     """
-    return [_headline(evaluation), *_against_others(evaluation), _budget(evaluation), *_collapse(evaluation)]
+    return [_headline(card), *_against_others(card), _budget(card), *_collapse(card)]
 
 
-def _headline(evaluation: Evaluation) -> str:
-    best = evaluation.best_single
+def _headline(card: Scorecard) -> str:
+    best = card.best_single
     model, gain = best.model, best.gain
-    if all(best.cost.value <= other.cost.value for other in evaluation.singles):
-        router = evaluation["router"]
+    if all(best.cost.value <= other.cost.value for other in card.singles):
+        router = card["router"]
         top = int(router.quality.argmax())
         if router.quality[top] > best.quality.high:
             return (
@@ -93,7 +75,7 @@ def _headline(evaluation: Evaluation) -> str:
                 f"{100.0 * router.quality[top]:.1f}% at {router.cost[top]:.4g}."
             )
         return (
-            f"Use {model} alone: on these {evaluation.n_test} queries it is the best model and the cheapest one, "
+            f"Use {model} alone: on these {card.n_test} queries it is the best model and the cheapest one, "
             "so there is nothing to trade."
         )
     near = f"comes within {100.0 * NEARLY:g} points of it at {shares(best.near_saving)} less cost"
@@ -111,24 +93,24 @@ def _headline(evaluation: Evaluation) -> str:
         )
     equal = f"at the cost of the best single model, {model}, the two can't be told apart, {points(gain)}."
     # Half a point less is cheaper by mixing at random, too: it is a gain only where the router beats that.
-    known = any(method.name == LINEAR for method in evaluation.methods)
-    nearly = best.near_saving.low > LEAST_SAVING and known and evaluation.difference("router", LINEAR).low > 0.0
+    known = any(method.name == LINEAR for method in card.methods)
+    nearly = best.near_saving.low > LEAST_SAVING and known and card.difference("router", LINEAR).low > 0.0
     if best.saving.low > LEAST_SAVING or nearly:
         return f"This router pays: {equal} {saved}"
-    return f"No gain over {model} alone is shown by these {evaluation.n_test} queries: {equal} {saved}"
+    return f"No gain over {model} alone is shown by these {card.n_test} queries: {equal} {saved}"
 
 
-def _against_others(evaluation: Evaluation) -> list[str]:
+def _against_others(card: Scorecard) -> list[str]:
     sentences = []
-    names = [method.name for method in evaluation.methods]
+    names = [method.name for method in card.methods]
     if LINEAR in names:
-        difference = evaluation.difference("router", LINEAR)
+        difference = card.difference("router", LINEAR)
         says = _compared(difference, "beats", "is beaten by", "can't be told from")
         sentences.append(f"Over all budgets it {says} mixing single models at random: {points(difference)} of area.")
-    rivals = [method for method in evaluation.methods if method.name not in ("router", LINEAR, "oracle")]
+    rivals = [method for method in card.methods if method.name not in ("router", LINEAR, "oracle")]
     if rivals:
         best = max(rivals, key=lambda method: method.area)
-        difference = evaluation.difference("router", best.name)
+        difference = card.difference("router", best.name)
         says = _compared(difference, "is ahead of", "is behind", "can't be told from")
         sentences.append(f"It {says} the best of the other methods, {LABELS[best.name]}: {points(difference)}.")
     return sentences
@@ -138,8 +120,8 @@ def _compared(difference: Estimate, ahead: str, behind: str, open_: str) -> str:
     return ahead if difference.low > 0.0 else behind if difference.high < 0.0 else open_
 
 
-def _budget(evaluation: Evaluation) -> str:
-    chosen = evaluation.chosen
+def _budget(card: Scorecard) -> str:
+    chosen = card.chosen
     if chosen.assumed:
         return "The router has no budget of its own; the middle one is shown."
     if not np.isnan(chosen.quality_target):
@@ -160,12 +142,12 @@ def _budget(evaluation: Evaluation) -> str:
     return " ".join(sentences)
 
 
-def _collapse(evaluation: Evaluation) -> list[str]:
-    answers = evaluation.chosen.answers
+def _collapse(card: Scorecard) -> list[str]:
+    answers = card.chosen.answers
     top = int(answers.argmax())
     if answers[top] < COLLAPSED:
         return []
     return [
-        f"Collapse: {evaluation.models[top]} answers {100.0 * answers[top]:.0f}% of the queries at this budget "
+        f"Collapse: {card.models[top]} answers {100.0 * answers[top]:.0f}% of the queries at this budget "
         f"(entropy {entropy(answers):.2f} of 1); the router hardly routes there."
     ]

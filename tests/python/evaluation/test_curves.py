@@ -1,4 +1,4 @@
-"""Comparisons on held-out queries: the baseline by hand, areas and intervals, and what is refused."""
+"""Curves on held-out queries: the baseline by hand, areas and intervals, and what is refused."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from headrace.beliefs.fitting import cross_fit
 from headrace.calibration.settings import calibrate, rule_settings
 from headrace.calibration.walk import Stops, walk
 from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, LinearQuality
-from headrace.evaluation import Comparison, compare
+from headrace.evaluation import Curves, replayed
 from headrace.evaluation.bootstrap import N_RESAMPLES
-from headrace.evaluation.comparison import METHODS, budget_grid
+from headrace.evaluation.curves import METHODS, budget_grid, cross_fitted
 from headrace.evaluation.metrics import concave_hull
+from headrace.evaluation.replay import mixture
 from headrace.rules import make_rule
 
 Floats = npt.NDArray[np.float64]
@@ -28,6 +29,20 @@ LINEAR = "linear interpolation"
 
 # Sums of a few hundred numbers, in another order.
 EXACT = 1e-9
+
+
+def compare(
+    fitting: hr.Outcomes,
+    test: hr.Outcomes,
+    *,
+    methods: Any = METHODS,
+    quality: Any = None,
+    cost: Any = None,
+    seed: int = 0,
+    progress: Any = None,
+) -> Curves:
+    tables = cross_fitted(fitting, test, quality or LinearQuality(), cost or LinearCost(), seed=seed)
+    return replayed(*tables, methods, seed=seed, progress=progress)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +57,7 @@ def told() -> list[tuple[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def comparison(digits: tuple[hr.Outcomes, hr.Outcomes], told: list[tuple[str, float]]) -> Comparison:
+def curves(digits: tuple[hr.Outcomes, hr.Outcomes], told: list[tuple[str, float]]) -> Curves:
     return compare(*digits, progress=lambda method, share: told.append((method, share)))
 
 
@@ -65,7 +80,7 @@ def area_under(cost: Floats, quality: Floats, test: hr.Outcomes) -> float:
     [
         ([1.0], [0.5], [0]),
         ([1.0, 2.0], [0.5, 0.6], [0, 1]),
-        # Dearer and no better; the cheapest is always the first.
+        # More expensive and no better; the cheapest is always the first.
         ([1.0, 2.0], [0.5, 0.5], [0]),
         ([1.0, 2.0], [0.5, 0.4], [0]),
         # Below, on and above the line between its neighbours.
@@ -98,47 +113,44 @@ def test_no_model_is_above_the_hull(seed: int) -> None:
     assert (quality <= np.interp(cost, cost[hull], quality[hull]) + 1e-15).all()
 
 
+def grid(cost: list[float], quality: list[float]) -> Floats:
+    return budget_grid(hr.Outcomes(models=[f"m{j}" for j in range(len(cost))], quality=[quality], cost=cost))
+
+
 def test_budgets_by_hand() -> None:
-    grid = budget_grid(np.array([1.0, 2.0, 12.0]), highest=12.0)
     expected = [1.0 + 0.1 * step for step in range(10)] + [2.0 + step for step in range(10)] + [12.0]
-    np.testing.assert_allclose(grid, expected, atol=1e-14)
-    # Up to the dearest model, on the hull or not.
-    longer = budget_grid(np.array([1.0, 2.0]), highest=12.0)
-    np.testing.assert_allclose(longer, expected, atol=1e-14)
-    np.testing.assert_allclose(budget_grid(np.array([1.0]), highest=2.0), expected[:11], atol=1e-14)
-    assert budget_grid(np.array([1.0]), highest=1.0).tolist() == [1.0]
+    np.testing.assert_allclose(grid([1.0, 2.0, 12.0], [0.1, 0.5, 0.9]), expected, atol=1e-14)
+    # Up to the most expensive model, on the hull or not.
+    np.testing.assert_allclose(grid([1.0, 2.0, 12.0], [0.1, 0.5, 0.4]), expected, atol=1e-14)
+    np.testing.assert_allclose(grid([1.0, 2.0], [0.5, 0.4]), expected[:11], atol=1e-14)
+    assert grid([1.0], [0.5]).tolist() == [1.0]
 
 
 # Results
 
 
-def test_a_comparison_describes_itself(comparison: Comparison, digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:
-    fitting, test = digits
-    assert comparison.models == ("svm", "centroid", "network")
-    assert (comparison.n_fit, comparison.n_test) == (300, 270)
-    np.testing.assert_array_equal(comparison.single_cost, test.mean_cost)
-    np.testing.assert_array_equal(comparison.single_quality, test.mean_quality)
-    assert [method.name for method in comparison.methods] == [LINEAR, *METHODS]
-    hull = fitting.mean_cost[concave_hull(fitting.mean_cost, fitting.mean_quality)]
-    np.testing.assert_array_equal(comparison.budgets, budget_grid(hull, highest=float(fitting.mean_cost.max())))
-    for method in comparison.methods:
-        n_budgets = len(comparison.budgets)
+def test_curves_describe_themselves(curves: Curves, digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:
+    assert (curves.n_fit, curves.n_test) == (300, 270)
+    assert [method.name for method in curves.methods] == [LINEAR, *METHODS]
+    np.testing.assert_array_equal(curves.budgets, budget_grid(digits[0]))
+    for method in curves.methods:
+        n_budgets = len(curves.budgets)
         assert method.cost.shape == method.quality.shape == method.n_runs.shape == method.feasible.shape == (n_budgets,)
         assert method.resampled.shape == (N_RESAMPLES,)
         assert (method.uncertainty_scale is None) == (method.name in (LINEAR, "routing", "threshold-cascade"))
     with pytest.raises(KeyError, match="lottery"):
-        comparison["lottery"]
+        curves["lottery"]
 
 
-def test_linear_interpolation_by_hand(comparison: Comparison, digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:
+def test_linear_interpolation_by_hand(curves: Curves, digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:
     _, test = digits
-    linear = comparison[LINEAR]
+    linear = curves[LINEAR]
     # Every model costs the same on all queries: from 6.4 by 23 to 208, by rising cost centroid, network, svm.
-    np.testing.assert_allclose(linear.cost, comparison.budgets, rtol=1e-12)
+    np.testing.assert_allclose(linear.cost, curves.budgets, rtol=1e-12)
     by_cost = [1, 2, 0]
-    expected = np.interp(comparison.budgets, test.mean_cost[by_cost], test.mean_quality[by_cost])
+    expected = np.interp(curves.budgets, test.mean_cost[by_cost], test.mean_quality[by_cost])
     np.testing.assert_allclose(linear.quality, expected, atol=1e-12)
-    assert linear.n_runs.tolist() == [1.0] * len(comparison.budgets)
+    assert linear.n_runs.tolist() == [1.0] * len(curves.budgets)
     assert linear.feasible.all()
     assert linear.excess == pytest.approx(0.0, abs=1e-12)
     costs, qualities = test.mean_cost[by_cost], test.mean_quality[by_cost]
@@ -146,24 +158,34 @@ def test_linear_interpolation_by_hand(comparison: Comparison, digits: tuple[hr.O
     assert linear.area == pytest.approx(area, abs=1e-12)
 
 
-def test_linear_interpolation_leaves_a_dear_and_bad_model_out() -> None:
+def test_linear_interpolation_leaves_an_expensive_and_bad_model_out() -> None:
     rng = np.random.default_rng(1)
     chances = [0.2, 0.3, 0.9, 0.5]
     quality = (rng.random((200, 4)) < chances).astype(float)
     table = hr.Outcomes(models=["a", "b", "c", "d"], quality=quality, cost=[1.0, 2.0, 3.0, 5.0])
-    result = compare(*table.split(0.5), methods=[])
+    fitting, test = table.split(0.5)
+    result = compare(fitting, test, methods=[])
     linear = result[LINEAR]
     assert result.budgets[-1] == 5.0
     inside = result.budgets <= 3.0
     np.testing.assert_allclose(linear.cost, np.minimum(result.budgets, 3.0), rtol=1e-12)
     share = (result.budgets[inside] - 1.0) / 2.0
-    a, _, c, _ = result.single_quality
+    a, _, c, _ = test.mean_quality
     np.testing.assert_allclose(linear.quality[inside], (1 - share) * a + share * c, atol=1e-12)
     np.testing.assert_allclose(linear.quality[~inside], c, atol=1e-12)
 
 
-def test_areas_and_intervals(comparison: Comparison, digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:
-    for method in comparison.methods:
+def test_a_budget_that_falls_short_by_rounding_only_allows_the_cheapest_model(
+    digits: tuple[hr.Outcomes, hr.Outcomes],
+) -> None:
+    cheapest = float(digits[0].mean_cost.min())
+    budgets = cheapest * np.array([1.0 - 1e-9, 1.0 - 1e-14, 1.0])
+    mixed = mixture("x", digits[0], digits[1], np.array([1, 2, 0]), budgets)
+    assert mixed.feasible.tolist() == [False, True, True]
+
+
+def test_areas_and_intervals(curves: Curves, digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:
+    for method in curves.methods:
         assert 0.0 <= method.area <= 1.0
         low, high = method.interval
         assert 0.0 <= low <= method.area <= high <= 1.0
@@ -171,35 +193,35 @@ def test_areas_and_intervals(comparison: Comparison, digits: tuple[hr.Outcomes, 
         assert method.interval == pytest.approx(tuple(np.quantile(method.resampled, [0.025, 0.975])), abs=1e-12)
         assert method.resampled.mean() == pytest.approx(method.area, abs=0.01)
     for name in ("routing", "cascade-routing"):
-        assert comparison[name].area > comparison[LINEAR].area
+        assert curves[name].area > curves[LINEAR].area
 
 
-def test_excess_is_the_mean_overspending_of_feasible_budgets(comparison: Comparison) -> None:
-    for method in comparison.methods:
-        pairs = zip(method.cost[method.feasible], comparison.budgets[method.feasible], strict=True)
+def test_excess_is_the_mean_overspending_of_feasible_budgets(curves: Curves) -> None:
+    for method in curves.methods:
+        pairs = zip(method.cost[method.feasible], curves.budgets[method.feasible], strict=True)
         over = [max(cost / budget - 1.0, 0.0) for cost, budget in pairs]
         assert method.excess == pytest.approx(np.mean(over), abs=1e-12)
-    assert comparison["routing"].excess < 0.1
+    assert curves["routing"].excess < 0.1
 
 
-def test_a_difference_is_antisymmetric_and_paired(comparison: Comparison) -> None:
+def test_a_difference_is_antisymmetric_and_paired(curves: Curves) -> None:
     for a in (LINEAR, "routing", "cascade-routing"):
         for b in ("routing", "index"):
-            difference, low, high = comparison.difference(a, b)
-            assert difference == comparison[a].area - comparison[b].area
-            reverse = comparison.difference(b, a)
+            difference, low, high = curves.difference(a, b)
+            assert difference == curves[a].area - curves[b].area
+            reverse = curves.difference(b, a)
             assert reverse == pytest.approx((-difference, -high, -low), abs=1e-12)
             assert low <= high
-    assert comparison.difference("routing", "routing") == (0.0, 0.0, 0.0)
+    assert curves.difference("routing", "routing") == (0.0, 0.0, 0.0)
     # The same resamples for all methods: the difference is surer than either area.
-    _, low, high = comparison.difference("cascade-routing", "routing")
-    first, second = comparison["cascade-routing"].interval, comparison["routing"].interval
+    _, low, high = curves.difference("cascade-routing", "routing")
+    first, second = curves["cascade-routing"].interval, curves["routing"].interval
     assert high - low < 0.7 * math.hypot(first[1] - first[0], second[1] - second[0])
     with pytest.raises(KeyError, match="lottery"):
-        comparison.difference("routing", "lottery")
+        curves.difference("routing", "lottery")
 
 
-def test_progress_is_told_per_method(comparison: Comparison, told: list[tuple[str, float]]) -> None:
+def test_progress_is_told_per_method(curves: Curves, told: list[tuple[str, float]]) -> None:
     assert list(dict.fromkeys(method for method, _ in told)) == list(METHODS)
     for name in METHODS:
         shares = [share for method, share in told if method == name]
@@ -215,9 +237,7 @@ def stopped_at(stops: Stops, row: int, parameter: float, field: str) -> float:
     return float(value)
 
 
-def test_what_a_method_realises_is_what_its_walk_says(
-    comparison: Comparison, digits: tuple[hr.Outcomes, hr.Outcomes]
-) -> None:
+def test_what_a_method_realises_is_what_its_walk_says(curves: Curves, digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:
     """Calibrate by hand for each budget, then look at one test query after the other."""
     fitting, test = digits
     table = cross_fit(fitting, LinearQuality(), LinearCost(), n_folds=5, seed=0)
@@ -225,8 +245,8 @@ def test_what_a_method_realises_is_what_its_walk_says(
     for name, answer in (("threshold-cascade", "last"), ("cascade-routing", "best")):
         calibration = calibrate(name, table, settings=rule_settings(name, fitting), answer=answer)
         stops = walk(make_rule(name, 0.0, calibration.settings), test, held_out, answer=answer)
-        method = comparison[name]
-        for i, budget in enumerate(comparison.budgets.tolist()):
+        method = curves[name]
+        for i, budget in enumerate(curves.budgets.tolist()):
             if not method.feasible[i]:
                 continue
             point = calibration.path.at(budget=budget)
@@ -239,25 +259,25 @@ def test_what_a_method_realises_is_what_its_walk_says(
                 assert realised[i] == pytest.approx(expected, abs=EXACT)
 
 
-def two_models(seed: int, dear: float, n: int = 300) -> tuple[hr.Outcomes, hr.Outcomes]:
+def two_models(seed: int, costly: float, n: int = 300) -> tuple[hr.Outcomes, hr.Outcomes]:
     rng = np.random.default_rng(seed)
     return hr.Outcomes(
         models=["a", "b"],
         quality=(rng.random((n, 2)) < [0.4, 0.8]).astype(float),
-        cost=rng.uniform(0.5, 1.5, (n, 2)) * [1.0, dear],
+        cost=rng.uniform(0.5, 1.5, (n, 2)) * [1.0, costly],
         queries={"hint": rng.normal(size=n)},
     ).split(0.5)
 
 
 class Mistaken(ConstantCost):
-    """Takes the dear model for the cheap one."""
+    """Takes the expensive model for the cheap one."""
 
     def predict(self, queries: Any, responses: hr.Responses) -> Floats:
         return super().predict(queries, responses)[:, ::-1]
 
 
 def test_a_budget_below_the_cheapest_policy_gets_that_policy() -> None:
-    fitting, test = two_models(2, dear=4.0)
+    fitting, test = two_models(2, costly=4.0)
     routing = compare(fitting, test, methods=["routing"], cost=Mistaken())["routing"]
     # At any price it runs the model that it takes for the cheap one, and that seems the better one, too.
     assert routing.feasible.tolist() == [False] * 10 + [bool(routing.feasible[-1])]
@@ -268,15 +288,15 @@ def test_a_budget_below_the_cheapest_policy_gets_that_policy() -> None:
 
 def test_the_cost_of_the_cheapest_model_is_a_feasible_budget() -> None:
     for seed in range(10):
-        assert compare(*two_models(seed, dear=1000.0), methods=["routing"])["routing"].feasible.all()
+        assert compare(*two_models(seed, costly=1000.0), methods=["routing"])["routing"].feasible.all()
 
 
-def test_the_same_seed_gives_the_same_numbers(digits: tuple[hr.Outcomes, hr.Outcomes], comparison: Comparison) -> None:
+def test_the_same_seed_gives_the_same_numbers(digits: tuple[hr.Outcomes, hr.Outcomes], curves: Curves) -> None:
     again = compare(*digits, methods=["routing"])
-    np.testing.assert_array_equal(again["routing"].cost, comparison["routing"].cost)
-    np.testing.assert_array_equal(again["routing"].resampled, comparison["routing"].resampled)
+    np.testing.assert_array_equal(again["routing"].cost, curves["routing"].cost)
+    np.testing.assert_array_equal(again["routing"].resampled, curves["routing"].resampled)
     other = compare(*digits, methods=["routing"], seed=1)
-    assert (other["routing"].resampled != comparison["routing"].resampled).any()
+    assert (other["routing"].resampled != curves["routing"].resampled).any()
 
 
 def test_methods_and_estimators_are_chosen(digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:
@@ -349,13 +369,13 @@ def test_the_interval_covers_the_bootstrap_of_plain_means() -> None:
 
 def test_one_model_leaves_nothing_to_trade(digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:
     fitting, test = (part.select(["svm"]) for part in digits)
-    with pytest.raises(ValueError, match="fitting: expected at least two models of different mean cost"):
+    with pytest.raises(ValueError, match="calibration: expected at least two models of different mean cost"):
         compare(fitting, test)
 
 
 def test_equal_costs_leave_nothing_to_trade(digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:
     fitting, test = (dataclasses.replace(part, cost=[2.0, 2.0, 2.0]) for part in digits)
-    with pytest.raises(ValueError, match="fitting: expected at least two models of different mean cost"):
+    with pytest.raises(ValueError, match="calibration: expected at least two models of different mean cost"):
         compare(fitting, test)
 
 
@@ -368,10 +388,10 @@ def with_a_hole(table: hr.Outcomes) -> hr.Outcomes:
 @pytest.mark.parametrize(
     ("change", "argument"),
     [
-        (lambda fitting, test: (fitting, test.select(["network", "centroid", "svm"])), "test"),
-        (lambda fitting, test: (fitting, test.select(["svm", "centroid"])), "test"),
-        (lambda fitting, test: (fitting, with_a_hole(test)), "test"),
-        (lambda fitting, test: (with_a_hole(fitting), test), "fitting"),
+        (lambda fitting, test: (fitting, test.select(["network", "centroid", "svm"])), "held_out"),
+        (lambda fitting, test: (fitting, test.select(["svm", "centroid"])), "held_out"),
+        (lambda fitting, test: (fitting, with_a_hole(test)), "held_out"),
+        (lambda fitting, test: (with_a_hole(fitting), test), "calibration"),
     ],
     ids=["order of models", "fewer models", "hole in test", "hole in fitting"],
 )
@@ -379,7 +399,7 @@ def test_tables_that_do_not_fit_are_refused(
     change: Any, argument: str, digits: tuple[hr.Outcomes, hr.Outcomes]
 ) -> None:
     with pytest.raises(ValueError, match=f"^{argument}: "):
-        compare(*change(*digits), methods=["routing"])
+        compare(*change(*digits), methods=["routing"], quality=ConstantQuality(), cost=ConstantCost())
 
 
 @pytest.mark.parametrize("methods", [["lottery"], "routing"])

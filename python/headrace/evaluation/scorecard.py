@@ -1,0 +1,79 @@
+"""The numbers of an evaluation: what the words, tables, charts and pages are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.arguments import FloatArray
+from headrace.diagnosis.reliability import Reliability
+from headrace.evaluation.bootstrap import Estimate, estimate
+from headrace.evaluation.findings import Chosen, Latency, Single
+from headrace.evaluation.method import Curves
+
+__all__ = ["Scorecard"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Scorecard(Curves):
+    """A router and other methods on held-out queries, in numbers.
+
+    Attributes
+    ----------
+    budgets, methods, n_fit, n_test
+        As in `headrace.evaluation.method.Curves`. The router, named "router", is the first of the methods.
+    rule : str
+        The router's rule.
+    models : tuple of str
+    cost_name : str
+    n_dropped : int
+        Queries left out for missing cells.
+    calibrated_on : str
+        What the baselines were calibrated on.
+    at : int
+        Index of the chosen budget among `budgets`.
+    singles : tuple of Single
+    chosen : Chosen
+    answers, runs : ndarray of shape (n_budgets, n_models)
+        Of the router: share of the queries that each model answers, and on which it is run.
+    flows : ndarray of shape (n_budgets, n_models, n_models)
+        Of the router: shares of first model run and model that answers.
+    reliability : tuple of Reliability
+    latency : tuple of Latency
+        Empty without a cost named "seconds".
+    estimation_cost, estimation_seconds : float
+        What estimates cost, in the first cost and in seconds; 0 where that isn't known.
+    estimation_per : str
+    examples : tuple of dict
+        Single decisions; see `headrace.evaluation.traffic.example_decisions`.
+    """
+
+    rule: str
+    models: tuple[str, ...]
+    cost_name: str
+    n_dropped: int
+    calibrated_on: str
+    at: int
+    singles: tuple[Single, ...]
+    chosen: Chosen
+    answers: FloatArray
+    runs: FloatArray
+    flows: FloatArray
+    reliability: tuple[Reliability, ...]
+    latency: tuple[Latency, ...]
+    estimation_cost: float
+    estimation_seconds: float
+    estimation_per: str
+    examples: tuple[dict[str, Any], ...]
+
+    @property
+    def best_single(self) -> Single:
+        """The single model of the highest quality; of equal ones, the cheapest."""
+        return min(self.singles, key=lambda single: (-single.quality.value, single.cost.value))
+
+    def quality_difference(self, a: str, b: str, at: int | None = None) -> Estimate:
+        """Give the quality of method `a` minus that of `b` at one of the budgets, by default the chosen one."""
+        here = self.at if at is None else at
+        first, second = self[a], self[b]
+        resampled = first.resampled_quality[:, here] - second.resampled_quality[:, here]
+        return estimate(first.quality[here] - second.quality[here], resampled)

@@ -29,7 +29,7 @@ build: .venv/made ## build the core and install the package into .venv, with all
 
 demo: build ## compare the rules on the bundled table: a table in the terminal, and out/demo.png
 	@mkdir -p out
-	$(BIN)/headrace demo --out out/demo.png
+	$(BIN)/headrace demo --out out/demo.png --force
 
 test: test-rust test-python ## run all tests
 

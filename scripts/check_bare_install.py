@@ -20,7 +20,7 @@ def main() -> None:
     if decision.next != 0:
         sys.exit("expected model 0 to be next")
 
-    extra = {"scipy", "sklearn", "matplotlib", "pyarrow", "typer"} & set(sys.modules)
+    extra = {"scipy", "sklearn", "matplotlib", "pyarrow", "typer", "jinja2"} & set(sys.modules)
     if extra:
         sys.exit(f"importing headrace imports {sorted(extra)}")
 

@@ -19,7 +19,7 @@ from headrace.outcomes import Outcomes
 __all__ = ["PROTOCOLS", "Protocol"]
 
 #: Endings of the files that are looked for, in this order.
-SUFFIXES = (".parquet", ".csv", ".jsonl", ".json", ".npz")
+SUFFIXES = (".parquet", ".csv", ".jsonl", ".json")
 
 #: RouterBench is published as pickles.
 PUBLISHED = (*SUFFIXES, ".pkl")

@@ -14,6 +14,7 @@ __all__ = ["app"]
 app = typer.Typer(
     help="Decide, per query, which model to run next or to stop.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )

@@ -12,7 +12,7 @@ import typer
 from headrace.atomic_file import draft_of
 from headrace.benchmarks import PROTOCOLS
 from headrace.commands.console import AsJson, notes, print_json, progress_bar, told
-from headrace.commands.outputs import Output, attempted, check_writable
+from headrace.commands.outputs import Force, Output, attempted, check_output
 
 EXAMPLES = (
     "Examples: [bold]headrace bench routerbench --data DIR --out paper.md[/]; "
@@ -46,6 +46,7 @@ def bench(
         typer.Option(help="Draws of the queries to fit and to test; each benchmark has its own default.", min=1),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the tables go, as Markdown.")] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a benchmark, and print its results as Markdown, beside the paper's where it has some."""
@@ -55,7 +56,7 @@ def bench(
     command = f"headrace bench {name}{' --download' if download else ' --data DIR' if protocol.files else ''}"
     with told(console):
         if out is not None:
-            check_writable("--out", out)
+            check_output("--out", out, reads=[data], force=force)
         table = protocol.table(data, download=download)
         given = () if table is None else (table,)
         with progress_bar(console) as progress:

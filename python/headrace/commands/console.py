@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +30,6 @@ __all__ = [
     "RuleName",
     "Seed",
     "Verified",
-    "checked_output",
     "names_in",
     "notes",
     "print_json",
@@ -54,7 +52,11 @@ Cost = Annotated[
     typer.Option(help="Per-model column that serves as the cost, e.g. response_len; repeat it for several costs."),
 ]
 Layout = Annotated[
-    str | None, typer.Option(help=f"Layout of the file: {', '.join(LAYOUTS)}. Found by its columns by default.")
+    str | None,
+    typer.Option(
+        help=f"Layout of the file: {', '.join(LAYOUTS)}. Found by its columns by default.",
+        autocompletion=lambda: list(LAYOUTS),
+    ),
 ]
 Labels = Annotated[
     Path | None, typer.Option(help="File of request_id and quality, for litellm's spend logs, which have no quality.")
@@ -65,7 +67,12 @@ Price = Annotated[
     typer.Option(help="model=cost of a run, or 'model|output_tokens'=cost of a unit, for a log without costs."),
 ]
 Rename = Annotated[list[str] | None, typer.Option(help="new=old: read the column 'old' as 'new'; may be repeated.")]
-RuleName = Annotated[str, typer.Option("--rule", help=f"One of {', '.join(RULES)}.", callback=_known_rule)]
+RuleName = Annotated[
+    str,
+    typer.Option(
+        "--rule", help=f"One of {', '.join(RULES)}.", callback=_known_rule, autocompletion=lambda: list(RULES)
+    ),
+]
 MaxDepth = Annotated[int, typer.Option(help="Most models to run for one query.", min=1)]
 Seed = Annotated[int, typer.Option(help="Seed of folds, splits and mixing.", min=0)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
@@ -117,59 +124,6 @@ def prices_in(given: list[str] | None) -> dict[str, float] | None:
         return None if prices is None else {model: float(price) for model, price in prices.items()}
     except ValueError:
         raise ValueError(f"--price: expected model=number; got {', '.join(given or ())}") from None
-
-
-def checked_output(
-    source: Path | Sequence[Path | None], target: Path, *, force: bool = False, suffixes: Sequence[str] = ()
-) -> Path:
-    """Pass on where a result goes, if it may go there; before any work is done.
-
-    Parameters
-    ----------
-    source : Path or sequence of Path
-        What the command reads; None among several is skipped.
-    target : Path
-        Where the result is to go.
-    force : bool
-        Whether a file that exists may be replaced; never one that is read.
-    suffixes : sequence of str
-        Kinds of files that the command writes; any if empty.
-
-    Raises
-    ------
-    ValueError, OSError
-        The target is of another kind, is what the command reads, exists, or can't be written.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from headrace.commands.console import checked_output
-    >>> checked_output(Path("log.csv"), Path("log.csv"), suffixes=(".csv",))
-    Traceback (most recent call last):
-        ...
-    ValueError: the output log.csv is what is read: name another file
-    """
-    if suffixes and target.suffix.lower() not in suffixes:
-        raise ValueError(f"the output {target}: expected a name that ends in {', '.join(suffixes)}")
-    for read in (source,) if isinstance(source, Path) else source:
-        if read is not None and _same_file(read, target):
-            raise ValueError(f"the output {target} is what is read: name another file")
-    if target.exists() and not target.is_file():
-        raise ValueError(f"the output {target} isn't a file")
-    if target.exists() and not force:
-        raise ValueError(f"the output {target} exists: name another file, or replace it with --force")
-    folder = Path(os.path.realpath(target)).parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"the output {target}: there is no folder {folder}")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"the output {target}: the folder {folder} can't be written to")
-    return target
-
-
-def _same_file(a: Path, b: Path) -> bool:
-    if a.exists() and b.exists():
-        return a.samefile(b)
-    return os.path.realpath(a) == os.path.realpath(b)
 
 
 def read_log(

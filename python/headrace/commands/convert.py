@@ -16,12 +16,12 @@ from headrace.commands.console import (
     Models,
     Price,
     Rename,
-    checked_output,
     notes,
     print_json,
     read_log,
     told,
 )
+from headrace.commands.outputs import Force, check_output
 from headrace.outcomes.readers import SUFFIXES
 
 EXAMPLES = (
@@ -40,12 +40,12 @@ def convert(
     labels: Labels = None,
     price: Price = None,
     rename: Rename = None,
-    force: Annotated[bool, typer.Option(help="Replace the new file where it exists.")] = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Read a log, say what is in it, and write it as one table: a row per query, columns per model."""
     with told(notes()):
-        checked_output([log, labels], out, force=force, suffixes=SUFFIXES)
+        check_output("out", out, reads=[log, labels], force=force, suffixes=SUFFIXES)
         outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, price=price, rename=rename)
         outcomes.save(out)
     description = outcomes.describe()

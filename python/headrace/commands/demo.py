@@ -30,7 +30,7 @@ from headrace.commands.console import (
     read_log,
     told,
 )
-from headrace.commands.outputs import attempted, check_writable
+from headrace.commands.outputs import Force, attempted, check_output
 from headrace.evaluation import Evaluation, Scorecard
 from headrace.evaluation.baselines import LABELS, LINEAR
 from headrace.evaluation.curves import budget_grid
@@ -54,10 +54,13 @@ BASELINES = (LINEAR, *(rule for rule in RULES if rule != RULE))
 #: Budgets of the table, as shares of the way (in logarithms) from the cheapest model to the most expensive one.
 SHOWN_BUDGETS = (0.25, 0.5, 0.75)
 
+#: Name of the picture where none is given; the demo replaces its own.
+PICTURE = "headrace-demo.png"
+
 
 def demo(
     data: Annotated[
-        Path | None, typer.Option(help="Your own table (.parquet, .csv or .npz); the bundled one by default.")
+        Path | None, typer.Option(help="Your own table (.parquet, .csv, .json or .jsonl); the bundled one by default.")
     ] = None,
     models: Annotated[
         str | None, typer.Option(help="Models to compare, comma separated; up to five efficient ones by default.")
@@ -67,16 +70,17 @@ def demo(
     fit_share: Annotated[float, typer.Option(help="Share of the queries that is fitted on.", min=0.05, max=0.95)] = 0.5,
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
-    out: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("headrace-demo.png"),
+    out: Annotated[Path | None, typer.Option(help=f"Where the picture goes; {PICTURE} by default.")] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit on one part of a table, test on the other, and compare the rules at many budgets."""
     started = time.perf_counter()
     # Progress and remarks go to stderr, results to stdout.
-    console = notes()
+    console, picture_path = notes(), out or Path(PICTURE)
     with told(console):
-        check_writable("--out", out)
-        check_drawable(out, argument="--out")
+        check_output("--out", picture_path, reads=[data], force=force or out is None)
+        check_drawable(picture_path, argument="--out")
         table, unit = _table(data, models=models, cost=cost, verified=verified)
         complete = table.complete() if table.n_missing else table
         fitting, test = complete.split(fit_share, rng=seed)
@@ -91,7 +95,7 @@ def demo(
         with progress_bar(console, *(LABELS[method] for method in (RULE, *BASELINES))) as progress:
             evaluation = judged(fitting, test, max_depth, seed, lambda method, share: progress(LABELS[method], share))
     title = "Quickstart digits: five classifiers" if data is None else data.stem
-    picture = attempted(partial(draw, evaluation, out, title=title, cost_unit=unit))
+    picture = attempted(partial(draw, evaluation, picture_path, title=title, cost_unit=unit))
     if as_json:
         print_json({**evaluation.to_dict(), "picture": picture.path and str(picture.path)})
     else:

@@ -18,6 +18,8 @@ from headrace.commands.console import (
     Log,
     MaxDepth,
     Models,
+    Price,
+    Rename,
     RuleName,
     Seed,
     Verified,
@@ -28,10 +30,10 @@ from headrace.commands.console import (
     told,
 )
 from headrace.commands.fit import parsed_budget
-from headrace.commands.outputs import Output, attempted, check_writable
+from headrace.commands.outputs import Force, Output, attempted, check_output, tell_written
 from headrace.evaluation import Evaluation
 from headrace.evaluation.estimation import MEASURED
-from headrace.evaluation.report.extra import imported
+from headrace.extras import imported
 
 EXAMPLES = (
     "Examples: [bold]headrace evaluate log.parquet --budget 0.002 --report out.html[/]; "
@@ -59,6 +61,8 @@ def evaluate(
     layout: Layout = None,
     labels: Labels = None,
     verified: Verified = False,
+    price: Price = None,
+    rename: Rename = None,
     budget: Budget = None,
     rule: RuleName = "cascade-routing",
     max_depth: MaxDepth = 5,
@@ -69,6 +73,7 @@ def evaluate(
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
     text: Annotated[bool, typer.Option("--text", help="Show the texts of the example queries on the page.")] = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit on one half of a log, replay the other half, and compare with single models and other rules."""
@@ -78,23 +83,28 @@ def evaluate(
     console = notes()
     with told(console):
         if report is not None:
-            check_writable("--report", report)
-            imported("jinja2")
-        outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, verified=verified)
+            check_output("--report", report, reads=[log, labels], force=force, suffixes=(".html", ".htm"))
+            imported("jinja2", "a page")
+        outcomes = read_log(
+            log,
+            models=models,
+            cost=cost,
+            layout=layout,
+            labels=labels,
+            verified=verified,
+            price=price,
+            rename=rename,
+        )
         evaluation = judged(console, outcomes, limits, rule, max_depth, seed, estimates)
     page = Output()
     if report is not None:
         page = attempted(lambda: evaluation.report(report, title=title or "Router report", show_text=text))
-    written = page.path and str(page.path)
     if as_json:
-        print_json({"outcomes": outcomes.describe().to_dict(), **evaluation.to_dict(), "written": written})
+        print_json({"outcomes": outcomes.describe().to_dict(), **evaluation.to_dict(), "written": page.name})
     else:
         typer.echo(evaluation.summary())
     with told(console):
-        if page.failure is not None:
-            raise page.failure
-    if written and not as_json:
-        typer.echo(f"written: {written}")
+        tell_written(page, quiet=as_json)
 
 
 def parsed_estimation(given: list[str]) -> float | str | dict[str, float | str]:

@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 import headrace as hr
+from headrace.arguments import checked_confidence
 from headrace.commands.console import (
     AsJson,
     Cost,
@@ -28,6 +29,7 @@ from headrace.commands.console import (
     read_log,
     told,
 )
+from headrace.commands.outputs import Force, attempted, check_output, tell_written
 from headrace.router import DEFAULT_QUALITIES
 
 EXAMPLES = (
@@ -58,6 +60,7 @@ def fit(
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Where the policy goes.")] = Path("policy.json"),
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit on a log, and write the policy for a budget or a quality target."""
@@ -66,6 +69,9 @@ def fit(
     limits = None if budget is None else parsed_budget(budget)
     console = notes()
     with told(console):
+        if confidence is not None:
+            checked_confidence(confidence)
+        check_output("--out", out, reads=[log, labels], force=force)
         outcomes = read_log(
             log,
             models=models,
@@ -87,12 +93,18 @@ def fit(
                 confidence=confidence,
                 progress=lambda share: progress(rule, share),
             )
-        router.policy_.save(out)
+    written = attempted(lambda: _saved(router, out))
     if as_json:
-        print_json({"outcomes": description.to_dict(), **summary(router, outcomes), "written": str(out)})
+        print_json({"outcomes": description.to_dict(), **summary(router, outcomes), "written": written.name})
     else:
         typer.echo("\n".join(words(router, outcomes)))
-        typer.echo(f"written: {out}")
+    with told(console):
+        tell_written(written, quiet=as_json)
+
+
+def _saved(router: hr.Router, out: Path) -> Path:
+    router.policy_.save(out)
+    return out
 
 
 def parsed_budget(given: list[str]) -> float | dict[str, float]:
@@ -109,8 +121,10 @@ def parsed_budget(given: list[str]) -> float | dict[str, float]:
         numbers = {name: float(number) for name, number in named.items()}
     except ValueError:
         numbers = {}
-    if len(numbers) < len(given) or ("" in numbers and len(numbers) > 1):
-        raise typer.BadParameter(f"--budget: expected a number, or name=number for each cost; got {', '.join(given)}")
+    if len(numbers) < len(given) or ("" in numbers and len(numbers) > 1) or not all(n >= 0.0 for n in numbers.values()):
+        raise typer.BadParameter(
+            f"--budget: expected a number >= 0, or name=number for each cost; got {', '.join(given)}"
+        )
     return numbers.get("", numbers)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-__all__ = ["Output", "attempted", "check_writable"]
+import typer
+
+__all__ = ["Force", "Output", "attempted", "check_output", "tell_written"]
+
+Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
 
 
 class Output(NamedTuple):
@@ -24,32 +29,59 @@ class Output(NamedTuple):
     path: Path | None = None
     failure: Exception | None = None
 
+    @property
+    def name(self) -> str | None:
+        """The path as text, for JSON."""
+        return None if self.path is None else str(self.path)
 
-def check_writable(option: str, path: Path) -> None:
-    """Refuse a file that can't be written, before there is anything to write.
+
+def check_output(
+    option: str,
+    path: Path,
+    *,
+    reads: Sequence[Path | None] = (),
+    force: bool = False,
+    suffixes: Sequence[str] = (),
+) -> None:
+    """Refuse a file that can't, or mustn't, be written, before there is anything to write.
 
     Parameters
     ----------
     option : str
         Which option named it, for the message.
     path : Path
+    reads : sequence of Path or None
+        What the command reads: never overwritten.
+    force : bool
+        Whether a file that exists may be replaced.
+    suffixes : sequence of str
+        Kinds of files that the command writes; any if empty.
 
     Raises
     ------
-    OSError
-        Its folder isn't there or can't be written to, or it is a folder itself.
+    typer.BadParameter
+        The file is of another kind.
+    ValueError, OSError
+        It is what the command reads, or exists; its folder isn't there or can't be written
+        to.
 
     Examples
     --------
     >>> from pathlib import Path
-    >>> from headrace.commands.outputs import check_writable
-    >>> check_writable("--out", Path("no/curve.png"))
+    >>> from headrace.commands.outputs import check_output
+    >>> check_output("--out", Path("log.csv"), reads=[Path("log.csv")])
     Traceback (most recent call last):
-    OSError: --out: expected a file in a folder that can be written to, got no/curve.png (No such file or directory)
+    ValueError: --out: log.csv is what is read; name another file
     """
-    reason = "it is a folder" if path.is_dir() else None
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise typer.BadParameter(f"{option}: expected a name that ends in {', '.join(suffixes)}; got {path.name}")
+    if any(read is not None and _same_file(read, path) for read in reads):
+        raise ValueError(f"{option}: {path} is what is read; name another file")
+    if path.is_file() and not force:
+        raise ValueError(f"{option}: {path} exists; name another file, or replace it with --force")
+    reason = "it isn't a file" if path.exists() and not path.is_file() else None
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
+        with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent):
             pass
     except OSError as error:
         reason = reason or error.strerror or str(error)
@@ -63,3 +95,17 @@ def attempted(write: Callable[[], Path]) -> Output:
         return Output(write())
     except Exception as error:
         return Output(failure=error)
+
+
+def tell_written(output: Output, *, quiet: bool = False) -> None:
+    """Say what was written, or raise what went wrong, once the result is printed."""
+    if output.failure is not None:
+        raise output.failure
+    if output.path is not None and not quiet:
+        typer.echo(f"written: {output.path}")
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    if a.exists() and b.exists():
+        return a.samefile(b)
+    return os.path.realpath(a) == os.path.realpath(b)

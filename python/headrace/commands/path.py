@@ -34,6 +34,8 @@ from headrace.commands.console import (
     read_log,
     told,
 )
+from headrace.commands.outputs import Force, Output, attempted, check_output, tell_written
+from headrace.extras import imported
 from headrace.policy.budget_path import BudgetPath
 
 EXAMPLES = (
@@ -63,13 +65,16 @@ def path(
     out: Annotated[
         Path | None, typer.Option(help="Where all points go (.csv), or their picture (.png, .svg or .pdf).")
     ] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the mean quality that every budget reaches, from one fit."""
-    if out is not None and out.suffix.lower() not in SUFFIXES:
-        raise typer.BadParameter(f"--out: expected a name that ends in {', '.join(SUFFIXES)}; got {out.name}")
     console = notes()
     with told(console):
+        if out is not None:
+            check_output("--out", out, reads=[log, labels], force=force, suffixes=SUFFIXES)
+            if out.suffix.lower() != ".csv":
+                imported("matplotlib.figure", "a picture")
         outcomes = read_log(
             log,
             models=models,
@@ -85,15 +90,16 @@ def path(
         router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
         with progress_bar(console, rule) as progress:
             router.fit(outcomes, progress=lambda share: progress(rule, share))
-        if out is not None:
-            write(router.path_, outcomes.complete(), out, title=f"{log.stem}: {rule}")
+    written = Output()
+    if out is not None:
+        written = attempted(lambda: write(router.path_, outcomes.complete(), out, title=f"{log.stem}: {rule}"))
     if as_json:
         columns = {name: values.tolist() for name, values in router.path_.to_dict().items()}
-        print_json({"outcomes": description.to_dict(), "rule": rule, "path": columns})
+        print_json({"outcomes": description.to_dict(), "rule": rule, "path": columns, "written": written.name})
     else:
         show(router.path_)
-        if out is not None:
-            typer.echo(f"written: {out}")
+    with told(console):
+        tell_written(written, quiet=as_json)
 
 
 def shown_budgets(budget_path: BudgetPath) -> list[float]:
@@ -127,7 +133,7 @@ def show(budget_path: BudgetPath) -> None:
     Console().print(table)
 
 
-def write(budget_path: BudgetPath, outcomes: hr.Outcomes, out: Path, *, title: str) -> None:
+def write(budget_path: BudgetPath, outcomes: hr.Outcomes, out: Path, *, title: str) -> Path:
     """Write all points, or a picture of them with the single models."""
     with draft_of(out) as draft:
         if out.suffix.lower() == ".csv":
@@ -140,6 +146,7 @@ def write(budget_path: BudgetPath, outcomes: hr.Outcomes, out: Path, *, title: s
             axes = picture(budget_path, outcomes)
             axes.set_title(title)
             axes.figure.savefig(draft, dpi=150)
+    return out
 
 
 def picture(budget_path: BudgetPath, outcomes: hr.Outcomes) -> Any:

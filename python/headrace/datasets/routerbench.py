@@ -6,11 +6,11 @@ Its files are pickles of a pandas DataFrame. They are read as data, see
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 
 from headrace.datasets.pickled_frame import pickled_columns
+from headrace.extras import imported
 from headrace.outcomes import Outcomes
 from headrace.outcomes.readers import Reading, is_pickle, read_frame
 
@@ -79,10 +79,7 @@ def download_routerbench(shots: int = 0) -> Path:
     """
     if shots not in (0, 5):
         raise ValueError(f"shots: expected 0 or 5, got {shots!r}")
-    try:
-        hub = importlib.import_module("huggingface_hub")
-    except ImportError as error:
-        raise ImportError("downloading needs huggingface_hub: pip install 'headrace[hub]'") from error
+    hub = imported("huggingface_hub", "downloading")
     name = f"routerbench_{shots}shot.pkl"
     try:
         return Path(hub.hf_hub_download(repo_id=REPOSITORY, filename=name, repo_type="dataset"))

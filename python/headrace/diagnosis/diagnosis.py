@@ -11,6 +11,7 @@ import numpy as np
 from headrace.arguments import FloatArray
 from headrace.diagnosis.findings import CONFIDENCE, FEWEST, CostScore, Finding
 from headrace.diagnosis.reliability import Reliability
+from headrace.extras import imported
 from headrace.json_values import plain
 
 if TYPE_CHECKING:
@@ -94,14 +95,12 @@ class Diagnosis:
         ImportError
             matplotlib is not installed; the message says how to get it.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError("drawing needs matplotlib: pip install 'headrace[report]'") from error
         n_models = len(self.models)
         n_rows = -(-n_models // MOST_COLUMNS)
         n_columns = -(-n_models // n_rows)
-        figure = Figure(figsize=(SIDE * n_columns + 0.6, SIDE * n_rows + 0.9), layout="constrained")
+        figure: Figure = imported("matplotlib.figure", "a picture").Figure(
+            figsize=(SIDE * n_columns + 0.6, SIDE * n_rows + 0.9), layout="constrained"
+        )
         panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
         low, high = _limits(self)
         for j, axes in enumerate(panels.flat):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.calibration.walk import Stops, walk
+from headrace.extras import imported
 from headrace.outcomes import Outcomes
 from headrace.policy import Policy
 from headrace.policy.budget_path import PathPoint
@@ -121,13 +122,10 @@ def joblib_map(n_jobs: int | None = None, **options: Any) -> Callable[[Callable[
     >>> joblib_map(n_jobs=1)(abs, [-1, 2])
     [1, 2]
     """
-    try:
-        from joblib import Parallel, delayed
-    except ImportError as error:
-        raise ImportError("this needs joblib: pip install joblib, or 'headrace[estimators]'") from error
+    joblib = imported("joblib", "this map")
 
     def mapped(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        return list(Parallel(n_jobs=n_jobs, **options)(delayed(function)(item) for item in items))
+        return list(joblib.Parallel(n_jobs=n_jobs, **options)(joblib.delayed(function)(item) for item in items))
 
     return mapped
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from headrace.extras import imported
 from headrace.policy import Policy
 from headrace.serving import BeliefDecider, Decider
 from headrace.serving.files import BATCH_ROWS
@@ -93,8 +94,4 @@ def _call(function: Callable[[Item], Result], item: Item) -> Result:
 
 
 def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError("decisions on a cluster need Ray: pip install 'headrace[ray]'") from error
-    return ray
+    return imported("ray", "a cluster")

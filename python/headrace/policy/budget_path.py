@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headrace.arguments import FloatArray, checked_number, listed
+from headrace.extras import imported
 from headrace.notebook import html_table
 
 __all__ = ["BudgetPath", "PathPoint", "curve_area"]
@@ -220,11 +221,11 @@ class BudgetPath:
             matplotlib is not installed; the message says how to get it.
         """
         if axes is None:
-            try:
-                from matplotlib.figure import Figure
-            except ImportError as error:
-                raise ImportError("drawing needs matplotlib: pip install 'headrace[report]'") from error
-            axes = Figure(figsize=(7.0, 4.5), layout="constrained").add_subplot()
+            axes = (
+                imported("matplotlib.figure", "a picture")
+                .Figure(figsize=(7.0, 4.5), layout="constrained")
+                .add_subplot()
+            )
         order = np.lexsort((self.quality, self.cost))
         axes.plot(self.cost[order], self.quality[order], linewidth=1.5)
         axes.set_xscale("log")

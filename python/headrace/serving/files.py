@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.atomic_file import draft_of
+from headrace.extras import imported
 from headrace.serving.frames import ID, NEXT
 
 __all__ = ["BATCH_ROWS", "decide_file"]
@@ -50,11 +51,7 @@ def decide_file(
     FileNotFoundError, ValueError
         No such file, or not a Parquet file; see `Decider`.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise ImportError("Parquet files need pyarrow: pip install 'headrace[data]'") from error
+    pa, pq = (imported(module, "a Parquet file") for module in ("pyarrow", "pyarrow.parquet"))
     try:
         # With `pre_buffer`, all that has been read stays in memory.
         file = pq.ParquetFile(source, pre_buffer=False)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from headrace.arguments import BoolArray, Column, FloatArray
 from headrace.estimators.responses import Responses
+from headrace.extras import imported
 from headrace.policy import Policy
 from headrace.policy.policy import weighed
 
@@ -216,10 +217,7 @@ def arrow_table(frame: Any) -> Any:
     >>> arrow_table(pa.record_batch({"id": ["a", "b"]})).num_rows
     2
     """
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise ImportError("Arrow tables need pyarrow: pip install 'headrace[data]'") from error
+    pa = imported("pyarrow", "an Arrow table")
     if isinstance(frame, pa.Table):
         return frame
     if isinstance(frame, pa.RecordBatch):

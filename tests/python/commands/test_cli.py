@@ -90,7 +90,7 @@ def test_a_single_model_that_wins_is_said_to_win(tmp_path: Path) -> None:
         (["--models", "centroid"], "at least two models"),
         (["--data", "log.pickle"], "log.pickle"),
         (["--out", "nowhere/a.png"], "--out: expected a file in a folder that can be written to, got nowhere/a.png"),
-        (["--out", "."], "--out: expected a file in a folder that can be written to, got . (it is a folder)"),
+        (["--out", "."], "--out: expected a file in a folder that can be written to, got . (it isn't a file)"),
         (["--out", "a.doc"], "--out: expected a picture, e.g. one that ends in .png, .svg or .pdf; got 'a.doc'"),
     ],
 )
@@ -163,7 +163,7 @@ def test_evaluate_writes_the_page_and_prints_the_summary(tmp_path: Path) -> None
     assert "<title>Support &amp; desk</title>" in text
     assert "a secret" in text
     assert result.stdout.splitlines()[-1] == f"written: {page}"
-    numbers = invoked("evaluate", data, "--report", str(page))
+    numbers = invoked("evaluate", data, "--report", str(page), "--force")
     assert numbers["verdict"] == result.stdout.splitlines()[: len(numbers["verdict"])]
     assert numbers["written"] == str(page)
     assert "a secret" not in page.read_text(encoding="utf-8")
@@ -215,7 +215,7 @@ def test_a_package_that_is_missing_is_told_before_the_work(
     monkeypatch.setitem(sys.modules, package, None)
     result = RUNNER.invoke(app, arguments)
     assert result.exit_code == 1
-    assert f"pages and pictures need {package}: pip install 'headrace[report]'" in result.stderr
+    assert f"needs {package}: pip install 'headrace[report]'" in result.stderr
 
 
 @pytest.mark.parametrize("as_json", [True, False], ids=["json", "words"])
@@ -292,8 +292,8 @@ def test_fit_takes_models_rule_and_several_costs(tmp_path: Path) -> None:
     [
         (["fit", "log.jsonl"], "one of --budget and"),
         (["fit", "log.jsonl", "--budget", "1", "--quality-target", "1"], "one of --budget and"),
-        (["fit", "log.jsonl", "--budget", "cheap"], "expected a number, or name=number"),
-        (["fit", "log.jsonl", "--budget", "1", "--budget", "2"], "expected a number, or name=number"),
+        (["fit", "log.jsonl", "--budget", "cheap"], "expected a number >= 0, or name=number"),
+        (["fit", "log.jsonl", "--budget", "1", "--budget", "2"], "expected a number >= 0, or name=number"),
         (["fit", "log.jsonl", "--budget", "1", "--rule", "best"], "got 'best'"),
         (["fit", "log.jsonl", "--budget", "1", "--seed", "-1"], "--seed"),
         (["path", "log.jsonl", "--out", "path.txt"], "ends in .csv, .png, .svg, .pdf"),
@@ -351,7 +351,7 @@ def test_path_json_holds_every_point(tmp_path: Path, rule: str) -> None:
     table = hr.datasets.simulate(200, 3)
     numbers = invoked("path", saved(tmp_path, table), "--rule", rule)["path"]
     router = hr.Router(rule=rule).fit(table)
-    for name, values in router.path_.to_frame().items():
+    for name, values in router.path_.to_dict().items():
         assert [float(value) for value in numbers[name]] == values.tolist()
 
 
@@ -402,7 +402,7 @@ def test_explain_takes_the_rule_of_the_query(policy: str) -> None:
     ("options", "message"),
     [
         (["--quality", "0.6", "--cost", "0.01,0.05"], "quality: expected one number for each of 'small', 'large'"),
-        (["--quality", "0.6,0.8", "--cost", "0.01"], "cost: expected shape (1, 2)"),
+        (["--quality", "0.6,0.8", "--cost", "0.01"], "cost: expected cost of each of 'small', 'large'"),
         (["--quality", "0.6,0.8", "--cost", "0.01,-1"], "cost"),
         (["--quality", "0.6,0.8", "--cost", "1,2", "--run", "nobody"], "run: unknown model 'nobody'"),
         (["--quality", "0.6,0.8", "--cost", "1,2", "--variance", "-1,0"], "variance"),

@@ -275,7 +275,7 @@ def test_served_stops_are_those_of_sessions() -> None:
     run = stops.run[served(router, test, stops)]
     assert len(np.unique(run)) > 1
     for row in range(test.n_queries):
-        session = router.start({"noisy_quality_before": test.queries["noisy_quality_before"][row]}, id=test.ids[row])
+        session = router.start({name: values[row] for name, values in test.queries.items()}, id=test.ids[row])
         session.observe(first := session.next() or "", {})
         assert session.next() is None
         assert run[row] == 1 << test.models.index(first)

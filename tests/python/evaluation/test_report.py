@@ -279,7 +279,7 @@ def test_without_jinja2_a_notebook_shows_the_text_and_a_page_says_what_is_missin
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     assert evaluation._repr_html_() is None
-    with pytest.raises(ImportError, match=r"^pages and pictures need jinja2: pip install 'headrace\[report\]'$"):
+    with pytest.raises(ImportError, match=r"^a page needs jinja2: pip install 'headrace\[report\]'$"):
         evaluation.report(tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
 

@@ -526,7 +526,7 @@ def test_convert_never_overwrites_what_it_reads(tmp_path: Path, kind: str) -> No
     before = out.read_text()
     code, said = invoked("convert", str(log), str(out), "--force", *more)
     assert code == 1
-    assert "is what is read: name another file" in said
+    assert "is what is read; name another file" in said
     assert out.read_text() == before
 
 
@@ -535,25 +535,25 @@ def test_convert_replaces_a_file_only_when_told_to(tmp_path: Path) -> None:
     log, out = written(tmp_path / "log.jsonl", LOG), written(tmp_path / "out.csv", "precious")
     code, said = invoked("convert", str(log), str(out))
     assert (code, out.read_text()) == (1, "precious")
-    assert "exists: name another file, or replace it with --force" in said
+    assert "exists; name another file, or replace it with --force" in said
     assert invoked("convert", str(log), str(out), "--force")[0] == 0
     assert Outcomes.from_file(out).ids == ("1", "2")
 
 
 @pytest.mark.parametrize(
-    ("out", "message"),
+    ("out", "wanted", "message"),
     [
-        ("out.xlsx", "expected a name that ends in .parquet, .csv, .jsonl"),
-        ("policy.json", "expected a name that ends in"),
-        ("nowhere/out.csv", "there is no folder"),
-        ("folder.csv", "isn't a file"),
+        ("out.xlsx", 2, "expected a name that ends in .parquet, .csv, .jsonl"),
+        ("policy.json", 2, "expected a name that ends in"),
+        ("nowhere/out.csv", 1, "No such file or directory"),
+        ("folder.csv", 1, "isn't a file"),
     ],
 )
-def test_convert_checks_its_output_before_it_reads(tmp_path: Path, out: str, message: str) -> None:
+def test_convert_checks_its_output_before_it_reads(tmp_path: Path, out: str, wanted: int, message: str) -> None:
     (tmp_path / "folder.csv").mkdir()
     code, said = invoked("convert", str(tmp_path / "no-log.csv"), str(tmp_path / out))
-    assert code == 1
-    assert message in said
+    assert code == wanted
+    assert message in " ".join(said.split())
 
 
 def test_prices_and_names_on_the_command_line(tmp_path: Path) -> None:
@@ -584,10 +584,11 @@ def test_prices_and_names_on_the_command_line(tmp_path: Path) -> None:
         ("t.csv", "query_id;text;a|quality;a|cost\nq;eins, zwei;0,5;1,25\nr;drei;1;2\n"),
         ("t.csv", "query_id\ttext\ta|quality\ta|cost\nq\teins, zwei\t0.5\t1.25\nr\tdrei\t1\t2\n"),
         ("t.tsv", "query_id\ttext\ta|quality\ta|cost\nq\teins, zwei\t0.5\t1.25\nr\tdrei\t1\t2\n"),
-        ("t.csv.gz", gzip.compress(b'query_id,text,a|quality,a|cost\nq,"eins, zwei",0.5,1.25\nr,drei,1,2\n')),
+        ("t.csv.gz", gzip.compress(b'query_id,text,a|quality,a|cost\nq,"eins, zwei",0.5,1.25\nr,drei,1,2\n', mtime=0)),
         ("t.csv", 'query_id,text,a|quality,a|cost\nq,"eins, zwei",0.5,1.25\nr,drei,1,2\n'.encode("utf-16")),
         ("t.csv", 'query_id,text,a|quality,a|cost\r\nq,"eins, zwei",0.5,1.25\r\nr,drei,1,2\r\n'),
     ],
+    ids=["semicolons", "tabs", "tsv", "gz", "utf-16", "crlf"],
 )
 def test_dialects(tmp_path: Path, name: str, content: str | bytes) -> None:
     needs_data_extra()

@@ -17,11 +17,11 @@ from headrace.atomic_file import draft_of
 from headrace.evaluation.baselines import LABELS
 from headrace.evaluation.report import policy, tables
 from headrace.evaluation.report.charts import Curve, curve_chart, swatch
-from headrace.evaluation.report.extra import imported
 from headrace.evaluation.report.summary import policy_words
 from headrace.evaluation.report.verdict import verdict
 from headrace.evaluation.scorecard import Scorecard
 from headrace.evaluation.traffic import entropy
+from headrace.extras import imported
 from headrace.json_values import plain
 
 __all__ = ["methods_html", "page", "write_report"]
@@ -101,7 +101,7 @@ def methods_html(card: Scorecard) -> str:
 
 def _rendered(template: str, **values: Any) -> str:
     """Fill a template in; one that asks for a value that isn't given is an error."""
-    jinja2 = imported("jinja2")
+    jinja2 = imported("jinja2", "a page")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_asset),
         autoescape=True,

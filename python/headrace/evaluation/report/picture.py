@@ -8,8 +8,8 @@ from typing import Any
 
 from headrace.atomic_file import draft_of
 from headrace.evaluation.baselines import LABELS, LINEAR
-from headrace.evaluation.report.extra import imported
 from headrace.evaluation.scorecard import Scorecard
+from headrace.extras import imported
 
 __all__ = ["check_drawable", "draw"]
 
@@ -49,7 +49,7 @@ def check_drawable(path: str | os.PathLike[str], *, argument: str = "path") -> N
     Traceback (most recent call last):
     ValueError: path: expected a picture, e.g. one that ends in .png, .svg or .pdf; got 'curve.doc'
     """
-    known = imported("matplotlib.backend_bases").FigureCanvasBase.get_supported_filetypes()
+    known = imported("matplotlib.backend_bases", "a picture").FigureCanvasBase.get_supported_filetypes()
     if Path(path).suffix.lower().removeprefix(".") not in known:
         raise ValueError(
             f"{argument}: expected a picture, e.g. one that ends in .png, .svg or .pdf; got {Path(path).name!r}"
@@ -82,7 +82,7 @@ def draw(card: Scorecard, path: str | os.PathLike[str], *, title: str, cost_unit
         The file can't be written.
     """
     check_drawable(path)
-    figure = imported("matplotlib.figure").Figure(figsize=(8.0, 5.2), layout="constrained")
+    figure = imported("matplotlib.figure", "a picture").Figure(figsize=(8.0, 5.2), layout="constrained")
     axes = figure.add_subplot()
     for method in card.methods:
         # The router has the name and the style of its rule.

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from headrace.arguments import Column, listed
+from headrace.extras import imported
 from headrace.outcomes.readers.cells import holds_text, is_numeric, numbers_if_all, starts_with_number
-from headrace.outcomes.readers.frame import needed_module
 
 __all__ = ["delimited_columns"]
 
@@ -54,8 +54,8 @@ def delimited_columns(path: Path, content: bytes, notes: list[str]) -> tuple[dic
     ImportError, ValueError
         pyarrow is missing; the file is damaged, has no rows, or two columns of one name.
     """
-    arrow = needed_module("pyarrow", "reading CSV")
-    arrow_csv = needed_module("pyarrow.csv", "reading CSV")
+    arrow = imported("pyarrow", "reading CSV")
+    arrow_csv = imported("pyarrow.csv", "reading CSV")
     if not content:
         raise ValueError(f"{path} has no rows")
     content = _as_utf8(path, content)

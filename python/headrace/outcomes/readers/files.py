@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from headrace.arguments import Column
+from headrace.extras import imported
 from headrace.outcomes.readers.cells import boxed
 from headrace.outcomes.readers.delimited import delimited_columns
 from headrace.outcomes.readers.eval_logs import nested_records
-from headrace.outcomes.readers.frame import frame_columns, needed_module
+from headrace.outcomes.readers.frame import frame_columns
 
 __all__ = ["file_columns", "is_pickle", "kind_of", "refuse_pickle"]
 
@@ -89,8 +90,8 @@ def _content(path: Path) -> bytes:
 
 
 def _parquet(path: Path) -> Any:
-    arrow = needed_module("pyarrow", "reading Parquet")
-    parquet = needed_module("pyarrow.parquet", "reading Parquet")
+    arrow = imported("pyarrow", "reading Parquet")
+    parquet = imported("pyarrow.parquet", "reading Parquet")
     with path.open("rb") as file:
         try:
             table = parquet.read_table(file)

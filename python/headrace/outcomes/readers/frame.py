@@ -6,7 +6,6 @@ narwhals is imported where it is used: ``pip install 'headrace[data]'``.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from numbers import Integral, Real
@@ -15,15 +14,8 @@ from typing import Any
 import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray, listed
+from headrace.extras import imported
 from headrace.outcomes.readers.cells import MAX_EXACT, blanked, boxed, exact_text, holds_text
-
-
-def needed_module(module: str, what: str) -> Any:
-    """Import an optional module, or say how to get it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"{what} needs {module.partition('.')[0]}: pip install 'headrace[data]'") from error
 
 
 def frame_columns(frame: Any, source: str) -> dict[str, Column]:
@@ -32,7 +24,7 @@ def frame_columns(frame: Any, source: str) -> dict[str, Column]:
         _require_text_names(frame, source)
         columns = {name: _array_column(f"{source}: {name!r}", name, values) for name, values in frame.items()}
     else:
-        narwhals = needed_module("narwhals", "reading a dataframe")
+        narwhals = imported("narwhals", "reading a dataframe")
         try:
             eager = narwhals.from_native(frame, eager_only=True)
         except narwhals.exceptions.DuplicateError as error:

@@ -10,8 +10,8 @@ import numpy as np
 
 from headrace.arguments import Column
 from headrace.atomic_file import draft_of
+from headrace.extras import imported
 from headrace.outcomes.readers.cells import is_numeric, require_text
-from headrace.outcomes.readers.frame import needed_module
 from headrace.outcomes.readers.table import COST_PREFIX, Table
 
 __all__ = ["SUFFIXES", "wide_columns", "write_file"]
@@ -36,8 +36,8 @@ def write_file(path: Path, table: Table) -> None:
         with draft_of(path) as draft:
             _write_lines(draft, columns)
         return
-    arrow = needed_module("pyarrow", f"writing {suffix}")
-    writer = needed_module("pyarrow.parquet" if suffix == ".parquet" else "pyarrow.csv", f"writing {suffix}")
+    arrow = imported("pyarrow", f"writing {suffix}")
+    writer = imported("pyarrow.parquet" if suffix == ".parquet" else "pyarrow.csv", f"writing {suffix}")
     frame = arrow.table({name: _arrow_array(arrow, name, cells) for name, cells in columns.items()})
     with draft_of(path) as draft:
         if suffix == ".parquet":

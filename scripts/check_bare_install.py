@@ -3,7 +3,7 @@
 import sys
 from importlib import metadata
 
-EXPECTED = {"headrace", "numpy", "scipy"}
+EXPECTED = {"headrace", "numpy", "scipy", "threadpoolctl"}
 TOOLS = {"pip", "setuptools", "wheel"}
 
 

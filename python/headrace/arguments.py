@@ -146,6 +146,31 @@ def checked_int(argument: str, value: Any, least: int) -> int:
     return int(value)
 
 
+def check_counts(**counts: tuple[Any, int]) -> None:
+    """Refuse arguments that aren't an int of at least some bound, each given with its bound."""
+    for argument, (value, least) in counts.items():
+        checked_int(argument, value, least)
+
+
+def answer_text(value: Any) -> Any:
+    """Give an answer as answers are compared: numbers as text, whole ones without a point; NaN is no answer.
+
+    Examples
+    --------
+    >>> from headrace.arguments import answer_text
+    >>> [answer_text(value) for value in (7, 7.0, 0.5, "007", float("nan"))]
+    ['7', '7', '0.5', '007', None]
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return value
+    number = float(value)
+    if number != number:
+        return None
+    if isinstance(value, Integral):
+        return str(int(value))
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
 def checked_confidence(confidence: Any) -> float:
     """Give a probability strictly between 0 and 1."""
     if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0.0 < float(confidence) < 1.0:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import checked_int
+from headrace.arguments import check_counts
 from headrace.beliefs.belief_table import BeliefTable, Kept
 from headrace.calibration.calibrator import Calibrator
 from headrace.calibration.exchange_rates import Walked
@@ -30,6 +30,7 @@ from headrace.estimators.protocol import Estimators
 from headrace.estimators.registry import resolved, resolved_all
 from headrace.notebook import html_table
 from headrace.outcomes import Outcomes
+from headrace.outcomes.fingerprints import fingerprints, n_shared
 from headrace.policy import Policy
 from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget
 from headrace.serving import Decider, Session
@@ -133,6 +134,7 @@ class Router(Parameters):
     query_columns_: dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
     response_columns_: dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
     n_dropped_: int
+    _seen: npt.NDArray[np.uint64]
     _settings: dict[str, Any]
     _held_out: Kept
     _calibrator: Calibrator
@@ -201,11 +203,6 @@ class Router(Parameters):
         progress : callable, optional
             Called with the share done.
 
-        Returns
-        -------
-        Router
-            This one.
-
         Raises
         ------
         ValueError
@@ -213,8 +210,7 @@ class Router(Parameters):
             best quality (the message states the bound), or too near to it for the confidence.
         """
         check_settings(self.rule, self.answer, self.mix, self.order)
-        for name, least in (("n_folds", 2), ("seed", 0), ("max_depth", 1)):
-            checked_int(name, getattr(self, name), least)
+        check_counts(n_folds=(self.n_folds, 2), seed=(self.seed, 0), max_depth=(self.max_depth, 1))
         qualities = resolved_all("quality", DEFAULT_QUALITIES if self.quality is None else self.quality)
         cost = resolved("cost", "linear" if self.cost is None else self.cost)
         check_table("outcomes", outcomes)
@@ -300,6 +296,10 @@ class Router(Parameters):
             raise ValueError("outcomes: expected labelled queries; a router that was pickled goes without its own")
         return diagnose(table, max_runs=int(self.max_depth))
 
+    def n_seen(self, outcomes: Outcomes) -> int:
+        """Count the queries of a table that the fit has seen, by their content: those that can't judge it."""
+        return n_shared(self._seen, fingerprints(outcomes.select(self.models_)))
+
     def recalibrate(self, new_outcomes: Outcomes) -> Router:
         """Give a copy whose cost weight and mixture suit new queries, with the estimators as they are.
 
@@ -380,6 +380,7 @@ class Router(Parameters):
             "query_columns_": {name: (v.dtype, v.shape[1:]) for name, v in parts.fitting.queries.items()},
             "response_columns_": {name: (v.dtype, v.shape[2:]) for name, v in parts.fitting.responses.items()},
             "n_dropped_": parts.n_dropped,
+            "_seen": parts.seen(),
             "_settings": fitted.settings,
             "_held_out": Kept(fitted.served),
             "_calibrator": fitted.calibrator,

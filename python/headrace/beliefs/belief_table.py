@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, IndexArray
+from headrace.estimators.asked import believed, priced
 from headrace.estimators.belief import Belief
 from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.protocol import CostEstimator, Estimators, QualityEstimator
@@ -159,12 +160,15 @@ class BeliefTable:
                 continue
             queries = {name: column[rows] for name, column in self.outcomes.queries.items()}
             responses = self.outcomes.responses_for(run).take(rows)
-            belief = quality_estimator.predict(queries, responses)
-            quality[rows] = _checked("quality", belief.quality, len(rows), k)
+            belief = believed(quality_estimator, queries, responses)
+            quality[rows] = belief.quality
             for cost, name, estimator in zip(costs, names, cost_estimators, strict=True):
-                cost[rows] = _checked(name, estimator.predict(queries, responses), len(rows), k)
+                cost[rows] = priced(name, estimator, queries, responses)
             values = belief.covariance if belief.variance is None else belief.variance
             if values is not None:
+                if spread is not None and joint != (belief.variance is None):
+                    name = type(quality_estimator).__name__
+                    raise ValueError(f"quality: expected variances, or covariances, of all folds; {name} gives both")
                 joint = belief.variance is None
                 if spread is None:
                     spread = np.zeros((n, k, k) if joint else (n, k))
@@ -218,10 +222,3 @@ class _Cache:
 
 def _bytes(entry: tuple[Belief, FloatArray]) -> int:
     return sum(array.nbytes for array in (*entry[0], entry[1]) if array is not None)
-
-
-def _checked(name: str, values: FloatArray, n: int, k: int) -> FloatArray:
-    values = np.asarray(values, dtype=np.float64)
-    if values.shape != (n, k):
-        raise ValueError(f"{name}: expected the estimator to give shape ({n}, {k}), got {values.shape}")
-    return values

@@ -10,6 +10,7 @@ import numpy as np
 
 from headrace.arguments import FloatArray
 from headrace.beliefs.belief_table import BeliefTable
+from headrace.estimators.asked import named_on_error
 from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.protocol import CostEstimator, Estimators, QualityEstimator
 from headrace.outcomes import Outcomes
@@ -132,7 +133,7 @@ def fit_estimators(
     missing, and the responses of the models that have one.
     """
     everything = outcomes.responses_for(np.ones(outcomes.n_models, dtype=np.bool_))
-    with one_blas_thread:
+    with one_blas_thread, named_on_error("cost", cost):
         costs = tuple(copy.deepcopy(cost).fit(outcomes.queries, everything, c) for c in outcomes.costs.values())
     return fit_quality(outcomes, quality, partial), costs
 
@@ -143,7 +144,7 @@ def fit_quality(outcomes: Outcomes, quality: QualityEstimator, partial: Outcomes
     if partial is not None and getattr(quality, "accepts_missing", False):
         labelled = outcomes.concat(partial)
     seen = labelled.responses_for(~np.isnan(labelled.quality))
-    with one_blas_thread:
+    with one_blas_thread, named_on_error("quality", quality):
         return copy.deepcopy(quality).fit(labelled.queries, seen, labelled.quality)
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from headrace.calibration.settings import check_table
 from headrace.outcomes import Outcomes
+from headrace.outcomes.fingerprints import fingerprints
 
 __all__ = ["FEWEST_QUERIES", "Parts", "parted"]
 
@@ -37,6 +41,10 @@ class Parts(NamedTuple):
     apart: Outcomes | None
     n_dropped: int
 
+    def seen(self) -> npt.NDArray[np.uint64]:
+        """Give the fingerprints of all these queries."""
+        return np.concatenate([fingerprints(part) for part in self[:3] if part is not None])
+
 
 def parted(
     outcomes: Outcomes, calibration: Outcomes | None, models: Sequence[str] | None, *, apart: bool, seed: int
@@ -61,6 +69,8 @@ def parted(
         Too few complete queries; models or costs that differ.
     """
     fitting = outcomes.labelled(models, fewest=FEWEST_QUERIES)
+    if fitting.n_groups < 2:
+        raise ValueError("outcomes: expected queries of at least two groups, as folds keep groups whole; got one group")
     n_dropped = outcomes.n_queries - fitting.n_queries
     chosen = outcomes if models is None else outcomes.select(models)
     partial = chosen.take(chosen.incomplete) if chosen.incomplete.any() else None

@@ -90,7 +90,7 @@ def told(console: Console) -> Iterator[None]:
         yield
     except (ValueError, TypeError, OverflowError, OSError, ImportError) as error:
         console.print("[red]error:[/] ", end="")
-        console.print(str(error), markup=False)
+        console.print("; ".join([str(error), *getattr(error, "__notes__", ())]), markup=False)
         raise typer.Exit(1) from None
 
 

@@ -3,7 +3,7 @@
 Their matrices are small. Several BLAS threads then wait for each other longer than they compute, many times longer
 where other work shares the cores; and the last bits of a result depend on their number.
 
-threadpoolctl does it; it comes with the extra `estimators`. Without it, BLAS runs as many threads as it likes.
+threadpoolctl does it.
 """
 
 from __future__ import annotations
@@ -58,11 +58,9 @@ class _OneThread(ContextDecorator):
 
 @lru_cache(maxsize=2)
 def _libraries(scipy_is_loaded: bool) -> tuple[LibController, ...]:
-    """Find the BLAS libraries in use; SciPy brings one of its own. None where there is nothing to find them with."""
-    try:
-        from threadpoolctl import ThreadpoolController
-    except ImportError:
-        return ()
+    """Find the BLAS libraries in use; SciPy brings one of its own."""
+    from threadpoolctl import ThreadpoolController
+
     return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 

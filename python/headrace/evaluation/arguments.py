@@ -22,6 +22,9 @@ __all__ = [
     "require_apart",
 ]
 
+#: Share of the queries that may be like some of the fit, such as a short question that was asked twice.
+MOST_SEEN = 0.05
+
 
 def checked_tables(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
     """Give the complete rows of the router's models, and the number of those left out."""
@@ -35,6 +38,12 @@ def checked_tables(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
     if tuple(outcomes.costs) != costs:
         raise ValueError(f"outcomes: expected the costs {costs}, got {tuple(outcomes.costs)}")
     test = _labelled(router, outcomes, "outcomes")
+    n_seen = router.n_seen(test)
+    if n_seen > MOST_SEEN * test.n_queries:
+        raise ValueError(
+            f"outcomes: expected queries that the fit has not seen; {n_seen} of {test.n_queries} are among those that it "
+            "was fitted on; split the table first: table.split(0.5)"
+        )
     if test.n_models < 2:
         raise ValueError(f"outcomes: expected at least two models, got one, {test.models[0]!r}; nothing to choose")
     if not test.mean_cost.min() < test.mean_cost.max():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import BoolArray, FloatArray, checked_numbers
+from headrace.arguments import BoolArray, Column, FloatArray, answer_text, checked_numbers
 
 __all__ = [
+    "checked_answers",
     "checked_costs",
     "checked_labels",
     "checked_models",
@@ -91,7 +93,20 @@ def checked_models(models: Sequence[str]) -> tuple[str, ...]:
         raise ValueError("models: expected at least one model, got none")
     if "" in names or len(set(names)) < len(names):
         raise ValueError(f"models: expected unique, non-empty names, got {names}")
+    for name in names:
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+            raise ValueError(f"models: expected names without control characters, got {name!r}")
     return names
+
+
+def checked_answers(responses: dict[str, Column]) -> dict[str, Column]:
+    """Give the column "answer" as text, so that answers are compared whatever their type."""
+    answers = responses.get("answer")
+    if answers is None or answers.ndim != 2:
+        return responses
+    cells = np.empty(answers.shape, dtype=object)
+    cells.ravel()[:] = [answer_text(cell) for cell in answers.ravel().tolist()]
+    return responses | {"answer": cells}
 
 
 def checked_labels(argument: str, labels: Any, n_rows: int) -> tuple[str, ...]:

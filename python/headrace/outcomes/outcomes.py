@@ -27,6 +27,7 @@ from headrace.arguments import (
 )
 from headrace.estimators.responses import Responses
 from headrace.outcomes.checks import (
+    checked_answers,
     checked_costs,
     checked_labels,
     checked_models,
@@ -63,7 +64,7 @@ class Outcomes(Fields):
     queries : mapping of str to array-like of shape (n_queries,) or (n_queries, d), optional
         What is known before any run, e.g. "text", "task", numbers or embeddings.
     responses : mapping of str to array-like of shape (n_queries, n_models[, d]), optional
-        What is known of a model once it has run.
+        What is known of a model once it has run. Numbers in the column "answer" are taken as text.
     groups : sequence of str or int of length n_queries, optional
         Rows of one group never straddle a split, e.g. one question in several wordings.
     cost_name : str, default "cost"
@@ -126,6 +127,7 @@ class Outcomes(Fields):
             for name, (label, values) in named_costs(cost, cost_name, further_costs or {}).items()
         }
         first, *others = prices
+        answered = checked_columns("responses", responses or {}, shape)
         labels, n_renamed = distinct(checked_labels("ids", range(shape[0]) if ids is None else ids, shape[0]))
         refuse_cells("quality", np.isinf(scores), scores, names, labels, "a finite number, or NaN")
         for name, values in prices.items():
@@ -137,7 +139,7 @@ class Outcomes(Fields):
             cost=prices[first],
             ids=labels,
             queries={name: v.copy() for name, v in checked_columns("queries", queries or {}, shape[:1]).items()},
-            responses={name: v.copy() for name, v in checked_columns("responses", responses or {}, shape).items()},
+            responses={name: v.copy() for name, v in checked_answers(answered).items()},
             groups=None if groups is None else np.array(checked_labels("groups", groups, shape[0]), dtype=object),
             cost_name=first,
             further_costs={name: prices[name] for name in others},

@@ -13,12 +13,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import BoolArray, FloatArray, broadcast_rows, checked_bools, checked_numbers
+from headrace.arguments import (
+    BoolArray,
+    FloatArray,
+    broadcast_rows,
+    checked_bools,
+    checked_number,
+    checked_numbers,
+    listed,
+)
 from headrace.atomic_file import draft_of
 from headrace.policy.hashing import share_of, shares_of
 from headrace.rules import RULES, Rule, make_rule
 
 __all__ = ["Policy", "weighed"]
+
+#: Most models that a rule decides among.
+MOST_MODELS = 128
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,9 @@ class Policy:
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise ValueError(f"rule: expected one of {', '.join(RULES)}; got {self.rule!r}")
-        if not 0.0 <= self.share <= 1.0:
+        if not 0 < len(self.models) <= MOST_MODELS or len(set(self.models)) < len(self.models):
+            raise ValueError(f"models: expected 1 to {MOST_MODELS} different names, got {listed(self.models)}")
+        if not 0.0 <= checked_number("share", self.share) <= 1.0:
             raise ValueError(f"share: expected a number from 0 to 1, got {self.share}")
         if len(self.parameters) != 2:
             raise ValueError(
@@ -81,6 +94,8 @@ class Policy:
             )
         if not 1 <= len(self.rates) <= len(self.costs):
             raise ValueError(f"rates: expected one for each of the costs {self.costs}, got {self.rates}")
+        if not all(0.0 <= checked_number("rates", rate) < math.inf for rate in self.rates) or not any(self.rates):
+            raise ValueError(f"rates: expected finite numbers >= 0, one of them above 0, got {self.rates}")
         # JSON knows lists only; a tuple compares and hashes.
         settings = {name: tuple(value) if isinstance(value, list) else value for name, value in self.settings.items()}
         object.__setattr__(self, "settings", settings)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import IndexArray, listed
+from headrace.estimators.asked import believed, priced
 from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.protocol import Estimators
 from headrace.estimators.responses import Responses
@@ -259,8 +260,9 @@ class Decider:
             quality, costs = self.estimators[fold_of_row[rows[0]]]
             here, ran = {name: values[rows] for name, values in columns.items()}, seen.take(rows)
             with one_blas_thread:
-                belief = quality.predict(here, ran)
-                price = weighed(np.stack([cost.predict(here, ran) for cost in costs]), self.policy.rates)
+                belief = believed(quality, here, ran)
+                named = zip(self.policy.costs, costs, strict=True)
+                price = weighed(np.stack([priced(name, cost, here, ran) for name, cost in named]), self.policy.rates)
             chosen[rows] = self.policy.select_batch(
                 belief.quality,
                 price,

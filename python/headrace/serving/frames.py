@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import BoolArray, Column, FloatArray
+from headrace.arguments import BoolArray, Column, FloatArray, answer_text
 from headrace.estimators.responses import Responses
 from headrace.extras import imported
 from headrace.policy import Policy
@@ -93,7 +93,8 @@ class Frame:
             together = np.full((n, len(models), *shape), null, dtype=kind)
             for j, of_model in values.items():
                 if of_model.shape[1:] == shape:
-                    together[:, j] = of_model
+                    as_text = stem == "answer" and kind == "O"
+                    together[:, j] = [answer_text(cell) for cell in of_model.tolist()] if as_text else of_model
                 elif not all(value is None or value != value for value in of_model.tolist()):
                     wanted = f"shape {(n, *shape)}, as in the fit"
                     raise ValueError(f"column {cells[j]!r}: expected {wanted}, got {of_model.shape}")

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arguments import BoolArray, Column, FloatArray, listed
+from headrace.arguments import BoolArray, Column, FloatArray, answer_text, listed
 from headrace.errors import CapTooSmall, NoModelLeft
+from headrace.estimators.asked import believed, priced
 from headrace.estimators.belief import Belief
 from headrace.estimators.protocol import CostEstimator, QualityEstimator
 from headrace.estimators.responses import Responses
@@ -316,10 +317,11 @@ class Session:
         """Beliefs, and the estimates of each cost: shape (n_costs, 1, n_models)."""
         if self._believed is None:
             responses = Responses(self._run[None, :], self._columns)
-            costs = np.array([estimator.predict(self._queries, responses) for estimator in self._cost_estimators])
+            named = zip(self.costs, self._cost_estimators, strict=True)
+            costs = np.array([priced(name, estimator, self._queries, responses) for name, estimator in named])
             costs *= self._prices
             costs[0] += self._switching
-            belief = self._quality_estimator.predict(self._queries, responses)
+            belief = believed(self._quality_estimator, self._queries, responses)
             self._believed, self._last_quality = (belief, costs), belief.quality[0]
         return self._believed
 
@@ -401,6 +403,7 @@ class Session:
             if name not in response and not is_cost:
                 continue
             value = response[name] if name in response else spent[name if name in spent else first]
+            value = answer_text(value) if name == "answer" and dtype.kind == "O" else value
             cell, was_infinite = checked_cell(f"response: column {name!r}", value, dtype, shape)
             if is_cost and self._prices[j] not in (0.0, 1.0) and dtype.kind != "O":
                 # A cost is evidence at the prices of the fit only.

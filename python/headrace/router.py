@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -259,6 +260,18 @@ class Router(Parameters):
     def select_batch(self, queries: Mapping[str, npt.ArrayLike], **options: Any) -> npt.NDArray[np.int32]:
         """Decide for many queries at once: `Decider.select_batch` of `decider_`; errors as `start`."""
         return self._served("select_batch").select_batch(queries, **options)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what serves to one file: `Decider.save` of `decider_`, which `headrace.load` reads; errors as there.
+
+        The labelled queries stay behind: what is loaded can't be recalibrated, nor can it be given a confidence.
+
+        Raises
+        ------
+        ValueError
+            No budget was given yet.
+        """
+        self._served("save").save(path)
 
     def diagnose(self, outcomes: Outcomes | None = None) -> Diagnosis:
         """Tell how good the estimates are on queries that they have not seen, and what to do about them.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import IndexArray, listed
+from headrace.errors import ArtefactError
 from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.protocol import Estimators
 from headrace.estimators.responses import Responses
@@ -20,10 +22,12 @@ from headrace.policy import Policy
 from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget, shown_limits
 from headrace.policy.hashing import fold_of, folds_of
 from headrace.policy.policy import weighed
+from headrace.policy.run_sets import run_sets
+from headrace.serving.artefact import read_artefact, write_artefact
 from headrace.serving.frames import Frame
 from headrace.serving.session import Session
 
-__all__ = ["Decider", "Promised"]
+__all__ = ["Decider", "Promised", "load"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,6 +299,74 @@ class Decider:
         point = self.path.chosen(quality_target=quality_target, mix=self.mix)
         return self._at(point, budget=None, quality_target=float(quality_target))
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the decider to one file, which `headrace.load` reads; whole or not at all.
+
+        The file holds numbers and names, no code, and no text of the queries and answers of the fit. Run sets whose
+        estimates have been fitted are in it: those of a decider that was warmed need no fit later.
+
+        Parameters
+        ----------
+        path : path-like
+            Usually ``<name>.headrace``. A file that is there keeps its mode; a symbolic link is followed.
+
+        Raises
+        ------
+        ArtefactError
+            Of kind "unsupported": an estimator without ``get_state`` and ``from_state``, or a function that no package
+            registers (`headrace.estimators.state`).
+        OSError
+            The file can't be written.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> import headrace as hr
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "digits.headrace"
+        >>> hr.Router(rule="routing").fit(hr.datasets.load_quickstart(), budget=100.0).decider_.save(path)
+        >>> hr.load(path)
+        Decider(routing, 5 models, budget 100: mean cost 100, quality 0.919 expected)
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["policy"] = json.loads(self.policy.to_json())
+        values["path"] = {field.name: getattr(self.path, field.name) for field in fields(self.path)}
+        values["point"] = self.point._asdict()
+        values["promised"] = None if self.promised is None else vars(self.promised)
+        write_artefact(path, {"models": self.models, "costs": self.policy.costs, **values})
+
+    def warm(self, *, max_runs: int | None = None) -> Decider:
+        """Fit now what estimators otherwise fit when a run set is first met, so that no request waits for it.
+
+        Parameters
+        ----------
+        max_runs : int, optional
+            Most models that run for one query; by default what the rule allows.
+
+        Returns
+        -------
+        Decider
+            This one; its decisions are the same.
+
+        Raises
+        ------
+        ValueError
+            More than 4,096 run sets: give a smaller `max_runs`.
+
+        Examples
+        --------
+        >>> import headrace as hr
+        >>> table = hr.datasets.load_quickstart().take(range(300))
+        >>> decider = hr.Router(quality="linear", max_depth=2).fit(table, budget=100.0).decider_
+        >>> decider.warm() is decider
+        True
+        """
+        runs = run_sets(self.policy, max_runs)
+        for quality, costs in self.estimators:
+            for estimator in (quality, *costs):
+                if hasattr(estimator, "warm"):
+                    estimator.warm(runs)
+        return self
+
     def _at(self, point: PathPoint, **wanted: Any) -> Decider:
         policy = replace(self.policy, parameters=point.parameters, share=point.share)
         return replace(self, policy=policy, point=point, promised=None, **wanted)
@@ -305,6 +377,48 @@ class Decider:
             name: np.empty((n, k, *shape), dtype=dtype) for name, (dtype, shape) in self.response_columns.items()
         }
         return Responses(np.zeros((n, k), dtype=np.bool_), columns)
+
+
+def load(path: str | os.PathLike[str]) -> Decider:
+    """Read the decider that `Decider.save` or `Router.save` wrote; it decides, bit for bit, as the one saved.
+
+    Reading runs no code of the file, and needs neither the labelled queries nor scikit-learn. A checksum is no
+    signature: take files from whom you trust to choose your models.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Decider
+        Its arrays are read-only.
+
+    Raises
+    ------
+    ArtefactError
+        Of kind "corrupt" (damaged, cut off, or another file), "newer" (from a later version), "tampered" (changed
+        since it was written) or "unsupported" (it needs an estimator or a function that isn't installed).
+    OSError
+        The file can't be opened.
+
+    Examples
+    --------
+    See `Decider.save`.
+    """
+    values = read_artefact(path).values
+    try:
+        values["policy"] = Policy.from_json(json.dumps(values["policy"]))
+        values["path"] = BudgetPath(**values["path"])
+        values["point"] = PathPoint(**values["point"])
+        values["promised"] = None if values["promised"] is None else Promised(**values["promised"])
+        if (values.pop("models"), values.pop("costs")) != (values["policy"].models, values["policy"].costs):
+            raise ValueError("models and costs differ from those of the policy")
+        return Decider(**values)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ArtefactError(
+            f"path: expected the file of a router, got other values ({error})", kind="corrupt"
+        ) from error
 
 
 def _alike(rows: npt.NDArray[Any]) -> list[IndexArray]:

@@ -263,7 +263,7 @@ def _name_of(wanted: Any, group: str) -> str | None:
 def _registered(group: str, name: str) -> Any:
     found = [point for point in entry_points(group=group) if point.name == name]
     if not found:
-        raise ArtefactError(f"path: the file needs {name!r}: {UNKNOWN} {group}", kind="unsupported")
+        raise ArtefactError(f"it needs {name!r}: {UNKNOWN} {group}", kind="unsupported")
     return found[0].load()
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import secrets
 import stat
@@ -29,6 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headrace._core import __version__
+from headrace.arguments import listed
 from headrace.errors import ArtefactError
 from headrace.estimators.state import flattened, restored
 
@@ -133,20 +135,17 @@ def read_artefact(path: str | os.PathLike[str]) -> Artefact:
     OSError
         The file can't be opened.
     """
-    raw = Path(path).read_bytes()
-    name = Path(path).name
+    name, raw = Path(path).name, Path(path).read_bytes()
     try:
         manifest, arrays = _members(raw)
-        take = _Taker(manifest["arrays"], arrays)
-        values = restored(manifest["values"], take)
+        values = restored(manifest["values"], _Taker(manifest["arrays"], arrays))
+        return Artefact(values, str(manifest["headrace"]), str(manifest["fingerprint"]))
     except ArtefactError as error:
-        message = str(error).removeprefix("path: ")
-        raise ArtefactError(f"path: {name}: {message}", kind=error.kind) from error
-    except Exception as error:  # whatever a forged file makes a part of it say
-        raise ArtefactError(
-            f"path: {name}: its values aren't those of a router ({type(error).__name__}: {error})", kind="corrupt"
-        ) from error
-    return Artefact(values, str(manifest["headrace"]), str(manifest["fingerprint"]))
+        raise ArtefactError(f"path: {name}: {error}", kind=error.kind) from error
+    except Exception as error:
+        # All checksums fit, so that this is no damage; a forged file may make any part say anything.
+        message = f"path: {name}: its values aren't those that save writes ({type(error).__name__}: {error})"
+        raise ArtefactError(message, kind="tampered") from error
 
 
 class _Arrays:
@@ -192,8 +191,13 @@ class _Taker:
 
     def __call__(self, number: int) -> np.ndarray:
         kind, order, shape, begin = self._index[number]
-        if kind not in TYPES or order not in ("C", "F") or begin < 0:
+        if kind not in TYPES or order not in ("C", "F"):
             raise ValueError(f"arrays: expected a type of {', '.join(TYPES)}, and an order; got {kind!r}, {order!r}")
+        # NumPy itself takes sizes below zero with a buffer.
+        if not all(isinstance(size, int) and size >= 0 for size in (begin, *shape)):
+            raise ValueError(f"arrays: expected a place and sizes >= 0, got {begin!r}, {shape!r}")
+        if begin + math.prod(shape) * np.dtype(kind).itemsize > len(self._bytes):
+            raise ValueError(f"arrays: expected at most {len(self._bytes)} bytes, got shape {shape} at {begin}")
         return np.ndarray(shape, dtype=kind, buffer=self._bytes, offset=begin, order=order)
 
 
@@ -236,26 +240,26 @@ def _members(raw: bytes) -> tuple[dict[str, Any], bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             found = archive.infolist()
-            names = [member.filename for member in found]
-            if MANIFEST not in names:
-                raise _bad("it has no manifest; not a router's file", "corrupt")
-            stored = all(member.compress_type == zipfile.ZIP_STORED for member in found)
-            if stored:
-                members = {name: archive.read(name) for name in names}
+            # Nothing else is read, and nothing unpacked: a small file can't take much memory.
+            wanted = [member for member in found if member.filename in (MANIFEST, ARRAYS)]
+            stored = all(member.compress_type == zipfile.ZIP_STORED for member in wanted)
+            members = {member.filename: archive.read(member) for member in wanted[:2] if stored}
             comment = archive.comment
-    except ArtefactError:
-        raise
     except Exception as error:  # zipfile raises many kinds on damaged bytes
-        raise _bad(f"not a whole ZIP file ({error})", "corrupt") from error
+        raise ArtefactError(f"not a whole file of a router ({error})", kind="corrupt") from error
     if not stored:
-        raise _bad("its members are compressed, which save never does", "tampered")
+        raise ArtefactError("its members are compressed, which save never does", kind="tampered")
+    if MANIFEST not in members:
+        raise ArtefactError(f"not the file of a router: it has no {MANIFEST}", kind="corrupt")
     manifest = _manifest(members[MANIFEST])
-    if sorted(names) != sorted([MANIFEST, ARRAYS]):
-        raise _bad(f"expected the members {MANIFEST} and {ARRAYS}, got {', '.join(sorted(names))}", "tampered")
+    names = sorted(member.filename for member in found)
+    if names != sorted([MANIFEST, ARRAYS]):
+        message = f"expected the members {MANIFEST} and {ARRAYS}, got {listed(names)}"
+        raise ArtefactError(message, kind="tampered")
     if manifest["members"] != {ARRAYS: hashlib.sha256(members[ARRAYS]).hexdigest()}:
-        raise _bad(f"{ARRAYS} isn't the one that the manifest was written for", "tampered")
+        raise ArtefactError(f"{ARRAYS} isn't the one that the manifest was written for", kind="tampered")
     if len(comment) != DIGITS or comment != _frame_digest(raw, found):
-        raise _bad("a checksum doesn't fit", "corrupt")
+        raise ArtefactError("a checksum doesn't fit", kind="corrupt")
     return manifest, members[ARRAYS]
 
 
@@ -264,18 +268,16 @@ def _manifest(text: bytes) -> dict[str, Any]:
         manifest = json.loads(text)
         schema = manifest["schema"]
     except Exception as error:
-        raise _bad(f"{MANIFEST} can't be read ({type(error).__name__}: {error})", "tampered") from error
+        message = f"{MANIFEST} can't be read ({type(error).__name__}: {error})"
+        raise ArtefactError(message, kind="tampered") from error
     if isinstance(schema, int) and schema > SCHEMA:
         wanted = f"this version of headrace, {__version__}, reads up to {SCHEMA}; a later one is needed"
-        raise _bad(f"its layout has the number {schema}, {wanted}", "newer")
+        raise ArtefactError(f"its layout has the number {schema}; {wanted}", kind="newer")
     body = text[: -len(_ending("0" * DIGITS))]
     if schema != SCHEMA or text != body + _ending(hashlib.sha256(body).hexdigest()):
-        raise _bad(f"{MANIFEST} was changed after it was written: its fingerprint doesn't fit", "tampered")
+        message = f"{MANIFEST} was changed after it was written: its fingerprint doesn't fit"
+        raise ArtefactError(message, kind="tampered")
     return dict(manifest)
-
-
-def _bad(message: str, kind: str) -> ArtefactError:
-    return ArtefactError(f"path: {message}", kind=kind)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -416,9 +417,8 @@ def load(path: str | os.PathLike[str]) -> Decider:
             raise ValueError("models and costs differ from those of the policy")
         return Decider(**values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ArtefactError(
-            f"path: expected the file of a router, got other values ({error})", kind="corrupt"
-        ) from error
+        message = f"path: {Path(path).name}: its values aren't those of a router ({error})"
+        raise ArtefactError(message, kind="tampered") from error
 
 
 def _alike(rows: npt.NDArray[Any]) -> list[IndexArray]:

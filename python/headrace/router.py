@@ -17,13 +17,7 @@ from headrace.calibration.exchange_rates import Walked
 from headrace.calibration.fitted import fit_and_calibrate
 from headrace.calibration.guarantee import Guarantee
 from headrace.calibration.parts import Parts, parted
-from headrace.calibration.settings import (
-    check_log,
-    check_settings,
-    check_table,
-    check_wanted,
-    rule_settings,
-)
+from headrace.calibration.settings import check_log, check_settings, check_table, check_wanted, rule_settings
 from headrace.diagnosis import Diagnosis, diagnose
 from headrace.estimators import CostEstimator, QualityEstimator
 from headrace.estimators.parameters import Parameters
@@ -262,14 +256,9 @@ class Router(Parameters):
         return self._served("select_batch").select_batch(queries, **options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write what serves to one file: `Decider.save` of `decider_`, which `headrace.load` reads; errors as there.
+        """Write what serves to a file that `headrace.load` reads: `Decider.save` of `decider_`; errors as there and `start`.
 
-        The labelled queries stay behind: what is loaded can't be recalibrated, nor can it be given a confidence.
-
-        Raises
-        ------
-        ValueError
-            No budget was given yet.
+        The labelled queries stay behind: what is loaded can't be recalibrated, nor be given a confidence.
         """
         self._served("save").save(path)
 

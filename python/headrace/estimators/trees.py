@@ -1,7 +1,8 @@
 """Boosted trees as numbers: what scikit-learn has grown, walked by NumPy.
 
 The numbers are the same, bit for bit, as those of scikit-learn's own `predict`. They need no scikit-learn, fit into a
-file that holds no code, and take a single query about a tenth of a millisecond, where scikit-learn takes milliseconds.
+file that holds no code, and a single query takes a tenth of a millisecond for five models, where scikit-learn takes
+three; for ten thousand queries together, both take about as long on one thread.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from headrace.estimators.state import Stateful
 
 __all__ = ["BoostedTrees"]
 
-#: Queries that are walked together.
-CHUNK = 1024
+#: Queries that are walked together: what is looked at stays in the cache.
+CHUNK = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +92,13 @@ class BoostedTrees(
         return estimates
 
     def _walked(self, points: FloatArray) -> FloatArray:
-        rows = np.arange(len(points))[:, None]
+        points = np.ascontiguousarray(points)
+        begin = np.arange(len(points))[:, None] * points.shape[1]
         node = np.tile(self.roots.ravel(), (len(points), 1))
         for _ in range(self.depth):
-            low = points[rows, self.feature[node]] <= self.threshold[node]
-            node = np.where(low, self.below[node], self.above[node])
-        values = self.value[node].reshape(len(points), *self.roots.shape)
+            low = points.take(begin + self.feature.take(node)) <= self.threshold.take(node)
+            node = np.where(low, self.below.take(node), self.above.take(node))
+        values = self.value.take(node).reshape(len(points), *self.roots.shape)
         start = np.broadcast_to(self.baseline[:, None], (len(points), len(self.baseline), 1))
         # One after the other, as scikit-learn adds them; a plain sum would add them in pairs.
         return np.asarray(np.cumsum(np.concatenate([start, values], axis=2), axis=2)[:, :, -1])

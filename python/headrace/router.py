@@ -256,9 +256,10 @@ class Router(Parameters):
         return self._served("select_batch").select_batch(queries, **options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write what serves to a file that `headrace.load` reads: `Decider.save` of `decider_`; errors as there and `start`.
+        """Write what serves to a file that `headrace.load` reads: `Decider.save` of `decider_`; errors as there.
 
-        The labelled queries stay behind: what is loaded can't be recalibrated, nor be given a confidence.
+        Without a budget it is refused, as in `start`. The labelled queries stay behind: what is loaded can't be
+        recalibrated, nor be given a confidence.
         """
         self._served("save").save(path)
 

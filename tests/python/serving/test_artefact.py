@@ -33,6 +33,8 @@ from headrace.estimators import (
     estimator_names,
 )
 from headrace.estimators import linear as linear_module
+from headrace.policy import Policy
+from headrace.policy.run_sets import run_sets
 from headrace.serving import BudgetController, Monitor
 from headrace.serving.artefact import read_artefact, write_artefact
 
@@ -210,6 +212,14 @@ def test_the_bundled_table_and_every_rule(rule: str, tmp_path: Path) -> None:
     assert walks(again(decider, tmp_path), few) == walks(decider, few)
 
 
+@pytest.mark.parametrize("name", [name for name in QUALITIES if name not in ("linear", "joint")])
+def test_the_bundled_table_and_every_estimator(name: str, tmp_path: Path) -> None:
+    fitting, rest = hr.datasets.load_quickstart().split(0.1)
+    decider = hr.Router(quality=QUALITIES[name](), n_folds=2, max_depth=2).fit(fitting, budget=100.0).decider_
+    few = rest.take(range(200))
+    assert walks(again(decider, tmp_path), few) == walks(decider, few)
+
+
 def test_a_simulated_table_with_two_costs(tmp_path: Path) -> None:
     table = simulate(400, 4)
     outcomes = hr.Outcomes(
@@ -314,6 +324,18 @@ def test_a_warm_decider_fits_nothing_any_more(
         assert walks(warmed, fresh) == wanted
     with pytest.raises(AssertionError, match="a fit in a request"):
         again(kept.warm(), tmp_path).estimators[0][0]._regressions._fit(np.zeros(3, bool))
+
+
+def test_only_run_sets_that_a_rule_meets_are_warmed() -> None:
+    models, ends = ("a", "b", "c"), (1.0, 1.0)
+    cascade = Policy(models, "cascade", {"max_depth": 2, "order": (2, 0, 1)}, ends)
+    assert run_sets(cascade).astype(int).tolist() == [[0, 0, 0], [0, 0, 1], [1, 0, 1]]
+    assert run_sets(Policy(models, "routing", {}, ends)).sum(axis=1).tolist() == [0, 1, 1, 1]
+    assert run_sets(Policy(models, "cascade-routing", {"max_depth": 2}, ends)).sum(axis=1).tolist() == [0] + 3 * [
+        1
+    ] + 3 * [2]
+    assert len(run_sets(Policy(models, "index", {}, ends))) == 8
+    assert len(run_sets(Policy(models, "index", {}, ends), 0)) == 1
 
 
 def test_too_many_run_sets_are_refused(router: hr.Router) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from headrace.outcomes import Outcomes
     from headrace.policy import Policy
     from headrace.router import Router
-    from headrace.serving import Decider, Session
+    from headrace.serving import Decider, Session, load
 
 __all__ = [
     "Belief",
@@ -48,6 +48,7 @@ __all__ = [
     "evaluate",
     "evaluation",
     "expected_max",
+    "load",
     "serving",
 ]
 
@@ -61,6 +62,7 @@ _ROOMS = {
     "Router": "router",
     "Session": "serving",
     "evaluate": "evaluation",
+    "load": "serving",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -16,13 +17,7 @@ from headrace.calibration.exchange_rates import Walked
 from headrace.calibration.fitted import fit_and_calibrate
 from headrace.calibration.guarantee import Guarantee
 from headrace.calibration.parts import Parts, parted
-from headrace.calibration.settings import (
-    check_log,
-    check_settings,
-    check_table,
-    check_wanted,
-    rule_settings,
-)
+from headrace.calibration.settings import check_log, check_settings, check_table, check_wanted, rule_settings
 from headrace.diagnosis import Diagnosis, diagnose
 from headrace.estimators import CostEstimator, QualityEstimator
 from headrace.estimators.parameters import Parameters
@@ -257,6 +252,14 @@ class Router(Parameters):
         """Decide for many queries at once: `Decider.select_batch` of `decider_`; errors as `start`."""
         return self._served("select_batch").select_batch(queries, **options)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what serves to a file that `headrace.load` reads: `Decider.save` of `decider_`; errors as there.
+
+        Without a budget it is refused, as in `start`. The labelled queries stay behind: what is loaded can't be
+        recalibrated, nor be given a confidence.
+        """
+        self._served("save").save(path)
+
     def diagnose(self, outcomes: Outcomes | None = None) -> Diagnosis:
         """Tell how good the estimates are on queries that they have not seen, and what to do about them.
 
@@ -269,8 +272,7 @@ class Router(Parameters):
         Returns
         -------
         Diagnosis
-            Scores per model and number of models run, reliability diagrams, and findings in words: print it, or
-            ``plot()`` it.
+            Scores, reliability diagrams, and findings in words: print it, or ``plot()`` it.
 
         Raises
         ------
@@ -330,7 +332,7 @@ class Router(Parameters):
         router._calibrator = self._calibrator.updated(table, self._walked, self.point_)
         if not new.n_missing:
             router._held_out = Kept(table)
-        router._use(router._calibrator.walked(decider.policy.rates))
+        router._walked = router._calibrator.walked(decider.policy.rates)
         router._set_point(self.budget_, decider.quality_target, self._confidence)
         return router
 
@@ -398,10 +400,6 @@ class Router(Parameters):
         for name in [name for name in vars(self) if name.startswith("_") or name.endswith("_")]:
             delattr(self, name)
 
-    def _use(self, walked: Walked) -> None:
-        self._walked = walked
-        self.path_ = walked.path
-
     def _served(self, method: str) -> Decider:
         if not hasattr(self, "decider_"):
             wanted = "fit with budget=... or quality_target=..., or use with_budget(...)"
@@ -422,7 +420,7 @@ class Router(Parameters):
         limits = None if budget is None else checked_budget(budget, costs)
         chosen = self._calibrator.chosen(self._walked, limits, quality_target, confidence, mix=self.mix)
         point = self.point_ = chosen.point
-        self._use(chosen.walked)
+        self._walked, self.path_ = chosen.walked, chosen.walked.path
         self.policy_ = Policy(
             self.models_,
             self.rule,

@@ -21,6 +21,7 @@ from headrace.estimators.linear import LinearQuality, common_run
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.responses import Responses
+from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets
 
 __all__ = ["CalibratedQuality"]
@@ -35,7 +36,9 @@ N_ORDERS = 3
 FEWEST = 4
 
 
-class CalibratedQuality(Parameters):
+class CalibratedQuality(
+    Parameters, Stateful, part="calibrated-quality", kept=("base_", "update_scale_", "_maps", "_low", "_width")
+):
     """Another estimator's estimates, calibrated on held-out folds; the variances of updates are rescaled to match.
 
     Parameters
@@ -130,6 +133,11 @@ class CalibratedQuality(Parameters):
             None if covariance is None else covariance * (scale[..., :, None] * scale[..., None, :]),
             None if loading is None else loading * scale,
         )
+
+    def warm(self, runs: BoolArray) -> None:
+        """Let the base fit what it would otherwise fit when a run set is first met."""
+        if hasattr(self.base_, "warm"):
+            self.base_.warm(runs)
 
     def _mapped(self, estimates: FloatArray, run: BoolArray) -> FloatArray:
         """Map estimates, and give them in shares of the range."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray
+from headrace.estimators.state import Stateful
 
 __all__ = ["MAPS", "IdentityMaps", "IsotonicMaps", "Maps", "PlattMaps", "Sample", "room"]
 
@@ -60,7 +61,7 @@ class Maps(Protocol):
         """Map estimates of shape (m, n_models), made once the models of `run` have run."""
 
 
-class IdentityMaps:
+class IdentityMaps(Stateful, part="identity-maps"):
     """Leaves the estimates as they are."""
 
     @classmethod
@@ -74,7 +75,7 @@ class IdentityMaps:
 
 
 @dataclass(frozen=True, eq=False)
-class PlattMaps:
+class PlattMaps(Stateful, part="platt-maps", kept=("slope", "intercept")):
     """Sigmoids of the logit: slopes and intercepts of shape (2, n_models).
 
     Examples
@@ -105,7 +106,7 @@ class PlattMaps:
 
 
 @dataclass(frozen=True, eq=False)
-class IsotonicMaps:
+class IsotonicMaps(Stateful, part="isotonic-maps", kept=("breakpoints",)):
     """Straight lines between breakpoints (x, y); ``breakpoints[stage][model]``."""
 
     breakpoints: tuple[tuple[tuple[FloatArray, FloatArray], ...], ...]

@@ -11,12 +11,13 @@ from headrace.estimators.belief import Belief
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.responses import Responses
+from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets
 
 __all__ = ["ConstantCost", "ConstantQuality"]
 
 
-class ConstantQuality(Parameters):
+class ConstantQuality(Parameters, Stateful, part="constant-quality", kept=("mean_",)):
     """The mean quality of each model, whatever the query; no run changes it, so its uncertainty is zero.
 
     Attributes
@@ -45,7 +46,7 @@ class ConstantQuality(Parameters):
         return Belief(np.tile(self.mean_, (len(responses), 1)))
 
 
-class ConstantCost(Parameters):
+class ConstantCost(Parameters, Stateful, part="constant-cost", kept=("mean_",)):
     """The mean cost of each model, whatever the query.
 
     Attributes

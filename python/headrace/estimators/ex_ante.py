@@ -18,7 +18,9 @@ from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.responses import Responses
+from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets
+from headrace.estimators.trees import BoostedTrees
 
 __all__ = ["BoostingQuality", "ClusterQuality", "KNeighborsQuality"]
 
@@ -35,10 +37,11 @@ CHUNK = 256
 CONSTANT = 1e-9
 
 
-class _Space:
+class _Space(Stateful, part="query-space", kept=("_features", "_centre", "_scale")):
     """Queries as points: each column's block of features has a total variance of 1."""
 
-    def __init__(self, queries: Queries, n_queries: int, *, n_grams: bool) -> None:
+    def fit(self, queries: Queries, n_queries: int, *, n_grams: bool) -> FloatArray:
+        """Learn the scales of the columns, and give the points of the fitting data."""
         self._features = QueryFeatures(n_grams=n_grams).fit(queries)
         raw = self._features.transform(queries, n_queries)
         known = ~np.isnan(raw)
@@ -51,7 +54,7 @@ class _Space:
             spread = np.sqrt(variance[block].sum())
             if spread > CONSTANT * (np.abs(self._centre[block]).max(initial=0.0) + 1.0):
                 self._scale[block] = 1.0 / spread
-        self.points = self._scaled(raw)
+        return self._scaled(raw)
 
     def place(self, queries: Queries, n_queries: int) -> FloatArray:
         """Give the points of queries: shape (n_queries, n_dimensions)."""
@@ -63,7 +66,9 @@ class _Space:
         return np.asarray(points)
 
 
-class KNeighborsQuality(Parameters):
+class KNeighborsQuality(
+    Parameters, Stateful, part="neighbors-quality", kept=("n_neighbors_", "_labels", "_space", "_points", "_squares")
+):
     """Mean quality of the nearest labelled queries, pulled a little towards each model's mean.
 
     Every column of the queries counts alike in the distance, whether a number, a category, text or an embedding. All
@@ -112,8 +117,9 @@ class KNeighborsQuality(Parameters):
             checked_int("n_neighbors", self.n_neighbors, 1)
         values = checked_targets(targets, partly=True)
         self._labels = _Labels(values)
-        self._space = _Space(queries, len(values), n_grams=self.n_grams)
-        self._squares = (self._space.points**2).sum(axis=1)
+        self._space = _Space()
+        self._points = self._space.fit(queries, len(values), n_grams=self.n_grams)
+        self._squares = (self._points**2).sum(axis=1)
         self.n_neighbors_ = min(self.n_neighbors or self._best_number(values), len(values))
         return self
 
@@ -128,16 +134,16 @@ class KNeighborsQuality(Parameters):
 
     def _distances(self, points: FloatArray) -> FloatArray:
         """Squared distances to all labelled queries, but for a constant per row."""
-        return np.asarray(self._squares - 2.0 * (points @ self._space.points.T))
+        return np.asarray(self._squares - 2.0 * (points @ self._points.T))
 
     def _best_number(self, values: FloatArray) -> int:
         candidates = [number for number in NEIGHBORS if number < len(values)]
-        if not candidates or not self._space.points.any():
+        if not candidates or not self._points.any():
             return len(values)
         error = np.zeros(len(candidates))
         for start in range(0, len(values), CHUNK):
             rows = np.arange(start, min(start + CHUNK, len(values)))
-            distance = self._distances(self._space.points[rows])
+            distance = self._distances(self._points[rows])
             distance[np.arange(len(rows)), rows] = np.inf
             nearest = _nearest(distance, candidates[-1])
             ranked = np.take_along_axis(
@@ -155,7 +161,7 @@ def _nearest(distance: FloatArray, number: int) -> IndexArray:
     return np.argpartition(distance, number - 1, axis=1)[:, :number]
 
 
-class _Labels:
+class _Labels(Stateful, part="labels", kept=("_known", "_values", "_complete", "mean")):
     """Qualities, possibly missing, with their means over any rows, pulled towards the mean of all."""
 
     def __init__(self, values: FloatArray) -> None:
@@ -170,7 +176,7 @@ class _Labels:
         return np.asarray((self._values[rows].sum(axis=1) + PRIOR * self.mean) / (count + PRIOR))
 
 
-class ClusterQuality(Parameters):
+class ClusterQuality(Parameters, Stateful, part="cluster-quality", kept=("means_", "_space", "_centres")):
     """Mean quality in the query's cluster, pulled a little towards each model's mean.
 
     The clusters are found without labels, by k-means of scikit-learn; one mean per cluster and model is all there is to
@@ -224,15 +230,14 @@ class ClusterQuality(Parameters):
             checked_int("n_clusters", self.n_clusters, 1)
         values = checked_targets(targets, partly=True)
         cluster = _sklearn("cluster")
-        self._space = _Space(queries, len(values), n_grams=self.n_grams)
-        n_clusters = min(self.n_clusters, len(np.unique(self._space.points, axis=0)))
-        if self._space.points.shape[1]:
-            self._centres = (
-                cluster.KMeans(n_clusters, n_init=4, random_state=0).fit(self._space.points).cluster_centers_
-            )
+        self._space = _Space()
+        points = self._space.fit(queries, len(values), n_grams=self.n_grams)
+        n_clusters = min(self.n_clusters, len(np.unique(points, axis=0)))
+        if points.shape[1]:
+            self._centres = cluster.KMeans(n_clusters, n_init=4, random_state=0).fit(points).cluster_centers_
         else:
             self._centres = np.empty((1, 0))
-        labels, own = _Labels(values), self._nearest_centre(self._space.points)
+        labels, own = _Labels(values), self._nearest_centre(points)
         members = [np.flatnonzero(own == c)[None, :] for c in range(len(self._centres))]
         self.means_ = np.vstack([labels.means(rows) for rows in members])
         return self
@@ -246,10 +251,10 @@ class ClusterQuality(Parameters):
         return np.asarray(distance.argmin(axis=1))
 
 
-class BoostingQuality(Parameters):
+class BoostingQuality(Parameters, Stateful, part="boosting-quality", kept=("_space", "_range", "_trees")):
     """Quality by gradient-boosted trees on the query's features, one model of scikit-learn per target.
 
-    For some thousand labelled queries and more. A single query takes milliseconds: this is for batches.
+    For some thousand labelled queries and more.
 
     Parameters
     ----------
@@ -287,22 +292,19 @@ class BoostingQuality(Parameters):
         """
         checked_int("n_trees", self.n_trees, 1)
         values = checked_targets(targets, partly=True)
-        self._space = _Space(queries, len(values), n_grams=self.n_grams)
-        encoded = self._with_intercept(self._space.points)
+        self._space = _Space()
+        encoded = self._with_intercept(self._space.fit(queries, len(values), n_grams=self.n_grams))
         self._range = np.nanmin(values), np.nanmax(values)
         known = ~np.isnan(values)
-        self._regressors = [
-            self._regressor().fit(encoded[rows], column[rows]) for column, rows in zip(values.T, known.T, strict=True)
-        ]
+        self._trees = BoostedTrees.of(
+            [self._regressor().fit(encoded[rows], column[rows]) for column, rows in zip(values.T, known.T, strict=True)]
+        )
         return self
 
     def predict(self, queries: Queries, responses: Responses) -> Belief:
         """Estimate from the queries alone."""
-        if not len(responses):
-            return Belief(np.empty((0, len(self._regressors))))
         encoded = self._with_intercept(self._space.place(queries, len(responses)))
-        estimates = np.column_stack([regressor.predict(encoded) for regressor in self._regressors])
-        return Belief(np.clip(estimates, *self._range))
+        return Belief(np.clip(self._trees(encoded), *self._range))
 
     def _regressor(self) -> Any:
         return _sklearn("ensemble").HistGradientBoostingRegressor(

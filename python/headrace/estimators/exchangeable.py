@@ -21,12 +21,13 @@ from typing import Self
 import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, IndexArray
+from headrace.estimators.state import Stateful
 
 __all__ = ["Variables", "exchangeable_mean"]
 
 
 @dataclass(frozen=True, eq=False)
-class Variables:
+class Variables(Stateful, part="variables", kept=("kind", "members", "n_features")):
     """Which variables there are: of the query, of each model's response, of each pair of responses, and targets.
 
     Attributes

@@ -22,6 +22,7 @@ import numpy as np
 from headrace.arguments import FloatArray, IndexArray
 from headrace.estimators.cholesky import cholesky, solve_lower
 from headrace.estimators.exchangeable import Variables, exchangeable_mean
+from headrace.estimators.state import Stateful
 
 __all__ = ["Moments", "Strengths", "fit_moments"]
 
@@ -55,7 +56,7 @@ PRIOR = Strengths(0.1, 0.3, 0.03)
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class Moments(Stateful, part="moments", kept=("mean", "scale", "covariance", "pooled", "objective")):
     """Moments of variables: their means, scales, and covariance in units of the scales.
 
     Attributes

@@ -16,7 +16,7 @@ and how much smaller the updates are on queries that the fit has not seen, is fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any, NamedTuple, Self
 
@@ -36,6 +36,7 @@ from headrace.estimators.protocol import Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import ResponseFeatures
 from headrace.estimators.responses import Responses
+from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets, clipped
 
 __all__ = ["JointQuality", "one_factor"]
@@ -56,7 +57,23 @@ class _Gain(NamedTuple):
     update: FloatArray
 
 
-class JointQuality(Parameters):
+class JointQuality(
+    Parameters,
+    Stateful,
+    part="joint-quality",
+    kept=(
+        "strengths_",
+        "update_scale_",
+        "moments_",
+        "_query_features",
+        "_response_features",
+        "_variables",
+        "_range",
+        "_sigma",
+        "_final",
+        "_gains",
+    ),
+):
     """Quality by one Gaussian over features of queries and responses, and the qualities of all models.
 
     For partial logs, many models and few labels. A run updates the estimates of all models, in closed form, and what
@@ -172,6 +189,29 @@ class JointQuality(Parameters):
             else Belief(quality, variance=gain.update.diagonal())
         )
 
+    def warm(self, runs: BoolArray) -> None:
+        """Find the gains of run sets, a row each, which otherwise are found when first asked for."""
+        for run in runs:
+            self._gain(run)
+
+    def get_state(self) -> dict[str, Any]:
+        """Give what `from_state` needs."""
+        state = super().get_state()
+        if "_gains" in state:
+            state["_gains"] = _stacked(dict(self._gains))
+        return state
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Make an estimator of what `get_state` gave; errors as in `Stateful.from_state`."""
+        made = super().from_state(state)
+        for name in ("strengths", "strengths_"):
+            if state.get(name) is not None:
+                setattr(made, name, Strengths(*state[name]))
+        if "_gains" in state:
+            made._gains = _unstacked(**state["_gains"])
+        return made
+
     def update_covariance(self, run: npt.ArrayLike) -> FloatArray:
         """Give the covariance of the update still to come once the models of a mask have run.
 
@@ -276,6 +316,34 @@ def one_factor(covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
         communality = loading**2
     loading = loading if loading.sum() >= 0.0 else -loading
     return loading, np.maximum(diagonal - loading**2, 0.0)
+
+
+def _stacked(gains: dict[bytes, _Gain]) -> dict[str, Any]:
+    """Put the gains of all run sets end to end: few large arrays instead of many small ones."""
+    found = list(gains.values())
+    return {
+        "runs": np.array([list(key) for key in gains], dtype=np.bool_),
+        "ends": np.cumsum([len(gain.weights) for gain in found]),
+        "weights": np.concatenate([gain.weights for gain in found]),
+        "averages": np.concatenate([gain.average for gain in found]),
+        "mean": found[0].mean,
+        "updates": np.stack([gain.update for gain in found]),
+    }
+
+
+def _unstacked(
+    runs: BoolArray,
+    ends: npt.NDArray[np.intp],
+    weights: FloatArray,
+    averages: FloatArray,
+    mean: FloatArray,
+    updates: FloatArray,
+) -> dict[bytes, _Gain]:
+    gains, begin = {}, 0
+    for run, end, update in zip(runs, ends.tolist(), updates, strict=True):
+        gains[run.tobytes()] = _Gain(weights[begin:end], averages[begin:end], mean, update)
+        begin = end
+    return gains
 
 
 def _checked_targets(targets: FloatArray, responses: Responses) -> FloatArray:

@@ -23,6 +23,7 @@ from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import EncodedResponses, ResponseFeatures
 from headrace.estimators.responses import Responses
+from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets, clipped
 
 __all__ = ["LinearCost", "LinearQuality", "RunSetRegressions", "common_run", "fit_ridge"]
@@ -41,13 +42,13 @@ CONSTANT = 1e-9
 
 
 @dataclass(frozen=True)
-class Ridge:
+class Ridge(Stateful, part="ridge", kept=("weights", "intercept")):
     """A fitted regression: estimates = features @ weights + intercept."""
 
     weights: FloatArray
     intercept: FloatArray
-    #: Leave-one-out estimates of the fitting rows, shape (n_queries, n_targets).
-    left_out: FloatArray
+    #: Leave-one-out estimates of the fitting rows, shape (n_queries, n_targets); not part of the state.
+    left_out: FloatArray | None = None
 
     def predict(self, features: FloatArray) -> FloatArray:
         """Estimate from centred features; a missing one (NaN) counts as average."""
@@ -109,7 +110,7 @@ def fit_ridge(features: FloatArray, targets: FloatArray) -> Ridge:
     return Ridge(weights, target_means - means @ weights, left_out)
 
 
-class _ExAnteFeatures:
+class _ExAnteFeatures(Stateful, part="ex-ante-features", kept=("_fitted",)):
     """Estimates of another estimator, before any run, as features: for its fitting data, out of fold."""
 
     def __init__(
@@ -134,7 +135,19 @@ def _rows(queries: Queries, rows: IndexArray) -> dict[str, Column]:
     return {name: values[rows] for name, values in queries.items()}
 
 
-class RunSetRegressions:
+class RunSetRegressions(
+    Stateful,
+    part="run-set-regressions",
+    kept=(
+        "targets",
+        "_query_features",
+        "_response_features",
+        "_encoded_responses",
+        "_encoded",
+        "_ex_ante",
+        "_fitted",
+    ),
+):
     """Ridge regressions on the features of queries and responses, one per run set, kept once fitted."""
 
     def __init__(
@@ -147,7 +160,7 @@ class RunSetRegressions:
         response_features: ResponseFeatures,
         ex_ante: QualityEstimator | None = None,
     ) -> None:
-        self.targets = checked_targets(targets, fewest=2)
+        self.targets = np.ascontiguousarray(checked_targets(targets, fewest=2))
         self._query_features = query_features.fit(queries)
         self._response_features = response_features.fit(responses)
         self._encoded_responses = EncodedResponses(self._response_features, responses)
@@ -162,6 +175,14 @@ class RunSetRegressions:
         """Give the regression for a run set."""
         return self._regression(run)[0]
 
+    def left_out(self, run: BoolArray) -> FloatArray:
+        """Give the leave-one-out estimates of the fitting rows after a run set: shape (n_queries, n_targets)."""
+        ridge = self._regression(run)[0]
+        if ridge.left_out is None:
+            # It came from a file; the same numbers give the same regression.
+            ridge = self._fit(run)[0]
+        return np.asarray(ridge.left_out)
+
     def predict(self, queries: Queries, responses: Responses) -> tuple[FloatArray, BoolArray]:
         """Give estimates, and the run set that they are for."""
         run = common_run(responses)
@@ -175,11 +196,14 @@ class RunSetRegressions:
     def _regression(self, run: BoolArray) -> tuple[Ridge, FloatArray]:
         key = run.tobytes()
         if key not in self._fitted:
-            features = np.hstack([self._encoded, self._encoded_responses.after(run)])
-            known = ~np.isnan(features)
-            centre = np.where(known, features, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-            self._fitted[key] = fit_ridge(features - centre, self.targets), centre
+            self._fitted[key] = self._fit(run)
         return self._fitted[key]
+
+    def _fit(self, run: BoolArray) -> tuple[Ridge, FloatArray]:
+        features = np.hstack([self._encoded, self._encoded_responses.after(run)])
+        known = ~np.isnan(features)
+        centre = np.where(known, features, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        return fit_ridge(features - centre, self.targets), centre
 
 
 def common_run(responses: Responses) -> BoolArray:
@@ -192,7 +216,7 @@ def common_run(responses: Responses) -> BoolArray:
     return run
 
 
-class LinearQuality(Parameters):
+class LinearQuality(Parameters, Stateful, part="linear-quality", kept=("_regressions", "_range", "_updates")):
     """Quality by ridge regressions on features of the query and of the responses seen, one per run set.
 
     Estimates are kept within the range of the targets. Regressions are fitted when a run set is first met.
@@ -259,17 +283,23 @@ class LinearQuality(Parameters):
         update = self._update(run)
         return Belief(quality, covariance=update) if self.covariance else Belief(quality, variance=update)
 
+    def warm(self, runs: BoolArray) -> None:
+        """Fit the regressions of run sets, a row each, which otherwise are fitted when first met."""
+        for run in runs:
+            self._regressions.after(run)
+            self._update(run)
+
     def _update(self, run: BoolArray) -> FloatArray:
         """Covariance, or variances, of (estimate after all models) - (estimate after `run`)."""
         key = run.tobytes()
         if key not in self._updates:
-            final = np.clip(self._regressions.after(np.ones_like(run)).left_out, *self._range)
-            update = final - np.clip(self._regressions.after(run).left_out, *self._range)
+            final = np.clip(self._regressions.left_out(np.ones_like(run)), *self._range)
+            update = final - np.clip(self._regressions.left_out(run), *self._range)
             self._updates[key] = update.T @ update / len(update) if self.covariance else np.mean(update**2, axis=0)
         return self._updates[key]
 
 
-class LinearCost(Parameters):
+class LinearCost(Parameters, Stateful, part="linear-cost", kept=("_regressions", "_range")):
     """Cost by ridge regressions on features of the query and of the responses seen, one per run set.
 
     Estimates are kept within the range of each model's costs. A response column that holds the costs themselves is
@@ -305,6 +335,11 @@ class LinearCost(Parameters):
         """Estimate for queries in all of which the same models have run."""
         estimates, _ = self._regressions.predict(queries, responses)
         return clipped(estimates, *self._range)
+
+    def warm(self, runs: BoolArray) -> None:
+        """Fit the regressions of run sets, a row each, which otherwise are fitted when first met."""
+        for run in runs:
+            self._regressions.after(run)
 
 
 def _is(responses: Responses, name: str, targets: FloatArray) -> bool:

@@ -21,6 +21,7 @@ from headrace.estimators.protocol import Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import ResponseFeatures
 from headrace.estimators.responses import Responses
+from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets
 
 __all__ = ["PriceTable"]
@@ -32,7 +33,12 @@ MILLION = 1e6
 BYTES_PER_TOKEN = 4.0
 
 
-class PriceTable(Parameters):
+class PriceTable(
+    Parameters,
+    Stateful,
+    part="price-table",
+    kept=("_input", "_output", "_cached", "_range", "_regressions", "_smearing"),
+):
     """Cost as tokens times prices; output tokens are predicted.
 
     Prompt tokens are those of the query column "prompt_tokens", of shape (n_queries,), or of shape
@@ -105,13 +111,14 @@ class PriceTable(Parameters):
             query_features=QueryFeatures(),
             response_features=ResponseFeatures(),
         )
+        self._smearing: dict[bytes, FloatArray] = {}
         return self
 
     def predict(self, queries: Queries, responses: Responses) -> FloatArray:
         """Estimate the mean cost, for queries in all of which the same models have run."""
         prompt = self._prompt_cost(queries, len(responses))
-        logs, residuals = self._output_logs(queries, responses)
-        mean = np.exp(logs) * np.mean(np.exp(residuals), axis=0) - 1.0
+        logs, run = self._output_logs(queries, responses)
+        mean = np.exp(logs) * self._smeared(run) - 1.0
         return np.asarray(prompt + np.maximum(mean, 0.0) * self._output / MILLION)
 
     def predict_interval(
@@ -138,20 +145,35 @@ class PriceTable(Parameters):
         if not 0.0 < coverage < 1.0:
             raise ValueError(f"coverage: expected a number above 0 and below 1, got {coverage}")
         prompt = self._prompt_cost(queries, len(responses))
-        logs, residuals = self._output_logs(queries, responses)
+        logs, run = self._output_logs(queries, responses)
+        residuals = self._residuals(run)
         bounds = []
         for share in (0.5 - coverage / 2.0, 0.5 + coverage / 2.0):
             tokens = np.exp(logs + np.quantile(residuals, share, axis=0)) - 1.0
             bounds.append(prompt + np.maximum(tokens, 0.0) * self._output / MILLION)
         return bounds[0], bounds[1]
 
-    def _output_logs(self, queries: Queries, responses: Responses) -> tuple[FloatArray, FloatArray]:
-        """Estimates of log(1 + output tokens), and leave-one-out residuals of the fitting data."""
+    def warm(self, runs: BoolArray) -> None:
+        """Fit the regressions of run sets, a row each, which otherwise are fitted when first met."""
+        for run in runs:
+            self._regressions.after(run)
+            self._smeared(run)
+
+    def _output_logs(self, queries: Queries, responses: Responses) -> tuple[FloatArray, BoolArray]:
+        """Estimates of log(1 + output tokens), and the run set that they are for."""
         estimates, run = self._regressions.predict(_without_state(queries), responses)
-        return np.clip(estimates, *self._range), self._residuals(run)
+        return np.clip(estimates, *self._range), run
+
+    def _smeared(self, run: BoolArray) -> FloatArray:
+        """Duan's factor of each model."""
+        key = run.tobytes()
+        if key not in self._smearing:
+            self._smearing[key] = np.mean(np.exp(self._residuals(run)), axis=0)
+        return self._smearing[key]
 
     def _residuals(self, run: BoolArray) -> FloatArray:
-        left_out = np.clip(self._regressions.after(run).left_out, *self._range)
+        """Leave-one-out residuals of the fitting data, on the scale of logarithms."""
+        left_out = np.clip(self._regressions.left_out(run), *self._range)
         return np.asarray(self._regressions.targets - left_out)
 
     def _prompt_cost(self, queries: Queries, n_queries: int) -> FloatArray:

@@ -18,6 +18,11 @@ class QualityEstimator(Protocol):
     """Estimates the quality of every model's answer.
 
     An attribute ``accepts_missing = True`` says that labels may be missing (NaN) in a fit, and responses not run.
+
+    Three more methods are optional. ``get_state()`` and the class method ``from_state(state)`` let a router with the
+    estimator be saved: see `headrace.estimators.state`; the class must be registered, so that a file can name it.
+    ``warm(runs)`` fits at once what would be fitted when a run set is first met: `runs`, of shape (n_run_sets,
+    n_models), has a row for each.
     """
 
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
@@ -52,7 +57,7 @@ class QualityEstimator(Protocol):
 
 @runtime_checkable
 class CostEstimator(Protocol):
-    """Estimates the cost of running every model now."""
+    """Estimates the cost of running every model now. Optional methods: those of `QualityEstimator`."""
 
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
         """Learn from labelled queries; `targets` are realised costs. Otherwise as `QualityEstimator.fit`."""

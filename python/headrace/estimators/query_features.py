@@ -6,6 +6,7 @@ kept, so that later queries are encoded the same way. An unknown number is NaN, 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Protocol, Self
@@ -16,6 +17,7 @@ from headrace.arguments import Column, FloatArray, checked_magnitudes
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.reduction import TextReduction, WideReduction
+from headrace.estimators.state import Stateful
 
 __all__ = ["QueryFeatures", "is_large", "scaled"]
 
@@ -37,11 +39,14 @@ class _Encoder(Protocol):
     def transform(self, values: Column) -> FloatArray: ...
 
 
-class _Categories:
-    """An indicator per known category; an unknown one is all zeros."""
+class _Categories(Stateful, part="query-categories", kept=("_position", "_indicators")):
+    """An indicator per known category; an unknown one is all zeros.
+
+    Categories are known by hashes: a short column of texts may be one of categories, and none of its text is kept.
+    """
 
     def __init__(self, known: Sequence[str]) -> None:
-        self._position = {category: position for position, category in enumerate(known)}
+        self._position = {_hashed(category): position for position, category in enumerate(known)}
         # The last row stands for what is unknown.
         self._indicators = np.eye(len(known) + 1, len(known))
 
@@ -49,10 +54,12 @@ class _Categories:
         return self
 
     def transform(self, values: Column) -> FloatArray:
-        return self._indicators[[self._position.get(text, -1) for text in _texts(values)]]
+        texts = _texts(values)
+        position = {text: self._position.get(_hashed(text), -1) for text in set(texts)}
+        return self._indicators[[position[text] for text in texts]]
 
 
-class _Text:
+class _Text(Stateful, part="query-text", kept=("_reduction",)):
     """Numbers of characters and lines, and, if wanted, the reduction of hashed n-grams."""
 
     def __init__(self, *, n_grams: bool) -> None:
@@ -71,7 +78,7 @@ class _Text:
         return np.concatenate([np.log1p(sizes), self._reduction.transform(texts)], axis=1)
 
 
-class _Numbers:
+class _Numbers(Stateful, part="query-numbers", kept=("_shape", "_logarithmic", "_reduction")):
     """Numbers as they are, or their logarithms; a wide column is reduced."""
 
     def fit(self, values: Column) -> Self:
@@ -89,7 +96,7 @@ class _Numbers:
         return np.full((n_queries, *self._shape), np.nan)
 
 
-class QueryFeatures(Parameters):
+class QueryFeatures(Parameters, Stateful, part="query-features", kept=("_encoders", "widths_")):
     """Numbers as they are (logarithms of large ones), categories as indicators, other text by its length.
 
     A numeric column may have shape (n_queries, d), such as an embedding; beyond 64 numbers it is reduced to its
@@ -165,6 +172,10 @@ def scaled(values: FloatArray, logarithmic: bool) -> FloatArray:
 
 def _texts(values: Column) -> list[str]:
     return ["" if value is None else str(value) for value in values.tolist()]
+
+
+def _hashed(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _flat(values: FloatArray) -> FloatArray:

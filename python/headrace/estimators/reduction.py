@@ -15,6 +15,7 @@ import numpy as np
 
 from headrace._core import project_texts
 from headrace.arguments import FloatArray, IndexArray
+from headrace.estimators.state import Stateful
 
 __all__ = ["TextReduction", "WideReduction", "leading_directions"]
 
@@ -62,7 +63,7 @@ def leading_directions(matrix: Any, n_directions: int = N_DIRECTIONS) -> FloatAr
     return np.ascontiguousarray(basis @ right[:n_directions][kept].T)
 
 
-class WideReduction:
+class WideReduction(Stateful, part="wide-reduction", kept=("_centre", "_directions")):
     """A column of many numbers, such as an embedding, in its principal components; missing values count as average."""
 
     def fit(self, values: FloatArray) -> Self:
@@ -79,7 +80,7 @@ class WideReduction:
         return np.asarray(centred @ self._directions)
 
 
-class TextReduction:
+class TextReduction(Stateful, part="text-reduction", kept=("_rarity", "_directions")):
     """Hashed 4-byte runs of text, weighted by tf-idf, in their directions of largest variance.
 
     The weight of a run that a text has c times is log(1 + c) * (1 + log((1 + n) / (1 + texts with it))); each text has

@@ -28,6 +28,7 @@ from headrace.estimators.signals import (
     text_features,
     token_features,
 )
+from headrace.estimators.state import Stateful
 
 __all__ = ["EncodedResponses", "ResponseFeatures"]
 
@@ -51,7 +52,7 @@ class _Alone:
         return []
 
 
-class _Numbers(_Alone):
+class _Numbers(_Alone, Stateful, part="response-numbers", kept=("_logarithmic",)):
     def __init__(self, *, logarithmic: bool) -> None:
         self._logarithmic = logarithmic
 
@@ -60,7 +61,7 @@ class _Numbers(_Alone):
         return numbers[:, :, None] if numbers.ndim == 2 else numbers
 
 
-class _Wide(_Alone):
+class _Wide(_Alone, Stateful, part="response-wide", kept=("_reduction",)):
     def __init__(self, values: FloatArray) -> None:
         self._reduction = WideReduction().fit(values.reshape(-1, values.shape[2]))
 
@@ -69,7 +70,7 @@ class _Wide(_Alone):
         return reduced.reshape(*seen.shape[:2], reduced.shape[1])
 
 
-class _Tokens(_Alone):
+class _Tokens(_Alone, Stateful, part="response-tokens", kept=("_label",)):
     def __init__(self, label: str) -> None:
         self._label = label
 
@@ -78,7 +79,7 @@ class _Tokens(_Alone):
         return token_features(checked_magnitudes(self._label, tokens))
 
 
-class _Probabilities:
+class _Probabilities(Stateful, part="response-probabilities"):
     def of_models(self, seen: Column) -> FloatArray:
         return class_features(probabilities_known(seen))
 
@@ -89,7 +90,7 @@ class _Probabilities:
         return [same, divergences(known[:, first], known[:, second])]
 
 
-class _Answers:
+class _Answers(Stateful, part="response-answers", kept=("_equal",)):
     def __init__(self, equal: Callable[[Any, Any], bool] | None) -> None:
         self._equal = equal
 
@@ -108,7 +109,7 @@ class _Answers:
         return [same]
 
 
-class ResponseFeatures(Parameters):
+class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_encoders",)):
     """Features of the responses of a run set, one block per model, and one per pair of models that both have run.
 
     ======================================  ========================================  ================================
@@ -169,7 +170,8 @@ class ResponseFeatures(Parameters):
         if not len(models):
             return np.empty((len(responses), 0))
         seen = self._seen(responses, models)
-        return self._joined(seen, self._of_models(seen, len(responses), len(models)))
+        of_models = self._of_models(seen, len(responses), len(models))
+        return _beside(of_models, self._of_pairs(seen, len(responses), len(models)))
 
     def _seen(self, responses: Responses, models: IndexArray) -> dict[str, Column]:
         """Give the columns of some models."""
@@ -183,34 +185,45 @@ class ResponseFeatures(Parameters):
         blocks = [encoder.of_models(seen[name]) for name, encoder in self._encoders.items()]
         return np.concatenate([np.empty((n_queries, n_models, 0)), *blocks], axis=2)
 
-    def _joined(self, seen: Mapping[str, Column], of_models: FloatArray) -> FloatArray:
-        """Make one row per query of the blocks of models, and of those of their pairs."""
-        n_queries, n_models, width = of_models.shape
-        of_models = of_models.reshape(n_queries, n_models * width)
+    def _of_pairs(self, seen: Mapping[str, Column], n_queries: int, n_models: int) -> FloatArray:
+        """Compare what all pairs of models returned: shape (n_queries, n_pairs, n_features)."""
         first, second = _pairs(n_models)
         found: list[FloatArray] = []
-        for name, encoder in self._encoders.items():
-            found += encoder.of_pairs(seen[name], first, second)
-        if not found or not len(first):
-            return of_models
-        of_pairs = np.stack(found, axis=2) if len(found) > 1 else found[0]
-        return np.concatenate([of_models, of_pairs.reshape(n_queries, len(first) * len(found))], axis=1)
+        if len(first):
+            for name, encoder in self._encoders.items():
+                found += encoder.of_pairs(seen[name], first, second)
+        if not found:
+            return np.empty((n_queries, len(first), 0))
+        return np.stack(found, axis=2) if len(found) > 1 else found[0][:, :, None]
 
 
-class EncodedResponses:
-    """Responses of all models, encoded once; the features of any run set are put together from them."""
+class EncodedResponses(Stateful, part="encoded-responses", kept=("_of_models", "_of_pairs")):
+    """Responses of all models and pairs, encoded once; the features of any run set are put together from them.
+
+    What is kept are numbers: no text of the responses.
+    """
 
     def __init__(self, features: ResponseFeatures, responses: Responses) -> None:
         n_queries, n_models = responses.run.shape
-        self._features = features
-        self._columns = features._seen(responses, np.arange(n_models))
-        self._of_models = features._of_models(self._columns, n_queries, n_models)
+        seen = features._seen(responses, np.arange(n_models))
+        self._of_models = features._of_models(seen, n_queries, n_models)
+        self._of_pairs = features._of_pairs(seen, n_queries, n_models)
 
     def after(self, run: BoolArray) -> FloatArray:
         """Give what `ResponseFeatures.transform` gives for a run set."""
-        models = np.flatnonzero(run)
-        seen = {name: values.take(models, axis=1) for name, values in self._columns.items()}
-        return self._features._joined(seen, self._of_models[:, models])
+        first, second = _pairs(len(run))
+        pairs = np.flatnonzero(run[first] & run[second])
+        return _beside(self._of_models.take(np.flatnonzero(run), axis=1), self._of_pairs.take(pairs, axis=1))
+
+
+def _beside(of_models: FloatArray, of_pairs: FloatArray) -> FloatArray:
+    """Make one row per query of the blocks of models, and of those of their pairs."""
+    n_queries, n_models, width = of_models.shape
+    rows = of_models.reshape(n_queries, n_models * width)
+    _, n_pairs, n_features = of_pairs.shape
+    if not n_pairs * n_features:
+        return rows
+    return np.concatenate([rows, of_pairs.reshape(n_queries, n_pairs * n_features)], axis=1)
 
 
 @lru_cache(maxsize=128)

@@ -7,10 +7,11 @@ from typing import Self
 
 import numpy as np
 
-from headrace.arguments import Column, FloatArray, checked_numbers
+from headrace.arguments import BoolArray, Column, FloatArray, checked_numbers
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import CostEstimator, Queries
 from headrace.estimators.responses import Responses
+from headrace.estimators.state import Stateful
 
 __all__ = ["SwitchingCost"]
 
@@ -18,7 +19,7 @@ __all__ = ["SwitchingCost"]
 COLUMN = "switching_cost"
 
 
-class SwitchingCost(Parameters):
+class SwitchingCost(Parameters, Stateful, part="switching-cost", kept=("_base",)):
     """Adds a cost per query and model, such as that of a lost prompt cache, to what another estimator gives.
 
     It is read from the query column "switching_cost", of shape (n_queries, n_models): 0 for the model that holds the
@@ -66,6 +67,11 @@ class SwitchingCost(Parameters):
         """Add the column to the other estimates; errors as in `fit`."""
         costs = self._base.predict(_others(queries), responses)
         return np.asarray(costs + _added(queries, costs.shape))
+
+    def warm(self, runs: BoolArray) -> None:
+        """Let the other estimator fit what it would otherwise fit when a run set is first met."""
+        if hasattr(self._base, "warm"):
+            self._base.warm(runs)
 
 
 def _others(queries: Queries) -> dict[str, Column]:

@@ -41,8 +41,8 @@ def checked_tables(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
     n_seen = router.n_seen(test)
     if n_seen > MOST_SEEN * test.n_queries:
         raise ValueError(
-            f"outcomes: expected queries that the fit has not seen; {n_seen} of {test.n_queries} are among those that it "
-            "was fitted on; split the table first: table.split(0.5)"
+            f"outcomes: expected queries that the fit has not seen; it has seen {n_seen} of these {test.n_queries}; "
+            "split the table first: table.split(0.5)"
         )
     if test.n_models < 2:
         raise ValueError(f"outcomes: expected at least two models, got one, {test.models[0]!r}; nothing to choose")

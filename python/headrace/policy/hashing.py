@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from headrace.arguments import FloatArray, IndexArray
 
-__all__ = ["fold_of", "folds_of", "share_of", "shares_of"]
+__all__ = ["content_id", "fold_of", "folds_of", "share_of", "shares_of"]
 
 #: Before an id where it is hashed for a fold: another number than the one that mixes rules.
 FOLD = "fold of "
@@ -81,3 +83,16 @@ def fold_of(seed: int, query_id: str, n_folds: int) -> int:
     [0, 1, 2]
     """
     return int(share_of(seed, FOLD + query_id) * n_folds)
+
+
+def content_id(columns: Mapping[str, Any]) -> str:
+    """Give a query without an id one: a hash of its columns, which doesn't show them."""
+    text = json.dumps(columns, sort_keys=True, default=_as_json)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _as_json(value: Any) -> Any:
+    """Give what JSON knows of an array; of another object nothing that were the same for an equal one."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"id: expected one for a query that holds a {type(value).__name__}, which no hash can stand for")

@@ -12,11 +12,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import Column, checked_array, listed
+from headrace.arguments import Column, IndexArray, checked_array, listed
 from headrace.errors import MissingColumn, UnknownColumn
+from headrace.estimators.responses import Responses
 
 __all__ = [
     "Kinds",
+    "alike",
     "checked_batch",
     "checked_caps",
     "checked_cell",
@@ -24,6 +26,7 @@ __all__ = [
     "checked_names",
     "checked_query",
     "missing_cells",
+    "nothing_ran",
 ]
 
 #: Columns of a fit by name: type, and shape of a cell.
@@ -186,6 +189,22 @@ def checked_caps(max_cost: float | Mapping[str, float] | None, costs: Sequence[s
 def missing_cells(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:
     """Make a response column in which nothing is known: None among objects, NaN among numbers."""
     return np.full(shape, None, dtype=object) if dtype.kind == "O" else np.full(shape, np.nan)
+
+
+def alike(rows: npt.NDArray[Any]) -> list[IndexArray]:
+    """Group the numbers of equal rows."""
+    if not len(rows):
+        return []
+    _, group = np.unique(rows, axis=0, return_inverse=True)
+    order = np.argsort(group.ravel(), kind="stable")
+    return np.split(order, np.cumsum(np.bincount(group.ravel()))[:-1])
+
+
+def nothing_ran(n_queries: int, n_models: int, kinds: Kinds) -> Responses:
+    """Give the responses of queries of which no model has run."""
+    shape = n_queries, n_models
+    columns = {name: np.empty((*shape, *cell), dtype=dtype) for name, (dtype, cell) in kinds.items()}
+    return Responses(np.zeros(shape, dtype=np.bool_), columns)
 
 
 def _finite_sequence(label: str, value: Any) -> tuple[Any, bool]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import IndexArray, listed
+from headrace.arguments import listed
+from headrace.errors import ArtefactError
 from headrace.estimators.asked import believed, priced
 from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.protocol import Estimators
@@ -19,13 +21,15 @@ from headrace.estimators.responses import Responses
 from headrace.notebook import html_table
 from headrace.policy import Policy
 from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget, shown_limits
-from headrace.policy.hashing import fold_of, folds_of
+from headrace.policy.hashing import content_id, fold_of, folds_of
 from headrace.policy.policy import weighed
-from headrace.serving.columns import Kinds, checked_batch, checked_query
+from headrace.policy.run_sets import run_sets
+from headrace.serving.artefact import read_artefact, write_artefact
+from headrace.serving.columns import Kinds, alike, checked_batch, checked_query, nothing_ran
 from headrace.serving.frames import Frame
 from headrace.serving.session import Session
 
-__all__ = ["Decider", "Promised"]
+__all__ = ["Decider", "Promised", "load"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +183,7 @@ class Decider:
             a number >= 0.
         """
         columns = checked_query(query, self.query_columns, self._optional, strict=strict)
-        query_id = _content_id({name: cell[0] for name, cell in columns.items()}) if id is None else str(id)
+        query_id = content_id({name: cell[0] for name, cell in columns.items()}) if id is None else str(id)
         quality, costs = self.estimators[fold_of(self.policy.seed, query_id, len(self.estimators))]
         return Session(
             self.policy,
@@ -248,15 +252,15 @@ class Decider:
             if values.ndim < 1 or len(values) != n:
                 raise ValueError(f"queries: column {name!r} has shape {values.shape}, expected ({n},) or ({n}, d)")
         if ids is None:
-            ids = [_content_id({name: values[row] for name, values in columns.items()}) for row in range(n)]
+            ids = [content_id({name: values[row] for name, values in columns.items()}) for row in range(n)]
         if len(ids) != n:
             raise ValueError(f"ids: expected one for each of {n} queries, got {len(ids)}")
-        seen = self._nothing_ran(n) if responses is None else responses
+        seen = nothing_ran(n, len(self.models), self.response_columns) if responses is None else responses
         if seen.run.shape != (n, len(self.models)):
             raise ValueError(f"responses: expected shape ({n}, {len(self.models)}), got {seen.run.shape}")
         fold_of_row = folds_of(self.policy.seed, ids, len(self.estimators))
         chosen = np.empty(n, dtype=np.int32)
-        for rows in _alike(np.column_stack([fold_of_row, seen.run])):
+        for rows in alike(np.column_stack([fold_of_row, seen.run])):
             quality, costs = self.estimators[fold_of_row[rows[0]]]
             here, ran = {name: values[rows] for name, values in columns.items()}, seen.take(rows)
             with one_blas_thread:
@@ -284,7 +288,7 @@ class Decider:
             The columns of queries, ``query_id`` (without it, queries get a hash of their columns), and
             ``<model>|<column>`` of responses: a model has run where one of these isn't null.
         threads : int, optional
-            As in `select_batch`; one by default, since batches usually are decided side by side.
+            As in `select_batch`; one by default, since batches are decided side by side.
 
         Returns
         -------
@@ -323,6 +327,74 @@ class Decider:
         point = self.path.chosen(quality_target=quality_target, mix=self.mix)
         return self._at(point, budget=None, quality_target=float(quality_target))
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the decider to one file, which `headrace.load` reads; whole or not at all.
+
+        The file holds numbers and names, no code, and no text of the queries and answers of the fit. Run sets whose
+        estimates have been fitted are in it: those of a decider that was warmed need no fit later.
+
+        Parameters
+        ----------
+        path : path-like
+            Usually ``<name>.headrace``. A file that is there keeps its mode; a symbolic link is followed.
+
+        Raises
+        ------
+        ArtefactError
+            Of kind "unsupported": an estimator without ``get_state`` and ``from_state``, or a function that no package
+            registers (`headrace.estimators.state`).
+        OSError
+            The file can't be written.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> import headrace as hr
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "digits.headrace"
+        >>> hr.Router(rule="routing").fit(hr.datasets.load_quickstart(), budget=100.0).decider_.save(path)
+        >>> hr.load(path)
+        Decider(routing, 5 models, budget 100: mean cost 100, quality 0.921 expected)
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["policy"] = json.loads(self.policy.to_json())
+        values["path"] = {field.name: getattr(self.path, field.name) for field in fields(self.path)}
+        values["point"] = self.point._asdict()
+        values["promised"] = None if self.promised is None else vars(self.promised)
+        write_artefact(path, {"models": self.models, "costs": self.policy.costs, **values})
+
+    def warm(self, *, max_runs: int | None = None) -> Decider:
+        """Fit now what estimators otherwise fit when a run set is first met, so that no request waits for it.
+
+        Parameters
+        ----------
+        max_runs : int, optional
+            Most models that run for one query; by default what the rule allows.
+
+        Returns
+        -------
+        Decider
+            This one; its decisions are the same.
+
+        Raises
+        ------
+        ValueError
+            More than 4,096 run sets: give a smaller `max_runs`.
+
+        Examples
+        --------
+        >>> import headrace as hr
+        >>> table = hr.datasets.load_quickstart().take(range(300))
+        >>> decider = hr.Router(quality="linear", max_depth=2).fit(table, budget=100.0).decider_
+        >>> decider.warm() is decider
+        True
+        """
+        runs = run_sets(self.policy, max_runs)
+        for quality, costs in self.estimators:
+            for estimator in (quality, *costs):
+                if hasattr(estimator, "warm"):
+                    estimator.warm(runs)
+        return self
+
     def _at(self, point: PathPoint, **wanted: Any) -> Decider:
         policy = replace(self.policy, parameters=point.parameters, share=point.share)
         return replace(self, policy=policy, point=point, promised=None, **wanted)
@@ -333,31 +405,43 @@ class Decider:
         quality, costs = self.estimators[0]
         return frozenset().union(*(getattr(one, "optional_queries", ()) for one in (quality, *costs)))
 
-    def _nothing_ran(self, n: int) -> Responses:
-        k = len(self.models)
-        columns = {
-            name: np.empty((n, k, *shape), dtype=dtype) for name, (dtype, shape) in self.response_columns.items()
-        }
-        return Responses(np.zeros((n, k), dtype=np.bool_), columns)
 
+def load(path: str | os.PathLike[str]) -> Decider:
+    """Read the decider that `Decider.save` or `Router.save` wrote; it decides, bit for bit, as the one saved.
 
-def _alike(rows: npt.NDArray[Any]) -> list[IndexArray]:
-    """Group the numbers of equal rows."""
-    if not len(rows):
-        return []
-    _, group = np.unique(rows, axis=0, return_inverse=True)
-    order = np.argsort(group.ravel(), kind="stable")
-    return np.split(order, np.cumsum(np.bincount(group.ravel()))[:-1])
+    Reading runs no code of the file, and needs neither the labelled queries nor scikit-learn. A checksum is no
+    signature: take files from whom you trust to choose your models.
 
+    Parameters
+    ----------
+    path : path-like
 
-def _content_id(columns: Mapping[str, Any]) -> str:
-    """Give a query without an id one: a hash of its columns, which doesn't show them."""
-    text = json.dumps(columns, sort_keys=True, default=_as_json)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    Returns
+    -------
+    Decider
+        Its arrays are read-only.
 
+    Raises
+    ------
+    ArtefactError
+        Of kind "corrupt" (damaged, cut off, or another file), "newer" (from a later version), "tampered" (changed
+        since it was written) or "unsupported" (it needs an estimator or a function that isn't installed).
+    OSError
+        The file can't be opened.
 
-def _as_json(value: Any) -> Any:
-    """Give what JSON knows of an array; of another object nothing that were the same for an equal one."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"id: expected one for a query that holds a {type(value).__name__}, which no hash can stand for")
+    Examples
+    --------
+    See `Decider.save`.
+    """
+    values = read_artefact(path).values
+    try:
+        values["policy"] = Policy.from_json(json.dumps(values["policy"]))
+        values["path"] = BudgetPath(**values["path"])
+        values["point"] = PathPoint(**values["point"])
+        values["promised"] = None if values["promised"] is None else Promised(**values["promised"])
+        if (values.pop("models"), values.pop("costs")) != (values["policy"].models, values["policy"].costs):
+            raise ValueError("models and costs differ from those of the policy")
+        return Decider(**values)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        message = f"path: {Path(path).name}: its values aren't those of a router ({error})"
+        raise ArtefactError(message, kind="tampered") from error

@@ -1110,7 +1110,7 @@ def test_an_estimator_that_gives_the_wrong_shape_is_named(table: hr.Outcomes) ->
 
     with pytest.raises(ValueError, match=r"quality: expected shape \(60, 3\) from Wrong.predict, got \(60, 2\)"):
         hr.Router(quality=Wrong()).fit(table)
-    with pytest.raises(ValueError, match=r"cost: expected the estimator to give shape \(60, 3\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"cost: expected shape \(60, 3\) from WrongCost.predict, got \(3,\)"):
         hr.Router(cost=WrongCost()).fit(table)
 
 

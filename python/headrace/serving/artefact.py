@@ -1,0 +1,303 @@
+"""Artefacts: one file that holds what serves, which can be read without trusting it.
+
+A ZIP whose members are stored as they are: ``manifest.json``, JSON values and an index of all arrays, and
+``arrays.npy``, the bytes of these arrays end to end. No member is code, and none is unpickled. What keeps a file whole:
+
+- the manifest has the SHA-256 of every other member, and at its end a fingerprint, the SHA-256 of all before it;
+- the comment of the ZIP is the SHA-256 of all that is neither the comment nor the bytes of a member;
+- a file is written under a temporary name beside it, synced to the disk, and renamed.
+
+Damage is told from change: a damaged member fails the ZIP's own CRC-32, one that was put in its place doesn't. Whoever
+changes a file can write new checksums, too: they guard against accidents, and tell two artefacts apart; they are no
+signature. Loading takes time in proportion to the bytes, some milliseconds for 5 MB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+import secrets
+import stat
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headrace._core import __version__
+from headrace.arguments import listed
+from headrace.errors import ArtefactError
+from headrace.estimators.state import flattened, restored
+
+__all__ = ["SCHEMA", "Artefact", "read_artefact", "write_artefact"]
+
+#: Number of the layout; a file with a higher one is from a later version.
+SCHEMA = 1
+
+MANIFEST = "manifest.json"
+ARRAYS = "arrays.npy"
+
+#: Arrays begin at multiples of this many bytes.
+ALIGNMENT = 64
+
+#: Types of arrays that a file may hold: numbers and bools, in the byte order of today's machines.
+TYPES = ("<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "|u1", "<u2", "<u4", "<u8", "|b1")
+
+#: Largest file: what a ZIP holds without its extension for large ones.
+LARGEST = 2**31 - 1
+
+#: The time of every member: the same router gives the same bytes.
+NO_TIME = (1980, 1, 1, 0, 0, 0)
+
+#: Length of a SHA-256 in hexadecimal digits.
+DIGITS = 64
+
+
+class Artefact(NamedTuple):
+    """What a file holds.
+
+    Attributes
+    ----------
+    values : dict of str to value
+        As they were given to `write_artefact`.
+    version : str
+        Version of headrace that wrote the file.
+    fingerprint : str
+        SHA-256 of the manifest, which has those of all other members.
+    """
+
+    values: dict[str, Any]
+    version: str
+    fingerprint: str
+
+
+def write_artefact(path: str | os.PathLike[str], values: Mapping[str, Any]) -> str:
+    """Write a file, whole or not at all; an existing one keeps its mode, and a symbolic link its place.
+
+    Parameters
+    ----------
+    path : path-like
+    values : mapping of str to value
+        What may be in a state (`headrace.estimators.state`).
+
+    Returns
+    -------
+    str
+        The fingerprint.
+
+    Raises
+    ------
+    ArtefactError
+        Of kind "unsupported": a value that a file can't hold, or more than 2 GB of them.
+    OSError
+        The file can't be written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> from headrace.serving.artefact import read_artefact, write_artefact
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "numbers.headrace"
+    >>> fingerprint = write_artefact(path, {"weights": np.array([1.5, 2.0]), "names": ("a", "b")})
+    >>> read_artefact(path).values
+    {'weights': array([1.5, 2. ]), 'names': ('a', 'b')}
+    >>> read_artefact(path).fingerprint == fingerprint
+    True
+    """
+    arrays = _Arrays()
+    content = flattened(dict(values), arrays.put)
+    member = arrays.member()
+    manifest: dict[str, Any] = {
+        "schema": SCHEMA,
+        "headrace": __version__,
+        "values": content,
+        "arrays": arrays.index,
+        "members": {ARRAYS: hashlib.sha256(member).hexdigest()},
+    }
+    text = json.dumps(manifest, allow_nan=False).encode()[:-1]
+    fingerprint = hashlib.sha256(text).hexdigest()
+    _replace(Path(path), _packed({MANIFEST: text + _ending(fingerprint), ARRAYS: member}))
+    return fingerprint
+
+
+def read_artefact(path: str | os.PathLike[str]) -> Artefact:
+    """Read a file; its arrays are read-only.
+
+    Raises
+    ------
+    ArtefactError
+        Of kind "corrupt", "newer", "tampered" or "unsupported"; the message names the file and what is wrong.
+    OSError
+        The file can't be opened.
+    """
+    name, raw = Path(path).name, Path(path).read_bytes()
+    try:
+        manifest, arrays = _members(raw)
+        values = restored(manifest["values"], _Taker(manifest["arrays"], arrays))
+        return Artefact(values, str(manifest["headrace"]), str(manifest["fingerprint"]))
+    except ArtefactError as error:
+        raise ArtefactError(f"path: {name}: {error}", kind=error.kind) from error
+    except Exception as error:
+        # All checksums fit, so that this is no damage; a forged file may make any part say anything.
+        message = f"path: {name}: its values aren't those that save writes ({type(error).__name__}: {error})"
+        raise ArtefactError(message, kind="tampered") from error
+
+
+class _Arrays:
+    """Arrays end to end; equal ones are kept once."""
+
+    def __init__(self) -> None:
+        self.index: list[list[Any]] = []
+        self._parts: list[bytes] = []
+        self._length = 0
+        self._number: dict[tuple[Any, ...], int] = {}
+
+    def put(self, array: np.ndarray) -> int:
+        # The layout is kept: the last bits of a product may depend on it.
+        order = "C" if array.flags.c_contiguous or not array.flags.f_contiguous else "F"
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        if array.dtype.str not in TYPES:
+            raise ArtefactError(f"decider: a file can't hold an array of dtype {array.dtype}", kind="unsupported")
+        data = array.tobytes(order)  # type: ignore[arg-type]  # "C" or "F"
+        key = (array.dtype.str, order, array.shape, hashlib.blake2b(data, digest_size=16).digest())
+        if key not in self._number:
+            self._number[key] = len(self.index)
+            self.index.append([array.dtype.str, order, list(array.shape), self._length])
+            gap = -len(data) % ALIGNMENT
+            self._parts += [data, bytes(gap)]
+            self._length += len(data) + gap
+        return self._number[key]
+
+    def member(self) -> bytes:
+        buffer = io.BytesIO()
+        np.save(buffer, np.frombuffer(b"".join(self._parts), dtype=np.uint8), allow_pickle=False)
+        return buffer.getvalue()
+
+
+class _Taker:
+    """Gives the arrays of a file by their numbers: views of its bytes, which nothing can write to."""
+
+    def __init__(self, index: list[list[Any]], member: bytes) -> None:
+        self._index = index
+        self._bytes = np.load(io.BytesIO(member), allow_pickle=False)
+        if self._bytes.dtype != np.uint8 or self._bytes.ndim != 1:
+            raise ValueError(f"{ARRAYS}: expected bytes, got dtype {self._bytes.dtype}, shape {self._bytes.shape}")
+        self._bytes.setflags(write=False)
+
+    def __call__(self, number: int) -> np.ndarray:
+        kind, order, shape, begin = self._index[number]
+        if kind not in TYPES or order not in ("C", "F"):
+            raise ValueError(f"arrays: expected a type of {', '.join(TYPES)}, and an order; got {kind!r}, {order!r}")
+        # NumPy itself takes sizes below zero with a buffer.
+        if not all(isinstance(size, int) and size >= 0 for size in (begin, *shape)):
+            raise ValueError(f"arrays: expected a place and sizes >= 0, got {begin!r}, {shape!r}")
+        if begin + math.prod(shape) * np.dtype(kind).itemsize > len(self._bytes):
+            raise ValueError(f"arrays: expected at most {len(self._bytes)} bytes, got shape {shape} at {begin}")
+        return np.ndarray(shape, dtype=kind, buffer=self._bytes, offset=begin, order=order)
+
+
+def _ending(fingerprint: str) -> bytes:
+    """Give the end of a manifest; the fingerprint is that of all bytes before it."""
+    return f', "fingerprint": "{fingerprint}"}}'.encode()
+
+
+def _packed(members: Mapping[str, bytes]) -> bytes:
+    """Make the ZIP."""
+    if sum(map(len, members.values())) > LARGEST:
+        raise ArtefactError("decider: its arrays take more than 2 GB; a file can't hold them", kind="unsupported")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name, NO_TIME), data)
+        archive.comment = b"0" * DIGITS
+    raw = buffer.getvalue()
+    with zipfile.ZipFile(buffer) as archive:
+        return raw[:-DIGITS] + _frame_digest(raw, archive.infolist())
+
+
+def _frame_digest(raw: bytes, members: list[zipfile.ZipInfo]) -> bytes:
+    """Hash what no CRC-32 covers: all but the bytes of members and the comment."""
+    digest, begin = hashlib.sha256(), 0
+    for member in sorted(members, key=lambda member: member.header_offset):
+        data = member.header_offset + 30 + len(member.filename.encode()) + _extra_length(raw, member.header_offset)
+        digest.update(raw[begin:data])
+        begin = data + member.compress_size
+    digest.update(raw[begin:-DIGITS])
+    return digest.hexdigest().encode()
+
+
+def _extra_length(raw: bytes, header: int) -> int:
+    return int.from_bytes(raw[header + 28 : header + 30], "little")
+
+
+def _members(raw: bytes) -> tuple[dict[str, Any], bytes]:
+    """Give the manifest and the member of arrays, once all checksums fit."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            found = archive.infolist()
+            # Nothing else is read, and nothing unpacked: a small file can't take much memory.
+            wanted = [member for member in found if member.filename in (MANIFEST, ARRAYS)]
+            stored = all(member.compress_type == zipfile.ZIP_STORED for member in wanted)
+            members = {member.filename: archive.read(member) for member in wanted[:2] if stored}
+            comment = archive.comment
+    except Exception as error:  # zipfile raises many kinds on damaged bytes
+        raise ArtefactError(f"not a whole file of a router ({error})", kind="corrupt") from error
+    if not stored:
+        raise ArtefactError("its members are compressed, which save never does", kind="tampered")
+    if MANIFEST not in members:
+        raise ArtefactError(f"not the file of a router: it has no {MANIFEST}", kind="corrupt")
+    manifest = _manifest(members[MANIFEST])
+    names = sorted(member.filename for member in found)
+    if names != sorted([MANIFEST, ARRAYS]):
+        message = f"expected the members {MANIFEST} and {ARRAYS}, got {listed(names)}"
+        raise ArtefactError(message, kind="tampered")
+    if manifest["members"] != {ARRAYS: hashlib.sha256(members[ARRAYS]).hexdigest()}:
+        raise ArtefactError(f"{ARRAYS} isn't the one that the manifest was written for", kind="tampered")
+    if len(comment) != DIGITS or comment != _frame_digest(raw, found):
+        raise ArtefactError("a checksum doesn't fit", kind="corrupt")
+    return manifest, members[ARRAYS]
+
+
+def _manifest(text: bytes) -> dict[str, Any]:
+    try:
+        manifest = json.loads(text)
+        schema = manifest["schema"]
+    except Exception as error:
+        message = f"{MANIFEST} can't be read ({type(error).__name__}: {error})"
+        raise ArtefactError(message, kind="tampered") from error
+    if isinstance(schema, int) and schema > SCHEMA:
+        wanted = f"this version of headrace, {__version__}, reads up to {SCHEMA}; a later one is needed"
+        raise ArtefactError(f"its layout has the number {schema}; {wanted}", kind="newer")
+    body = text[: -len(_ending("0" * DIGITS))]
+    if schema != SCHEMA or text != body + _ending(hashlib.sha256(body).hexdigest()):
+        message = f"{MANIFEST} was changed after it was written: its fingerprint doesn't fit"
+        raise ArtefactError(message, kind="tampered")
+    return dict(manifest)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put a file in the place of another in one step, with its mode; a symbolic link goes on to lead to it."""
+    target = Path(os.path.realpath(path))
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        with draft.open("xb") as stream:
+            with suppress(FileNotFoundError):
+                draft.chmod(stat.S_IMODE(target.stat().st_mode))
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+    # The name is on the disk once the folder is. On Windows, a folder can't be opened.
+    with suppress(PermissionError):
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

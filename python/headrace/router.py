@@ -443,6 +443,7 @@ class Router(Parameters):
             answer=self.answer,
             mix=self.mix,
             promised=chosen.promised,
+            price_changes=dict(self._calibrator.price_changes),
         )
         self.budget_, self.guarantee_ = limits, chosen.guarantee
         self._confidence = confidence

@@ -82,6 +82,8 @@ class Calibrator:
         #: The last walk of the calibration queries, and that of the fitting queries at the same rates.
         self._last = first if fitting is None else self._walk(table, (1.0,), self.realised), first
         self._expected = table.costs_before()
+        #: How much each model's costs have changed since the fit, by name of the cost.
+        self.price_changes: dict[str, FloatArray] = {}
         if len(self.costs) == 1:
             # No other rates to walk at: the labelled queries can be forgotten.
             self._tables = None
@@ -89,7 +91,7 @@ class Calibrator:
     def copy(self) -> Calibrator:
         """Give a copy that shares nothing that changes."""
         calibrator = copy.copy(self)
-        calibrator.realised = dict(self.realised)
+        calibrator.realised, calibrator.price_changes = dict(self.realised), dict(self.price_changes)
         return calibrator
 
     def chosen(
@@ -202,7 +204,7 @@ class Calibrator:
         cheap = walked.stops.at(point.parameters[0])
         ran = ((walked.stops.run[cheap][:, None] >> np.arange(log.outcomes.n_models)) & 1) == 1
         expected = log.costs_before()
-        calibrator.realised = {}
+        calibrator.realised, calibrator.price_changes = {}, {}
         for number, (name, cost) in enumerate(self.realised.items()):
             logged = log.outcomes.costs[name]
             change = _ratio(logged, expected[number], ~np.isnan(logged)) / _ratio(cost, self._expected[number], ran)
@@ -211,7 +213,9 @@ class Calibrator:
                 kept = listed(model for model, is_known in zip(log.outcomes.models, known, strict=True) if not is_known)
                 few = f"fewer than {FEWEST_RUNS} runs in the new outcomes or in the calibration"
                 warnings.warn(f"{name} of {kept} is taken as unchanged: {few}", stacklevel=3)
-            calibrator.realised[name] = cost * np.where(known, change, 1.0)
+            change = np.where(known, change, 1.0)
+            calibrator.realised[name] = cost * change
+            calibrator.price_changes[name] = change * self.price_changes.get(name, 1.0)
         repriced = walked._replace(path=budget_path(walked.stops, calibrator.realised))
         calibrator._last = repriced, self._both(walked.rates)[1] if self._fitting_costs else repriced
         return calibrator

@@ -109,7 +109,7 @@ class _Answers(Stateful, part="response-answers", kept=("_equal",)):
         return [same]
 
 
-class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_encoders",)):
+class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_encoders", "_ends")):
     """Features of the responses of a run set, one block per model, and one per pair of models that both have run.
 
     ======================================  ========================================  ================================
@@ -130,6 +130,11 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
     plain : collection of str, optional
         Columns of numbers that are taken as they are, however large.
 
+    Notes
+    -----
+    A number beyond what a model returned in the fit counts as the nearer end of that range: a cost after a price rise
+    is no sign of a quality that was never seen.
+
     Examples
     --------
     >>> import numpy as np
@@ -148,9 +153,12 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
     def fit(self, responses: Responses) -> Self:
         """Learn what each column holds, and scales."""
         self._encoders: dict[str, _Encoder] = {}
+        self._ends: dict[str, tuple[FloatArray, FloatArray]] = {}
         for name in responses.names:
-            label = _label(name)
-            self._encoders[name] = self._encoder(name, checked_magnitudes(label, responses.column(name)))
+            values = checked_magnitudes(_label(name), responses.column(name))
+            self._encoders[name] = self._encoder(name, values)
+            if values.dtype != object:
+                self._ends[name] = _ends(values)
         return self
 
     def _encoder(self, name: str, values: Column) -> _Encoder:
@@ -178,7 +186,15 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
         for name in self._encoders:
             if name not in responses.names:
                 raise ValueError(f"{_label(name)}, which was there in the fit, is missing")
-        return {name: checked_magnitudes(_label(name), responses.column(name, models)) for name in self._encoders}
+        return {name: self._within(name, responses.column(name, models), models) for name in self._encoders}
+
+    def _within(self, name: str, values: Column, models: IndexArray) -> Column:
+        """Take numbers beyond the range of the fit as its nearer end: a regression says nothing of what is beyond."""
+        checked_magnitudes(_label(name), values)
+        if name not in self._ends:
+            return values
+        low, high = self._ends[name]
+        return np.asarray(np.clip(values, low[models], high[models]))
 
     def _of_models(self, seen: Mapping[str, Column], n_queries: int, n_models: int) -> FloatArray:
         """Encode what models returned: shape (n_queries, n_models, n_features)."""
@@ -214,6 +230,12 @@ class EncodedResponses(Stateful, part="encoded-responses", kept=("_of_models", "
         first, second = _pairs(len(run))
         pairs = np.flatnonzero(run[first] & run[second])
         return _beside(self._of_models.take(np.flatnonzero(run), axis=1), self._of_pairs.take(pairs, axis=1))
+
+
+def _ends(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Range of each model's numbers, of shape (n_models, ...); of a model without any, all numbers."""
+    low, high = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
+    return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
 
 
 def _beside(of_models: FloatArray, of_pairs: FloatArray) -> FloatArray:

@@ -27,6 +27,7 @@ __all__ = [
     "checked_query",
     "missing_cells",
     "nothing_ran",
+    "sequence_of",
 ]
 
 #: Columns of a fit by name: type, and shape of a cell.
@@ -205,6 +206,13 @@ def nothing_ran(n_queries: int, n_models: int, kinds: Kinds) -> Responses:
     shape = n_queries, n_models
     columns = {name: np.empty((*shape, *cell), dtype=dtype) for name, (dtype, cell) in kinds.items()}
     return Responses(np.zeros(shape, dtype=np.bool_), columns)
+
+
+def sequence_of(argument: str, names: Sequence[str]) -> list[str]:
+    """Give names as a list; a text alone is none."""
+    if isinstance(names, str):
+        raise TypeError(f"{argument}: expected a sequence of models, got the text {names!r}")
+    return list(names)
 
 
 def _finite_sequence(label: str, value: Any) -> tuple[Any, bool]:

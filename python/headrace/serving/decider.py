@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class Promised:
 class Decider:
     """A policy and the fitted estimators that it decides by; made by `Router.fit` as ``router.decider_``.
 
-    Immutable, and safe to share between threads.
+    Immutable; threads may share it.
 
     Attributes
     ----------
@@ -73,9 +73,10 @@ class Decider:
     answer : {"best", "last"}
         Answer of the model with the highest estimate among those run, or of the last one run.
     mix : {"per-query", "deterministic"}
-        As in `Router`.
     promised : Promised or None
         What a monitor compares with; None after `with_budget`.
+    price_changes : mapping of str to ndarray of shape (n_models,)
+        Factors of the costs since the fit, as `Router.recalibrate` has found them; evidence is taken at old prices.
 
     Examples
     --------
@@ -99,6 +100,7 @@ class Decider:
     answer: str = "best"
     mix: str = "per-query"
     promised: Promised | None = None
+    price_changes: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Decider({self.headline})"
@@ -198,6 +200,7 @@ class Decider:
             max_cost=max_cost,
             switching_cost=switching_cost,
             prices=prices,
+            price_changes=self.price_changes,
         )
 
     def select_batch(
@@ -288,11 +291,11 @@ class Decider:
             The columns of queries, ``query_id`` (without it, queries get a hash of their columns), and
             ``<model>|<column>`` of responses: a model has run where one of these isn't null.
         threads : int, optional
-            As in `select_batch`; one by default, since batches are decided side by side.
+            As in `select_batch`, but one by default.
 
         Returns
         -------
-        pyarrow.Table, or dict of str to ndarray for a mapping
+        pyarrow.Table, or dict for a mapping
 
         Raises
         ------

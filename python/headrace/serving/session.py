@@ -20,7 +20,15 @@ from headrace.policy import Policy
 from headrace.policy.explanation import Explanation, explain
 from headrace.policy.policy import weighed
 from headrace.rules import Decision
-from headrace.serving.columns import Kinds, checked_caps, checked_cell, checked_cost, checked_names, missing_cells
+from headrace.serving.columns import (
+    Kinds,
+    checked_caps,
+    checked_cell,
+    checked_cost,
+    checked_names,
+    missing_cells,
+    sequence_of,
+)
 
 __all__ = ["Session"]
 
@@ -71,6 +79,7 @@ class Session:
         max_cost: float | Mapping[str, float] | None = None,
         switching_cost: Mapping[str, float] | None = None,
         prices: Mapping[str, float] | None = None,
+        price_changes: Mapping[str, FloatArray] | None = None,
     ) -> None:
         self.id = id
         self.costs = dict.fromkeys(policy.costs, 0.0)
@@ -90,12 +99,13 @@ class Session:
         self._order: list[int] = []
         self._responses: dict[int, Any] = {}
         self._answer = answer
-        denied = {self._index("deny", name) for name in _names("deny", deny)}
-        every = self._models if allowed is None else _names("allowed", allowed)
+        denied = {self._index("deny", name) for name in sequence_of("deny", deny)}
+        every = self._models if allowed is None else sequence_of("allowed", allowed)
         self._allowed = [j for j in (self._index("allowed", name) for name in every) if j not in denied]
         self._caps = checked_caps(max_cost, policy.costs)
         self._switching = self._of_models("switching_cost", switching_cost, 0.0)
         self._prices = self._of_models("prices", prices, 1.0)
+        self._changes = dict(price_changes or {})
         self._notes: list[str] = []
         self._believed: tuple[Belief, FloatArray] | None = None
         #: The last estimates of quality that there were: the answer doesn't depend on new ones.
@@ -145,8 +155,8 @@ class Session:
         model : str
             The model that ran; usually, but not necessarily, the one that `next` named.
         response : mapping of str to value, or anything else but None
-            The response's columns, as in the table of the fit; a column that is lacking counts as missing, an infinite
-            number, too (`why` notes it). Anything but a mapping stands for ``{"answer": response}``.
+            The response's columns; what is lacking, or infinite, counts as missing (`why` notes it). Anything but a
+            mapping stands for ``{"answer": response}``.
         cost : float or mapping of str to float, optional
             What the run cost; of several costs, the first, or each by name. By default the response's column of that
             name (of the first, also "cost"), or else the estimate.
@@ -179,7 +189,7 @@ class Session:
         self._run[j] = True
         self._order.append(j)
         self._responses[j] = response
-        self._known_nothing_new()
+        self._believed = self.decision = None
 
     def fail(
         self,
@@ -284,7 +294,8 @@ class Session:
     def __repr__(self) -> str:
         ran = f"ran {', '.join(self.run)}" if self._order else "nothing has run"
         failed = f"; failed: {', '.join(self.failed)}" if self.failed else ""
-        state = "" if self.decision is None else f"; next: {self._name(self.decision.next)}"
+        chosen = None if self.decision is None else self.decision.next
+        state = "" if self.decision is None else f"; next: {'stop' if chosen is None else self._models[chosen]}"
         spent = ", ".join(f"{name} {value:.4g}" for name, value in self.costs.items())
         return f"Session({self.id!r}: {ran}{failed}{state}; {spent} spent)"
 
@@ -295,9 +306,6 @@ class Session:
             for row in why.models
         ]
         return html_table(repr(self), rows, ("model", "quality", "sd", "cost", ""))
-
-    def _name(self, model: int | None) -> str:
-        return "stop" if model is None else self._models[model]
 
     def _traded(self) -> str | None:
         """Name the cost whose cap the rule itself keeps: the very one that it trades for the whole plan."""
@@ -319,15 +327,10 @@ class Session:
             responses = Responses(self._run[None, :], self._columns)
             named = zip(self.costs, self._cost_estimators, strict=True)
             costs = np.array([priced(name, estimator, self._queries, responses) for name, estimator in named])
-            costs *= self._prices
-            costs[0] += self._switching
+            costs[0] = costs[0] * self._prices + self._switching
             belief = believed(self._quality_estimator, self._queries, responses)
             self._believed, self._last_quality = (belief, costs), belief.quality[0]
         return self._believed
-
-    def _known_nothing_new(self) -> None:
-        self._believed = None
-        self.decision = None
 
     def _book(self, spent: Mapping[str, float]) -> None:
         for name, value in spent.items():
@@ -405,14 +408,21 @@ class Session:
             value = response[name] if name in response else spent[name if name in spent else first]
             value = answer_text(value) if name == "answer" and dtype.kind == "O" else value
             cell, was_infinite = checked_cell(f"response: column {name!r}", value, dtype, shape)
-            if is_cost and self._prices[j] not in (0.0, 1.0) and dtype.kind != "O":
-                # A cost is evidence at the prices of the fit only.
-                cell = cell / self._prices[j]
+            if is_cost and dtype.kind != "O":
+                cell = cell / self._price_factor(name, j)
             columns[name] = self._columns[name].copy()
             columns[name][0, j] = cell
             if was_infinite:
                 infinite.append(name)
         return columns, infinite
+
+    def _price_factor(self, column: str, j: int) -> float:
+        """How much a model's cost has changed since the fit: a cost is evidence at the prices of the fit only."""
+        name = column if column in self.costs else self._policy.costs[0]
+        factor = float(self._changes[name][j]) if name in self._changes else 1.0
+        if name == self._policy.costs[0]:
+            factor *= float(self._prices[j])
+        return factor or 1.0
 
     def _of_models(self, argument: str, given: Mapping[str, float] | None, default: float) -> FloatArray:
         """Give a number per model, from those that are named."""
@@ -437,12 +447,6 @@ def _state(row: Mapping[str, Any], why: Explanation) -> str:
     if not row["allowed"]:
         return why.excluded.get(row["model"], "may not run")
     return "next" if row["model"] == why.next else "in plan" if row["in_plan"] else ""
-
-
-def _names(argument: str, names: Sequence[str]) -> list[str]:
-    if isinstance(names, str):
-        raise TypeError(f"{argument}: expected a sequence of models, got the text {names!r}")
-    return list(names)
 
 
 def _row(values: FloatArray | None, axes: int) -> FloatArray | None:

@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 
 import headrace as hr
 from headrace.estimators import ConstantCost, JointQuality, LinearQuality
-from headrace.estimators.blas import _libraries, _set, one_blas_thread
+from headrace.estimators.blas import _set, one_blas_thread
 
 
 def n_threads() -> set[int]:
@@ -41,15 +41,6 @@ def test_the_limit_holds_inside_only() -> None:
             assert n_threads() == {1}
         assert n_threads() == {1}
     assert n_threads() == before
-
-
-def test_without_threadpoolctl_nothing_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = n_threads()
-    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
-    _libraries.cache_clear()
-    with one_blas_thread:
-        assert n_threads() == before
-    _libraries.cache_clear()
 
 
 def test_the_limit_ends_with_an_error() -> None:

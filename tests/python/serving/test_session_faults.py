@@ -317,3 +317,73 @@ def test_prices_scale_estimates_and_evidence_stays_that_of_the_fit() -> None:
         session.observe("small", response(3, "small"), cost=cost)
     assert [row["quality"] for row in old.why().models] == pytest.approx([row["quality"] for row in new.why().models])
     assert (old.cost, new.cost) == (1.0, 0.5)
+
+
+def test_after_a_recalibration_evidence_stays_that_of_the_fit() -> None:
+    table = some_table(300)
+    priced = hr.Outcomes(
+        models=MODELS,
+        quality=table.quality,
+        cost=table.cost,
+        queries=dict(table.queries),
+        responses={**table.responses, "cost": table.cost},
+    )
+    router = hr.Router(quality="linear").fit(priced, budget=4.0)
+    # A log at doubled prices, in which not every model ran on every query.
+    ran = np.arange(300)[:, None] % 3 != np.arange(3)[None, :]
+    log = hr.Outcomes(
+        models=MODELS,
+        quality=np.where(ran, table.quality, math.nan),
+        cost=np.where(ran, 2.0 * table.cost, math.nan),
+        queries=dict(table.queries),
+        responses={**table.responses, "cost": np.where(ran, 2.0 * table.cost, math.nan)},
+    )
+    newer = router.with_budget(8.0).recalibrate(log).decider_
+    assert newer.price_changes["cost"] == pytest.approx([2.0, 2.0, 2.0], rel=0.05)
+    factor = float(newer.price_changes["cost"][0])
+    old, new = router.start(query(3), id="q"), newer.start(query(3), id="q")
+    for session, cost in ((old, 1.0), (new, factor)):
+        session.observe("small", response(3, "small"), cost=cost)
+    assert [row["quality"] for row in new.why().models] == pytest.approx([row["quality"] for row in old.why().models])
+
+
+def test_evidence_beyond_what_the_fit_saw_counts_as_its_end(decider: hr.Decider) -> None:
+    top = float(some_table().responses["logprob"][:, 0].max())
+    far, near = (decider.start(query(3), id="q") for _ in range(2))
+    far.observe("small", {**response(3, "small"), "logprob": 50.0}, cost=1.0)
+    near.observe("small", {**response(3, "small"), "logprob": top}, cost=1.0)
+    assert far.why().models != decider.start(query(3), id="q").why().models
+    assert [row["quality"] for row in far.why().models] == pytest.approx(
+        [row["quality"] for row in near.why().models], abs=0.02
+    )
+
+
+def test_numbers_as_answers_are_compared_as_text() -> None:
+    table = some_table(120)
+    letters = {"right": 7, "a": 1, "b": 2, "c": 3}
+    numbers = np.vectorize(letters.__getitem__)(table.responses["answer"])
+    as_numbers = hr.Outcomes(
+        models=MODELS,
+        quality=table.quality,
+        cost=table.cost,
+        queries=dict(table.queries),
+        responses={"answer": numbers.astype(float)},
+    )
+    as_text = hr.Outcomes(
+        models=MODELS,
+        quality=table.quality,
+        cost=table.cost,
+        queries=dict(table.queries),
+        responses={"answer": numbers.astype(str).astype(object)},
+    )
+    assert as_numbers.responses["answer"][0].tolist() == as_text.responses["answer"][0].tolist()
+    fitted = [hr.Router(quality="linear").fit(one, budget=4.0) for one in (as_numbers, as_text)]
+    assert fitted[0].point_ == fitted[1].point_
+    session = fitted[0].start(query(0), id="q")
+    session.observe("small", 7.0, cost=1.0)
+    session.observe("medium", "7", cost=1.0)
+    other = fitted[1].start(query(0), id="q")
+    other.observe("small", "7", cost=1.0)
+    other.observe("medium", 7, cost=1.0)
+    assert session.why().models == other.why().models
+    assert session.answer in (7.0, "7")

@@ -185,7 +185,7 @@ class Session:
         written, infinite = self._with_response(j, columns, spent)
         self._columns = written
         self._notes += [f"{name} of {model}: infinite numbers count as missing" for name in infinite]
-        self._book(spent)
+        self.costs = {name: value + spent.get(name, 0.0) for name, value in self.costs.items()}
         self._run[j] = True
         self._order.append(j)
         self._responses[j] = response
@@ -220,7 +220,8 @@ class Session:
         if self._run[j]:
             raise ValueError(f"model: {model!r} has been observed before in this session")
         given = dict(cost) if isinstance(cost, Mapping) else {self._policy.costs[0]: cost}
-        self._book(self._checked_costs(given))
+        spent = self._checked_costs(given)
+        self.costs = {name: value + spent.get(name, 0.0) for name, value in self.costs.items()}
         if retry:
             self._notes.append(f"{model} failed ({kind}), and may run again")
         else:
@@ -331,10 +332,6 @@ class Session:
             belief = believed(self._quality_estimator, self._queries, responses)
             self._believed, self._last_quality = (belief, costs), belief.quality[0]
         return self._believed
-
-    def _book(self, spent: Mapping[str, float]) -> None:
-        for name, value in spent.items():
-            self.costs[name] += value
 
     def _cap_left(self, left: Sequence[int], costs: FloatArray, traded: str | None) -> float | None:
         """Give what is left of the cap that the rule keeps."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import headrace as hr
-from headrace.commands import bench, convert, demo, evaluate, explain, fit, path
+from headrace.commands import bench, convert, demo, evaluate, explain, fit, path, show
 
 __all__ = ["app"]
 
@@ -41,4 +41,5 @@ app.command("fit", epilog=fit.EXAMPLES)(fit.fit)
 app.command("path", epilog=path.EXAMPLES)(path.path)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
+app.command("show", epilog=show.EXAMPLES)(show.show)
 app.command("explain", epilog=explain.EXAMPLES)(explain.explain)

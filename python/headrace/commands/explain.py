@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -13,20 +14,29 @@ from rich.table import Table
 
 import headrace as hr
 from headrace.commands.console import AsJson, names_in, notes, print_json, told
+from headrace.commands.fit import ROUTER
 from headrace.policy.explanation import explain as explained
 
 EXAMPLES = (
-    "Examples: [bold]headrace explain policy.json --quality 0.6,0.8 --cost 0.001,0.01 --variance 0.09,0.04[/]; "
+    'Examples: [bold]headrace explain router.headrace --query \'{"text": "Why?"}\'[/]; '
+    "[bold]headrace explain policy.json --quality 0.6,0.8 --cost 0.001,0.01 --variance 0.09,0.04[/]; "
     "[bold]headrace explain policy.json --quality 0.3,0.8 --cost 0.001,0.01 --run small --json[/]"
 )
 
 
 def explain(
-    policy: Annotated[Path, typer.Argument(help="A policy that headrace fit has written.")],
-    quality: Annotated[str, typer.Option(help="Estimated quality of each model, comma separated.")],
-    cost: Annotated[
-        list[str], typer.Option(help="Estimated cost of each model; repeat it, for each cost of the policy in order.")
+    source: Annotated[
+        Path,
+        typer.Argument(help="A router, or a policy, that headrace fit has written.", metavar="ROUTER_OR_POLICY"),
     ],
+    query: Annotated[
+        str | None, typer.Option(help="Columns of a query as JSON: the router estimates what a decision needs.")
+    ] = None,
+    quality: Annotated[str | None, typer.Option(help="Or estimated quality of each model, comma separated.")] = None,
+    cost: Annotated[
+        list[str] | None,
+        typer.Option(help="Estimated cost of each model; repeat it, for each cost of the policy in order."),
+    ] = None,
     variance: Annotated[
         str | None, typer.Option(help="Variance of the update of each quality still to come; zero by default.")
     ] = None,
@@ -35,14 +45,22 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Explain a decision: the candidates, what was beaten and by how much, and what would flip it."""
-    levels = numbers_in("--quality", quality)
-    costs = [numbers_in("--cost", text) for text in cost]
+    if (query is None) == (quality is None) or (quality is None) != (cost is None):
+        raise typer.BadParameter("expected either --query, or --quality and --cost")
+    if query is not None and (variance is not None or run is not None):
+        raise typer.BadParameter("--variance and --run go with --quality and --cost")
+    levels = [] if quality is None else numbers_in("--quality", quality)
+    costs = [numbers_in("--cost", text) for text in cost or []]
     spread = None if variance is None else numbers_in("--variance", variance)
     if any(len(row) != len(costs[0]) for row in costs):
         raise typer.BadParameter("--cost: expected as many numbers each time")
     with told(notes()):
-        loaded = hr.Policy.load(policy)
-        why = explained(loaded, levels, costs, variance=spread, run=names_in(run) or (), id=id)
+        if query is not None:
+            columns = columns_in(query)
+            why = hr.load(source).start(columns, id=id).why()
+        else:
+            policy = hr.load(source).policy if source.suffix.lower() == ROUTER else hr.Policy.load(source)
+            why = explained(policy, levels, costs, variance=spread, run=names_in(run) or (), id=id)
     if as_json:
         print_json(why.to_dict())
         return
@@ -59,6 +77,24 @@ def explain(
         )
     Console().print(table)
     typer.echo(str(why))
+
+
+def columns_in(text: str) -> Any:
+    """Read the columns of a query.
+
+    Examples
+    --------
+    >>> from headrace.commands.explain import columns_in
+    >>> columns_in('{"text": "Why?", "size": 3}')
+    {'text': 'Why?', 'size': 3}
+    """
+    try:
+        columns = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"--query: expected JSON, an object of columns ({error})") from None
+    if not isinstance(columns, dict):
+        raise ValueError(f"--query: expected a JSON object of columns, got {type(columns).__name__}")
+    return columns
 
 
 def numbers_in(option: str, text: str) -> list[float]:

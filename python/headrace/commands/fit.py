@@ -32,6 +32,9 @@ from headrace.commands.console import (
 from headrace.commands.outputs import Force, attempted, check_output, tell_written
 from headrace.router import DEFAULT_QUALITIES
 
+#: Suffix of a file that holds a router.
+ROUTER = ".headrace"
+
 EXAMPLES = (
     "Examples: [bold]headrace fit log.parquet --budget 0.002[/]; "
     "[bold]headrace fit log.csv --models small,large --quality-target 0.8 --confidence 0.95[/]; "
@@ -59,11 +62,13 @@ def fit(
     rule: RuleName = "cascade-routing",
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
-    out: Annotated[Path, typer.Option(help="Where the policy goes.")] = Path("policy.json"),
+    out: Annotated[
+        Path, typer.Option(help="Where the router goes (.headrace), or its policy alone, a few numbers (.json).")
+    ] = Path("router.headrace"),
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fit on a log, and write the policy for a budget or a quality target."""
+    """Fit on a log, and write the router for a budget or a quality target."""
     if (budget is None) == (quality_target is None):
         raise typer.BadParameter("expected one of --budget and --quality-target")
     limits = None if budget is None else parsed_budget(budget)
@@ -71,7 +76,7 @@ def fit(
     with told(console):
         if confidence is not None:
             checked_confidence(confidence)
-        check_output("--out", out, reads=[log, labels], force=force)
+        check_output("--out", out, reads=[log, labels], force=force, suffixes=(ROUTER, ".json"))
         outcomes = read_log(
             log,
             models=models,
@@ -103,7 +108,11 @@ def fit(
 
 
 def _saved(router: hr.Router, out: Path) -> Path:
-    router.policy_.save(out)
+    """Write the router, or its policy alone, by the suffix."""
+    if out.suffix.lower() == ROUTER:
+        router.save(out)
+    else:
+        router.policy_.save(out)
     return out
 
 

@@ -19,11 +19,8 @@ import io
 import json
 import math
 import os
-import secrets
-import stat
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +28,7 @@ import numpy as np
 
 from headrace._core import __version__
 from headrace.arguments import listed
+from headrace.atomic_file import draft_of
 from headrace.errors import ArtefactError
 from headrace.estimators.state import flattened, restored
 
@@ -121,7 +119,9 @@ def write_artefact(path: str | os.PathLike[str], values: Mapping[str, Any]) -> s
     }
     text = json.dumps(manifest, allow_nan=False).encode()[:-1]
     fingerprint = hashlib.sha256(text).hexdigest()
-    _replace(Path(path), _packed({MANIFEST: text + _ending(fingerprint), ARRAYS: member}))
+    packed = _packed({MANIFEST: text + _ending(fingerprint), ARRAYS: member})
+    with draft_of(path) as draft:
+        draft.write_bytes(packed)
     return fingerprint
 
 
@@ -278,26 +278,3 @@ def _manifest(text: bytes) -> dict[str, Any]:
         message = f"{MANIFEST} was changed after it was written: its fingerprint doesn't fit"
         raise ArtefactError(message, kind="tampered")
     return dict(manifest)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Put a file in the place of another in one step, with its mode; a symbolic link goes on to lead to it."""
-    target = Path(os.path.realpath(path))
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        with draft.open("xb") as stream:
-            with suppress(FileNotFoundError):
-                draft.chmod(stat.S_IMODE(target.stat().st_mode))
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
-    # The name is on the disk once the folder is. On Windows, a folder can't be opened.
-    with suppress(PermissionError):
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

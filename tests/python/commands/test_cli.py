@@ -427,3 +427,58 @@ def test_every_command_has_help_with_examples(command: str) -> None:
     assert result.exit_code == 0
     assert "Examples:" in result.stdout
     assert "--json" in result.stdout
+
+
+# Routers in files
+
+
+def test_a_router_is_fitted_into_a_file_shown_and_explained(tmp_path: Path) -> None:
+    table = hr.datasets.simulate(120, 2)
+    log, router = saved(tmp_path, table), tmp_path / "router.headrace"
+    fitted = invoked("fit", log, "--budget", "0.003", "--out", str(router))
+    assert fitted["written"] == str(router)
+    decider = hr.load(router)
+    assert decider.budget == {"cost": 0.003}
+    shown = invoked("show", str(router))
+    assert shown["models"] == ", ".join(table.models)
+    assert shown["columns"]["queries"] == sorted(table.queries)
+    assert len(shown["path"]["cost"]) == len(decider.path.cost)
+    query = {name: values[0].tolist() for name, values in table.queries.items()}
+    why = invoked("explain", str(router), "--query", json.dumps(query), "--id", "q")
+    assert why == json.loads(json.dumps(decider.start(query, id="q").why().to_dict()))
+    numbers = ["--quality", "0.5,0.9", "--cost", "0.001,0.002"]
+    assert invoked("explain", str(router), *numbers)["rule"] == "cascade-routing"
+    said = RUNNER.invoke(app, ["show", str(router)])
+    assert said.exit_code == 0
+    assert "fingerprint" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["explain", "r.headrace", "--quality", "0.5,0.9"], 2, "either --query, or --quality and --cost"),
+        (["explain", "r.headrace", "--query", "{}", "--run", "a"], 2, "--variance and --run go with"),
+        (["explain", "r.headrace", "--query", "why?"], 1, "--query: expected JSON, an object of columns"),
+        (["explain", "r.headrace", "--query", "{}"], 1, "r.headrace: not a whole file of a router"),
+        (["show", "r.headrace"], 1, "r.headrace: not a whole file of a router"),
+        (["fit", "log.jsonl", "--budget", "1", "--out", "log.jsonl"], 2, "a name that ends in .headrace, .json"),
+        (["fit", "log.json", "--budget", "1", "--out", "log.json"], 1, "log.json is what is read; name another file"),
+        (["fit", "log.json", "--budget", "-1"], 2, "expected a number >= 0"),
+        (
+            ["fit", "log.json", "--budget", "1", "--confidence", "95"],
+            1,
+            "confidence: expected a number between 0 and 1",
+        ),
+        (["fit", "log.json", "--budget", "1", "--out", "r.headrace"], 1, "r.headrace exists; name another file"),
+    ],
+)
+def test_what_cannot_be_done_with_routers_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.headrace").write_bytes(b"PK nothing")
+    (tmp_path / "log.json").write_text("[]", encoding="utf-8")
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == code, result.output
+    assert message in " ".join(result.stderr.split())
+    assert (tmp_path / "log.json").read_text(encoding="utf-8") == "[]"

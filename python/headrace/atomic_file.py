@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["draft_of"]
+__all__ = ["draft_of", "same_file"]
 
 
 @contextmanager
@@ -65,6 +65,20 @@ def draft_of(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     finally:
         draft.unlink(missing_ok=True)
+
+
+def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
+    """Tell whether two paths lead to one file, by another spelling or a link as well.
+
+    Examples
+    --------
+    >>> from headrace.atomic_file import same_file
+    >>> same_file("log.csv", "./log.csv"), same_file("log.csv", "other.csv")
+    (True, False)
+    """
+    if Path(a).exists() and Path(b).exists():
+        return Path(a).samefile(b)
+    return os.path.realpath(a) == os.path.realpath(b)
 
 
 def _mode_of(target: Path) -> int | None:

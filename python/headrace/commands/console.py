@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +47,9 @@ def _known_rule(name: str) -> str:
     return name
 
 
-Log = Annotated[Path, typer.Argument(help="Your table or log: .parquet, .csv, .tsv, .json or .jsonl.")]
+Log = Annotated[
+    Path, typer.Argument(help="Your table or log: .parquet, .csv, .tsv, .json or .jsonl; - is the standard input.")
+]
 Models = Annotated[str | None, typer.Option(help="Models to choose among, comma separated; all by default.")]
 Cost = Annotated[
     list[str] | None,
@@ -137,7 +141,11 @@ def read_log(
     price: list[str] | None = None,
     rename: list[str] | None = None,
 ) -> hr.Outcomes:
-    """Read a log by the options of a command."""
+    """Read a log by the options of a command; "-" is the standard input."""
+    if str(log) == "-":
+        given = {"models": models, "cost": cost, "layout": layout, "labels": labels, "verified": verified}
+        with _standard_input() as path:
+            return read_log(path, **given, price=price, rename=rename)  # type: ignore[arg-type]  # as they came
     column = cost[0] if cost is not None and len(cost) == 1 else cost or None
     outcomes = hr.Outcomes.from_file(
         log,
@@ -150,6 +158,18 @@ def read_log(
     )
     chosen = names_in(models)
     return outcomes if chosen is None else outcomes.select(chosen)
+
+
+@contextmanager
+def _standard_input() -> Iterator[Path]:
+    """Give the standard input as a file, its kind by its first character: CSV, JSON, or JSON lines."""
+    data = sys.stdin.buffer.read()
+    head = data.lstrip()[:1]
+    suffix = ".json" if head == b"[" else ".jsonl" if head == b"{" else ".csv"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"stdin{suffix}"
+        path.write_bytes(data)
+        yield path
 
 
 @contextmanager

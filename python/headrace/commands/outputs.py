@@ -10,6 +10,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from headrace.atomic_file import same_file
+
 __all__ = ["Force", "Output", "attempted", "check_output", "tell_written"]
 
 Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
@@ -75,7 +77,7 @@ def check_output(
     """
     if suffixes and path.suffix.lower() not in suffixes:
         raise typer.BadParameter(f"{option}: expected a name that ends in {', '.join(suffixes)}; got {path.name}")
-    if any(read is not None and _same_file(read, path) for read in reads):
+    if any(read is not None and same_file(read, path) for read in reads):
         raise ValueError(f"{option}: {path} is what is read; name another file")
     if path.is_file() and not force:
         raise ValueError(f"{option}: {path} exists; name another file, or replace it with --force")
@@ -103,9 +105,3 @@ def tell_written(output: Output, *, quiet: bool = False) -> None:
         raise output.failure
     if output.path is not None and not quiet:
         typer.echo(f"written: {output.path}")
-
-
-def _same_file(a: Path, b: Path) -> bool:
-    if a.exists() and b.exists():
-        return a.samefile(b)
-    return os.path.realpath(a) == os.path.realpath(b)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from headrace.atomic_file import draft_of
+from headrace.atomic_file import draft_of, same_file
 from headrace.extras import imported
 from headrace.serving.frames import ID, NEXT
 
@@ -49,8 +49,10 @@ def decide_file(
     ImportError
         pyarrow is missing.
     FileNotFoundError, ValueError
-        No such file, or not a Parquet file; see `Decider`.
+        No such file, or not a Parquet file; the target is the source; see `Decider`.
     """
+    if same_file(source, target):
+        raise ValueError(f"target: {Path(target).name} is the source; name another file")
     pa, pq = (imported(module, "a Parquet file") for module in ("pyarrow", "pyarrow.parquet"))
     try:
         # With `pre_buffer`, all that has been read stays in memory.

@@ -482,3 +482,13 @@ def test_what_cannot_be_done_with_routers_is_told(
     assert result.exit_code == code, result.output
     assert message in " ".join(result.stderr.split())
     assert (tmp_path / "log.json").read_text(encoding="utf-8") == "[]"
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_log_may_come_by_the_standard_input(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"log.{suffix}"
+    table = hr.datasets.simulate(60, 2)
+    dataclasses.replace(table, queries={"size": table.queries["size"]}, responses={}).save(path)
+    piped = RUNNER.invoke(app, ["path", "-", "--json"], input=path.read_bytes())
+    assert piped.exit_code == 0, piped.output
+    assert json.loads(piped.stdout)["path"] == invoked("path", str(path))["path"]

@@ -353,3 +353,22 @@ def test_a_policy_has_two_parameters(parameters: tuple[float, ...]) -> None:
 def test_a_setting_that_the_rule_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match="max_depth"):
         Policy(("a", "b"), "routing", {"max_depth": 2}, (2.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"models": []}, "models: expected 1 to 128 different names, got none"),
+        ({"models": [f"m{j}" for j in range(200)]}, "models: expected 1 to 128 different names"),
+        ({"models": ["a", "a"]}, "models: expected 1 to 128 different names, got 'a', 'a'"),
+        ({"rates": ["x"]}, "rates: expected a number, got 'x'"),
+        ({"rates": [-1.0]}, "rates: expected finite numbers >= 0"),
+        ({"rates": [0.0]}, "rates: expected finite numbers >= 0, one of them above 0"),
+        ({"share": "half"}, "share: expected a number, got 'half'"),
+        ({"step_weights": ["x"]}, "step_weights"),
+    ],
+)
+def test_a_file_that_could_not_decide_is_not_read(fields: dict[str, Any], message: str) -> None:
+    policy = Policy(("a", "b"), "cascade-routing", {"max_depth": 2}, (3.0, 1.0), 0.25)
+    with pytest.raises(ValueError, match=message):
+        Policy.from_json(json.dumps(json.loads(policy.to_json()) | fields))

@@ -357,3 +357,20 @@ def test_a_file_that_cannot_be_decided_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         decide_file(tmp_path / "nowhere.parquet", tmp_path / "out.parquet", BeliefDecider(POLICY))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["beliefs.parquet", "cut.parquet"]
+
+
+def test_a_file_is_not_decided_over_itself(tmp_path: Path) -> None:
+    path = tmp_path / "beliefs.parquet"
+    pq.write_table(as_arrow(beliefs(10)), path)
+    before = path.read_bytes()
+    (tmp_path / "link.parquet").hardlink_to(path)
+    for target in (path, tmp_path / "nowhere" / ".." / "beliefs.parquet", tmp_path / "link.parquet"):
+        with pytest.raises(ValueError, match=r"target: .*\.parquet is the source; name another file"):
+            decide_file(path, target, BeliefDecider(POLICY))
+    assert path.read_bytes() == before
+
+
+def test_a_missing_cell_of_what_has_run_has_not_run() -> None:
+    columns = beliefs(30)
+    missing = columns | {"run": np.where(columns["run"], 1.0, np.nan)}
+    assert BeliefDecider(POLICY)(missing)["next"].tolist() == BeliefDecider(POLICY)(columns)["next"].tolist()

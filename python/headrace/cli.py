@@ -1,4 +1,4 @@
-"""The command line: ``headrace demo | convert | fit | path | evaluate | bench | explain``."""
+"""The command line: ``headrace demo | sample | convert | fit | path | evaluate | bench | explain``."""
 
 from __future__ import annotations
 

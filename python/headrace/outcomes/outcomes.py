@@ -19,11 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import (
-    IndexArray,
     broadcast_rows,
     checked_bools,
     checked_columns,
-    listed,
 )
 from headrace.estimators.responses import Responses
 from headrace.outcomes.checks import (
@@ -36,15 +34,14 @@ from headrace.outcomes.checks import (
     refuse_cells,
 )
 from headrace.outcomes.description import Description, described
-from headrace.outcomes.fields import Fields
-from headrace.outcomes.parts import complete_rows, fold_of_row, rows_below, rows_of_first_part, unlabelled_models
+from headrace.outcomes.divisible import Divisible
 from headrace.outcomes.readers import Reading, Table, read_file, read_frame, write_file
 
 __all__ = ["Outcomes"]
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Outcomes(Fields):
+class Outcomes(Divisible):
     """A labelled table: the quality, cost and responses of every model on every query.
 
     Every array is a read-only copy. ``dataclasses.replace(outcomes, groups=...)`` makes a changed table.
@@ -144,126 +141,6 @@ class Outcomes(Fields):
             notes=tuple(notes),
             n_duplicate_ids=n_renamed,
         )
-
-    def complete(self) -> Outcomes:
-        """Keep only the queries on which no model's quality or cost is missing.
-
-        Raises
-        ------
-        ValueError
-            If there is no such query; it names the models that miss most.
-
-        Examples
-        --------
-        >>> nan = float("nan")
-        >>> len(Outcomes(models=["a", "b"], quality=[[0, nan], [1, 1]], cost=[1, 2]).complete())
-        1
-        """
-        return self.take(complete_rows(self._missing_cells(), self.models))
-
-    def labelled(self, models: Sequence[str] | None = None, *, argument: str = "outcomes", fewest: int = 1) -> Outcomes:
-        """Keep the complete rows of some models, as `complete`, or say what is lacking.
-
-        Parameters
-        ----------
-        models : sequence of str, optional
-            All by default.
-        argument : str
-            What the caller calls this table: for messages.
-        fewest : int
-            Fewest rows that will do.
-
-        Raises
-        ------
-        ValueError
-            Unknown models, models without any quality or cost, or too few rows.
-
-        Examples
-        --------
-        >>> nan = float("nan")
-        >>> table = Outcomes(models=["a", "b"], quality=[[0, nan], [1, 1]], cost=[1, 2])
-        >>> len(table.labelled(["a"])), len(table.labelled())
-        (2, 1)
-        """
-        chosen = self if models is None else self.select(models)
-        unlabelled = unlabelled_models(chosen.models, [chosen.quality, *chosen.costs.values()])
-        if unlabelled:
-            named = listed(unlabelled)
-            raise ValueError(f"{argument}: no quality or no cost at all for {named}; leave it out with models=...")
-        complete = chosen.complete() if chosen.n_missing else chosen
-        if complete.n_queries < fewest:
-            raise ValueError(f"{argument}: expected at least {fewest} complete queries, got {complete.n_queries}")
-        return complete
-
-    def concat(self, other: Outcomes) -> Outcomes:
-        """Put the rows of another table with the same models, costs and columns below these.
-
-        Raises
-        ------
-        ValueError
-            If the other table has other models, costs or columns.
-
-        Examples
-        --------
-        >>> table = Outcomes(models=["a"], quality=[[0], [1]], cost=[1])
-        >>> len(table.concat(table.take([1])))
-        3
-        """
-        return self._changed(**rows_below(self, other))
-
-    def split(self, fraction: float, *, rng: int | np.random.Generator | None = None) -> tuple[Outcomes, Outcomes]:
-        """Split at random into two parts that share no row and no group; both keep the order of rows.
-
-        Parameters
-        ----------
-        fraction : float
-            Share of the queries in the first part, between 0 and 1; as near as whole groups allow.
-        rng : None, int or numpy.random.Generator, optional
-            Source of randomness; None means seed 0.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `fraction` or `rng` isn't as above, or a part would be empty.
-
-        Examples
-        --------
-        >>> table = Outcomes(models=["a"], quality=[[0], [1], [1], [0]], cost=[1])
-        >>> [len(part) for part in table.split(0.25, rng=7)]
-        [1, 3]
-        """
-        first = rows_of_first_part(self.group_of_row, fraction, rng, grouped=self.groups is not None)
-        return self.take(first), self.take(~first)
-
-    def folds(self, n_folds: int, *, rng: int | np.random.Generator | None = None) -> IndexArray:
-        """Draw a fold for each row, balanced; rows of one group share a fold.
-
-        Without groups, fold sizes differ by at most one. With them, the largest group is placed first, and
-        each goes into the smallest fold so far.
-
-        Parameters
-        ----------
-        n_folds : int
-            From 2 to the number of groups (of queries, where there are no groups).
-        rng : None, int or numpy.random.Generator, optional
-            Source of randomness; None means seed 0.
-
-        Returns
-        -------
-        int ndarray of shape (n_queries,)
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `n_folds` or `rng` isn't as above.
-
-        Examples
-        --------
-        >>> table = Outcomes(models=["a"], quality=[[0], [1], [1], [0]], cost=[1])
-        >>> sorted(table.folds(2).tolist())
-        [0, 0, 1, 1]
-        """
-        return fold_of_row(self.group_of_row, n_folds, rng, grouped=self.groups is not None)
 
     def responses_for(self, run: npt.ArrayLike) -> Responses:
         """Show what a router sees once the models in `run` have run.

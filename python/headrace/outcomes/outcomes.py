@@ -10,7 +10,7 @@ A missing cell is NaN in `quality` or `cost`. Nothing is filled in or clipped, o
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from headrace.outcomes.checks import (
     named_costs,
     refuse_cells,
 )
+from headrace.outcomes.collection import Ask, Price, collected
 from headrace.outcomes.description import Description, described
 from headrace.outcomes.divisible import Divisible
 from headrace.outcomes.readers import Reading, Table, read_file, read_frame, write_file
@@ -260,6 +261,80 @@ class Outcomes(Divisible):
         """
         reading = Reading(layout=layout, cost=cost, verified=verified, prices=prices, rename=rename)
         return cls(**read_frame(frame, reading))
+
+    @classmethod
+    def collect(
+        cls,
+        queries: Sequence[Any] | Mapping[str, Any],
+        models: Mapping[str, Ask],
+        *,
+        quality: Callable[..., float | None],
+        cost: Mapping[str, Price] | str | None = None,
+        references: Sequence[Any] | None = None,
+        ids: Sequence[str | int] | None = None,
+        path: str | os.PathLike[str] | None = None,
+        n_threads: int = 1,
+    ) -> Outcomes:
+        """Run every model on every query: time it, judge it, log it, and make the table.
+
+        A call that raises an exception, or returns None, leaves its cell missing. A model whose first three calls all
+        fail ends the collection. With a `path`, every run is in the log as soon as it is done, and a second call with
+        the same queries runs only what is lacking: after an interruption, after failures, for a further model.
+
+        Parameters
+        ----------
+        queries : sequence of str, sequence of mappings, or mapping of str to sequence
+            What is known before any run; columns, in the last two cases. Their texts are written to the log.
+        models : mapping of str to callable
+            What asks each model: a function of the query, a str or a dict as in `queries`. It returns the answer, or a
+            mapping such as ``{"answer": ..., "logprob": ..., "cost": ...}``. The time it took is the response
+            column "seconds".
+        quality : callable
+            ``quality(query, returned)``, or with `references` ``quality(query, returned, reference)``: a number, a
+            bool, or None if it can't be told.
+        cost : mapping of str to float or callable, or str, optional
+            Of each model, what a run costs: a number, or a function of the query and of what was returned. Or the name
+            of a response column, e.g. "seconds". By default, models return a "cost".
+        references : sequence, optional
+            What only `quality` needs to know of each query, such as the right answer: no model sees it, and it
+            is not in the table.
+        ids : sequence of str or int, optional
+            Of the queries; by default a hash of their columns.
+        path : str or path-like, optional
+            The log, .jsonl; see `Recorder`.
+        n_threads : int, default 1
+            Calls at once.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument isn't as above, or the calls of a model all fail. What `quality` and the functions of `cost`
+            raise is passed on, and the run in question isn't logged.
+
+        Examples
+        --------
+        >>> models = {"short": lambda text: text[:1], "long": lambda text: text.upper()}
+        >>> table = Outcomes.collect(
+        ...     ["yes", "no"],
+        ...     models,
+        ...     quality=lambda text, answer, right: answer == right,
+        ...     references=["YES", "n"],
+        ...     cost={"short": 1, "long": lambda text, answer: len(answer)},
+        ... )
+        >>> table.quality.tolist(), table.cost.tolist(), list(table.responses)
+        ([[0.0, 1.0], [1.0, 0.0]], [[1.0, 3.0], [1.0, 2.0]], ['cost', 'answer', 'seconds'])
+        """
+        table = collected(
+            queries,
+            models,
+            quality=quality,
+            cost=cost,
+            references=references,
+            ids=ids,
+            path=path,
+            n_threads=n_threads,
+        )
+        return cls(**table)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table to a file that `from_file` reads; it appears whole or not at all.

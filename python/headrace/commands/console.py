@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import headrace as hr
+from headrace.diagnosis import UsedColumns
 from headrace.json_values import plain
 from headrace.outcomes.readers import LAYOUTS
 from headrace.rules import RULES
@@ -20,6 +21,8 @@ from headrace.rules import RULES
 __all__ = [
     "AsJson",
     "Cost",
+    "Features",
+    "Ignore",
     "Labels",
     "Layout",
     "Log",
@@ -30,6 +33,7 @@ __all__ = [
     "RuleName",
     "Seed",
     "Verified",
+    "columns_told",
     "names_in",
     "notes",
     "print_json",
@@ -67,6 +71,10 @@ Price = Annotated[
     typer.Option(help="model=cost of a run, or 'model|output_tokens'=cost of a unit, for a log without costs."),
 ]
 Rename = Annotated[list[str] | None, typer.Option(help="new=old: read the column 'old' as 'new'; may be repeated.")]
+Features = Annotated[
+    str | None, typer.Option(help="Query and response columns that may be used, comma separated; all by default.")
+]
+Ignore = Annotated[str | None, typer.Option(help="Query and response columns that are left out, comma separated.")]
 RuleName = Annotated[
     str,
     typer.Option(
@@ -76,6 +84,10 @@ RuleName = Annotated[
 MaxDepth = Annotated[int, typer.Option(help="Most models to run for one query.", min=1)]
 Seed = Annotated[int, typer.Option(help="Seed of folds, splits and mixing.", min=0)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+
+
+#: Oddities of a table that its description tells, too.
+TOLD_BEFORE = ("zero costs", "unit")
 
 
 def notes() -> Console:
@@ -136,8 +148,12 @@ def read_log(
     verified: bool = False,
     price: list[str] | None = None,
     rename: list[str] | None = None,
+    features: str | None = None,
+    ignore: str | None = None,
 ) -> hr.Outcomes:
     """Read a log by the options of a command."""
+    if features is not None and ignore is not None:
+        raise ValueError("--features, --ignore: expected one of them, got both")
     column = cost[0] if cost is not None and len(cost) == 1 else cost or None
     outcomes = hr.Outcomes.from_file(
         log,
@@ -149,7 +165,18 @@ def read_log(
         rename=pairs_in("--rename", rename),
     )
     chosen = names_in(models)
-    return outcomes if chosen is None else outcomes.select(chosen)
+    outcomes = outcomes if chosen is None else outcomes.select(chosen)
+    if features is not None:
+        return outcomes.with_only(names_in(features) or ())
+    return outcomes if ignore is None else outcomes.without(names_in(ignore) or ())
+
+
+def columns_told(console: Console, outcomes: hr.Outcomes) -> UsedColumns:
+    """Say what a table holds, which columns will be used and what they bring, and what looks odd."""
+    console.print(str(outcomes.describe()), markup=False)
+    used = hr.diagnosis.used_columns(outcomes)
+    console.print(used.summary(skip=TOLD_BEFORE), markup=False)
+    return used
 
 
 @contextmanager

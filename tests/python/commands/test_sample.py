@@ -107,7 +107,7 @@ def test_the_commands_of_the_readme_run_as_typed_in_an_empty_folder(tmp_path: Pa
     assert "what columns bring" in said["convert"]
     assert "guarantee: mean cost at most 0.002" in said["fit"]
     assert said["evaluate"].startswith("This router pays")
-    assert "Run 'medium' next" in said["explain"] or "medium" in said["explain"]
+    assert "Run small: cascade-routing" in said["explain"]
 
 
 # What columns bring, on the command line

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arguments import listed
+from headrace.arguments import Column, listed
 from headrace.calibration.walk import Stops
 from headrace.diagnosis.columns import FEWEST_QUERIES, MOST_QUERIES, ColumnGain, column_gains
 from headrace.outcomes import Outcomes
@@ -238,13 +238,20 @@ def _unused(models: Sequence[str]) -> list[Oddity]:
 def _repeated_rows(outcomes: Outcomes) -> list[Oddity]:
     """Tell of rows that are the same in every column, but for their ids."""
     parts = [outcomes.quality, *outcomes.costs.values(), *outcomes.queries.values(), *outcomes.responses.values()]
-    flat = [part.reshape(len(part), -1).tolist() for part in parts]
-    rows = [repr(row) for row in zip(*flat, strict=True)]
+    rows = list(zip(*map(_hashable, parts), strict=True))
     n_repeated = len(rows) - len(set(rows))
     if not n_repeated or 2 * n_repeated > len(rows):  # if most do, the columns don't tell queries apart
         return []
     text = f"{n_repeated} of {len(rows)} rows repeat another one in every column: was the log joined or read twice?"
     return [Oddity(kind="repeated rows", names=(), text=text)]
+
+
+def _hashable(values: Column) -> list[bytes | str]:
+    """Give each row of a column as one value that is equal where the row is."""
+    flat = values.reshape(len(values), -1)
+    if values.dtype == object:
+        return [repr(row) for row in flat.tolist()]
+    return [row.tobytes() for row in np.ascontiguousarray(flat)]
 
 
 def _twins(outcomes: Outcomes) -> list[Oddity]:

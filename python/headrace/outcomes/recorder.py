@@ -19,9 +19,12 @@ import numpy as np
 
 from headrace.arguments import checked_number
 from headrace.outcomes.readers.long import query_hash
-from headrace.outcomes.readers.recorded import MARK
+from headrace.outcomes.readers.recorded import MARK, is_recorded
 
 __all__ = ["Recorder", "failed_event", "query_columns", "query_id", "response_columns", "run_event"]
+
+#: Bytes of a file that is there, by which its kind is told.
+BEGINNING = 4096
 
 #: Names that the table has a use of its own for.
 TAKEN = {"query": ("query_id", "group"), "response": ("quality", "cost")}
@@ -38,7 +41,7 @@ class Recorder:
     Raises
     ------
     ValueError
-        Another suffix.
+        Another suffix; a file that holds something else.
     OSError
         The file can't be written.
 
@@ -62,8 +65,11 @@ class Recorder:
         self.path = Path(path)
         if self.path.suffix.lower() not in (".jsonl", ".ndjson"):
             raise ValueError(f"path: expected a name that ends in .jsonl, got {self.path.name!r}")
-        with self.path.open("ab"):
-            pass
+        with self.path.open("a+b") as file:
+            file.seek(0)
+            start = file.read(BEGINNING).decode(errors="replace")
+        if start and not is_recorded(start):
+            raise ValueError(f"path: {self.path} holds something else than the lines of a Recorder; name another file")
 
     def __repr__(self) -> str:
         return f"Recorder({str(self.path)!r})"
@@ -159,7 +165,7 @@ class Recorder:
             size = os.fstat(file).st_size
             if size:
                 os.lseek(file, size - 1, os.SEEK_SET)
-                if os.read(file, 1) != b"\n":  # a torn line stays one of its own
+                if os.read(file, 1) != b"\n":  # torn, or another's that is being written: at worst an empty line
                     line = b"\n" + line
             written = os.write(file, line)
         finally:

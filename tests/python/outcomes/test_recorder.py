@@ -108,8 +108,10 @@ def test_a_torn_last_line_is_left_out_and_told(log: hr.Recorder, kept: int) -> N
     assert len(table.notes) == 1
 
 
-def test_a_torn_first_line(log: hr.Recorder) -> None:
-    log.path.write_bytes(b'{"headrace": 1, "ev')
+@pytest.mark.parametrize("torn", [b'{"headrace": 1, "ev', b'{"he'])
+def test_a_torn_first_line(log: hr.Recorder, torn: bytes) -> None:
+    log.path.write_bytes(torn)
+    log = hr.Recorder(log.path)
     log.run("a?", "small", "x", quality=1, cost=1)
     assert len(read(log)) == 1
 
@@ -131,9 +133,11 @@ def test_threads_and_processes_share_a_file(log: hr.Recorder) -> None:
     for thread in threads:
         thread.join()
     assert [other.wait(timeout=60) for other in others] == [0, 0]
-    lines = log.path.read_text().splitlines()
+    # Who sees the line of another half written begins a line of its own: that may leave an empty one.
+    lines = [line for line in log.path.read_text().splitlines() if line]
     assert len([json.loads(line) for line in lines]) == 160
     assert len(read(log)) == 160
+    assert read(log).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -168,6 +172,16 @@ def test_paths_are_checked_at_once(tmp_path: Path) -> None:
         hr.Recorder(tmp_path / "runs.csv")
     with pytest.raises(OSError, match="missing"):
         hr.Recorder(tmp_path / "missing" / "runs.jsonl")
+
+
+def test_a_file_of_another_kind_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"text": "a?", "m|quality": 1, "m|cost": 1}\n')
+    with pytest.raises(ValueError, match=r"path: .*log.jsonl holds something else than the lines of a Recorder"):
+        hr.Recorder(path)
+    with pytest.raises(ValueError, match="holds something else"):
+        collect({"small": Model()}, path=path)
+    assert len(hr.Outcomes.from_file(path)) == 1
 
 
 def test_a_newer_format_is_refused(log: hr.Recorder) -> None:

@@ -44,6 +44,9 @@ MOST_COLUMNS = 24
 #: Most models that have run where response columns are measured, and most run sets of each size.
 MOST_RUNS, MOST_SETS = 3, 3
 
+#: Query columns that are looked at one by one, besides those of text; of more, those that correlate most with quality.
+MOST_SCREENED = 100
+
 #: A share of the variance that a query column may explain alone. Task and text explain 1% to 16% on the logs tried, and
 #: a difficulty that people assigned 50%; half a point of noise added to the mean quality itself leaves 64% and more.
 IMPLAUSIBLE_SHARE = 0.55
@@ -122,7 +125,8 @@ def column_gains(
     before = [np.zeros(table.n_models, dtype=np.bool_)]
     alone: dict[Key, tuple[float, str | None]] = {}
     refused: dict[Key, str] = {}
-    for key in [*(("query", name) for name in table.queries), *(("response", name) for name in table.responses)]:
+    screened = _screened(table)
+    for key in [*(("query", name) for name in screened), *(("response", name) for name in table.responses)]:
         try:
             held_out.features(key, np.ones(table.n_models, dtype=np.bool_))
         except ValueError as error:  # no fit could use it
@@ -136,7 +140,8 @@ def column_gains(
         **held_out.gains(responses, [*queries, *responses], _run_sets(table.n_models, random)),
     }
     found = []
-    for key in [*alone, *refused]:
+    skipped = [("query", name) for name in table.queries if name not in screened]
+    for key in [*alone, *refused, *skipped]:
         gain, std_error = measured.get(key, (None, None))
         share, suspicion = alone.get(key, (None, None))
         found.append(
@@ -152,6 +157,25 @@ def column_gains(
         )
     found.sort(key=lambda column: (column.kind, 1.0 if column.gain is None else -column.gain))
     return tuple(found), float(held_out.errors(queries, before).mean()), len(table)
+
+
+def _screened(table: Outcomes) -> list[str]:
+    """Name the query columns that are looked at: of many columns of numbers, those that correlate most with quality."""
+    numbers = [name for name, values in table.queries.items() if values.dtype != object and values.ndim == 1]
+    if len(numbers) <= MOST_SCREENED:
+        return list(table.queries)
+    columns = np.column_stack([table.queries[name].astype(np.float64) for name in numbers])
+    columns = np.where(np.isfinite(columns), columns, np.nan)
+    known = ~np.isnan(columns)
+    mean = np.where(known, columns, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    size = np.maximum(np.fmax.reduce(np.abs(columns), axis=0, initial=0.0), np.finfo(np.float64).tiny)
+    centred = np.where(known, columns / size - mean / size, 0.0)
+    quality = np.column_stack([table.quality, table.quality.mean(axis=1)])
+    quality = quality - quality.mean(axis=0)
+    lengths = np.linalg.norm(centred, axis=0)[:, None] * np.linalg.norm(quality, axis=0)
+    strength = np.abs(centred.T @ quality / np.where(lengths > 0.0, lengths, 1.0)).max(axis=1)
+    weak = {numbers[place] for place in np.argsort(-strength, kind="stable")[MOST_SCREENED:].tolist()}
+    return [name for name in table.queries if name not in weak]
 
 
 def _run_sets(n_models: int, random: np.random.Generator) -> list[BoolArray]:

@@ -223,6 +223,19 @@ def test_missing_cells_groups_and_odd_columns_do_no_harm(table: hr.Outcomes) -> 
     assert alone.suspects == ()
 
 
+def test_of_very_many_columns_the_likeliest_are_looked_at(table: hr.Outcomes) -> None:
+    rng = np.random.default_rng(4)
+    noise = {f"n{i}": rng.normal(size=N) * 1e200 ** (i % 2) for i in range(400)}
+    wide = replace(table, queries={**noise, **table.queries, "solved": table.quality[:, 0]})
+    started = time.process_time()
+    used = used_columns(wide)
+    assert time.process_time() - started < 20.0
+    assert used.suspects == ("solved",)
+    assert len(used.columns) == 400 + 5 + 2
+    assert gains(used)["query", "solved"][0] > 0.0
+    assert "size" in {column.name for column in used.columns if column.gain is not None}
+
+
 def test_a_large_table_takes_seconds() -> None:
     rng = np.random.default_rng(0)
     n, k = 12_000, 5

@@ -240,9 +240,13 @@ def _repeated_rows(outcomes: Outcomes) -> list[Oddity]:
     parts = [outcomes.quality, *outcomes.costs.values(), *outcomes.queries.values(), *outcomes.responses.values()]
     rows = list(zip(*map(_hashable, parts), strict=True))
     n_repeated = len(rows) - len(set(rows))
-    if not n_repeated or 2 * n_repeated > len(rows):  # if most do, the columns don't tell queries apart
+    # Where no column tells queries apart, rows of different queries are equal.
+    tells = any(2 * len(set(_hashable(values))) >= len(rows) for values in outcomes.queries.values())
+    if not n_repeated or not tells:
         return []
-    text = f"{n_repeated} of {len(rows)} rows repeat another one in every column: was the log joined or read twice?"
+    text = (
+        f"rows that repeat another one in every column: {n_repeated} of {len(rows)}; was the log joined or read twice?"
+    )
     return [Oddity(kind="repeated rows", names=(), text=text)]
 
 

@@ -1,9 +1,8 @@
-"""From a log file to a router for a budget: run `python examples/own_log.py` (needs the extra `data`).
+"""From runs of your models to a router for a budget: run `python examples/own_log.py`.
 
-The log is simulated here; yours has one row per query and, per model, a quality and a cost.
+The models are simulated here; yours are called where `run` is called.
 """
 
-import csv
 import tempfile
 from pathlib import Path
 
@@ -11,25 +10,22 @@ import headrace as hr
 
 
 def write_log(path: Path) -> None:
-    """Write a log such as a user may have."""
+    """Write a log as a program does that runs its models: a line per run, safe as soon as it is written."""
+    log = hr.Recorder(path)
     simulated = hr.datasets.simulate(2_000, 3, rng=1)
-    with path.open("w", newline="") as file:
-        log = csv.writer(file)
-        measured = [f"{model}|{name}" for model in simulated.models for name in ("quality", "cost", "score")]
-        log.writerow(["query_id", "size", *measured])
-        for i in range(len(simulated)):
-            cells = [
-                (simulated.quality[i, j], simulated.cost[i, j], simulated.responses["noisy_quality"][i, j])
-                for j in range(simulated.n_models)
-            ]
-            log.writerow([f"q-{i}", simulated.queries["size"][i], *(number for cell in cells for number in cell)])
+    for i in range(len(simulated)):
+        query = {"size": simulated.queries["size"][i]}
+        for j, model in enumerate(simulated.models):
+            response = {"score": simulated.responses["noisy_quality"][i, j]}
+            log.run(query, model, response, quality=simulated.quality[i, j], cost=simulated.cost[i, j], id=f"q-{i}")
 
 
 with tempfile.TemporaryDirectory() as folder:
-    log = Path(folder) / "log.csv"
+    log = Path(folder) / "log.jsonl"
     write_log(log)
     outcomes = hr.Outcomes.from_file(log)
 print(outcomes)
+print(hr.diagnosis.used_columns(outcomes))
 
 fitting, fresh = outcomes.split(0.5)
 router = hr.Router(rule="cascade-routing").fit(fitting, budget=0.002)

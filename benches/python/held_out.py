@@ -107,7 +107,7 @@ def report(directory: Path) -> None:
                     point = fitted.point_
                     held_out = BeliefTable.served(test, fitted.estimators_, seed=seed)
                     stops = walk(make_rule(rule, 0.0, fitted.policy_.settings), test, held_out)
-                    known = fitted._calibrator.promised(fitted._walked, point)[0]
+                    known = fitted._calibrator.promised(fitted.walked_, point).values
                     cells, differences = [], []
                     for column, values in ((test.cost_name, stops.cost), ("quality", stops.quality)):
                         seen, before = of_queries(stops, values, point), np.asarray(known[column])

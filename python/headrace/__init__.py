@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headrace.estimators.belief import Belief
     from headrace.estimators.responses import Responses
     from headrace.evaluation import evaluate
-    from headrace.outcomes import Outcomes
+    from headrace.outcomes import Outcomes, Recorder
     from headrace.policy import Policy
     from headrace.router import Router
     from headrace.serving import Decider, Session, load
@@ -34,6 +34,7 @@ __all__ = [
     "IndexRule",
     "Outcomes",
     "Policy",
+    "Recorder",
     "Responses",
     "Router",
     "Routing",
@@ -58,6 +59,7 @@ _ROOMS = {
     "Decider": "serving",
     "Outcomes": "outcomes",
     "Policy": "policy",
+    "Recorder": "outcomes",
     "Responses": "estimators.responses",
     "Router": "router",
     "Session": "serving",

@@ -70,9 +70,10 @@ class Router(Parameters):
     Attributes
     ----------
     models_ : tuple of str
-        The models.
     path_ : BudgetPath
         What every cost weight would have cost and brought on the calibration data.
+    walked_ : Walked
+        The walks of the calibration queries: what `path_` sums.
     uncertainty_scale_ : float or None
         The scale used; None for a rule without one.
     decider_ : Decider
@@ -98,7 +99,7 @@ class Router(Parameters):
     query_columns_, response_columns_ : dict of str to (dtype, tuple of int)
         Columns of queries and of responses in the fit: type, and shape of a cell.
     n_dropped_ : int
-        Queries of the fit that were left out because a cell was missing.
+        Queries that were left out because a cell was missing.
 
     Examples
     --------
@@ -133,7 +134,7 @@ class Router(Parameters):
     _settings: dict[str, Any]
     _held_out: Kept
     _calibrator: Calibrator
-    _walked: Walked
+    walked_: Walked
     _confidence: float | None
 
     def __init__(
@@ -329,10 +330,10 @@ class Router(Parameters):
         check_log(new, decider.policy.costs, complete=self._confidence is not None)
         table = BeliefTable.served(new, self.estimators_, seed=int(self.seed), rates=decider.policy.rates)
         router = self._copy()
-        router._calibrator = self._calibrator.updated(table, self._walked, self.point_)
+        router._calibrator = self._calibrator.updated(table, self.walked_, self.point_)
         if not new.n_missing:
             router._held_out = Kept(table)
-        router._walked = router._calibrator.walked(decider.policy.rates)
+        router.walked_ = router._calibrator.walked(decider.policy.rates)
         router._set_point(self.budget_, decider.quality_target, self._confidence)
         return router
 
@@ -386,7 +387,7 @@ class Router(Parameters):
             "_settings": fitted.settings,
             "_held_out": Kept(fitted.served),
             "_calibrator": fitted.calibrator,
-            "_walked": fitted.walked,
+            "walked_": fitted.walked,
         }
 
     def _copy(self) -> Router:
@@ -418,9 +419,9 @@ class Router(Parameters):
     ) -> None:
         costs = self._calibrator.costs
         limits = None if budget is None else checked_budget(budget, costs)
-        chosen = self._calibrator.chosen(self._walked, limits, quality_target, confidence, mix=self.mix)
+        chosen = self._calibrator.chosen(self.walked_, limits, quality_target, confidence, mix=self.mix)
         point = self.point_ = chosen.point
-        self._walked, self.path_ = chosen.walked, chosen.walked.path
+        self.walked_, self.path_ = chosen.walked, chosen.walked.path
         self.policy_ = Policy(
             self.models_,
             self.rule,

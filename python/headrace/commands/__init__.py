@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import headrace as hr
-from headrace.commands import bench, convert, demo, evaluate, explain, fit, path, show
+from headrace.commands import bench, convert, demo, evaluate, explain, fit, path, sample, show
 
 __all__ = ["app"]
 
@@ -36,6 +36,7 @@ def about(
 
 
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
+app.command("sample", epilog=sample.EXAMPLES)(sample.sample)
 app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
 app.command("fit", epilog=fit.EXAMPLES)(fit.fit)
 app.command("path", epilog=path.EXAMPLES)(path.path)

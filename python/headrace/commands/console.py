@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import headrace as hr
+from headrace.diagnosis import UsedColumns
 from headrace.json_values import plain
 from headrace.outcomes.readers import LAYOUTS
 from headrace.rules import RULES
@@ -22,6 +23,8 @@ from headrace.rules import RULES
 __all__ = [
     "AsJson",
     "Cost",
+    "Features",
+    "Ignore",
     "Labels",
     "Layout",
     "Log",
@@ -32,6 +35,7 @@ __all__ = [
     "RuleName",
     "Seed",
     "Verified",
+    "columns_told",
     "names_in",
     "notes",
     "print_json",
@@ -71,6 +75,10 @@ Price = Annotated[
     typer.Option(help="model=cost of a run, or 'model|output_tokens'=cost of a unit, for a log without costs."),
 ]
 Rename = Annotated[list[str] | None, typer.Option(help="new=old: read the column 'old' as 'new'; may be repeated.")]
+Features = Annotated[
+    str | None, typer.Option(help="Query and response columns that may be used, comma separated; all by default.")
+]
+Ignore = Annotated[str | None, typer.Option(help="Query and response columns that are left out, comma separated.")]
 RuleName = Annotated[
     str,
     typer.Option(
@@ -80,6 +88,10 @@ RuleName = Annotated[
 MaxDepth = Annotated[int, typer.Option(help="Most models to run for one query.", min=1)]
 Seed = Annotated[int, typer.Option(help="Seed of folds, splits and mixing.", min=0)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+
+
+#: Oddities of a table that its description tells, too.
+TOLD_BEFORE = ("zero costs", "unit")
 
 
 def notes() -> Console:
@@ -140,12 +152,17 @@ def read_log(
     verified: bool = False,
     price: list[str] | None = None,
     rename: list[str] | None = None,
+    features: str | None = None,
+    ignore: str | None = None,
 ) -> hr.Outcomes:
     """Read a log by the options of a command; "-" is the standard input."""
+    if features is not None and ignore is not None:
+        raise ValueError("--features, --ignore: expected one of them, got both")
     if str(log) == "-":
-        given = {"models": models, "cost": cost, "layout": layout, "labels": labels, "verified": verified}
+        options: dict[str, Any] = {"models": models, "cost": cost, "layout": layout, "labels": labels}
+        chosen_columns: dict[str, Any] = {"features": features, "ignore": ignore, "price": price, "rename": rename}
         with _standard_input() as path:
-            return read_log(path, **given, price=price, rename=rename)  # type: ignore[arg-type]  # as they came
+            return read_log(path, verified=verified, **options, **chosen_columns)
     column = cost[0] if cost is not None and len(cost) == 1 else cost or None
     outcomes = hr.Outcomes.from_file(
         log,
@@ -157,7 +174,18 @@ def read_log(
         rename=pairs_in("--rename", rename),
     )
     chosen = names_in(models)
-    return outcomes if chosen is None else outcomes.select(chosen)
+    outcomes = outcomes if chosen is None else outcomes.select(chosen)
+    if features is not None:
+        return outcomes.with_only(names_in(features) or ())
+    return outcomes if ignore is None else outcomes.without(names_in(ignore) or ())
+
+
+def columns_told(console: Console, outcomes: hr.Outcomes) -> UsedColumns:
+    """Say what a table holds, which columns will be used and what they bring, and what looks odd."""
+    console.print(str(outcomes.describe()), markup=False)
+    used = hr.diagnosis.used_columns(outcomes)
+    console.print(used.summary(skip=TOLD_BEFORE), markup=False)
+    return used
 
 
 @contextmanager

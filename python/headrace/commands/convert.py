@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from headrace.commands.console import (
     AsJson,
     Cost,
+    Features,
+    Ignore,
     Labels,
     Layout,
     Log,
     Models,
     Price,
     Rename,
+    columns_told,
     notes,
     print_json,
     read_log,
@@ -40,16 +44,28 @@ def convert(
     labels: Labels = None,
     price: Price = None,
     rename: Rename = None,
+    features: Features = None,
+    ignore: Ignore = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Read a log, say what is in it, and write it as one table: a row per query, columns per model."""
     with told(notes()):
         check_output("out", out, reads=[log, labels], force=force, suffixes=SUFFIXES)
-        outcomes = read_log(log, models=models, cost=cost, layout=layout, labels=labels, price=price, rename=rename)
+        outcomes = read_log(
+            log,
+            models=models,
+            cost=cost,
+            layout=layout,
+            labels=labels,
+            price=price,
+            rename=rename,
+            features=features,
+            ignore=ignore,
+        )
         outcomes.save(out)
-    description = outcomes.describe()
+        used = columns_told(notes() if as_json else Console(soft_wrap=True, highlight=False), outcomes)
     if as_json:
-        print_json({"outcomes": description.to_dict(), "written": str(out)})
+        print_json({"outcomes": outcomes.describe().to_dict(), "used_columns": used.to_dict(), "written": str(out)})
     else:
-        typer.echo(f"{description}\nwritten: {out}")
+        typer.echo(f"written: {out}")

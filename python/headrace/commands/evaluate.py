@@ -13,6 +13,8 @@ from headrace.calibration.parts import FEWEST_QUERIES
 from headrace.commands.console import (
     AsJson,
     Cost,
+    Features,
+    Ignore,
     Labels,
     Layout,
     Log,
@@ -23,6 +25,7 @@ from headrace.commands.console import (
     RuleName,
     Seed,
     Verified,
+    columns_told,
     notes,
     print_json,
     progress_bar,
@@ -63,6 +66,8 @@ def evaluate(
     verified: Verified = False,
     price: Price = None,
     rename: Rename = None,
+    features: Features = None,
+    ignore: Ignore = None,
     budget: Budget = None,
     rule: RuleName = "cascade-routing",
     max_depth: MaxDepth = 5,
@@ -94,13 +99,17 @@ def evaluate(
             verified=verified,
             price=price,
             rename=rename,
+            features=features,
+            ignore=ignore,
         )
+        used = columns_told(console, outcomes)
         evaluation = judged(console, outcomes, limits, rule, max_depth, seed, estimates)
     page = Output()
     if report is not None:
         page = attempted(lambda: evaluation.report(report, title=title or "Router report", show_text=text))
     if as_json:
-        print_json({"outcomes": outcomes.describe().to_dict(), **evaluation.to_dict(), "written": page.name})
+        told_of = {"outcomes": outcomes.describe().to_dict(), "used_columns": used.to_dict()}
+        print_json({**told_of, **evaluation.to_dict(), "written": page.name})
     else:
         typer.echo(evaluation.summary())
     with told(console):
@@ -136,8 +145,7 @@ def judged(
     seed: int,
     estimation_cost: float | str | dict[str, float | str],
 ) -> Evaluation:
-    """Say what is in a log, fit on one half of it, and evaluate on the other."""
-    console.print(str(outcomes.describe()), markup=False)
+    """Fit on one half of a log, and evaluate on the other."""
     fitting, test = _halves(outcomes.complete(), seed)
     with progress_bar(console, rule) as progress:
         router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)

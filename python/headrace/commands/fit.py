@@ -13,6 +13,8 @@ from headrace.arguments import checked_confidence
 from headrace.commands.console import (
     AsJson,
     Cost,
+    Features,
+    Ignore,
     Labels,
     Layout,
     Log,
@@ -23,6 +25,7 @@ from headrace.commands.console import (
     RuleName,
     Seed,
     Verified,
+    columns_told,
     notes,
     print_json,
     progress_bar,
@@ -30,6 +33,7 @@ from headrace.commands.console import (
     told,
 )
 from headrace.commands.outputs import Force, attempted, check_output, tell_written
+from headrace.diagnosis.used_columns import unused_models
 from headrace.router import DEFAULT_QUALITIES
 
 #: Suffix of a file that holds a router.
@@ -59,6 +63,8 @@ def fit(
     verified: Verified = False,
     price: Price = None,
     rename: Rename = None,
+    features: Features = None,
+    ignore: Ignore = None,
     rule: RuleName = "cascade-routing",
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
@@ -86,9 +92,10 @@ def fit(
             verified=verified,
             price=price,
             rename=rename,
+            features=features,
+            ignore=ignore,
         )
-        description = outcomes.describe()
-        console.print(str(description), markup=False)
+        used = columns_told(console, outcomes)
         router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
         with progress_bar(console, rule) as progress:
             router.fit(
@@ -100,7 +107,14 @@ def fit(
             )
     written = attempted(lambda: _saved(router, out))
     if as_json:
-        print_json({"outcomes": description.to_dict(), **summary(router, outcomes), "written": written.name})
+        print_json(
+            {
+                "outcomes": outcomes.describe().to_dict(),
+                "used_columns": used.to_dict(),
+                **summary(router, outcomes),
+                "written": written.name,
+            }
+        )
     else:
         typer.echo("\n".join(words(router, outcomes)))
     with told(console):
@@ -149,6 +163,7 @@ def summary(router: hr.Router, outcomes: hr.Outcomes) -> dict[str, Any]:
         "guarantee": None if guarantee is None else guarantee._asdict(),
         "best_single_model": best_single(outcomes, router),
         "n_dropped": router.n_dropped_,
+        "unused_models": list(unused(router)),
     }
 
 
@@ -161,6 +176,11 @@ def best_single(outcomes: hr.Outcomes, router: hr.Router) -> dict[str, Any] | No
         return None
     best = int(within[quality[within].argmax()])
     return {"model": complete.models[best], "cost": float(cost[best]), "quality": float(quality[best])}
+
+
+def unused(router: hr.Router) -> tuple[str, ...]:
+    """Name the models that no budget uses."""
+    return unused_models(router.walked_.stops, router.policy_.models)
 
 
 def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
@@ -185,6 +205,8 @@ def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
             f"guarantee: mean {promised} on fresh queries of the same kind with probability {guarantee.confidence:g} "
             f"({guarantee.n_queries} calibration queries); its price: {guarantee.price:.4g} of {unit}"
         )
+    if idle := unused(router):
+        lines.append(f"no budget uses {', '.join(idle)}: you can do without")
     single = best_single(outcomes, router)
     if single is None:
         lines.append("no single model costs as little on average")

@@ -18,6 +18,8 @@ from headrace.atomic_file import draft_of
 from headrace.commands.console import (
     AsJson,
     Cost,
+    Features,
+    Ignore,
     Labels,
     Layout,
     Log,
@@ -59,6 +61,8 @@ def path(
     verified: Verified = False,
     price: Price = None,
     rename: Rename = None,
+    features: Features = None,
+    ignore: Ignore = None,
     rule: RuleName = "cascade-routing",
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
@@ -84,6 +88,8 @@ def path(
             verified=verified,
             price=price,
             rename=rename,
+            features=features,
+            ignore=ignore,
         )
         description = outcomes.describe()
         console.print(str(description), markup=False)

@@ -10,7 +10,7 @@ A missing cell is NaN in `quality` or `cost`. Nothing is filled in or clipped, o
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import (
-    IndexArray,
     broadcast_rows,
     checked_bools,
     checked_columns,
-    listed,
 )
 from headrace.estimators.responses import Responses
 from headrace.outcomes.checks import (
@@ -36,16 +34,16 @@ from headrace.outcomes.checks import (
     named_costs,
     refuse_cells,
 )
+from headrace.outcomes.collection import Ask, Price, collected
 from headrace.outcomes.description import Description, described
-from headrace.outcomes.fields import Fields
-from headrace.outcomes.parts import complete_rows, fold_of_row, rows_below, rows_of_first_part, unlabelled_models
+from headrace.outcomes.divisible import Divisible
 from headrace.outcomes.readers import Reading, Table, read_file, read_frame, write_file
 
 __all__ = ["Outcomes"]
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Outcomes(Fields):
+class Outcomes(Divisible):
     """A labelled table: the quality, cost and responses of every model on every query.
 
     Every array is a read-only copy. ``dataclasses.replace(outcomes, groups=...)`` makes a changed table.
@@ -146,126 +144,6 @@ class Outcomes(Fields):
             notes=tuple(notes),
             n_duplicate_ids=n_renamed,
         )
-
-    def complete(self) -> Outcomes:
-        """Keep only the queries on which no model's quality or cost is missing.
-
-        Raises
-        ------
-        ValueError
-            If there is no such query; it names the models that miss most.
-
-        Examples
-        --------
-        >>> nan = float("nan")
-        >>> len(Outcomes(models=["a", "b"], quality=[[0, nan], [1, 1]], cost=[1, 2]).complete())
-        1
-        """
-        return self.take(complete_rows(self._missing_cells(), self.models))
-
-    def labelled(self, models: Sequence[str] | None = None, *, argument: str = "outcomes", fewest: int = 1) -> Outcomes:
-        """Keep the complete rows of some models, as `complete`, or say what is lacking.
-
-        Parameters
-        ----------
-        models : sequence of str, optional
-            All by default.
-        argument : str
-            What the caller calls this table: for messages.
-        fewest : int
-            Fewest rows that will do.
-
-        Raises
-        ------
-        ValueError
-            Unknown models, models without any quality or cost, or too few rows.
-
-        Examples
-        --------
-        >>> nan = float("nan")
-        >>> table = Outcomes(models=["a", "b"], quality=[[0, nan], [1, 1]], cost=[1, 2])
-        >>> len(table.labelled(["a"])), len(table.labelled())
-        (2, 1)
-        """
-        chosen = self if models is None else self.select(models)
-        unlabelled = unlabelled_models(chosen.models, [chosen.quality, *chosen.costs.values()])
-        if unlabelled:
-            named = listed(unlabelled)
-            raise ValueError(f"{argument}: no quality or no cost at all for {named}; leave it out with models=...")
-        complete = chosen.complete() if chosen.n_missing else chosen
-        if complete.n_queries < fewest:
-            raise ValueError(f"{argument}: expected at least {fewest} complete queries, got {complete.n_queries}")
-        return complete
-
-    def concat(self, other: Outcomes) -> Outcomes:
-        """Put the rows of another table with the same models, costs and columns below these.
-
-        Raises
-        ------
-        ValueError
-            If the other table has other models, costs or columns.
-
-        Examples
-        --------
-        >>> table = Outcomes(models=["a"], quality=[[0], [1]], cost=[1])
-        >>> len(table.concat(table.take([1])))
-        3
-        """
-        return self._changed(**rows_below(self, other))
-
-    def split(self, fraction: float, *, rng: int | np.random.Generator | None = None) -> tuple[Outcomes, Outcomes]:
-        """Split at random into two parts that share no row and no group; both keep the order of rows.
-
-        Parameters
-        ----------
-        fraction : float
-            Share of the queries in the first part, between 0 and 1; as near as whole groups allow.
-        rng : None, int or numpy.random.Generator, optional
-            Source of randomness; None means seed 0.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `fraction` or `rng` isn't as above, or a part would be empty.
-
-        Examples
-        --------
-        >>> table = Outcomes(models=["a"], quality=[[0], [1], [1], [0]], cost=[1])
-        >>> [len(part) for part in table.split(0.25, rng=7)]
-        [1, 3]
-        """
-        first = rows_of_first_part(self.group_of_row, fraction, rng, grouped=self.groups is not None)
-        return self.take(first), self.take(~first)
-
-    def folds(self, n_folds: int, *, rng: int | np.random.Generator | None = None) -> IndexArray:
-        """Draw a fold for each row, balanced; rows of one group share a fold.
-
-        Without groups, fold sizes differ by at most one. With them, the largest group is placed first, and
-        each goes into the smallest fold so far.
-
-        Parameters
-        ----------
-        n_folds : int
-            From 2 to the number of groups (of queries, where there are no groups).
-        rng : None, int or numpy.random.Generator, optional
-            Source of randomness; None means seed 0.
-
-        Returns
-        -------
-        int ndarray of shape (n_queries,)
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `n_folds` or `rng` isn't as above.
-
-        Examples
-        --------
-        >>> table = Outcomes(models=["a"], quality=[[0], [1], [1], [0]], cost=[1])
-        >>> sorted(table.folds(2).tolist())
-        [0, 0, 1, 1]
-        """
-        return fold_of_row(self.group_of_row, n_folds, rng, grouped=self.groups is not None)
 
     def responses_for(self, run: npt.ArrayLike) -> Responses:
         """Show what a router sees once the models in `run` have run.
@@ -385,6 +263,80 @@ class Outcomes(Fields):
         """
         reading = Reading(layout=layout, cost=cost, verified=verified, prices=prices, rename=rename)
         return cls(**read_frame(frame, reading))
+
+    @classmethod
+    def collect(
+        cls,
+        queries: Sequence[Any] | Mapping[str, Any],
+        models: Mapping[str, Ask],
+        *,
+        quality: Callable[..., float | None],
+        cost: Mapping[str, Price] | str | None = None,
+        references: Sequence[Any] | None = None,
+        ids: Sequence[str | int] | None = None,
+        path: str | os.PathLike[str] | None = None,
+        n_threads: int = 1,
+    ) -> Outcomes:
+        """Run every model on every query: time it, judge it, log it, and make the table.
+
+        A call that raises an exception, or returns None, leaves its cell missing. A model whose first three calls all
+        fail ends the collection. With a `path`, every run is in the log as soon as it is done, and a second call with
+        the same queries runs only what is lacking: after an interruption, after failures, for a further model.
+
+        Parameters
+        ----------
+        queries : sequence of str, sequence of mappings, or mapping of str to sequence
+            What is known before any run; columns, in the last two cases. Their texts are written to the log.
+        models : mapping of str to callable
+            What asks each model: a function of the query, a str or a dict as in `queries`. It returns the answer, or a
+            mapping such as ``{"answer": ..., "logprob": ..., "cost": ...}``. The time it took is the response
+            column "seconds".
+        quality : callable
+            ``quality(query, returned)``, or with `references` ``quality(query, returned, reference)``: a number, a
+            bool, or None if it can't be told.
+        cost : mapping of str to float or callable, or str, optional
+            Of each model, what a run costs: a number, or a function of the query and of what was returned. Or the name
+            of a response column, e.g. "seconds". By default, models return a "cost".
+        references : sequence, optional
+            What only `quality` needs to know of each query, such as the right answer: no model sees it, and it
+            is not in the table.
+        ids : sequence of str or int, optional
+            Of the queries; by default a hash of their columns.
+        path : str or path-like, optional
+            The log, .jsonl; see `Recorder`.
+        n_threads : int, default 1
+            Calls at once.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument isn't as above, or the calls of a model all fail. What `quality` and the functions of `cost`
+            raise is passed on, and the run in question isn't logged.
+
+        Examples
+        --------
+        >>> models = {"short": lambda text: text[:1], "long": lambda text: text.upper()}
+        >>> table = Outcomes.collect(
+        ...     ["yes", "no"],
+        ...     models,
+        ...     quality=lambda text, answer, right: answer == right,
+        ...     references=["YES", "n"],
+        ...     cost={"short": 1, "long": lambda text, answer: len(answer)},
+        ... )
+        >>> table.quality.tolist(), table.cost.tolist(), list(table.responses)
+        ([[0.0, 1.0], [1.0, 0.0]], [[1.0, 3.0], [1.0, 2.0]], ['cost', 'answer', 'seconds'])
+        """
+        table = collected(
+            queries,
+            models,
+            quality=quality,
+            cost=cost,
+            references=references,
+            ids=ids,
+            path=path,
+            n_threads=n_threads,
+        )
+        return cls(**table)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table to a file that `from_file` reads; it appears whole or not at all.

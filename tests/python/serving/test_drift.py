@@ -432,7 +432,7 @@ def exact() -> hr.Router:
 
 
 def repriced_by_hand(router: hr.Router, calibration: hr.Outcomes, factors: Floats) -> Floats:
-    stops = router._walked.stops
+    stops = router.walked_.stops
     parameters = router.path_.parameter
     cost = stops.total(factors * calibration.cost)
     return np.array([cost[stops.at(parameter)].mean() for parameter in parameters.tolist()])

@@ -18,6 +18,7 @@ from headrace.outcomes.readers.cells import boxed
 from headrace.outcomes.readers.delimited import delimited_columns
 from headrace.outcomes.readers.eval_logs import nested_records
 from headrace.outcomes.readers.frame import frame_columns
+from headrace.outcomes.readers.recorded import is_recorded, recorded_columns, recorded_events
 
 __all__ = ["file_columns", "is_pickle", "kind_of", "refuse_pickle"]
 
@@ -106,9 +107,13 @@ def _json(path: Path, content: bytes, notes: list[str]) -> dict[str, Column]:
     try:
         text = content.decode("utf-8-sig")
         in_lines = kind_of(path) in JSON_LINES or not text.strip()
-        records = _lines(text) if in_lines else json.loads(text)
+        recorded = in_lines and is_recorded(text)
+        records = [] if recorded else _lines(text) if in_lines else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: can't be read as JSON: {error}") from error
+    if recorded:
+        columns = recorded_columns(recorded_events(text, str(path), notes), str(path), notes)
+        return {name: _record_column(cells) for name, cells in columns.items()}
     if isinstance(records, dict):
         records = nested_records(records, str(path), notes)
     if not isinstance(records, list):

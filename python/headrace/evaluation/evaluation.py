@@ -55,7 +55,7 @@ class Evaluation(Scorecard):
     Attributes
     ----------
     verdict : list of str
-        Sentences; the first one is the verdict.
+        Sentences; the first one is the verdict at the router's budget.
 
     Examples
     --------
@@ -228,6 +228,7 @@ def evaluate(
         estimation_seconds=seconds,
         estimation_per=estimation_per,
         examples=tuple(example_decisions(used, test, stops, n_examples)),
+        quality_range=(float(test.quality.min()), float(test.quality.max())),
     )
 
 

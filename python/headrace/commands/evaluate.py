@@ -73,7 +73,7 @@ def evaluate(
     splits: Annotated[
         int,
         typer.Option(
-            help="Split the log so many times more, fit and test on each, and say how often the verdict flips; 5 will do.",
+            help="Split the log so many times more, fit and test on each, and count how often the verdict flips.",
             min=0,
         ),
     ] = 0,

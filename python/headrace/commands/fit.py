@@ -174,7 +174,9 @@ def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
             for name, limit in guarantee.limits.items()
         )
         dearer = "quality" in guarantee.limits
-        price = f"{guarantee.price:.4g} of cost" if dearer else f"{units.number(guarantee.price)}{units.word} of quality"
+        price = (
+            f"{guarantee.price:.4g} of cost" if dearer else f"{units.number(guarantee.price)}{units.word} of quality"
+        )
         lines.append(
             f"guarantee: mean {promised} on fresh queries of the same kind with probability {guarantee.confidence:g} "
             f"({guarantee.n_queries} calibration queries); its price: {price}"
@@ -183,7 +185,11 @@ def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
     if single is None:
         lines.append("no single model costs as little on average")
     elif single["quality"] >= point.quality:
-        lines.append(f"{single['model']} alone is as good ({units.quality(single['quality'])}) at no more cost: use that one")
+        lines.append(
+            f"{single['model']} alone is as good ({units.quality(single['quality'])}) at no more cost: use that one"
+        )
     else:
-        lines.append(f"best single model at no more cost: {single['model']}, quality {units.quality(single['quality'])}")
+        lines.append(
+            f"best single model at no more cost: {single['model']}, quality {units.quality(single['quality'])}"
+        )
     return lines

@@ -38,7 +38,7 @@ from headrace.commands.outputs import Force, Output, attempted, check_output, te
 from headrace.evaluation.baselines import LINEAR
 from headrace.evaluation.conclusion import LEAST_SAVING
 from headrace.evaluation.metrics import concave_hull, cost_at_quality
-from headrace.evaluation.report.picture import INK, Line, finish, new_axes
+from headrace.evaluation.report.picture import INK, Line, finish, headed, new_axes
 from headrace.evaluation.report.units import Units
 from headrace.extras import imported
 from headrace.policy.budget_path import BudgetPath
@@ -173,8 +173,12 @@ def picture(budget_path: BudgetPath, outcomes: hr.Outcomes, *, title: str = "") 
     dots = list(zip(outcomes.models, cost.tolist(), (units.scale * quality).tolist(), strict=True))
     best = int(np.lexsort((cost, -quality))[0])
     finish(axes, lines, dots, {outcomes.models[j] for j in hull} | {outcomes.models[best]})
-    said = [title, _claim(budget_path, outcomes, best, units)]
-    axes.set_title("\n".join(filter(None, said)), loc="left", fontsize=10.5)
+    spent = cost_at_quality(budget_path.cost, budget_path.quality, float(quality[best]))
+    if 0.0 < spent < (1.0 - LEAST_SAVING) * cost[best]:
+        arrow = {"arrowstyle": "<-", "color": INK["router"]["color"], "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0}
+        level = units.scale * float(quality[best])
+        axes.annotate("", (cost[best], level), xytext=(spent, level), arrowprops=arrow, zorder=6)
+    headed(axes, title, _claim(budget_path, outcomes, best, units))
     return axes
 
 
@@ -184,7 +188,7 @@ def _claim(budget_path: BudgetPath, outcomes: hr.Outcomes, best: int, units: Uni
     named = f"{outcomes.models[best]}, the best model ({units.quality(quality)} at {units.amount(cost)})"
     spent = cost_at_quality(budget_path.cost, budget_path.quality, quality)
     if spent < (1.0 - LEAST_SAVING) * cost:
-        return f"As good as {named}, at {100.0 * (1.0 - spent / cost):.0f}% less cost, on the queries of the fit"
+        return f"As good as {named}, at {100.0 * (1.0 - spent / cost):.0f}% less cost (fitting queries)"
     top = int(budget_path.quality.argmax())
     reached = f"{units.quality(budget_path.quality[top])} at {units.amount(float(budget_path.cost[top]))}"
-    return f"At most {reached}, against {named}, on the queries of the fit"
+    return f"At most {reached}, against {named} (fitting queries)"

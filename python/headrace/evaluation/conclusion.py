@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from headrace.evaluation.baselines import LINEAR
+from headrace.evaluation.bootstrap import Estimate
 from headrace.evaluation.findings import Single
 from headrace.evaluation.scorecard import Scorecard
 
@@ -40,9 +41,9 @@ def conclusion(card: Scorecard) -> str:
     -------
     str
         `PAYS` where the router's quality is above that of the best model that the budget affords and above mixing, both
-        with their intervals; else `ALONE` or `MIXING` where one of these is above the router's; else `SAVES` where
-        the budget affords the best model of all, and the router reaches its quality, or nearly, at less cost;
-        else `NOT_SHOWN`.
+        with their intervals (where mixing wasn't evaluated: above the best model of all); `ALONE` or `MIXING` where
+        one of these is above the router's; `SAVES` where the budget affords the best model of all, and the router
+        reaches its quality, or nearly, at less cost; else `NOT_SHOWN`.
 
     Examples
     --------
@@ -56,17 +57,17 @@ def conclusion(card: Scorecard) -> str:
     if nothing_to_trade(card):
         return ALONE
     rival, over = card.chosen.rival, card.chosen.gain
-    mixed = _mixed(card)
-    over_mixing = card.quality_difference("router", LINEAR) if mixed else None
+    best = rival is not None and rival == card.best_single.model
+    over_mixing = _over_mixing(card)
     if rival is not None and over.high < 0.0:
         return ALONE
     if over_mixing is not None and over_mixing.high < 0.0:
         return MIXING
-    if (rival is None or over.low > 0.0) and (over_mixing is None or over_mixing.low > 0.0) and (rival or mixed):
+    ahead = [difference.low > 0.0 for difference in (over if rival else None, over_mixing) if difference is not None]
+    # No mixture is above the best model: where that one is beaten, mixing is.
+    if ahead and all(ahead) and (over_mixing is not None or best):
         return PAYS
-    if rival == card.best_single.model and saved(card, card.best_single):
-        return SAVES
-    return NOT_SHOWN
+    return SAVES if best and saved(card, card.best_single) else NOT_SHOWN
 
 
 def saved(card: Scorecard, best: Single) -> bool:
@@ -85,6 +86,7 @@ def nothing_to_trade(card: Scorecard) -> bool:
     return cheapest and not np.max(card["router"].quality) > best.quality.high
 
 
-def _mixed(card: Scorecard) -> bool:
-    """Whether mixing is among the methods, and can be as cheap as the budget."""
-    return any(method.name == LINEAR and method.feasible[card.at] for method in card.methods)
+def _over_mixing(card: Scorecard) -> Estimate | None:
+    """Give the router's quality minus that of mixing, where that was evaluated and can be as cheap as the budget."""
+    mixed = any(method.name == LINEAR and method.feasible[card.at] for method in card.methods)
+    return card.quality_difference("router", LINEAR) if mixed else None

@@ -1,4 +1,4 @@
-"""Splits: does the verdict stay when the table is split again?
+"""Splits: whether the verdict stays when the table is split again.
 
 The intervals of an evaluation cover the sampling of its test queries. Another split also changes the queries that the
 router is fitted on, so it shows what the intervals leave out.

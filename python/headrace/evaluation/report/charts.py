@@ -27,7 +27,7 @@ WIDTH, HEIGHT = 600, 390
 LEFT, TOP, RIGHT, BOTTOM = 46, 30, 160, 44
 
 #: Least distance of two labels, one below the other, and width of a letter: those of a phone, where letters are larger.
-LINE_HEIGHT, LETTER = 18.0, 8.6
+LINE_HEIGHT, LETTER = 19.0, 10.0
 
 #: Side of a reliability chart, and its margin.
 SIDE, MARGIN = 210, 36
@@ -205,7 +205,9 @@ def _grid(svg: Element, axes: _Axes, card: Scorecard, units: Units) -> None:
     _add(svg, "text", units.axis, class_="halo", x="4", y="12")
     budget = float(axes.x(float(card.budgets[card.at])))
     _add(svg, "path", d=f"M{budget:.1f} {TOP}V{HEIGHT - BOTTOM}", class_="budget")
-    says = ("budget" if card.chosen.assumed or not card.chosen.budget else "your budget") + f" {card.budgets[card.at]:.4g}"
+    says = (
+        "budget" if card.chosen.assumed or not card.chosen.budget else "your budget"
+    ) + f" {card.budgets[card.at]:.4g}"
     wide = LETTER * len(says) / 2
     place = {"x": f"{min(max(budget, LEFT + 60 + wide), WIDTH - RIGHT - wide):.1f}", "y": "14", "text_anchor": "middle"}
     _add(svg, "text", says, class_="halo", **place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from headrace.evaluation.report.verdict import best_rival
 from headrace.evaluation.scorecard import Scorecard
 from headrace.extras import imported
 
-__all__ = ["INK", "Line", "check_drawable", "claim", "draw", "finish", "new_axes"]
+__all__ = ["INK", "Line", "check_drawable", "claim", "draw", "finish", "headed", "new_axes"]
 
 #: Colour of what is said in passing.
 SOFT = "#57606A"
@@ -33,6 +34,12 @@ INK: dict[str, dict[str, Any]] = {
 #: The best rival, and all other methods.
 RIVAL = {"color": "#0067A6", "linestyle": (0, (5, 2)), "linewidth": 1.8, "zorder": 3}
 REST = {"color": "#C9D1D9", "linestyle": "-", "linewidth": 1.0, "zorder": 2}
+
+#: Share of the highest cost from which a dot is at the right edge.
+EDGE = 0.5
+
+#: Letters of a title in one line.
+WIDEST = 98
 
 #: Least distance of two names at the ends of lines, as a share of the height.
 NAME_HEIGHT = 0.055
@@ -121,10 +128,9 @@ def draw(card: Scorecard, path: str | os.PathLike[str], *, title: str, cost_unit
     dots = [(single.model, single.cost.value, units.scale * single.quality.value) for single in card.singles]
     finish(axes, lines, dots, named_models(card))
     _claimed(axes, card, units)
-    said = f"{title}\n{claim(card, units)}" if title else claim(card, units)
-    axes.set_title(said, loc="left", fontsize=10.5)
+    headed(axes, title, claim(card, units))
     if len(drawn) < len(card.methods):
-        axes.text(0.99, 0.02, "thin grey: the other methods", transform=axes.transAxes, ha="right", fontsize=8, color=SOFT)
+        axes.text(1.02, 0.02, "grey: the\nother methods", transform=axes.transAxes, fontsize=8, color=SOFT)
     with draft_of(path) as draft:
         axes.figure.savefig(draft, dpi=150)
     return Path(path)
@@ -139,6 +145,11 @@ def claim(card: Scorecard, units: Units) -> str:
     if any(method.name == LINEAR for method in card.methods):
         parts.append(f"mixing models {units.quality(card[LINEAR].quality[card.at])}")
     return f"At {units.amount(float(card.budgets[card.at]))} per query: {', '.join(parts)}"
+
+
+def headed(axes: Any, title: str, said: str) -> None:
+    """Head a picture by its title, and by what it claims."""
+    axes.set_title("\n".join(filter(None, [title, *wrap(said, WIDEST)])), loc="left", fontsize=10)
 
 
 def new_axes(units: Units, cost_unit: str) -> Any:
@@ -173,14 +184,25 @@ def finish(axes: Any, lines: Sequence[Line], dots: Sequence[tuple[str, float, fl
         axes.plot([cost], [quality], "o", color="#1B1F24", markersize=5, zorder=5)
         if name in named:
             # Lines come from the left and below: to the right of a dot, and under it, there is room.
-            axes.annotate(name, (cost, quality), textcoords="offset points", xytext=(6, -12), fontsize=8, zorder=6)
+            # Beside a dot at the right edge stand the names of the lines.
+            inside = cost < EDGE * max(dot[1] for dot in dots)
+            place = {"xytext": (6, -12), "ha": "left"} if inside else {"xytext": (-6, -14), "ha": "right"}
+            axes.annotate(name, (cost, quality), textcoords="offset points", fontsize=8, zorder=6, **place)
     axes.margins(x=0.04, y=0.06)
     low, high = axes.get_ylim()
-    ends = sorted(lines, key=lambda line: line.quality[-1])
-    level = -1.0
+    # From the top down, each name below the one before; of lines that meet, the first one stays on top.
+    ends = sorted(lines, key=lambda line: -line.quality[-1])
+    level = 1.0 + NAME_HEIGHT
     for line in ends:
-        level = max(level + NAME_HEIGHT, float((line.quality[-1] - low) / (high - low)))
-        tie = {"arrowstyle": "-", "color": line.style["color"], "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2}
+        level = min(level - NAME_HEIGHT, float((line.quality[-1] - low) / (high - low)))
+        tie = {
+            "arrowstyle": "-",
+            "color": line.style["color"],
+            "linewidth": 0.7,
+            "shrinkA": 0,
+            "shrinkB": 2,
+            "relpos": (0, 0.5),
+        }
         axes.annotate(
             line.label,
             (line.cost[-1], line.quality[-1]),
@@ -226,11 +248,12 @@ def _claimed(axes: Any, card: Scorecard, units: Units) -> None:
         axes.annotate("", (budget, above), xytext=(budget, below), arrowprops=arrow, zorder=6)
         axes.annotate(
             f"{gain}\nover {best}",
-            (budget, 0.5 * (above + below)),
-            xytext=(8, -4),
+            (budget, below),
+            xytext=(7, -7),
             textcoords="offset points",
             va="top",
             fontsize=9,
             color="#B34700",
             zorder=6,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0},
         )

@@ -37,11 +37,12 @@ def summary(card: Scorecard) -> str:
     lines = [*verdict(card), ""]
     width = max(18, *(len(single.model) for single in card.singles))
     cost = f"{card.cost_name}/query"
+    wide = max(10, len(cost))
     lines.append(f"{'single model':{width}}  {cost:>10}  {units.axis:18} router at its cost")
     for single in card.singles:
         gain = units.signed(single.gain) if np.isfinite(single.gain.value) else "none so cheap"
         lines.append(
-            f"{single.model:{width}}  {single.cost.value:>{max(10, len(cost))}.4g}  {units.within(single.quality):18} {gain}"
+            f"{single.model:{width}}  {single.cost.value:>{wide}.4g}  {units.within(single.quality):18} {gain}"
         )
     lines.append("")
     budget = f"at {card.budgets[at]:.3g}"

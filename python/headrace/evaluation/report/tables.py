@@ -93,7 +93,13 @@ def step(models: Sequence[Mapping[str, Any]], realised: Mapping[str, float], uni
     for row in models:
         cost = row["cost"] if isinstance(row["cost"], dict) else {"": row["cost"]}
         costs = ", ".join(f"{number:.4g} {name}".strip() for name, number in cost.items())
-        state = f"has run: {units.quality(realised[row['model']])}" if row["run"] else "in the plan" if row["in_plan"] else ""
+        state = (
+            f"has run: {units.quality(realised[row['model']])}"
+            if row["run"]
+            else "in the plan"
+            if row["in_plan"]
+            else ""
+        )
         rows.append([row["model"], f"{units.number(row['quality'])} ± {units.number(row['sd'])}", costs, state])
     return Table(["model", f"estimated {units.axis}", "estimated cost", ""], rows)
 

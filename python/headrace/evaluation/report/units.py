@@ -101,7 +101,9 @@ class Units(NamedTuple):
 
     def within(self, quality: Estimate, more: int = 0) -> str:
         """Write a quality and its interval, without the sign: for a column."""
-        return f"{self.number(quality.value, more)} [{self.number(quality.low, more)}, {self.number(quality.high, more)}]"
+        return (
+            f"{self.number(quality.value, more)} [{self.number(quality.low, more)}, {self.number(quality.high, more)}]"
+        )
 
     def signed(self, difference: Estimate, more: int = 0) -> str:
         """Write a difference and its interval, without the word: for a column.

@@ -139,7 +139,9 @@ def _sure(card: Scorecard, units: Units) -> list[str]:
 
 def _savings(card: Scorecard, units: Units) -> str:
     best = card.best_single
-    named = f"{best.model}, the best single model ({units.quality(best.quality.value)} at {units.spent(best.cost.value)})"
+    named = (
+        f"{best.model}, the best single model ({units.quality(best.quality.value)} at {units.spent(best.cost.value)})"
+    )
     if all(best.cost.value <= other.cost.value for other in card.singles):
         router = card["router"]
         top = int(router.quality.argmax())
@@ -149,7 +151,7 @@ def _savings(card: Scorecard, units: Units) -> str:
         )
     if best.saving.value > LEAST_SAVING:
         sure = "" if best.saving.low > LEAST_SAVING else ", which isn't sure"
-        return f"It reaches the quality of {named} at {shares(best.saving)} less cost{sure}."
+        return f"It reaches the quality of {named}, at {shares(best.saving)} less cost{sure}."
     if best.near_saving.value > LEAST_SAVING:
         return (
             f"It doesn't reach the quality of {named} at less cost, but comes within "
@@ -193,7 +195,8 @@ def _against_others(card: Scorecard, units: Units) -> list[str]:
         difference = card.difference("router", rival)
         says = _compared(difference, "is ahead of", "is behind", "can't be told from")
         sentences.append(
-            f"Over all budgets it {says} the best of the other methods, {LABELS[rival]}: {units.difference(difference)}."
+            f"Over all budgets it {says} the best of the other methods, {LABELS[rival]}: "
+            f"{units.difference(difference)}."
         )
     return sentences
 

@@ -51,6 +51,9 @@ EXAMPLES = (
 #: Budgets that the table shows.
 N_SHOWN = 11
 
+#: Room for the arrow above the line, as a share of the picture's height.
+ARROW = 0.07
+
 #: Costs of zero have no place on a logarithmic axis.
 TINIEST = 1e-300
 
@@ -175,11 +178,21 @@ def picture(budget_path: BudgetPath, outcomes: hr.Outcomes, *, title: str = "") 
     finish(axes, lines, dots, {outcomes.models[j] for j in hull} | {outcomes.models[best]})
     spent = cost_at_quality(budget_path.cost, budget_path.quality, float(quality[best]))
     if 0.0 < spent < (1.0 - LEAST_SAVING) * cost[best]:
-        arrow = {"arrowstyle": "<-", "color": INK["router"]["color"], "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0}
-        level = units.scale * float(quality[best])
-        axes.annotate("", (cost[best], level), xytext=(spent, level), arrowprops=arrow, zorder=6)
+        _saving(axes, spent, float(cost[best]), units.scale * float(quality[best]))
     headed(axes, title, _claim(budget_path, outcomes, best, units))
     return axes
+
+
+def _saving(axes: Any, spent: float, cost: float, level: float) -> None:
+    """Draw an arrow above the line, from the best model's cost to what the router spends for the same quality."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + ARROW * (high - low))
+    above = level + 0.5 * ARROW * (high - low)
+    colour = INK["router"]["color"]
+    arrow = {"arrowstyle": "<-", "color": colour, "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", (cost, above), xytext=(spent, above), arrowprops=arrow, zorder=6)
+    said = f"{100.0 * (1.0 - spent / cost):.0f}% less cost"
+    axes.annotate(said, (cost, above), textcoords="offset points", xytext=(0, 4), ha="right", fontsize=9, color=colour)
 
 
 def _claim(budget_path: BudgetPath, outcomes: hr.Outcomes, best: int, units: Units) -> str:

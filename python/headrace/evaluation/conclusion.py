@@ -65,7 +65,7 @@ def conclusion(card: Scorecard) -> str:
         return MIXING
     ahead = [difference.low > 0.0 for difference in (over if rival else None, over_mixing) if difference is not None]
     # No mixture is above the best model: where that one is beaten, mixing is.
-    if ahead and all(ahead) and (over_mixing is not None or best):
+    if ahead and all(ahead) and (best or any(method.name == LINEAR for method in card.methods)):
         return PAYS
     return SAVES if best and saved(card, card.best_single) else NOT_SHOWN
 

@@ -141,10 +141,10 @@ def claim(card: Scorecard, units: Units) -> str:
     parts = [f"{LABELS[card.rule]} {units.quality(card['router'].quality[card.at])}"]
     if card.chosen.rival is not None:
         single = next(single for single in card.singles if single.model == card.chosen.rival)
-        parts.append(f"best model within it {units.quality(single.quality.value)}")
+        parts.append(f"best affordable model {units.quality(single.quality.value)}")
     if any(method.name == LINEAR for method in card.methods):
-        parts.append(f"mixing models {units.quality(card[LINEAR].quality[card.at])}")
-    return f"At {units.amount(float(card.budgets[card.at]))} per query: {', '.join(parts)}"
+        parts.append(f"mixing {units.quality(card[LINEAR].quality[card.at])}")
+    return f"At {units.amount(float(card.budgets[card.at]))}: {', '.join(parts)}"
 
 
 def headed(axes: Any, title: str, said: str) -> None:

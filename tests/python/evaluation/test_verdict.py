@@ -211,6 +211,10 @@ def test_qualities_in_their_own_unit_stay_in_it(digits: Tables) -> None:
 def test_tiny_costs_are_written_per_thousand(digits: Tables) -> None:
     card = judged(digits, price=5e-5)
     assert "% at 0.003 per query (3.00 per 1,000); the best model that it can afford, network, gives" in card.verdict[0]
+    assert "(94.6% at 0.0104 per query)" in card.verdict[1]
+    cheaper = judged(digits, price=5e-6)
+    assert "(94.6% at 0.00104 per query, 1.04 per 1,000)" in cheaper.verdict[1]
+    assert Units().spent(0.00502, inside=True) == "0.00502 per query, 5.02 per 1,000"
     fitting = dataclasses.replace(digits[0], cost={"usd": digits[0].cost})
     assert Units.of_table(fitting).spent(60.0) == "60 usd per query"
 
@@ -278,6 +282,16 @@ def test_four_lines_are_in_ink_and_named(evaluation: Evaluation) -> None:
     card = dataclasses.replace(evaluation, methods=(*others[:2], same, *others[2:]))
     assert best_rival(card) == "index"
     assert "index" not in inked(card)
+
+
+def test_a_label_at_the_left_of_its_dot_keeps_off_the_lines(evaluation: Evaluation) -> None:
+    svg = curve_chart(evaluation).svg
+    label = re.search(r'<text class="halo" x="([\d.]+)" text-anchor="end" y="([\d.]+)">svm<', svg)
+    assert label is not None
+    right, level = float(label[1]), float(label[2])
+    for line in re.findall(r'<polyline points="([^"]+)"[^>]*?>', svg)[-4:]:
+        for x, y in (map(float, point.split(",")) for point in line.split()):
+            assert not (right - 30.0 < x < right and abs(y + 4.0 - level) < 12.0)
 
 
 def test_every_group_of_estimates_has_its_error_bar(evaluation: Evaluation) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from headrace.arguments import FloatArray
 from headrace.diagnosis.reliability import Reliability
 from headrace.evaluation.baselines import LABELS, LINEAR, ORACLE
+from headrace.evaluation.method import MethodResult
 from headrace.evaluation.metrics import concave_hull
 from headrace.evaluation.report.units import Units
 from headrace.evaluation.report.verdict import best_rival
@@ -28,6 +29,9 @@ LEFT, TOP, RIGHT, BOTTOM = 46, 30, 160, 44
 
 #: Least distance of two labels, one below the other, and width of a letter: those of a phone, where letters are larger.
 LINE_HEIGHT, LETTER = 19.0, 10.0
+
+#: A label farther than this from its dot is tied to it.
+AWAY = 26.0
 
 #: Side of a reliability chart, and its margin.
 SIDE, MARGIN = 210, 36
@@ -234,6 +238,8 @@ def _dots(svg: Element, card: Scorecard, axes: _Axes) -> None:
     places = [(float(axes.x(single.cost.value)), float(axes.y(single.quality.value))) for single in singles]
     taken = [(x - 6, x + 6, y + 4) for x, y in places]
     named = named_models(card)
+    ink = inked(card)
+    lines = [place for method in card.methods if method.name in ink for place in _along(axes, method)]
     for single, (x, y) in zip(singles, places, strict=True):
         _title(_add(svg, "circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="4", class_="dot"), single.model)
         if single.model not in named:
@@ -242,15 +248,29 @@ def _dots(svg: Element, card: Scorecard, axes: _Axes) -> None:
         width = LETTER * len(name)
         right = x + 8 + width < WIDTH - RIGHT
         start = x + 8 if right else x - 8 - width
-        near = [other for begin, end, other in taken if start < end and begin < start + width]
+        # To the left of a dot the lines arrive; to the right a label is beside them.
+        places_taken = taken if right else taken + lines
+        near = [other for begin, end, other in places_taken if start < end and begin < start + width]
         # Below the dot where there is room, above it, or as far below as it takes.
         under = y + (14 if right else 20)
         below = [under] if under < HEIGHT - BOTTOM else []
         levels = itertools.chain(below, [y - 8], itertools.count(y + 16, 2.0))
         level = next(level for level in levels if all(abs(level - other) >= LINE_HEIGHT for other in near))
         taken.append((start, start + width, level))
+        if abs(level - y) > AWAY:
+            _add(
+                svg, "path", d=f"M{x:.1f} {y:.1f}L{start + (0.0 if right else width):.1f} {level - 8:.1f}", class_="tie"
+            )
         anchor = {"x": f"{x + 8:.1f}"} if right else {"x": f"{x - 8:.1f}", "text_anchor": "end"}
         _add(svg, "text", name, class_="halo", **anchor, y=f"{level:.1f}")
+
+
+def _along(axes: _Axes, method: MethodResult) -> list[tuple[float, float, float]]:
+    """Give the places that a line takes from labels."""
+    order = np.lexsort((method.quality, method.cost))
+    x, y = axes.x(method.cost[order]), axes.y(method.quality[order])
+    across = np.arange(x[0], x[-1], 4.0)
+    return [(at - 2.0, at + 2.0, up + 4.0) for at, up in zip(across.tolist(), np.interp(across, x, y), strict=True)]
 
 
 def _points(axes: _Axes, cost: FloatArray, quality: FloatArray) -> list[str]:

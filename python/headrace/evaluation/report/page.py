@@ -19,7 +19,7 @@ from headrace.evaluation.report import policy, tables
 from headrace.evaluation.report.charts import Curve, curve_chart, inked, swatch
 from headrace.evaluation.report.summary import policy_words
 from headrace.evaluation.report.units import Units
-from headrace.evaluation.report.verdict import verdict
+from headrace.evaluation.report.verdict import same_line, verdict
 from headrace.evaluation.scorecard import Scorecard
 from headrace.evaluation.traffic import entropy
 from headrace.extras import imported
@@ -93,6 +93,7 @@ def page(card: Scorecard, *, title: str = "Router report", show_text: bool = Fal
             for i, method in enumerate(card.methods)
             if method.name not in ink
         ],
+        same=[LABELS[name] for name in same_line(card)],
         units=units,
         words={LABELS[method.name]: WORDS[method.name] for method in card.methods if method.name in WORDS},
         methods=tables.methods(card),

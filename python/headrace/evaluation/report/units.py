@@ -140,10 +140,11 @@ class Units(NamedTuple):
         """Write a cost with its unit."""
         return f"{cost:.4g} {self.cost}".strip()
 
-    def spent(self, cost: float) -> str:
-        """Write a mean cost per query; where it is tiny, per 1,000 queries, too."""
-        thousand = f" ({_three(1000.0 * cost)} per 1,000)" if 0.0 < abs(cost) < TINY else ""
-        return f"{self.amount(cost)} per query{thousand}"
+    def spent(self, cost: float, *, inside: bool = False) -> str:
+        """Write a mean cost per query; where it is tiny, per 1,000 queries, too, in brackets unless inside of some."""
+        thousand = f"{_three(1000.0 * cost)} per 1,000" if 0.0 < abs(cost) < TINY else ""
+        more = (f", {thousand}" if inside else f" ({thousand})") if thousand else ""
+        return f"{self.amount(cost)} per query{more}"
 
     def ticks(self, qualities: FloatArray) -> list[str]:
         """Write the numbers of an axis."""

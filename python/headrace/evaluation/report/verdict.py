@@ -14,7 +14,7 @@ from headrace.evaluation.report.units import Units
 from headrace.evaluation.scorecard import Scorecard
 from headrace.evaluation.traffic import entropy
 
-__all__ = ["best_rival", "shares", "verdict"]
+__all__ = ["best_rival", "same_line", "shares", "verdict"]
 
 #: Share of the answers from which one model is said to answer nearly everything.
 COLLAPSED = 0.95
@@ -74,23 +74,27 @@ def best_rival(card: Scorecard, *, apart: bool = False) -> str | None:
     apart : bool, default False
         Whether methods that do nearly the same as the router are left out: their lines would lie on each other.
     """
-    own = card["router"]
-    reach = float(np.ptp(own.quality))
-    rivals = [
-        method
-        for method in card.methods
-        if method.name not in ("router", LINEAR, ORACLE)
-        and not (apart and float(np.abs(method.quality - own.quality).max()) <= SAME_LINE * reach)
-    ]
+    left = same_line(card) if apart else []
+    rivals = [method for method in card.methods if method.name not in ("router", LINEAR, ORACLE, *left)]
     return max(rivals, key=lambda method: method.area).name if rivals else None
+
+
+def same_line(card: Scorecard) -> list[str]:
+    """Name the other methods whose lines can't be told from the router's."""
+    own = card["router"].quality
+    near = SAME_LINE * float(np.ptp(own))
+    others = [method for method in card.methods if method.name not in ("router", LINEAR, ORACLE)]
+    return [method.name for method in others if float(np.abs(method.quality - own).max()) <= near]
 
 
 def _headline(card: Scorecard, units: Units) -> str:
     if nothing_to_trade(card):
         best = card.best_single
+        dear = units.spent(best.cost.value, inside=True)
         return (
             f"Use {best.model} alone: on these {card.n_test} queries it is the best model and the cheapest one "
-            f"({units.quality(best.quality.value)} at {units.spent(best.cost.value)}), so there is nothing to trade."
+            f"({units.quality(best.quality.value)} at {dear}), so there "
+            "is nothing to trade."
         )
     rival = card.chosen.rival
     found = conclusion(card)
@@ -139,9 +143,8 @@ def _sure(card: Scorecard, units: Units) -> list[str]:
 
 def _savings(card: Scorecard, units: Units) -> str:
     best = card.best_single
-    named = (
-        f"{best.model}, the best single model ({units.quality(best.quality.value)} at {units.spent(best.cost.value)})"
-    )
+    dear = units.spent(best.cost.value, inside=True)
+    named = f"{best.model}, the best single model ({units.quality(best.quality.value)} at {dear})"
     if all(best.cost.value <= other.cost.value for other in card.singles):
         router = card["router"]
         top = int(router.quality.argmax())
@@ -153,10 +156,11 @@ def _savings(card: Scorecard, units: Units) -> str:
         sure = "" if best.saving.low > LEAST_SAVING else ", which isn't sure"
         return f"It reaches the quality of {named}, at {shares(best.saving)} less cost{sure}."
     if best.near_saving.value > LEAST_SAVING:
+        sure = "" if best.near_saving.low > LEAST_SAVING else ", which isn't sure"
         return (
             f"It doesn't reach the quality of {named} at less cost, but comes within "
             f"{units.scale * NEARLY:g}{units.word} of it at "
-            f"{shares(best.near_saving)} less cost."
+            f"{shares(best.near_saving)} less cost{sure}."
         )
     return f"It doesn't come near the quality of {named} at less cost."
 

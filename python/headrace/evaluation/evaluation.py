@@ -63,8 +63,8 @@ class Evaluation(Scorecard):
     >>> fitting, test = hr.datasets.load_quickstart().select(["centroid", "network", "svm"]).split(0.5)
     >>> router = hr.Router(rule="routing").fit(fitting, budget=40.0)
     >>> evaluation = hr.evaluate(router, test, fitting=fitting, baselines=["linear interpolation"])
-    >>> print(evaluation.verdict[1][:57])
-    Over all budgets it beats mixing single models at random:
+    >>> print(evaluation.verdict[0][:32])
+    This router pays at this budget:
     """
 
     @cached_property

@@ -298,3 +298,9 @@ def test_every_group_of_estimates_has_its_error_bar(evaluation: Evaluation) -> N
     entries = [entry for entry in evaluation.reliability if entry.model == "svm"]
     svg = reliability_chart(entries, Units.of(evaluation))
     assert svg.count('class="error"') == sum(len(entry.n) for entry in entries)
+
+
+def test_what_rounds_to_zero_has_no_sign() -> None:
+    assert Units().signed(Estimate(-1e-6, -0.0004, 0.02)) == "0.0 [0.0, +2.0]"
+    assert Units().difference(Estimate(-1e-6, -0.02, 1e-5)) == "0.0 points [-2.0, 0.0]"
+    assert Units().number(-1e-9) == "0.0"

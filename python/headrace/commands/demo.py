@@ -35,6 +35,8 @@ from headrace.evaluation import Evaluation, Scorecard
 from headrace.evaluation.baselines import LABELS, LINEAR
 from headrace.evaluation.curves import budget_grid
 from headrace.evaluation.report.picture import check_drawable, draw
+from headrace.evaluation.report.units import Units
+from headrace.evaluation.report.verdict import verdict
 from headrace.rules import RULES
 
 EXAMPLES = (
@@ -160,33 +162,33 @@ def show(card: Evaluation, unit: str) -> None:
     console = Console()
     costs = np.array([single.cost.value for single in card.singles])
     exponent = 3 * int(np.floor(np.log10(costs[costs > 0.0]).mean() / 3.0))
-    unit = " ".join(filter(None, [f"1e{exponent}" if exponent else "", unit]))
-    scaled = partial(_scaled, exponent=exponent)
+    scaled, units = partial(_scaled, exponent=exponent), Units.of(card, unit)
+    shown_unit = " ".join(filter(None, [f"1e{exponent}" if exponent else "", units.cost]))
     singles = Table(title=f"Single models, {card.n_test} test queries", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     singles.add_column("model")
-    singles.add_column("mean cost" + (f" ({unit})" if unit else ""), justify="right")
-    singles.add_column("quality (%)", justify="right")
+    singles.add_column("mean cost" + (f" ({shown_unit})" if shown_unit else ""), justify="right")
+    singles.add_column(units.axis, justify="right")
     for single in card.singles:
-        singles.add_row(escape(single.model), scaled(single.cost.value), f"{100 * single.quality.value:.1f}")
+        singles.add_row(escape(single.model), scaled(single.cost.value), units.number(single.quality.value))
     console.print(singles)
     shown = [int(np.abs(card.budgets - budget).argmin()) for budget in shown_budgets(card.budgets)]
-    console.print(_methods(card, shown, scaled))
+    console.print(_methods(card, shown, scaled, units))
     console.print(
         f"{LABELS[card.rule]} is this router; the others are fitted on the same queries\n"
         "area: mean quality over the costs from the cheapest to the most expensive\n"
-        "      model, in %, ± half the width of its 95% bootstrap interval\n"
+        f"      model{', in %' if units.sign else ''}, ± half the width of its 95% bootstrap interval\n"
         "@:    three of the budgets\n"
         "over: realised cost above the budget, mean over all budgets (0 where below)",
         style="dim",
     )
     if not all(method.feasible[at] for method in card.methods for at in shown):
         console.print("*: the budget is below the cheapest policy of the method; that policy is shown.")
-    for sentence in card.verdict:
+    for sentence in verdict(card, unit):
         console.print(sentence, markup=False)
 
 
-def _methods(card: Scorecard, shown: list[int], scaled: Callable[[float], str]) -> Table:
-    table = Table(title="Rules: quality in %, realised mean cost in brackets", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _methods(card: Scorecard, shown: list[int], scaled: Callable[[float], str], units: Units) -> Table:
+    table = Table(title=f"Rules: {units.axis}, realised mean cost in brackets", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("method", no_wrap=True)
     table.add_column("area", justify="right", no_wrap=True)
     for at in shown:
@@ -194,14 +196,14 @@ def _methods(card: Scorecard, shown: list[int], scaled: Callable[[float], str]) 
     table.add_column("over", justify="right")
     for method in card.methods:
         cells = [
-            f"{100 * method.quality[at]:.1f} ({scaled(method.cost[at])})" + ("" if method.feasible[at] else "*")
+            f"{units.number(method.quality[at])} ({scaled(method.cost[at])})" + ("" if method.feasible[at] else "*")
             for at in shown
         ]
         low, high = method.interval
         own = method.name == "router"
         table.add_row(
             LABELS[card.rule if own else method.name],
-            f"{100 * method.area:.2f} ±{50 * (high - low):.2f}",
+            f"{units.number(method.area, 1)} ±{units.number(0.5 * (high - low), 1)}",
             *cells,
             f"{100 * method.excess:.1f}%",
             style="bold" if own else None,

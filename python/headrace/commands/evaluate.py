@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -36,10 +37,11 @@ from headrace.commands.fit import parsed_budget
 from headrace.commands.outputs import Force, Output, attempted, check_output, tell_written
 from headrace.evaluation import Evaluation
 from headrace.evaluation.estimation import MEASURED
+from headrace.evaluation.splits import split_again
 from headrace.extras import imported
 
 EXAMPLES = (
-    "Examples: [bold]headrace evaluate log.parquet --budget 0.002 --report out.html[/]; "
+    "Examples: [bold]headrace evaluate log.parquet --budget 0.002 --splits 5 --report out.html[/]; "
     "[bold]headrace evaluate log.csv --models a,b,c --json[/]; "
     "[bold]headrace evaluate log.csv --report out.html --title 'Support desk' --text[/]"
 )
@@ -73,6 +75,13 @@ def evaluate(
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
     estimation_cost: EstimationCost = None,
+    splits: Annotated[
+        int,
+        typer.Option(
+            help="Split the log so many times more, fit and test on each, and count how often the verdict flips.",
+            min=0,
+        ),
+    ] = 0,
     report: Annotated[
         Path | None, typer.Option(help="Where a page with all of it goes (.html); it needs no network.")
     ] = None,
@@ -103,7 +112,7 @@ def evaluate(
             ignore=ignore,
         )
         used = columns_told(console, outcomes)
-        evaluation = judged(console, outcomes, limits, rule, max_depth, seed, estimates)
+        evaluation = judged(console, outcomes, limits, rule, max_depth, seed, estimates, splits)
     page = Output()
     if report is not None:
         page = attempted(lambda: evaluation.report(report, title=title or "Router report", show_text=text))
@@ -144,13 +153,26 @@ def judged(
     max_depth: int,
     seed: int,
     estimation_cost: float | str | dict[str, float | str],
+    n_splits: int = 0,
 ) -> Evaluation:
-    """Fit on one half of a log, and evaluate on the other."""
+    """Fit on one half of a log, and evaluate on the other; then on other halves, if wanted."""
     fitting, test = _halves(outcomes.complete(), seed)
     with progress_bar(console, rule) as progress:
         router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
         router.fit(fitting, budget=budget, progress=lambda share: progress(rule, share))
-        return hr.evaluate(router, test, fitting=fitting, estimation_cost=estimation_cost, seed=seed, progress=progress)
+        card = hr.evaluate(router, test, fitting=fitting, estimation_cost=estimation_cost, seed=seed, progress=progress)
+        if not n_splits:
+            return card
+        again = split_again(
+            card,
+            router,
+            outcomes,
+            n_splits=n_splits,
+            budget=budget,
+            seed=seed,
+            progress=lambda share: progress("other splits", share),
+        )
+        return dataclasses.replace(card, again=again)
 
 
 def _halves(complete: hr.Outcomes, seed: int) -> tuple[hr.Outcomes, hr.Outcomes]:

@@ -34,6 +34,7 @@ from headrace.commands.console import (
 )
 from headrace.commands.outputs import Force, attempted, check_output, tell_written
 from headrace.diagnosis.used_columns import unused_models
+from headrace.evaluation.report.units import Units
 from headrace.router import DEFAULT_QUALITIES
 
 #: Suffix of a file that holds a router.
@@ -186,8 +187,9 @@ def unused(router: hr.Router) -> tuple[str, ...]:
 def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
     """Say what a fit chose, what is promised, and whether a single model would do."""
     point, guarantee, costs = router.point_, router.guarantee_, router.policy_.costs
+    units = Units.of_table(outcomes)
     spent = ", ".join(f"{name} {mean:.6g}" for name, mean in {costs[0]: point.cost, **point.further_costs}.items())
-    lines = [f"{router.rule}: mean {spent}, quality {point.quality:.4f}, {point.n_runs:.2f} runs per query"]
+    lines = [f"{router.rule}: mean {spent}, quality {units.quality(point.quality)}, {point.n_runs:.2f} runs per query"]
     lines.append(f"as on the calibration queries; {router.n_dropped_} of {len(outcomes)} queries were incomplete")
     if router.quality_errors_:
         tried = zip(DEFAULT_QUALITIES, router.quality_errors_, strict=True)
@@ -197,13 +199,18 @@ def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
         )
     if guarantee is not None:
         promised = " and ".join(
-            f"{name} {'at least' if name == 'quality' else 'at most'} {limit:.6g}"
+            f"quality at least {units.quality(limit)}" if name == "quality" else f"{name} at most {limit:.6g}"
             for name, limit in guarantee.limits.items()
         )
-        unit = "quality" if "quality" not in guarantee.limits else "cost"
+        costs_more = "quality" in guarantee.limits
+        price = (
+            f"{guarantee.price:.4g} of cost"
+            if costs_more
+            else f"{units.number(guarantee.price)}{units.word} of quality"
+        )
         lines.append(
             f"guarantee: mean {promised} on fresh queries of the same kind with probability {guarantee.confidence:g} "
-            f"({guarantee.n_queries} calibration queries); its price: {guarantee.price:.4g} of {unit}"
+            f"({guarantee.n_queries} calibration queries); its price: {price}"
         )
     if idle := unused(router):
         lines.append(f"no budget uses {', '.join(idle)}: you can do without")
@@ -211,7 +218,11 @@ def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
     if single is None:
         lines.append("no single model costs as little on average")
     elif single["quality"] >= point.quality:
-        lines.append(f"{single['model']} alone is as good ({single['quality']:.4f}) at no more cost: use that one")
+        lines.append(
+            f"{single['model']} alone is as good ({units.quality(single['quality'])}) at no more cost: use that one"
+        )
     else:
-        lines.append(f"best single model at no more cost: {single['model']}, quality {single['quality']:.4f}")
+        lines.append(
+            f"best single model at no more cost: {single['model']}, quality {units.quality(single['quality'])}"
+        )
     return lines

@@ -37,6 +37,11 @@ from headrace.commands.console import (
     told,
 )
 from headrace.commands.outputs import Force, Output, attempted, check_output, tell_written
+from headrace.evaluation.baselines import LINEAR
+from headrace.evaluation.conclusion import LEAST_SAVING
+from headrace.evaluation.metrics import concave_hull, cost_at_quality
+from headrace.evaluation.report.picture import INK, Line, finish, headed, new_axes
+from headrace.evaluation.report.units import Units
 from headrace.extras import imported
 from headrace.policy.budget_path import BudgetPath
 
@@ -47,6 +52,12 @@ EXAMPLES = (
 
 #: Budgets that the table shows.
 N_SHOWN = 11
+
+#: Room for the arrow above the line, as a share of the picture's height.
+ARROW = 0.07
+
+#: Costs of zero have no place on a logarithmic axis.
+TINIEST = 1e-300
 
 #: Kinds of files that a path is written to.
 SUFFIXES = (".csv", ".png", ".svg", ".pdf")
@@ -103,7 +114,7 @@ def path(
         columns = {name: values.tolist() for name, values in router.path_.to_dict().items()}
         print_json({"outcomes": description.to_dict(), "rule": rule, "path": columns, "written": written.name})
     else:
-        show(router.path_)
+        show(router.path_, Units.of_table(outcomes.complete()))
     with told(console):
         tell_written(written, quiet=as_json)
 
@@ -127,7 +138,7 @@ def shown_budgets(budget_path: BudgetPath) -> list[float]:
     return sorted({least, *(budget for budget in inner if least < budget < most), most})
 
 
-def show(budget_path: BudgetPath) -> None:
+def show(budget_path: BudgetPath, units: Units) -> None:
     """Print the path at some budgets."""
     table = Table(title=f"Budget path, {budget_path.n_queries} queries", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in (f"mean {budget_path.cost_name}", "quality", "runs per query", *budget_path.further_costs):
@@ -135,7 +146,7 @@ def show(budget_path: BudgetPath) -> None:
     for budget in shown_budgets(budget_path):
         point = budget_path.at(budget=budget)
         further = [f"{value:.4g}" for value in point.further_costs.values()]
-        table.add_row(f"{point.cost:.4g}", f"{point.quality:.4f}", f"{point.n_runs:.2f}", *further)
+        table.add_row(f"{point.cost:.4g}", units.quality(point.quality), f"{point.n_runs:.2f}", *further)
     Console().print(table)
 
 
@@ -149,18 +160,54 @@ def write(budget_path: BudgetPath, outcomes: hr.Outcomes, out: Path, *, title: s
                 writer.writerow(columns)
                 writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
         else:
-            axes = picture(budget_path, outcomes)
-            axes.set_title(title)
+            axes = picture(budget_path, outcomes, title=title)
             axes.figure.savefig(draft, dpi=150)
     return out
 
 
-def picture(budget_path: BudgetPath, outcomes: hr.Outcomes) -> Any:
-    """Draw the path, and the single models as points."""
-    axes = budget_path.plot()
-    axes.plot(outcomes.mean_cost, outcomes.mean_quality, "o", color="black", zorder=5)
-    for name, cost, quality in zip(outcomes.models, outcomes.mean_cost, outcomes.mean_quality, strict=True):
-        axes.annotate(name, (cost, quality), textcoords="offset points", xytext=(6, -12), fontsize=8)
-    axes.margins(x=0.15, y=0.12)
-    axes.set_xlabel(f"mean {budget_path.cost_name} per query")
+def picture(budget_path: BudgetPath, outcomes: hr.Outcomes, *, title: str = "") -> Any:
+    """Draw the path, the mixtures of single models, and the models as points; the title says what the path claims."""
+    units = Units.of_table(outcomes)
+    axes = new_axes(units, units.cost)
+    order = np.lexsort((budget_path.quality, budget_path.cost))
+    cost, quality = outcomes.mean_cost, outcomes.mean_quality
+    hull = concave_hull(cost, quality)
+    corners = cost[hull]
+    along = np.unique(np.concatenate([corners, np.geomspace(max(corners[0], TINIEST), max(corners[-1], TINIEST), 200)]))
+    mixed = np.interp(along, corners, quality[hull])
+    lines = [
+        Line("this router", budget_path.cost[order], units.scale * budget_path.quality[order], INK["router"]),
+        Line("models, mixed", along, units.scale * mixed, INK[LINEAR]),
+    ]
+    dots = list(zip(outcomes.models, cost.tolist(), (units.scale * quality).tolist(), strict=True))
+    best = int(np.lexsort((cost, -quality))[0])
+    finish(axes, lines, dots, {outcomes.models[j] for j in hull} | {outcomes.models[best]})
+    spent = cost_at_quality(budget_path.cost, budget_path.quality, float(quality[best]))
+    if 0.0 < spent < (1.0 - LEAST_SAVING) * cost[best]:
+        _saving(axes, spent, float(cost[best]), units.scale * float(quality[best]))
+    headed(axes, title, _claim(budget_path, outcomes, best, units))
     return axes
+
+
+def _saving(axes: Any, spent: float, cost: float, level: float) -> None:
+    """Draw an arrow above the line, from the best model's cost to what the router spends for the same quality."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + ARROW * (high - low))
+    above = level + 0.5 * ARROW * (high - low)
+    colour = INK["router"]["color"]
+    arrow = {"arrowstyle": "<-", "color": colour, "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", (cost, above), xytext=(spent, above), arrowprops=arrow, zorder=6)
+    said = f"{100.0 * (1.0 - spent / cost):.0f}% less cost"
+    axes.annotate(said, (cost, above), textcoords="offset points", xytext=(0, 4), ha="right", fontsize=9, color=colour)
+
+
+def _claim(budget_path: BudgetPath, outcomes: hr.Outcomes, best: int, units: Units) -> str:
+    """Say what the path has to offer against the best model, on the queries of the fit."""
+    cost, quality = float(outcomes.mean_cost[best]), float(outcomes.mean_quality[best])
+    named = f"{outcomes.models[best]}, the best model ({units.quality(quality)} at {units.amount(cost)})"
+    spent = cost_at_quality(budget_path.cost, budget_path.quality, quality)
+    if spent < (1.0 - LEAST_SAVING) * cost:
+        return f"As good as {named}, at {100.0 * (1.0 - spent / cost):.0f}% less cost (fitting queries)"
+    top = int(budget_path.quality.argmax())
+    reached = f"{units.quality(budget_path.quality[top])} at {units.amount(float(budget_path.cost[top]))}"
+    return f"At most {reached}, against {named} (fitting queries)"

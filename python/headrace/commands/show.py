@@ -10,6 +10,7 @@ import typer
 import headrace as hr
 from headrace.commands.console import AsJson, notes, print_json, told
 from headrace.commands.path import show as show_path
+from headrace.evaluation.report.units import Units
 from headrace.serving.artefact import read_artefact
 
 EXAMPLES = "Examples: [bold]headrace show router.headrace[/]; [bold]headrace show router.headrace --json[/]"
@@ -38,4 +39,5 @@ def show(router: Router, as_json: AsJson = False) -> None:
     ]
     width = max(len(name) for name, _ in lines)
     typer.echo("\n".join(f"{name:{width}}  {value}" for name, value in lines))
-    show_path(decider.path)
+    path = decider.path
+    show_path(path, Units.between(float(path.quality.min()), float(path.quality.max())))

@@ -55,7 +55,7 @@ class Evaluation(Scorecard):
     Attributes
     ----------
     verdict : list of str
-        Sentences; the first one is the verdict.
+        Sentences; the first one is the verdict at the router's budget.
 
     Examples
     --------
@@ -63,8 +63,8 @@ class Evaluation(Scorecard):
     >>> fitting, test = hr.datasets.load_quickstart().select(["centroid", "network", "svm"]).split(0.5)
     >>> router = hr.Router(rule="routing").fit(fitting, budget=40.0)
     >>> evaluation = hr.evaluate(router, test, fitting=fitting, baselines=["linear interpolation"])
-    >>> print(evaluation.verdict[1][:57])
-    Over all budgets it beats mixing single models at random:
+    >>> print(evaluation.verdict[0][:32])
+    This router pays at this budget:
     """
 
     @cached_property
@@ -228,6 +228,7 @@ def evaluate(
         estimation_seconds=seconds,
         estimation_per=estimation_per,
         examples=tuple(example_decisions(used, test, stops, n_examples)),
+        quality_range=(float(test.quality.min()), float(test.quality.max())),
     )
 
 

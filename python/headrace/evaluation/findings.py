@@ -21,6 +21,7 @@ from headrace.evaluation.replay import replay
 from headrace.evaluation.traffic import flows, served
 from headrace.outcomes import Outcomes
 from headrace.policy import Policy
+from headrace.policy.budget_path import ROUNDING
 from headrace.router import Router
 
 __all__ = ["NEARLY", "SECONDS", "Chosen", "Latency", "Single", "judged_policy", "judged_singles", "latencies"]
@@ -85,6 +86,11 @@ class Chosen:
         Share of the queries that each model answers, and on which it is run.
     flow : ndarray of shape (n_models, n_models)
         Shares of first model run (first axis) and model that answers.
+    rival : str or None
+        The best single model, on the test queries, that the budget affords; for a quality target, one that costs no
+        more than the policy. None where all models cost more.
+    gain : Estimate
+        Quality of the policy minus that of the rival; NaN without one.
     """
 
     budget: dict[str, float]
@@ -101,6 +107,8 @@ class Chosen:
     answers: FloatArray
     runs: FloatArray
     flow: FloatArray
+    rival: str | None
+    gain: Estimate
 
 
 class Latency(NamedTuple):
@@ -163,6 +171,8 @@ def judged_policy(router: Router, table: BeliefTable, stops: Stops, weights: Flo
     budget = dict(router.budget_ or {})
     quality = replayed.quality[0]
     target = router.decider_.quality_target
+    rival = _rival(test, budget or {test.cost_name: float(costs[test.cost_name].value)})
+    over = quality - (test.quality[:, rival] if rival is not None else math.nan)
     return Chosen(
         budget=budget,
         quality_target=math.nan if target is None else target,
@@ -180,7 +190,20 @@ def judged_policy(router: Router, table: BeliefTable, stops: Stops, weights: Flo
         answers=replayed.answers[0],
         runs=replayed.runs[0],
         flow=flows(router, table, [point], stops)[0],
+        rival=None if rival is None else test.models[rival],
+        gain=Estimate(math.nan, math.nan, math.nan) if rival is None else estimate(over.mean(), weights @ over),
     )
+
+
+def _rival(test: Outcomes, budget: Mapping[str, float]) -> int | None:
+    """Index of the best single model within a budget; of equal ones, the cheapest."""
+    means = {name: values.mean(axis=0) for name, values in test.costs.items()}
+    within = np.all([means[name] <= limit * (1.0 + ROUNDING) for name, limit in budget.items()], axis=0)
+    rows = np.flatnonzero(within)
+    if not len(rows):
+        return None
+    order = np.lexsort((test.mean_cost[rows], -test.mean_quality[rows]))
+    return int(rows[order[0]])
 
 
 def latencies(

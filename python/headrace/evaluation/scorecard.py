@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from headrace.arguments import FloatArray
 from headrace.diagnosis.reliability import Reliability
@@ -11,7 +11,33 @@ from headrace.evaluation.bootstrap import Estimate, estimate
 from headrace.evaluation.findings import Chosen, Latency, Single
 from headrace.evaluation.method import Curves
 
-__all__ = ["Scorecard"]
+__all__ = ["Again", "Scorecard"]
+
+
+class Again(NamedTuple):
+    """What other splits of the table find; made by `headrace.evaluation.splits.split_again`.
+
+    Attributes
+    ----------
+    first : str
+        Conclusion of the evaluation itself; see `headrace.evaluation.conclusion.conclusion`.
+    conclusions : tuple of str
+        That of each other split.
+    qualities : tuple of float
+        The router's mean quality at the budget, of each split that has a policy for it.
+    over_mixing : tuple of float
+        The same minus that of mixing single models.
+    """
+
+    first: str
+    conclusions: tuple[str, ...]
+    qualities: tuple[float, ...]
+    over_mixing: tuple[float, ...]
+
+    @property
+    def n_flips(self) -> int:
+        """How many splits conclude something else."""
+        return sum(one != self.first for one in self.conclusions)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -46,6 +72,10 @@ class Scorecard(Curves):
     estimation_per : str
     examples : tuple of dict
         Single decisions; see `headrace.evaluation.traffic.example_decisions`.
+    quality_range : tuple of float
+        Least and largest quality of a model on a test query: those between 0 and 1 are shown in percent.
+    again : Again or None
+        What other splits of the table find; None where there was only one.
     """
 
     rule: str
@@ -65,6 +95,8 @@ class Scorecard(Curves):
     estimation_seconds: float
     estimation_per: str
     examples: tuple[dict[str, Any], ...]
+    quality_range: tuple[float, float]
+    again: Again | None = None
 
     @property
     def best_single(self) -> Single:

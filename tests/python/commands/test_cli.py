@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from command_line import RUNNER, invoked, saved
 
 from headrace.commands import app
 from headrace.commands.demo import efficient_models
+from headrace.commands.path import picture
 from headrace.evaluation import Evaluation
 from headrace.evaluation.curves import budget_grid
 
@@ -79,7 +81,7 @@ def test_a_single_model_that_wins_is_said_to_win(tmp_path: Path) -> None:
     data = saved(tmp_path, outcomes)
     result = RUNNER.invoke(app, ["demo", "--data", data, "--json", "--out", str(tmp_path / "a.png")])
     verdict = json.loads(result.stdout)["verdict"]
-    assert verdict[0].startswith(("No gain over perfect alone", "perfect alone"))
+    assert verdict[0].startswith(("No gain at this budget is shown", "Use perfect alone at this budget"))
 
 
 @pytest.mark.parametrize(
@@ -167,6 +169,48 @@ def test_evaluate_writes_the_page_and_prints_the_summary(tmp_path: Path) -> None
     assert numbers["verdict"] == result.stdout.splitlines()[: len(numbers["verdict"])]
     assert numbers["written"] == str(page)
     assert "a secret" not in page.read_text(encoding="utf-8")
+
+
+def test_splits_are_counted_where_they_are_asked_for(tmp_path: Path) -> None:
+    data = saved(tmp_path, hr.datasets.simulate(200, 2))
+    assert invoked("evaluate", data)["splits"] is None
+    page = tmp_path / "page.html"
+    numbers = invoked("evaluate", data, "--splits", "2", "--report", str(page))
+    assert len(numbers["splits"]["conclusions"]) == 2
+    assert numbers["splits"]["first"] == numbers["conclusion"]
+    assert any(sentence.startswith("Split again twice, ") for sentence in numbers["verdict"])
+    assert "Split again twice, " in page.read_text(encoding="utf-8")
+
+
+def test_fit_path_and_evaluate_write_qualities_alike(tmp_path: Path) -> None:
+    table = hr.datasets.simulate(200, 2)
+    data, policy = saved(tmp_path, table), str(tmp_path / "policy.json")
+    options = [data, "--budget", str(float(table.mean_cost.max()))]
+    fitted = RUNNER.invoke(app, ["fit", *options, "--out", policy]).stdout
+    quality = hr.Router().fit(table, budget=float(table.mean_cost.max())).point_.quality
+    assert f"quality {100 * quality:.1f}%, " in fitted
+    shown = RUNNER.invoke(app, ["path", data]).stdout
+    assert len(re.findall(r" \d\d\.\d% ", shown)) >= 3
+
+
+@pytest.mark.parametrize("factor", [1.0, 100.0])
+def test_the_picture_of_a_path_draws_its_claim(factor: float) -> None:
+    pytest.importorskip("matplotlib")
+    hint = np.random.default_rng(6).normal(size=400)
+    # Each model is right where the other one is wrong.
+    quality = factor * np.stack([hint > 0.4, hint <= 0.4], axis=1)
+    table = hr.Outcomes(models=["network", "svm"], quality=quality, cost=[1.0, 2.0], queries={"hint": hint})
+    router = hr.Router(quality="linear").fit(table)
+    axes = picture(router.path_, table, title="mine")
+    title = axes.get_title(loc="left")
+    assert title.startswith("mine\nAs good as svm, the best model (")
+    assert axes.get_ylabel() == ("quality (%)" if factor == 1.0 else "quality")
+    written = [text.get_text() for text in axes.texts]
+    assert {"this router", "models, mixed", "svm"} <= set(written)
+    saving = re.search(r"at (\d+% less cost)", title.replace("\n", " "))
+    assert saving is not None
+    assert saving[1] in written
+    assert 50.0 < axes.get_ylim()[1] < 110.0
 
 
 # Outputs that can't be written

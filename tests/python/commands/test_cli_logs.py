@@ -227,7 +227,7 @@ def test_bad_files_are_refused_in_words(
         ({"b_cost": [3e-4] * 120}, "are they in one unit?"),
         ({"a_quality": [1] * 120, "b_quality": [1] * 120}, "every cell is 1; the cheapest model is as good as any"),
         ({"b_quality": None, "b_cost": None}, "there is one model only"),
-        ({"b_cost": [400] * 120, "b_quality": [0] * 120}, "a alone is as good (0.5000) at no more cost: use that one"),
+        ({"b_cost": [400] * 120, "b_quality": [0] * 120}, "a alone is as good (50.0%) at no more cost: use that one"),
     ],
 )
 def test_odd_tables_get_a_verdict(tmp_path: Path, columns: dict[str, Any], verdict: str) -> None:

@@ -239,7 +239,7 @@ def test_every_rule_and_kind_of_target_is_evaluated(digits: Tables) -> None:
         fitted = hr.Router(rule=rule, answer=answer).fit(fitting, quality_target=0.8)
         result = hr.evaluate(fitted, test, baselines=["oracle"], n_resamples=20)
         assert result.chosen.quality_target == 0.8
-        assert any("quality target 0.8" in sentence for sentence in result.verdict)
+        assert any("quality target of 80.0%" in sentence for sentence in result.verdict)
         assert result.flows.sum(axis=(1, 2)) == pytest.approx(1.0)
     promised = hr.Router().fit(fitting, budget=150.0, confidence=0.8)
     guarantee = hr.evaluate(promised, test, baselines=[], n_resamples=20).to_dict()["chosen"]["guarantee"]
@@ -339,7 +339,7 @@ def test_arguments_are_checked(keywords: dict[str, Any], message: str, router: h
 def test_queries_of_the_fit_are_refused(router: hr.Router, digits: Tables) -> None:
     fitting, test = digits
     for seen in (fitting, test.concat(fitting.take(np.arange(40)))):
-        with pytest.raises(ValueError, match=r"queries that the fit has not seen, got \d+ that are in `fitting`, too"):
+        with pytest.raises(ValueError, match=r"queries that the fit has not seen[;,]"):
             hr.evaluate(router, seen, fitting=fitting)
     # Two tables whose rows are numbered alike are not the same queries.
     numbered = [dataclasses.replace(part, ids=range(len(part))) for part in digits]

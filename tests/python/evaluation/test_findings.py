@@ -155,11 +155,12 @@ def test_a_router_that_knows_pays(edge: float) -> None:
     fitting, test = table.split(0.5)
     result = hr.evaluate(hr.Router(rule="routing").fit(fitting, budget=1.5), test, n_resamples=100)
     assert result.best_single.model == ("b" if edge > 0 else "a")
-    assert result.verdict[0].startswith("This router pays: ")
+    assert result.verdict[0].startswith("This router pays at this budget: ")
     if edge > 0:
         assert result.best_single.gain.low > 0.2
         assert result.best_single.saving.low > 0.0
-        assert "at the cost of the best single model, b, it is better by +" in result.verdict[0]
+        assert "the best model that it can afford, a, gives 35.7%, mixing 50.0%." in result.verdict[0]
+        assert "It reaches the quality of b, the best single model (64.3% at 2 per query), at" in result.verdict[1]
     assert result["router"].area > result["linear interpolation"].area + 0.1
 
 
@@ -173,7 +174,7 @@ def test_a_router_that_knows_nothing_doesnt_pay() -> None:
     for baselines in (["linear interpolation"], []):
         result = hr.evaluate(router, test, fitting=fitting, baselines=baselines, n_resamples=100)
         assert result.best_single.near_saving.low > 0.0
-        assert result.verdict[0].startswith("No gain over b alone is shown by these 200 queries: ")
+        assert result.verdict[0].startswith("No gain at this budget is shown by these 200 queries: ")
 
 
 # What estimates cost, and how long runs take

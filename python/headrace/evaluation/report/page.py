@@ -16,15 +16,31 @@ import numpy as np
 from headrace.atomic_file import draft_of
 from headrace.evaluation.baselines import LABELS
 from headrace.evaluation.report import policy, tables
-from headrace.evaluation.report.charts import Curve, curve_chart, swatch
+from headrace.evaluation.report.charts import Curve, curve_chart, inked, swatch
 from headrace.evaluation.report.summary import policy_words
-from headrace.evaluation.report.verdict import verdict
+from headrace.evaluation.report.units import Units
+from headrace.evaluation.report.verdict import same_line, verdict
 from headrace.evaluation.scorecard import Scorecard
 from headrace.evaluation.traffic import entropy
 from headrace.extras import imported
 from headrace.json_values import plain
 
 __all__ = ["methods_html", "page", "write_report"]
+
+
+#: What the methods do, for those who don't know them.
+WORDS = {
+    "router": "the router that is judged, at each budget",
+    "linear interpolation": "two single models, one of them drawn at random for each query: needs no router",
+    "routing": "one model per query, chosen before any run",
+    "threshold-cascade": "models in a fixed order, until one seems good enough",
+    "cascade": "models in a fixed order, stopping where another run isn't worth its cost",
+    "cascade-routing": "any model next, or a stop, after each run",
+    "index": "the next model by an index of each (Weitzman)",
+    "greedy": "cascade routing that builds its plan one model at a time",
+    "no-expected-max": "cascade routing that doesn't count on surprises",
+    "oracle": "knows every outcome in advance: a bound, not a method",
+}
 
 
 def write_report(
@@ -62,7 +78,7 @@ def page(card: Scorecard, *, title: str = "Router report", show_text: bool = Fal
     """Give the page as text; arguments and errors as in `write_report`."""
     router, at = card.methods[0], card.at
     low, high = _band(card)
-    curve = curve_chart(card)
+    curve, units, ink = curve_chart(card), Units.of(card), inked(card)
     return _rendered(
         "page.html",
         card=card,
@@ -72,15 +88,21 @@ def page(card: Scorecard, *, title: str = "Router report", show_text: bool = Fal
         css=_asset("report.css"),
         js=_asset("report.js"),
         curve=curve.svg,
-        legend=[(swatch(i), LABELS[method.name]) for i, method in enumerate(card.methods)],
+        rest=[
+            (swatch(i), LABELS[method.name], WORDS.get(method.name, ""))
+            for i, method in enumerate(card.methods)
+            if method.name not in ink
+        ],
+        same=[LABELS[name] for name in same_line(card)],
+        units=units,
+        words={LABELS[method.name]: WORDS[method.name] for method in card.methods if method.name in WORDS},
         methods=tables.methods(card),
         singles=tables.singles(card),
         seconds=tables.seconds(card),
         budget=f"{card.budgets[at]:.4g}",
         point={
-            "quality": router.quality[at],
-            "low": low[at],
-            "high": high[at],
+            "quality": units.quality(router.quality[at]),
+            "interval": f"95%: {units.quality(low[at])} to {units.quality(high[at])}",
             "cost": router.cost[at],
             "n_runs": router.n_runs[at],
         },
@@ -140,5 +162,8 @@ def _path_data(card: Scorecard, curve: Curve) -> Any:
             "flows": np.round(card.flows, 5),
             "x": np.round(curve.x, 1),
             "y": np.round(curve.y, 1),
+            "scale": Units.of(card).scale,
+            "sign": Units.of(card).sign,
+            "digits": Units.of(card).digits,
         }
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from headrace.evaluation.report.charts import reliability_chart
 from headrace.evaluation.report.tables import step
+from headrace.evaluation.report.units import Units
 from headrace.evaluation.scorecard import Scorecard
 
 __all__ = ["bars", "decisions", "flow", "plots"]
@@ -38,11 +39,11 @@ def flow(card: Scorecard) -> list[dict[str, Any]]:
 
 def plots(card: Scorecard) -> list[dict[str, str]]:
     """Draw estimated against realised quality of each model."""
-    drawn = []
+    drawn, units = [], Units.of(card)
     for model in card.models:
         entries = [entry for entry in card.reliability if entry.model == model]
-        errors = ", ".join(f"{entry.stage} {100 * entry.error:.1f}" for entry in entries)
-        drawn.append({"model": model, "svg": reliability_chart(entries), "errors": errors})
+        errors = ", ".join(f"{entry.stage} {units.number(entry.error)}" for entry in entries)
+        drawn.append({"model": model, "svg": reliability_chart(entries, units), "errors": errors})
     return drawn
 
 
@@ -52,13 +53,14 @@ def decisions(card: Scorecard, *, show_text: bool) -> list[dict[str, Any]]:
         {
             **example,
             "text": example["text"] if show_text else None,
-            "steps": [_said(one, example["realised"]) for one in example["steps"]],
+            "quality": Units.of(card).quality(example["quality"]),
+            "steps": [_said(one, example["realised"], Units.of(card)) for one in example["steps"]],
         }
         for example in card.examples
     ]
 
 
-def _said(one: dict[str, Any], realised: dict[str, float]) -> dict[str, Any]:
-    value = "" if one["value"] is None else f", expected quality {one['value']:.3f}"
+def _said(one: dict[str, Any], realised: dict[str, float], units: Units) -> dict[str, Any]:
+    value = "" if one["value"] is None else f", expected quality {units.quality(one['value'])}"
     run = f"Run {one['next']}; the plan is {' + '.join(one['plan'])}{value}."
-    return {"says": run if one["next"] else f"Stop{value}.", "table": step(one["models"], realised)}
+    return {"says": run if one["next"] else f"Stop{value}.", "table": step(one["models"], realised, units)}

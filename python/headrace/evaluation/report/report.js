@@ -3,6 +3,7 @@
   const data = JSON.parse(document.getElementById("path").textContent);
   const slider = document.getElementById("budget");
   const percent = (share, digits) => `${(100 * share).toFixed(digits)}%`;
+  const quality = (value) => `${(data.scale * value).toFixed(data.digits)}${data.sign}`;
   const number = (value) => Number(value.toPrecision(4)).toString();
   const set = (id, text) => { document.getElementById(id).textContent = text; };
 
@@ -10,10 +11,10 @@
     const i = Number(slider.value);
     set("at-budget", number(data.budgets[i]));
     set("at-cost", number(data.cost[i]));
-    set("at-quality", percent(data.quality[i], 1));
-    set("at-interval", `95%: ${percent(data.low[i], 1)} to ${percent(data.high[i], 1)}`);
+    set("at-quality", quality(data.quality[i]));
+    set("at-interval", `95%: ${quality(data.low[i])} to ${quality(data.high[i])}`);
     set("at-runs", data.n_runs[i].toFixed(2));
-    slider.setAttribute("aria-valuetext", `budget ${number(data.budgets[i])}, quality ${percent(data.quality[i], 1)}`);
+    slider.setAttribute("aria-valuetext", `budget ${number(data.budgets[i])}, quality ${quality(data.quality[i])}`);
     document.getElementById("marker").setAttribute("transform", `translate(${data.x[i]} ${data.y[i]})`);
     data.models.forEach((_, j) => {
       set(`answer-${j}`, percent(data.answers[i][j], 0));

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 
 from headrace.evaluation.baselines import LABELS, LINEAR
+from headrace.evaluation.bootstrap import Estimate
+from headrace.evaluation.conclusion import conclusion
+from headrace.evaluation.report.units import Units
 from headrace.evaluation.report.verdict import verdict
 from headrace.evaluation.scorecard import Scorecard
 from headrace.evaluation.traffic import entropy
@@ -30,27 +33,27 @@ def summary(card: Scorecard) -> str:
     str
         Lines of at most about 100 characters, save for long names of models.
     """
-    chosen, at = card.chosen, card.at
+    chosen, at, units = card.chosen, card.at, Units.of(card)
     lines = [*verdict(card), ""]
     width = max(18, *(len(single.model) for single in card.singles))
-    lines.append(f"{'single model':{width}}  {'cost':>10}  quality (%)        router at its cost")
+    cost = f"{card.cost_name}/query"
+    wide = max(10, len(cost))
+    lines.append(f"{'single model':{width}}  {cost:>10}  {units.axis:18} router at its cost")
     for single in card.singles:
-        low, high = (100.0 * end for end in single.quality[1:])
-        gain = f"{100.0 * single.gain.value:+.1f}" if np.isfinite(single.gain.value) else "none so cheap"
+        gain = units.signed(single.gain) if np.isfinite(single.gain.value) else "none so cheap"
         lines.append(
-            f"{single.model:{width}}  {single.cost.value:>10.4g}  "
-            f"{100.0 * single.quality.value:5.1f} [{low:.1f}, {high:.1f}]  {gain}"
+            f"{single.model:{width}}  {single.cost.value:>{wide}.4g}  {units.within(single.quality):18} {gain}"
         )
     lines.append("")
     budget = f"at {card.budgets[at]:.3g}"
-    lines.append(f"{'method':18}  area (%)                 router - method        quality, cost {budget}")
+    area = units.axis.replace("quality", "area")
+    lines.append(f"{'method':18}  {area:22} router - method        quality, cost {budget}")
     for method in card.methods:
-        low, high = (100.0 * end for end in method.interval)
         difference = card.difference("router", method.name)
-        against = "" if method.name == "router" else _points(*difference)
+        against = "" if method.name == "router" else units.signed(difference, more=1)
         lines.append(
-            f"{LABELS[method.name]:18}  {100.0 * method.area:6.2f} [{low:.2f}, {high:.2f}]  "
-            f"{against:22}  {100.0 * method.quality[at]:.1f}, {method.cost[at]:.4g}"
+            f"{LABELS[method.name]:18}  {units.within(Estimate(method.area, *method.interval), more=1):22} "
+            f"{against:22} {units.number(method.quality[at])}, {method.cost[at]:.4g}"
         )
     lines.append("")
     lines.append(f"answered by: {_shares(card, chosen.answers)} (entropy {entropy(chosen.answers):.2f} of 1)")
@@ -81,12 +84,8 @@ def policy_words(card: Scorecard) -> str:
         parts.append(f"guaranteed with probability {chosen.guarantee.confidence:g}")
     return (
         f"{LABELS[policy.rule]}, {'; '.join(parts)}. On the calibration queries: cost {chosen.predicted_cost:.4g}, "
-        f"quality {100.0 * chosen.predicted_quality:.1f}%"
+        f"quality {Units.of(card).quality(chosen.predicted_quality)}"
     )
-
-
-def _points(value: float, low: float, high: float) -> str:
-    return f"{100.0 * value:+.2f} [{100.0 * low:+.2f}, {100.0 * high:+.2f}]"
 
 
 def _shares(card: Scorecard, shares: Any) -> str:
@@ -110,6 +109,8 @@ def as_dict(card: Scorecard) -> dict[str, Any]:
         "estimation_seconds": card.estimation_seconds,
         "estimation_per": card.estimation_per,
         "verdict": verdict(card),
+        "conclusion": conclusion(card),
+        "splits": None if card.again is None else {**card.again._asdict(), "n_flips": card.again.n_flips},
         "budgets": card.budgets,
         "chosen_budget": card.at,
         "chosen": {field.name: getattr(chosen, field.name) for field in fields(chosen)}

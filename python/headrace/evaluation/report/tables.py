@@ -9,6 +9,8 @@ import numpy as np
 
 from headrace.evaluation.baselines import LABELS
 from headrace.evaluation.bootstrap import Estimate
+from headrace.evaluation.findings import NEARLY
+from headrace.evaluation.report.units import Units
 from headrace.evaluation.scorecard import Scorecard
 
 __all__ = ["Table", "methods", "seconds", "singles", "step"]
@@ -33,30 +35,32 @@ class Table(NamedTuple):
 
 def methods(card: Scorecard) -> Table:
     """Show all methods."""
-    at = card.at
+    at, units = card.at, Units.of(card)
     rows = [
         [
             LABELS[method.name],
-            f"{100 * method.area:.2f} [{100 * method.interval[0]:.2f}, {100 * method.interval[1]:.2f}]",
-            "" if method.name == "router" else _points(card.difference("router", method.name)),
-            f"{100 * method.quality[at]:.1f}",
+            units.within(Estimate(method.area, *method.interval), more=1),
+            "" if method.name == "router" else units.signed(card.difference("router", method.name), more=1),
+            units.number(method.quality[at]),
             f"{method.cost[at]:.4g}",
             f"{100 * method.excess:.1f}%",
         ]
         for method in card.methods
     ]
-    quality = f"quality (%) at {card.budgets[at]:.4g}"
-    return Table(["method", "area (%)", "this router minus it", quality, "its cost", "over budget"], rows, chosen=0)
+    quality = f"{units.axis} at {card.budgets[at]:.4g}"
+    area = units.axis.replace("quality", "area")
+    return Table(["method", area, "this router minus it", quality, "its cost", "over budget"], rows, chosen=0)
 
 
 def singles(card: Scorecard) -> Table:
     """Show the single models, and the router against each."""
+    units = Units.of(card)
     rows = [
         [
             single.model,
             f"{single.cost.value:.4g}",
-            f"{100 * single.quality.value:.1f} [{100 * single.quality.low:.1f}, {100 * single.quality.high:.1f}]",
-            _points(single.gain) if np.isfinite(single.gain.value) else "not so cheap",
+            units.within(single.quality),
+            units.signed(single.gain) if np.isfinite(single.gain.value) else "not so cheap",
             _share(single.saving),
             _share(single.near_saving),
         ]
@@ -64,11 +68,11 @@ def singles(card: Scorecard) -> Table:
     ]
     head = [
         "single model",
-        "cost",
-        "quality (%)",
+        f"{card.cost_name} per query",
+        units.axis,
         "router at its cost, minus it",
         "saved at its quality",
-        "saved at 0.5 points less",
+        f"saved at {units.scale * NEARLY:g}{units.word} less",
     ]
     best = [single.model for single in card.singles].index(card.best_single.model)
     return Table(head, rows, chosen=best)
@@ -83,19 +87,21 @@ def seconds(card: Scorecard) -> Table:
     return Table(["", "mean", "median", "95th percentile"], rows, chosen=0)
 
 
-def step(models: Sequence[Mapping[str, Any]], realised: Mapping[str, float]) -> Table:
+def step(models: Sequence[Mapping[str, Any]], realised: Mapping[str, float], units: Units) -> Table:
     """Show what a decision knew of each model; `models` as `Session.explain` says it."""
     rows = []
     for row in models:
         cost = row["cost"] if isinstance(row["cost"], dict) else {"": row["cost"]}
         costs = ", ".join(f"{number:.4g} {name}".strip() for name, number in cost.items())
-        state = f"has run: {realised[row['model']]:.3g}" if row["run"] else "in the plan" if row["in_plan"] else ""
-        rows.append([row["model"], f"{row['quality']:.3f} ± {row['sd']:.3f}", costs, state])
-    return Table(["model", "estimated quality", "estimated cost", ""], rows)
-
-
-def _points(difference: Estimate) -> str:
-    return f"{100 * difference.value:+.2f} [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]"
+        state = (
+            f"has run: {units.quality(realised[row['model']])}"
+            if row["run"]
+            else "in the plan"
+            if row["in_plan"]
+            else ""
+        )
+        rows.append([row["model"], f"{units.number(row['quality'])} ± {units.number(row['sd'])}", costs, state])
+    return Table(["model", f"estimated {units.axis}", "estimated cost", ""], rows)
 
 
 def _share(part: Estimate) -> str:

@@ -1,36 +1,33 @@
-"""The verdict in words: what the intervals allow to say."""
+"""The verdict in words: what the budget buys, what is saved, and how sure that is."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
-from headrace.evaluation.baselines import LABELS, LINEAR
+from headrace.evaluation.baselines import LABELS, LINEAR, ORACLE
 from headrace.evaluation.bootstrap import Estimate
+from headrace.evaluation.conclusion import ALONE, LEAST_SAVING, MIXING, PAYS, SAVES, conclusion, nothing_to_trade
 from headrace.evaluation.findings import NEARLY
+from headrace.evaluation.report.units import Units
 from headrace.evaluation.scorecard import Scorecard
 from headrace.evaluation.traffic import entropy
 
-__all__ = ["points", "shares", "verdict"]
+__all__ = ["best_rival", "same_line", "shares", "verdict"]
 
 #: Share of the answers from which one model is said to answer nearly everything.
 COLLAPSED = 0.95
 
-#: Savings below this are shown as 0%, and count as none.
-LEAST_SAVING = 0.005
+#: Lines nearer to each other than this share of their height can't be told apart in a picture.
+SAME_LINE = 0.01
 
-
-def points(difference: Estimate) -> str:
-    """Write a difference of qualities in percentage points, with its interval.
-
-    Examples
-    --------
-    >>> from headrace.evaluation.bootstrap import Estimate
-    >>> from headrace.evaluation.report.verdict import points
-    >>> points(Estimate(0.0123, -0.001, 0.02))
-    '+1.2 points [-0.1, +2.0]'
-    """
-    value, low, high = (100.0 * number for number in difference)
-    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+#: How the first sentence begins.
+BEGINNINGS = {
+    PAYS: "This router pays at this budget: ",
+    SAVES: "This router pays by its cost: ",
+    MIXING: "Mixing single models at random is better at this budget: ",
+}
 
 
 def shares(part: Estimate) -> str:
@@ -47,72 +44,164 @@ def shares(part: Estimate) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def verdict(card: Scorecard) -> list[str]:
-    """Say whether the router pays, by how much, and what is suspicious.
+def verdict(card: Scorecard, cost_unit: str = "") -> list[str]:
+    """Say what the budget buys, what is saved at equal quality, how sure that is, and what is suspicious.
 
     Parameters
     ----------
     card : Scorecard
+    cost_unit : str
+        Of the first cost; by default its name.
 
     Returns
     -------
     list of str
         Sentences; the first one is the verdict.
     """
-    return [_headline(card), *_against_others(card), _budget(card), *_collapse(card)]
+    units = Units.of(card, cost_unit)
+    sentences = [_headline(card, units)]
+    if not nothing_to_trade(card):
+        sentences += [_savings(card, units), *_sure(card, units)]
+    return [*sentences, *_again(card, units), *_against_others(card, units), *_budget(card, units), *_collapse(card)]
 
 
-def _headline(card: Scorecard) -> str:
+def best_rival(card: Scorecard, *, apart: bool = False) -> str | None:
+    """Name the method of the largest area besides the router, mixing and the oracle.
+
+    Parameters
+    ----------
+    card : Scorecard
+    apart : bool, default False
+        Whether methods that do nearly the same as the router are left out: their lines would lie on each other.
+    """
+    left = same_line(card) if apart else []
+    rivals = [method for method in card.methods if method.name not in ("router", LINEAR, ORACLE, *left)]
+    return max(rivals, key=lambda method: method.area).name if rivals else None
+
+
+def same_line(card: Scorecard) -> list[str]:
+    """Name the other methods whose lines can't be told from the router's."""
+    own = card["router"].quality
+    near = SAME_LINE * float(np.ptp(own))
+    others = [method for method in card.methods if method.name not in ("router", LINEAR, ORACLE)]
+    return [method.name for method in others if float(np.abs(method.quality - own).max()) <= near]
+
+
+def _headline(card: Scorecard, units: Units) -> str:
+    if nothing_to_trade(card):
+        best = card.best_single
+        dear = units.spent(best.cost.value, inside=True)
+        return (
+            f"Use {best.model} alone: on these {card.n_test} queries it is the best model and the cheapest one "
+            f"({units.quality(best.quality.value)} at {dear}), so there "
+            "is nothing to trade."
+        )
+    rival = card.chosen.rival
+    found = conclusion(card)
+    begins = f"Use {rival} alone at this budget: " if found == ALONE else BEGINNINGS.get(found, _not_shown(card))
+    here = f"{units.quality(card.chosen.quality.value)} at {units.spent(float(card.budgets[card.at]))}"
+    if found == ALONE:
+        here = f"this router gives {here}"
+    return f"{begins}{here}; {', '.join([_affordable(card, units), *_mixing(card, units)])}."
+
+
+def _not_shown(card: Scorecard) -> str:
+    """Begin a verdict that is open."""
+    return f"No gain at this budget is shown by these {card.n_test} queries: "
+
+
+def _affordable(card: Scorecard, units: Units) -> str:
+    if card.chosen.rival is None:
+        return "no single model is so cheap"
+    single = next(single for single in card.singles if single.model == card.chosen.rival)
+    which = "the best model of all" if single.model == card.best_single.model else "the best model that it can afford"
+    return f"{which}, {single.model}, gives {units.quality(single.quality.value)}"
+
+
+def _mixing(card: Scorecard, units: Units) -> list[str]:
+    if all(method.name != LINEAR for method in card.methods):
+        return []
+    mixing = card[LINEAR]
+    return [f"mixing {units.quality(mixing.quality[card.at])}"] if mixing.feasible[card.at] else []
+
+
+def _sure(card: Scorecard, units: Units) -> list[str]:
+    """Say how sure the differences at the budget are."""
+    parts = []
+    if card.chosen.rival is not None:
+        parts.append((card.chosen.rival, card.chosen.gain))
+    if _mixing(card, units):
+        parts.append(("mixing", card.quality_difference("router", LINEAR)))
+    if not parts:
+        return []
+    says = [
+        f"{_compared(gain, 'ahead of', 'behind', 'not told apart from')} {name} ({units.difference(gain)})"
+        for name, gain in parts
+    ]
+    return [f"At this budget the router is {' and '.join(says)}; in brackets: the 95% interval."]
+
+
+def _savings(card: Scorecard, units: Units) -> str:
     best = card.best_single
-    model, gain = best.model, best.gain
+    dear = units.spent(best.cost.value, inside=True)
+    named = f"{best.model}, the best single model ({units.quality(best.quality.value)} at {dear})"
     if all(best.cost.value <= other.cost.value for other in card.singles):
         router = card["router"]
         top = int(router.quality.argmax())
-        if router.quality[top] > best.quality.high:
-            return (
-                f"This router pays: {model} is the best single model and the cheapest one, with a quality of "
-                f"{100.0 * best.quality.value:.1f}% at {best.cost.value:.4g}; the router reaches "
-                f"{100.0 * router.quality[top]:.1f}% at {router.cost[top]:.4g}."
-            )
         return (
-            f"Use {model} alone: on these {card.n_test} queries it is the best model and the cheapest one, "
-            "so there is nothing to trade."
+            f"No model is cheaper than {named}; with more money the router reaches "
+            f"{units.quality(router.quality[top])} at {units.spent(router.cost[top])}."
         )
-    near = f"comes within {100.0 * NEARLY:g} points of it at {shares(best.near_saving)} less cost"
-    saved = f"It {near}." if best.near_saving.value > 0.0 else "It doesn't come near that model at less cost."
-    if best.saving.low > LEAST_SAVING or (best.saving.value > 0.0 and gain.low > 0.0):
-        saved = f"It reaches that model's quality at {shares(best.saving)} less cost."
-    if gain.high < 0.0:
-        lost = f"by {points(gain)}" if np.isfinite(gain.value) else "which this router can't even keep"
-        if best.near_saving.low > 0.0:
-            return f"{model} alone stays ahead at its own cost, {lost}; this router {near}."
-        return f"{model} alone wins at its own cost, {lost}. Use that model unless the budget is below its cost."
-    if gain.low > 0.0:
+    if best.saving.value > LEAST_SAVING:
+        sure = "" if best.saving.low > LEAST_SAVING else ", which isn't sure"
+        return f"It reaches the quality of {named}, at {shares(best.saving)} less cost{sure}."
+    if best.near_saving.value > LEAST_SAVING:
+        sure = "" if best.near_saving.low > LEAST_SAVING else ", which isn't sure"
         return (
-            f"This router pays: at the cost of the best single model, {model}, it is better by {points(gain)}. {saved}"
+            f"It doesn't reach the quality of {named} at less cost, but comes within "
+            f"{units.scale * NEARLY:g}{units.word} of it at "
+            f"{shares(best.near_saving)} less cost{sure}."
         )
-    equal = f"at the cost of the best single model, {model}, the two can't be told apart, {points(gain)}."
-    # Half a point less is cheaper by mixing at random, too: it is a gain only where the router beats that.
-    known = any(method.name == LINEAR for method in card.methods)
-    nearly = best.near_saving.low > LEAST_SAVING and known and card.difference("router", LINEAR).low > 0.0
-    if best.saving.low > LEAST_SAVING or nearly:
-        return f"This router pays: {equal} {saved}"
-    return f"No gain over {model} alone is shown by these {card.n_test} queries: {equal} {saved}"
+    return f"It doesn't come near the quality of {named} at less cost."
 
 
-def _against_others(card: Scorecard) -> list[str]:
+def _again(card: Scorecard, units: Units) -> list[str]:
+    again = card.again
+    if again is None:
+        return []
+    n = len(again.conclusions)
+    times = {1: "once", 2: "twice"}.get(n, f"{n} times")
+    if again.n_flips:
+        counts = ", ".join(f"'{what}' {count}" for what, count in Counter(again.conclusions).most_common())
+        said = f"Split again {times}, the verdict flips in {again.n_flips} of {n}: {counts}; here '{again.first}'."
+    else:
+        said = f"Split again {times}, the verdict never flips: '{again.first}' each time."
+    if not again.qualities:
+        return [said]
+    low, high = min(again.qualities), max(again.qualities)
+    less, more = (f"{units.scale * end:+.{units.digits}f}" for end in (min(again.over_mixing), max(again.over_mixing)))
+    return [
+        f"{said} Quality at the budget: {units.quality(low)} to {units.quality(high)}; "
+        f"gain over mixing: {less} to {more}{units.word}."
+    ]
+
+
+def _against_others(card: Scorecard, units: Units) -> list[str]:
     sentences = []
-    names = [method.name for method in card.methods]
-    if LINEAR in names:
+    if any(method.name == LINEAR for method in card.methods):
         difference = card.difference("router", LINEAR)
         says = _compared(difference, "beats", "is beaten by", "can't be told from")
-        sentences.append(f"Over all budgets it {says} mixing single models at random: {points(difference)} of area.")
-    rivals = [method for method in card.methods if method.name not in ("router", LINEAR, "oracle")]
-    if rivals:
-        best = max(rivals, key=lambda method: method.area)
-        difference = card.difference("router", best.name)
+        sentences.append(
+            f"Over all budgets it {says} mixing single models at random: {units.difference(difference)} of area."
+        )
+    rival = best_rival(card)
+    if rival is not None:
+        difference = card.difference("router", rival)
         says = _compared(difference, "is ahead of", "is behind", "can't be told from")
-        sentences.append(f"It {says} the best of the other methods, {LABELS[best.name]}: {points(difference)}.")
+        sentences.append(
+            f"Over all budgets it {says} the best of the other methods, {LABELS[rival]}: "
+            f"{units.difference(difference)}."
+        )
     return sentences
 
 
@@ -120,26 +209,27 @@ def _compared(difference: Estimate, ahead: str, behind: str, open_: str) -> str:
     return ahead if difference.low > 0.0 else behind if difference.high < 0.0 else open_
 
 
-def _budget(card: Scorecard) -> str:
+def _budget(card: Scorecard, units: Units) -> list[str]:
     chosen = card.chosen
     if chosen.assumed:
-        return "The router has no budget of its own; the middle one is shown."
+        return ["The router has no budget of its own; the middle one is shown."]
     if not np.isnan(chosen.quality_target):
-        target = chosen.quality_target
-        quality = chosen.quality
+        target, quality = chosen.quality_target, chosen.quality
         says = "reached" if quality.low >= target else "missed" if quality.high < target else "met within the error"
-        return (
-            f"The quality target {target:.4g} was {says}: {quality.value:.4g} [{quality.low:.4g}, {quality.high:.4g}]."
-        )
+        return [
+            f"The quality target of {units.quality(target)} was {says}: {units.quality(quality.value)} "
+            f"[{units.number(quality.low)}, {units.number(quality.high)}]."
+        ]
     sentences = []
-    for name, excess in chosen.excess.items():
+    for place, (name, excess) in enumerate(chosen.excess.items()):
         cost = chosen.costs[name]
         says = _compared(excess, "exceeded", "kept", "met within the error")
+        its = units if name == card.cost_name and not place else units._replace(cost=name)
         sentences.append(
-            f"The budget of {chosen.budget[name]:.4g} ({name}) was {says}: {cost.value:.4g} "
-            f"[{cost.low:.4g}, {cost.high:.4g}] spent on models."
+            f"The budget of {its.amount(chosen.budget[name])} was {says}: {cost.value:.4g} "
+            f"[{cost.low:.4g}, {cost.high:.4g}] per query spent on models."
         )
-    return " ".join(sentences)
+    return sentences
 
 
 def _collapse(card: Scorecard) -> list[str]:

@@ -224,15 +224,14 @@ trait Searched: PlanRule + Sized {
         let scale = self.uncertainty_scale();
         workspace.check(problem, scale)?;
         let sure = self.sure_tradeoff(problem, problem.open()?, self.cost_weight());
-        let raised = Raised::new(&problem.belief, scale, problem.in_play(), sure);
-        raised
-            .map(|raised| {
-                let belief = raised.belief(&problem.belief);
-                let problem = Problem { belief, ..*problem };
-                let tie = problem.finer_tie(problem.in_play()).or(problem.tie);
-                self.searched(&Problem { tie, ..problem }, workspace)
-            })
-            .transpose()
+        let Some(raised) = Raised::new(&problem.belief, scale, problem.in_play(), sure) else {
+            return Ok(None);
+        };
+        let belief = raised.belief(&problem.belief);
+        let problem = Problem { belief, ..*problem };
+        let tie = problem.finer_tie(problem.in_play()).or(problem.tie);
+        let decision = self.searched(&Problem { tie, ..problem }, workspace)?;
+        Ok((!raised.is_all_of(decision.plan)).then_some(decision))
     }
 
     /// A decision by the best plan that an evaluator finds.

@@ -5,8 +5,7 @@
 
 One table of N rows and three models, with text, task, quality, cost and answer, as wide CSV, Parquet and JSON lines and
 as long CSV and Parquet, each at N and at N / 10: what grows faster than the rows shows in the last column. And wide CSV
-of few rows with many columns, as many models and as many response columns of three models. The files are written by
-pyarrow or line by line, not by `Outcomes.save`, whose time stands in its own column.
+of few rows with many columns, as many models and as many response columns of three models.
 """
 
 from __future__ import annotations
@@ -27,16 +26,24 @@ import numpy as np
 
 MODELS = ("small", "medium", "large")
 TASKS = ("sums", "history", "code", "law")
+ROWS, COLUMNS = 1_000_000, 10_000
+
+#: Rows of the tables with many columns.
 WIDE_ROWS = 100
+
+#: Rows or columns of the small table that is read first.
+WARM = 30
 
 HEAD = """# Reading large tables
 
-`python benches/python/readers_scale.py{options}`: `Outcomes.from_file` in a fresh process. {rows:,} queries, three models; each
-query has an id, a text of some {length} characters and a task, each run a quality, a cost and an answer. A long table has
-one row per query and model. Files are not compressed, but for Parquet's own zstd. Seconds are wall time with other work
-on a machine of {cores} cores, of which the reader uses one: read them as orders of magnitude. Peak memory is that of the process,
-of which the imports are {imports:,.0f} MB. *Grows* is the ratio of the seconds to those of a tenth of the rows or columns: 10 is
-linear.
+`{command}`
+
+`Outcomes.from_file`, each time in a fresh process. {rows:,} queries, three models; each query has an id, a text of some
+{length} characters and a task, each run a quality, a cost and an answer. A long table has one row per query and model.
+Parquet is compressed with zstd, the others aren't. Seconds are wall time on a shared machine: read them as orders of
+magnitude. *Peak MB* is the highest memory of the process (`resource.getrusage`), {imports:,.0f} MB of which are there
+before it reads. *Grows* compares with a tenth of the rows or columns, after a first read of that: 10 is linear.
+*Save* is `Outcomes.save` to the same kind of file, in the same process.
 """
 
 
@@ -79,14 +86,14 @@ def write_lines(path: Path, header: list[str], rows: Iterator[list[Any]]) -> Non
 
 def write_parquet(path: Path, header: list[str], rows: Iterator[list[Any]]) -> None:
     import pyarrow as arrow
-    import pyarrow.parquet
+    import pyarrow.parquet as parquet
 
     columns = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
-    arrow.parquet.write_table(arrow.table(columns), path, compression="zstd")
+    parquet.write_table(arrow.table(columns), path, compression="zstd")
 
 
 def many_models(n_columns: int) -> tuple[list[str], Iterator[list[Any]]]:
-    names = [f"{name}-{j}" for j in range(n_columns // 3) for name in ("model",)]
+    names = [f"model-{j}" for j in range(n_columns // 3)]
     header = ["query_id", *(f"{name}|{what}" for name in names for what in ("quality", "cost", "answer"))]
     rng = np.random.default_rng(0)
     rows = ([f"q-{row}", *(cell for _ in names for cell in (1, rng.random(), "It is 7."))] for row in range(WIDE_ROWS))
@@ -119,13 +126,11 @@ def peak_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def read(path: Path) -> None:
+def read(path: Path, warm: Path) -> None:
     """Read a file, save it again, and print what that took."""
-    from headrace.extras import imported
     from headrace.outcomes import Outcomes
 
-    for module in ("pyarrow", "pyarrow.csv", "pyarrow.parquet"):
-        imported(module, "reading")
+    Outcomes.from_file(warm)  # what is imported at the first read
     before = peak_mb()
     begun = time.perf_counter()
     table = Outcomes.from_file(path)
@@ -136,46 +141,54 @@ def read(path: Path) -> None:
     print(json.dumps([seconds, peak, saved, peak_mb(), before, table.n_queries, len(table.models)]))
 
 
+def in_own_process(*arguments: str) -> str:
+    """Run this file: a process starts with the peak of the one that starts it, so this one stays small."""
+    run = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise RuntimeError(run.stderr)
+    return run.stdout
+
+
 def measured(name: str, n: int) -> list[float]:
-    """Write a file, and read it in a process of its own: seconds, MB, seconds to save, MB, MB before; and its MB."""
-    suffix, _, write = FILES[name]
+    """Write a file, and read it: seconds, MB, seconds to save, MB, MB before, queries, models; and the file's MB."""
+    suffix = FILES[name][0]
     with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / f"table{suffix}"
-        write(path, n)
+        path, warm = Path(directory) / f"table{suffix}", Path(directory) / f"warm{suffix}"
+        in_own_process("--write", name, str(warm), str(WARM))
+        in_own_process("--write", name, str(path), str(n))
         size = path.stat().st_size / 2**20
-        command = [sys.executable, __file__, "--read", str(path)]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        if run.returncode:
-            raise RuntimeError(run.stderr)
-        return [*json.loads(run.stdout), size]
+        return [*json.loads(in_own_process("--read", str(path), str(warm))), size]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--columns", type=int, default=10_000)
-    parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--columns", type=int, default=COLUMNS)
+    parser.add_argument("--read", nargs=2, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--write", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.read:
-        read(given.read)
+        read(*given.read)
+        return
+    if given.write:
+        name, path, n = given.write
+        FILES[name][2](Path(path), int(n))
         return
     lines = []
     imports = 0.0
     for name, (_, by_columns, _) in FILES.items():
         n = given.columns if by_columns else given.rows
-        few, (seconds, peak, saved, peak_saved, imports, n_queries, n_models, size) = measured(name, n // 10), measured(
-            name, n
-        )
-        shape = f"{n_queries:,} x {n_models:,}"
-        cells = [name, shape, f"{size:,.0f}", f"{seconds:.1f}", f"{peak:,.0f}", f"{seconds / few[0]:.0f}"]
-        lines.append(" | ".join([*cells, f"{saved:.1f}", f"{peak_saved:,.0f}"]))
+        fewer = measured(name, n // 10)
+        seconds, peak, saved, peak_saved, imports, n_queries, n_models, size = measured(name, n)
+        cells = [name, f"{n_queries:,} x {n_models:,}", f"{size:,.0f}", f"{seconds:.1f}", f"{peak:,.0f}"]
+        lines.append(" | ".join([*cells, f"{seconds / fewer[0]:.0f}", f"{saved:.1f}", f"{peak_saved:,.0f}"]))
         print(lines[-1], file=sys.stderr, flush=True)
-    options = "" if (given.rows, given.columns) == (1_000_000, 10_000) else " with other options"
+    command = "python benches/python/readers_scale.py"
+    if (given.rows, given.columns) != (ROWS, COLUMNS):
+        command += f" --rows {given.rows} --columns {given.columns}"
     length = len(next(records(1))[1])
-    import os
-
-    print(HEAD.format(options=options, rows=given.rows, length=length, cores=os.cpu_count(), imports=imports))
-    columns = ["file", "queries x models", "file MB", "read s", "peak MB", "grows", "save s", "peak MB"]
+    print(HEAD.format(command=command, rows=given.rows, length=length, imports=imports))
+    columns = ["file", "queries x models", "file MB", "read s", "peak MB", "grows", "save s", "peak MB after"]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for line in lines:
         print(f"| {line} |")

@@ -51,6 +51,7 @@ OF_JOINT = 4e-3  # the same of joint qualities, which a search values at a fixed
 OF_PRICE = 1e-11  # of the price of the best plan: sums of prices in another order
 OF_ROUNDING = 1e-14  # of the largest quality up to `USUAL`: gains are added up from the lowest of them
 USUAL = 1e4
+SMALLEST = 1e-300  # near it, numbers lose their digits
 REACH = 40.0  # standard deviations beyond which a model doesn't matter
 
 FAR_OFF = [-1e3, -3e3, -1e5, -1e10, -1e17, -1e140, 1e5, 1e10]
@@ -319,10 +320,10 @@ class Problem:
         self.spread = {name: floats(arguments[name]) for name in SPREADS if arguments.get(name) is not None}
         run, allowed = arguments.get("run"), arguments.get("allowed")
         self.run = [] if run is None else model_set(run, self.k)
-        may = range(self.k) if allowed is None else model_set(allowed, self.k)
+        self.may = list(range(self.k)) if allowed is None else model_set(allowed, self.k)
         cap = arguments.get("max_cost")
         self.max_cost = math.inf if cap is None else float(cap)
-        self.open = [j for j in may if j not in self.run and self.cost[j] <= self.max_cost]
+        self.open = [j for j in self.may if j not in self.run and self.cost[j] <= self.max_cost]
 
     def deviations(self) -> np.ndarray[Any, Any]:
         variance = self.spread.get("variance", np.zeros(self.k))
@@ -394,6 +395,9 @@ def check_best(found: hr.Decision, problem: Problem, settings: Arguments, plans:
         price = problem.price(plan)
         return value if price == 0.0 else value - weight * price
 
+    in_play = [*problem.run, *problem.may]
+    if min(problem.quality[in_play]) < -USUAL and max(problem.quality[in_play]) > USUAL:
+        return  # far off on both sides: what lies between is beyond the digits of their distance
     valued = [(problem.value(plan), plan) for plan in plans]
     (value, error), best = max(valued, key=lambda one: worth(one[0][0], one[1]))
     tradeoff = worth(value, best)
@@ -407,7 +411,6 @@ def check_best(found: hr.Decision, problem: Problem, settings: Arguments, plans:
     matter = [j for j in best if problem.quality[j] + REACH * deviations[j] >= reached]
     kind = "covariance" if "covariance" in problem.spread else "loading"
     if kind in problem.spread:
-        in_play = sorted({*problem.run, *problem.open})
         approximate = {"covariance": OF_JOINT, "loading": OF_FACTOR}[kind] * max(deviations[in_play])
     else:
         approximate = OF_DEVIATION * max((deviations[j] for j in matter), default=0.0)
@@ -420,6 +423,7 @@ def check_best(found: hr.Decision, problem: Problem, settings: Arguments, plans:
         + error
         + own_error
         + OF_ROUNDING * max(usual, default=0.0)
+        + SMALLEST
     )
     own = worth(own_value, mine)
     slack = tolerance + found.gap
@@ -491,19 +495,43 @@ def check_profile(r: random.Random, kind: str, settings: Arguments, arguments: A
     parameter = starts[at] + (ends[at] - starts[at]) * r.uniform(0.3, 0.7)
     changed = {"thresholds": -parameter} if kind == "ThresholdCascade" else {"cost_weight": parameter}
     decision = getattr(hr, kind)(**(settings | changed)).select(**row_of(arguments, rows[at]))
-    if kind == "IndexRule" and not is_resolved(row_of(arguments, rows[at])):
+    if not is_resolved(kind, row_of(arguments, rows[at])):
         return None
     if settings.get("node_limit", 500) < 500 or decision.status == "bounded":
         return None
     alone = -1 if decision.next is None else decision.next
-    require(alone == models[at], f"row {rows[at]}, at {changed}: {models[at]} in the profile, but {decision}")
+    near = alone == models[at] or is_near_tie(kind, settings | changed, row_of(arguments, rows[at]), int(models[at]))
+    require(near, f"row {rows[at]}, at {changed}: {models[at]} in the profile, but {decision}")
     return "pieces"
 
 
-def is_resolved(one: Arguments) -> bool:
-    """Whether an index rule's levels and prices are within the range where a profile resolves them."""
-    cost = floats(one["cost"])
-    return bool(np.all((cost == 0.0) | (cost > 1e-290)) and np.all(abs(floats(one["quality"])) < USUAL))
+def is_near_tie(kind: str, settings: Arguments, one: Arguments, model: int) -> bool:
+    """Whether a plan that runs a model next is as good as any, where values are approximate."""
+    problem = Problem(one, settings.get("uncertainty_scale", 0.0))
+    accuracy = OF_JOINT if "covariance" in problem.spread else OF_FACTOR if "loading" in problem.spread else 0.0
+    if kind not in ("Cascade", "CascadeRouting") or not accuracy:
+        return False
+    depth = settings["max_depth"]
+    plans = problem.plans(depth) if kind == "CascadeRouting" else problem.prefixes(settings["order"], depth)
+    worth: dict[int, float] = {}
+    for plan in plans:
+        added = [j for j in plan if j not in problem.run]
+        if kind == "Cascade" and settings["order"] is not None:
+            added.sort(key=settings["order"].index)
+        elif kind == "CascadeRouting":
+            added.sort(key=lambda j: problem.cost[j])
+        first = added[0] if added else -1
+        tradeoff = problem.value(plan)[0] - settings["cost_weight"] * problem.price(plan)
+        worth[first] = max(worth.get(first, -math.inf), tradeoff)
+    return worth.get(model, -math.inf) >= max(worth.values()) - accuracy * max(problem.deviations())
+
+
+def is_resolved(kind: str, one: Arguments) -> bool:
+    """Whether a profile resolves qualities and prices so far apart: models far below the others it does."""
+    quality, cost = floats(one["quality"]), floats(one["cost"])
+    if kind == "IndexRule" and (quality.min() < -USUAL or np.any((cost > 0.0) & (cost < 1e-290))):
+        return False
+    return bool(quality.max() < USUAL)
 
 
 def normal_cdf(x: float) -> float:
@@ -516,7 +544,8 @@ def check_expected_max(r: random.Random, arguments: Arguments, found: Any) -> st
     problem = Problem({"cost": [0.0] * len(arguments["quality"]), **arguments}, float(arguments["uncertainty_scale"]))
     quality, deviations = problem.quality, problem.deviations()
     top, largest = float(quality.max()), float(deviations.max())
-    slack = 1e-12 * float(abs(quality).max()) + 1e-6 * largest + 3 * error + 1e-300
+    approximate = OF_JOINT if "covariance" in problem.spread else 1e-6
+    slack = 1e-12 * float(abs(quality).max()) + approximate * largest + 3 * error + SMALLEST
     require(value >= top - slack, f"{value} below the largest mean {top}")
     require(value <= top + 0.3989423 * float(deviations.sum()) + slack, f"{value} above its bound")
     exact = None
@@ -663,8 +692,11 @@ def policy_call(r: random.Random, kind: str) -> Call:
         arguments.pop(name, None)
     ids = [f"q-{r.randrange(10**6)}" for _ in range(n)]
     faulty = with_faults(r, arguments)
-    if not getattr(faulty["quality"], "ndim", isinstance(faulty["quality"], list | tuple)):  # no rows to count
-        faulty["quality"] = arguments["quality"]
+    for name in arguments:
+        # The policy counts the rows of the qualities first, and hands the spreads on by row.
+        has_rows = getattr(faulty[name], "ndim", isinstance(faulty[name], list | tuple))
+        if name in SPREADS or name == "quality" and not has_rows:
+            faulty[name] = disguised(r, arguments[name])
     arguments = {**faulty, "ids": ids, "threads": 1}
 
     def check(found: Any) -> str:
@@ -737,6 +769,42 @@ def attempt(seed: int, number: int) -> tuple[str, str, str | None]:
         )
         raise WrongError(told) from wrong
     return entry, outcome, checked
+
+
+# What has been found
+
+
+@pytest.mark.parametrize("far", [-1e6, -1e10, -1e140])
+@pytest.mark.parametrize("spread", [{}, {"variance": [0.01] * 3}], ids=["certain", "variance"])
+def test_a_search_that_ends_early_at_a_far_off_model_says_how_bad_it_is(far: float, spread: Arguments) -> None:
+    rule = hr.CascadeRouting(0.1, node_limit=1)
+    found = rule.select([0.44, far, 0.03], [0.06, 0.04, 0.08], run=[1], **spread)
+    assert found.value == pytest.approx(far if found.plan == (1,) else 0.44, abs=1e-3)
+    assert found.tradeoff + found.gap >= 0.43
+
+
+@pytest.mark.parametrize("far", [-1e4, -1e10, -1e20, -1e30, -1e60, -1e140, -1e150])
+@pytest.mark.parametrize("rule", [hr.Routing(0.0), hr.CascadeRouting(0.0), hr.CascadeRouting(0.0, max_depth=2)])
+def test_profiles_beside_a_hopeless_model_have_the_breakpoint_of_the_others(far: float, rule: hr.Rule) -> None:
+    cost = [0.07, 0.08, 0.95]
+    _, lower, _, model = rule.profile_batch([[0.08, far, 0.54]], cost, lower=[0.0], upper=[math.inf])
+    assert model.tolist() == [2, 0]
+    assert lower[1] == pytest.approx((0.54 - 0.08) / (0.95 - 0.07), rel=1e-9)
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400)])
+def test_whole_numbers_that_no_float_holds_are_refused_by_name(number: int) -> None:
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("max_cost", lambda: hr.Routing(0.1).select([0.5], [0.1], max_cost=number)),
+        ("uncertainty_scale", lambda: hr.expected_max([0.5], uncertainty_scale=number)),
+        ("cost_weight", lambda: hr.CascadeRouting(number)),
+        ("uncertainty_scale", lambda: hr.IndexRule(0.1, uncertainty_scale=number)),
+        ("gap", lambda: hr.Decision(0, (0,), 0.5, 0.5, gap=number)),
+    ]
+    for name, call in calls:
+        with pytest.raises(TypeError, match="a number that a float can hold") as caught:
+            call()
+        assert name in " ".join(caught.value.__notes__)
 
 
 @pytest.mark.timeout(600)

@@ -91,6 +91,7 @@ fn profile_by_parts<R: PlanRule>(
     const PARTS: i32 = 8;
     const MOST_PARTS: i32 = 52;
     let (open, scale) = (problem.open()?, rule.uncertainty_scale());
+    workspace.check(problem, scale)?; // as it was given: a raised model loses its covariances
     let quality = problem.belief.quality();
     let in_play = problem.run.union(open);
     let lowest = in_play.iter().map(|j| quality[j]).fold(f64::INFINITY, f64::min);

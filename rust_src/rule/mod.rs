@@ -268,7 +268,7 @@ pub(crate) trait Searcher {
 
 impl Workspace {
     /// Checks what only a factorisation shows of a belief.
-    fn check(&mut self, problem: &Problem<'_>, uncertainty_scale: f64) -> Result<()> {
+    pub(crate) fn check(&mut self, problem: &Problem<'_>, uncertainty_scale: f64) -> Result<()> {
         match problem.belief.uncertainty() {
             Uncertainty::Correlated(covariance) if uncertainty_scale != 0.0 => {
                 self.correlated.check(covariance, problem.belief.n_models())

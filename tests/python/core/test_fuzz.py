@@ -695,7 +695,7 @@ def policy_call(r: random.Random, kind: str) -> Call:
     for name in arguments:
         # The policy counts the rows of the qualities first, and hands the spreads on by row.
         has_rows = getattr(faulty[name], "ndim", isinstance(faulty[name], list | tuple))
-        if name in SPREADS or name == "quality" and not has_rows:
+        if name in SPREADS or (name == "quality" and not has_rows):
             faulty[name] = disguised(r, arguments[name])
     arguments = {**faulty, "ids": ids, "threads": 1}
 
@@ -790,6 +790,19 @@ def test_profiles_beside_a_hopeless_model_have_the_breakpoint_of_the_others(far:
     _, lower, _, model = rule.profile_batch([[0.08, far, 0.54]], cost, lower=[0.0], upper=[math.inf])
     assert model.tolist() == [2, 0]
     assert lower[1] == pytest.approx((0.54 - 0.08) / (0.95 - 0.07), rel=1e-9)
+
+
+def test_profiles_refuse_what_decisions_refuse_beside_a_hopeless_model() -> None:
+    arguments: Arguments = {
+        "cost": [0.1, 0.2, 0.3],
+        "covariance": [[1.0, 0.0, -2.0], [0.0, 0.0, 0.0], [-2.0, 0.0, 3.0]],
+    }
+    quality = [-1e10, 0.3, 0.5]
+    for rule in (hr.CascadeRouting(0.1), hr.Cascade(0.1)):
+        with pytest.raises(ValueError, match="positive semi-definite"):
+            rule.select(quality, **arguments)
+        with pytest.raises(ValueError, match="positive semi-definite"):
+            rule.profile_batch([quality], lower=[0.0], upper=[1.0], **arguments)
 
 
 @pytest.mark.parametrize("number", [10**400, -(10**400)])

@@ -4,7 +4,7 @@
 
 Prints one row per entry: calls, results, errors by type, processor time; what was checked by other means; and every
 call that went wrong, with the numbers that make it again. It ends with status 1 if there is one. A call that takes
-longer than a minute ends the process with a traceback.
+longer than a minute ends the process with a traceback. SIGINT and SIGTERM end the calls: what was counted is printed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import random
+import signal
 import sys
 import time
 import warnings
@@ -42,7 +43,12 @@ def main() -> int:
     checks: Counter[str] = Counter()
     seconds: Counter[str] = Counter()
     n_wrong = 0
+    ended: list[int] = []
+    for number_of_signal in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number_of_signal, lambda got, _: ended.append(got))
     for number in range(given.first, given.first + given.calls):
+        if ended:
+            break
         if number % EVERY == 0:
             faulthandler.dump_traceback_later(HUNG, exit=True)
         begun = time.process_time()
@@ -58,7 +64,8 @@ def main() -> int:
         seconds[entry] += time.process_time() - begun
         if checked is not None:
             checks[checked] += 1
-    print(f"{given.calls:,} calls, seed {given.seed}, {sum(seconds.values()):,.0f} s of processor time\n")
+    n_calls = sum(n for (_, what), n in counts.items() if what == "calls")
+    print(f"{n_calls:,} calls, seed {given.seed}, {sum(seconds.values()):,.0f} s of processor time\n")
     columns = ("calls", "result", *ERRORS, "wrong")
     print(f"| entry | {' | '.join(columns)} | microseconds a call |\n|{'---|' * (len(columns) + 2)}")
     for entry in fuzz.ENTRIES:

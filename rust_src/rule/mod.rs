@@ -227,11 +227,17 @@ trait Searched: PlanRule + Sized {
         let Some(raised) = Raised::new(&problem.belief, scale, problem.in_play(), sure) else {
             return Ok(None);
         };
-        let belief = raised.belief(&problem.belief);
-        let problem = Problem { belief, ..*problem };
-        let tie = problem.finer_tie(problem.in_play()).or(problem.tie);
-        let decision = self.searched(&Problem { tie, ..problem }, workspace)?;
-        Ok((!raised.is_all_of(decision.plan)).then_some(decision))
+        let near = Problem { belief: raised.belief(&problem.belief), ..*problem };
+        let tie = near.finer_tie(near.in_play()).or(near.tie);
+        let found = self.searched(&Problem { tie, ..near }, workspace)?;
+        if !raised.is_all_of(found.plan) {
+            return Ok(Some(found));
+        }
+        // A search that ended early, at raised models alone: the value is theirs, the bound that of the others.
+        let own = Problem { allowed: found.plan.minus(problem.run), ..*problem };
+        let own = self.searched(&own, workspace)?;
+        let gap = found.tradeoff + found.gap - own.tradeoff;
+        Ok(Some(Decision { status: Status::Bounded, gap, n_nodes: found.n_nodes + own.n_nodes, ..own }))
     }
 
     /// A decision by the best plan that an evaluator finds.

@@ -532,7 +532,8 @@ def is_near_tie(kind: str, settings: Arguments, one: Arguments, model: int) -> b
 def is_resolved(kind: str, one: Arguments) -> bool:
     """Whether a profile resolves qualities and prices so far apart: models far below the others it does."""
     quality, cost = floats(one["quality"]), floats(one["cost"])
-    if kind == "IndexRule" and (quality.min() < -USUAL or np.any((cost > 0.0) & (cost < 1e-290))):
+    tiny = [(abs(numbers) > 0.0) & (abs(numbers) < 1e-290) for numbers in (quality, cost)]
+    if np.any(tiny) or (kind == "IndexRule" and quality.min() < -USUAL):
         return False
     return bool(quality.max() < USUAL)
 

@@ -32,7 +32,7 @@ from headrace import _core
 from headrace.policy.policy import Policy
 
 SEED = 20260
-CALLS = 30_000 * int(os.environ.get("HEADRACE_CASES", "1"))
+CALLS = 25_000 * int(os.environ.get("HEADRACE_CASES", "1"))
 
 #: Processor time of one call: far above what any of them takes, far below a hang.
 MOST_SECONDS = 5.0
@@ -794,6 +794,16 @@ def test_profiles_beside_a_hopeless_model_have_the_breakpoint_of_the_others(far:
     _, lower, _, model = rule.profile_batch([[0.08, far, 0.54]], cost, lower=[0.0], upper=[math.inf])
     assert model.tolist() == [2, 0]
     assert lower[1] == pytest.approx((0.54 - 0.08) / (0.95 - 0.07), rel=1e-9)
+
+
+@pytest.mark.parametrize("last", [0.0, 1e-9])
+def test_qualities_that_hang_on_one_number_have_the_value_of_its_range(last: float) -> None:
+    # Of equal means m and covariance l l', it is m + (max l - min l) / sqrt(2 pi).
+    draws = np.random.default_rng(0).uniform(-1.0, 1.0, (300, 4)) * [0.3, 1e-4, 3e-4, 1e-5]
+    for loading in np.column_stack([draws, np.full(len(draws), last)]):
+        value, error = hr.expected_max([0.5] * 5, covariance=np.outer(loading, loading), with_error=True)
+        exact = 0.5 + float(np.ptp(loading)) / math.sqrt(2.0 * math.pi)
+        assert abs(value - exact) <= 3.0 * error + 1e-6 * float(abs(loading).max())
 
 
 def test_profiles_refuse_what_decisions_refuse_beside_a_hopeless_model() -> None:

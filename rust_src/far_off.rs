@@ -26,6 +26,7 @@ const REACH: f64 = 40.0;
 /// The numbers of a belief, those of models far off replaced.
 #[derive(Debug, Clone)]
 pub struct Raised {
+    models: ModelSet,
     quality: Vec<f64>,
     spread: Vec<f64>,
     loading: Vec<f64>,
@@ -56,8 +57,12 @@ impl Raised {
             Uncertainty::Independent(spread) | Uncertainty::Correlated(spread) => (spread, &[][..]),
             Uncertainty::OneFactor { variance, loading } => (variance, loading),
         };
-        let mut raised =
-            Self { quality: quality.to_vec(), spread: spread.to_vec(), loading: loading.to_vec() };
+        let mut raised = Self {
+            models: far,
+            quality: quality.to_vec(),
+            spread: spread.to_vec(),
+            loading: loading.to_vec(),
+        };
         for model in far.iter() {
             raised.quality[model] = level;
             let is_of_model =
@@ -67,6 +72,11 @@ impl Raised {
             raised.loading.iter_mut().skip(model).take(1).for_each(|loading| *loading = 0.0);
         }
         Some(raised)
+    }
+
+    /// Does a plan hold raised models only? Its value would not be its own: a search that ends early may stop at one.
+    pub fn is_all_of(&self, plan: ModelSet) -> bool {
+        plan.minus(self.models).is_empty()
     }
 
     /// The belief, of the kind of that which was given.
@@ -131,6 +141,21 @@ mod tests {
             assert_eq!(rule.select(&problem, &mut workspace).unwrap().next, Some(2));
             let cascade = Cascade::new(0.01, Some(vec![1, 2]), 3, 1.0).unwrap();
             assert_eq!(cascade.select(&problem, &mut workspace).unwrap().plan.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_search_that_ends_at_a_far_off_model_gives_its_own_value() {
+        let limits = Limits { max_depth: 3, node_limit: 1 };
+        for spread in [Uncertainty::Certain, Uncertainty::Independent(&[0.01; 3])] {
+            let belief = Belief::new(&[0.4, -1e6, 0.0], spread).unwrap();
+            let mut problem = Problem::new(belief, &[0.1, 0.1, 0.2]).unwrap();
+            problem.run = ModelSet::of(1);
+            let rule = CascadeRouting::new(0.1, limits, 1.0).unwrap();
+            let decision = rule.select(&problem, &mut Workspace::default()).unwrap();
+            let far = decision.plan == problem.run;
+            assert!((decision.value - if far { -1e6 } else { 0.4 }).abs() < 1e-3);
+            assert!(decision.tradeoff + decision.gap >= 0.389);
         }
     }
 

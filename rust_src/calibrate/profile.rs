@@ -87,14 +87,20 @@ fn profile_by_parts<R: PlanRule>(
     start: usize,
     pieces: &mut Vec<Piece>,
 ) -> Result<()> {
-    /// So many powers lie between any lowest quality and the precision of others.
-    const MOST_PARTS: i32 = 8;
+    /// So many powers lie between most lowest qualities and the precision of others; and between any of them and one.
+    const PARTS: i32 = 8;
+    const MOST_PARTS: i32 = 52;
     let (open, scale) = (problem.open()?, rule.uncertainty_scale());
+    workspace.check(problem, scale)?; // as it was given: a raised model loses its covariances
     let quality = problem.belief.quality();
     let in_play = problem.run.union(open);
     let lowest = in_play.iter().map(|j| quality[j]).fold(f64::INFINITY, f64::min);
+    let highest = in_play.iter().map(|j| quality[j]).fold(f64::NEG_INFINITY, f64::max);
+    // The last part is one of prices at which the others' qualities matter.
+    let reaches = |power: &i32| FAR.powi(power - 1) * highest.abs() >= lowest.abs();
+    let parts = (PARTS..MOST_PARTS).find(reaches).unwrap_or(MOST_PARTS);
     let price = open.iter().map(|j| problem.cost[j]).sum::<f64>();
-    let inner = (1..=MOST_PARTS).rev().map(|power| lowest.abs() / (FAR.powi(power) * price));
+    let inner = (1..=parts).rev().map(|power| lowest.abs() / (FAR.powi(power) * price));
     let mut lower = from;
     for upper in inner.chain([to]) {
         let upper = if upper < to { upper } else { to };

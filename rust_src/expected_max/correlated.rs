@@ -26,6 +26,10 @@ const STUDENT_7: f64 = 3.499;
 /// pays.
 const MOST_LEVELS: u32 = 3;
 
+/// Least share of the largest variance whose [`EXPLAINED`] part counts as rounding: what is below moves no sample by more than
+/// 1e-7 of the largest standard deviation.
+const ROUNDED: f64 = 0.1;
+
 /// Among fewer models, only the first level pays.
 const MANY: usize = 13;
 
@@ -167,7 +171,10 @@ impl CorrelatedMax {
         let entries = in_play.iter().zip(row_mean).flat_map(|(i, a)| {
             in_play.iter().zip(row_mean).map(move |(j, b)| (covariance[i * k + j] - a) - (b - overall))
         });
-        self.factor.fill(entries, in_play.iter().map(|j| covariance[j * k + j]), in_play.len());
+        // The average that was taken off leaves rounding of the largest variance in every row.
+        let largest = in_play.iter().map(|j| covariance[j * k + j]).fold(0.0, f64::max);
+        let own = in_play.iter().map(|j| covariance[j * k + j].max(ROUNDED * largest));
+        self.factor.fill(entries, own, in_play.len());
         self.points.grow(self.factor.rank());
         // Below every sample: |L z| <= |L| |z|, and no coordinate of z passes 7 (its uniform has 32 bits).
         let reach = 7.0 * (self.factor.rank() as f64).sqrt() * self.scale;

@@ -1,7 +1,7 @@
 //! Numbers in: lists, tuples and arrays to slices of floats and to sets of models.
 
 use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyOverflowError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -41,6 +41,22 @@ fn other_number(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
         return Err(refusal());
     }
     value.extract().map_err(|error| instead(value.py(), error, refusal))
+}
+
+/// Reads a setting that is a number; an int that no float holds is refused as what can't be read.
+#[inline]
+pub fn real(value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    value.extract().map_err(|error: PyErr| {
+        let wanted = "a number that a float can hold";
+        let overflows = error.is_instance_of::<PyOverflowError>(value.py());
+        if overflows { wrong_type("argument", wanted, &type_name(value)) } else { error }
+    })
+}
+
+/// Reads a setting that is a number, or none.
+#[inline]
+pub fn real_if_given(value: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
+    if value.is_none() { Ok(None) } else { real(value).map(Some) }
 }
 
 /// Reads a whole number; one beyond the range counts as the end of the range.

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyTuple};
 
+use super::arrays::real;
 use super::errors::wrong_value;
 use super::pickling::rebuild;
 use crate::model_set::{MAX_MODELS, ModelSet};
@@ -47,10 +48,10 @@ impl Decision {
     fn new(
         next: Option<usize>,
         plan: Vec<usize>,
-        value: f64,
-        tradeoff: f64,
+        #[pyo3(from_py_with = real)] value: f64,
+        #[pyo3(from_py_with = real)] tradeoff: f64,
         status: &str,
-        gap: f64,
+        #[pyo3(from_py_with = real)] gap: f64,
         n_nodes: u64,
     ) -> PyResult<Self> {
         if let Some(model) = plan.iter().chain(&next).find(|&&j| j >= MAX_MODELS) {

@@ -8,7 +8,7 @@ use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::arrays::{read_models, read_numbers};
+use super::arrays::{read_models, read_numbers, real_if_given};
 use super::batch::{BatchArguments, Given, detached, per_query};
 use super::belief::BeliefArguments;
 use super::decision::Decision;
@@ -110,7 +110,7 @@ impl Rule {
         loading: Option<&Bound<'_, PyAny>>,
         run: Option<&Bound<'_, PyAny>>,
         allowed: Option<&Bound<'_, PyAny>>,
-        max_cost: Option<f64>,
+        #[pyo3(from_py_with = real_if_given)] max_cost: Option<f64>,
     ) -> PyResult<Decision> {
         let signals = Signals::default();
         let have_raised = || signals.have_raised();

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::arrays::{at_least, read_numbers, read_order, whole};
+use super::arrays::{at_least, read_numbers, read_order, real, whole};
 use super::rule::{AnyRule, Rule};
 use crate::rule::{self, PlanRule as _};
 use crate::search::Limits;
@@ -29,7 +29,7 @@ pub struct Routing;
 impl Routing {
     #[new]
     #[pyo3(signature = (cost_weight))]
-    fn new(cost_weight: f64) -> PyResult<PyClassInitializer<Self>> {
+    fn new(#[pyo3(from_py_with = real)] cost_weight: f64) -> PyResult<PyClassInitializer<Self>> {
         let rule = rule::Routing::new(cost_weight)?;
         Ok(PyClassInitializer::from(Rule(AnyRule::Routing(rule))).add_subclass(Self))
     }
@@ -122,10 +122,10 @@ impl Cascade {
     #[new]
     #[pyo3(signature = (cost_weight, *, order = None, max_depth = 128, uncertainty_scale = 1.0))]
     fn new(
-        cost_weight: f64,
+        #[pyo3(from_py_with = real)] cost_weight: f64,
         order: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = whole)] max_depth: i64,
-        uncertainty_scale: f64,
+        #[pyo3(from_py_with = real)] uncertainty_scale: f64,
     ) -> PyResult<PyClassInitializer<Self>> {
         let max_depth = at_least("max_depth", 1, max_depth)?;
         let rule = rule::Cascade::new(cost_weight, read_order(order)?, max_depth, uncertainty_scale)?;
@@ -184,9 +184,9 @@ impl CascadeRouting {
     #[new]
     #[pyo3(signature = (cost_weight, *, max_depth = 5, uncertainty_scale = 1.0, node_limit = 100_000))]
     fn new(
-        cost_weight: f64,
+        #[pyo3(from_py_with = real)] cost_weight: f64,
         #[pyo3(from_py_with = whole)] max_depth: i64,
-        uncertainty_scale: f64,
+        #[pyo3(from_py_with = real)] uncertainty_scale: f64,
         #[pyo3(from_py_with = whole)] node_limit: i64,
     ) -> PyResult<PyClassInitializer<Self>> {
         let max_depth = at_least("max_depth", 1, max_depth)?;
@@ -243,7 +243,10 @@ pub struct IndexRule;
 impl IndexRule {
     #[new]
     #[pyo3(signature = (cost_weight, *, uncertainty_scale = 1.0))]
-    fn new(cost_weight: f64, uncertainty_scale: f64) -> PyResult<PyClassInitializer<Self>> {
+    fn new(
+        #[pyo3(from_py_with = real)] cost_weight: f64,
+        #[pyo3(from_py_with = real)] uncertainty_scale: f64,
+    ) -> PyResult<PyClassInitializer<Self>> {
         let rule = rule::IndexRule::new(cost_weight, uncertainty_scale)?;
         Ok(PyClassInitializer::from(Rule(AnyRule::IndexRule(rule))).add_subclass(Self))
     }

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::{Bound, IntoPyObjectExt, PyAny};
 
+use super::arrays::real;
 use super::belief::BeliefArguments;
 use crate::rule::check_uncertainty_scale;
 
@@ -54,7 +55,7 @@ pub fn expected_max<'py>(
     variance: Option<&Bound<'py, PyAny>>,
     covariance: Option<&Bound<'py, PyAny>>,
     loading: Option<&Bound<'py, PyAny>>,
-    uncertainty_scale: f64,
+    #[pyo3(from_py_with = real)] uncertainty_scale: f64,
     with_error: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     check_uncertainty_scale(uncertainty_scale)?;

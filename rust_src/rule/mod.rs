@@ -224,15 +224,20 @@ trait Searched: PlanRule + Sized {
         let scale = self.uncertainty_scale();
         workspace.check(problem, scale)?;
         let sure = self.sure_tradeoff(problem, problem.open()?, self.cost_weight());
-        let raised = Raised::new(&problem.belief, scale, problem.in_play(), sure);
-        raised
-            .map(|raised| {
-                let belief = raised.belief(&problem.belief);
-                let problem = Problem { belief, ..*problem };
-                let tie = problem.finer_tie(problem.in_play()).or(problem.tie);
-                self.searched(&Problem { tie, ..problem }, workspace)
-            })
-            .transpose()
+        let Some(raised) = Raised::new(&problem.belief, scale, problem.in_play(), sure) else {
+            return Ok(None);
+        };
+        let near = Problem { belief: raised.belief(&problem.belief), ..*problem };
+        let tie = near.finer_tie(near.in_play()).or(near.tie);
+        let found = self.searched(&Problem { tie, ..near }, workspace)?;
+        if !raised.is_all_of(found.plan) {
+            return Ok(Some(found));
+        }
+        // A search that ended early, at raised models alone: the value is theirs, the bound that of the others.
+        let own = Problem { allowed: found.plan.minus(problem.run), ..*problem };
+        let own = self.searched(&own, workspace)?;
+        let gap = found.tradeoff + found.gap - own.tradeoff;
+        Ok(Some(Decision { status: Status::Bounded, gap, n_nodes: found.n_nodes + own.n_nodes, ..own }))
     }
 
     /// A decision by the best plan that an evaluator finds.
@@ -269,7 +274,7 @@ pub(crate) trait Searcher {
 
 impl Workspace {
     /// Checks what only a factorisation shows of a belief.
-    fn check(&mut self, problem: &Problem<'_>, uncertainty_scale: f64) -> Result<()> {
+    pub(crate) fn check(&mut self, problem: &Problem<'_>, uncertainty_scale: f64) -> Result<()> {
         match problem.belief.uncertainty() {
             Uncertainty::Correlated(covariance) if uncertainty_scale != 0.0 => {
                 self.correlated.check(covariance, problem.belief.n_models())

@@ -39,5 +39,5 @@ def show(router: Router, as_json: AsJson = False) -> None:
     ]
     width = max(len(name) for name, _ in lines)
     typer.echo("\n".join(f"{name:{width}}  {value}" for name, value in lines))
-    path = decider.path
-    show_path(path, Units.between(float(path.quality.min()), float(path.quality.max())))
+    quality = decider.path.quality
+    show_path(decider.path, Units.between(float(quality.min()), float(quality.max())))

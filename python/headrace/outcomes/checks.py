@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import BoolArray, Column, FloatArray, answer_text, checked_numbers
+from headrace.arguments import BoolArray, Column, FloatArray, answer_text, checked_numbers, refuse_mask
 
 __all__ = [
     "checked_answers",
@@ -48,6 +48,7 @@ def checked_costs(label: str, values: npt.ArrayLike) -> FloatArray:
 
 def _as_floats(label: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
     """Give decimals and long integers as floats, and other values as an array."""
+    refuse_mask(label, values)
     try:
         array = np.asarray(values)
     except ValueError as error:

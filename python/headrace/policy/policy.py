@@ -159,15 +159,19 @@ class Policy:
         >>> policy.select_batch(beliefs, [0.001, 0.004], ids=["q-1", "q-2", "q-3", "q-4"]).tolist()
         [0, 1, 1, 0]
         """
-        means = checked_numbers("quality", quality)
-        n, k = len(means), len(self.models)
+        means, k = checked_numbers("quality", quality), len(self.models)
         if means.ndim != 2 or means.shape[1] != k:
             raise ValueError(f"quality: expected shape (n_queries, {k}), got {means.shape}")
+        n = len(means)
         if len(ids) != n:
             raise ValueError(f"ids: expected one for each of {n} queries, got {len(ids)}")
         prices = broadcast_rows("cost", checked_numbers("cost", cost), means.shape)
         mask = None if run is None else broadcast_rows("run", checked_bools("run", run), means.shape)
-        spreads = {"variance": variance, "covariance": covariance, "loading": loading}
+        spreads = {
+            "variance": _spread("variance", variance, (n, k)),
+            "covariance": _spread("covariance", covariance, (n, k, k)),
+            "loading": _spread("loading", loading, (n, k)),
+        }
         cheap, costly = self.rules
         if cheap is costly or self.share == 1.0:
             is_cheap = np.ones(n, dtype=np.bool_)
@@ -178,7 +182,7 @@ class Policy:
             if rows.all():
                 return rule.select_batch(means, prices, run=mask, threads=threads, **spreads)  # no copies
             if rows.any():
-                here = {name: _rows(values, rows) for name, values in spreads.items()}
+                here = {name: _rows(v, rows, 3 if name == "covariance" else 2) for name, v in spreads.items()}
                 ran = None if mask is None else mask[rows]
                 chosen[rows] = rule.select_batch(means[rows], prices[rows], run=ran, threads=threads, **here)
         return chosen
@@ -220,12 +224,21 @@ class Policy:
         return cls.from_json(Path(path).read_text(encoding="utf-8"))
 
 
-def _rows(values: npt.ArrayLike | None, rows: BoolArray) -> npt.ArrayLike | None:
-    """Take rows of values that have one for each query; one that holds for all stays."""
+def _spread(argument: str, values: npt.ArrayLike | None, shape: tuple[int, ...]) -> FloatArray | None:
+    """Give how far estimates may move, of one row for each query or for all of them."""
     if values is None:
         return None
-    array = np.asarray(values)
-    return array[rows] if array.ndim >= 2 and len(array) == len(rows) else array
+    # What is right already isn't copied: batches may be large.
+    plain = type(values) is np.ndarray and values.dtype == np.float64
+    array = np.asarray(values) if plain else checked_numbers(argument, values)
+    if array.shape not in (shape, shape[1:]):
+        raise ValueError(f"{argument}: expected shape {shape} or {shape[1:]}, got {array.shape}")
+    return array
+
+
+def _rows(values: FloatArray | None, rows: BoolArray, axes: int) -> FloatArray | None:
+    """Take rows of values that have one for each query; one that holds for all stays."""
+    return values if values is None or values.ndim < axes else values[rows]
 
 
 def weighed(costs: FloatArray, rates: Sequence[float]) -> FloatArray:

@@ -372,3 +372,23 @@ def test_a_file_that_could_not_decide_is_not_read(fields: dict[str, Any], messag
     policy = Policy(("a", "b"), "cascade-routing", {"max_depth": 2}, (3.0, 1.0), 0.25)
     with pytest.raises(ValueError, match=message):
         Policy.from_json(json.dumps(json.loads(policy.to_json()) | fields))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"quality": 0.5}, r"quality: expected shape \(n_queries, 2\), got \(\)"),
+        ({"variance": np.full((2, 2), 0.1)}, r"variance: expected shape \(4, 2\) or \(2,\), got \(2, 2\)"),
+        ({"covariance": np.ones((3, 2, 2))}, r"covariance: expected shape \(4, 2, 2\) or \(2, 2\), got \(3, 2, 2\)"),
+        ({"variance": [[0.1, 0.2], [0.1]]}, "variance: not an array"),
+        (
+            {"variance": np.full((4, 2), 0.1), "loading": [0.1]},
+            r"loading: expected shape \(4, 2\) or \(2,\), got \(1,\)",
+        ),
+    ],
+)
+def test_batches_of_spreads_that_do_not_fit_are_refused(given: dict[str, Any], message: str) -> None:
+    policy = Policy(("a", "b"), "cascade-routing", {"max_depth": 2}, (3.0, 1.0), 0.5)
+    arguments: dict[str, Any] = {"quality": [[0.5, 0.6]] * 4, "cost": [0.1, 0.2], "ids": list("pqrs")} | given
+    with pytest.raises(ValueError, match=message):
+        policy.select_batch(**arguments)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from estimators import CASES, ROUTERBENCH, Case, parts, shown, table_of
 
 import headrace as hr
-from estimators import CASES, ROUTERBENCH, Case, parts, shown, table_of
 from headrace.arguments import FloatArray
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.beliefs.fitting import fit_estimators

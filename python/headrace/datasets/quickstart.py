@@ -48,7 +48,7 @@ def load_quickstart() -> Outcomes:
 
     Notes
     -----
-    A dearer model is better both because it computes more and because it sees more captures. Only the models'
+    A costlier model is better both because it computes more and because it sees more captures. Only the models'
     own time is charged. Taking the captures is free, and so are the query's statistics, which take about 70
     microseconds for one query at a time in NumPy. The statistics are rounded to half precision, the
     probabilities to 1 / 4095, then brought back to sum 1. Made by

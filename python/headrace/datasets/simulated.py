@@ -25,7 +25,7 @@ NOISE_LEVELS = {"low": (0.6, 0.3), "medium": (1.6, 0.8), "high": (2.4, 1.2)}
 #: Quality of the weakest and of the strongest simulated model.
 QUALITIES = (0.35, 0.8)
 
-#: Mean cost of the cheapest and of the dearest simulated model.
+#: Mean cost of the cheapest and of the most expensive simulated model.
 COSTS = (1e-4, 1e-2)
 
 #: Standard deviation of the shared difficulty, in units of a model's own randomness: models fail together.

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import BoolArray, Column, FloatArray, IndexArray, listed, read_only_view, row_index
+from headrace.notebook import html_table
 from headrace.outcomes.checks import checked_models, column_means, distinct, span
 
 __all__ = ["Fields"]
@@ -110,6 +111,11 @@ class Fields:
         cost, quality = span(self.mean_cost, ".1e"), span(self.mean_quality, ".3f")
         missing = f", {self.n_missing} missing cell{'s' * (self.n_missing != 1)}" if self.n_missing else ""
         return f"Outcomes({size}, cost {cost}, quality {quality}{missing})"
+
+    def _repr_html_(self) -> str:
+        means = zip(self.models, self.mean_quality.tolist(), self.mean_cost.tolist(), strict=True)
+        rows = [(model, f"{quality:.4g}", f"{cost:.4g}") for model, quality, cost in means]
+        return html_table(repr(self), rows, ("model", "mean quality", f"mean {self.cost_name}"))
 
     def select(self, models: Sequence[str]) -> Self:
         """Keep only these models, in the order given.

@@ -136,7 +136,7 @@ def test_notebooks_show_tables_and_escape_what_is_in_them(fitted: hr.Router) -> 
     router = hr.Router(rule="routing", quality="constant").fit(odd, budget=float(odd.mean_cost.mean()))
     session = router.start({name: column[0] for name, column in odd.queries.items()}, id="<i>")
     session.next()
-    for shown in (router, router.decider_, router.path_, session):
+    for shown in (odd, router, router.decider_, router.path_, session):
         html = shown._repr_html_()
         assert html.startswith("<table>")
         assert "<b>" not in html

@@ -90,10 +90,10 @@ def same_line(card: Scorecard) -> list[str]:
 def _headline(card: Scorecard, units: Units) -> str:
     if nothing_to_trade(card):
         best = card.best_single
-        dear = units.spent(best.cost.value, inside=True)
+        its_cost = units.spent(best.cost.value, inside=True)
         return (
             f"Use {best.model} alone: on these {card.n_test} queries it is the best model and the cheapest one "
-            f"({units.quality(best.quality.value)} at {dear}), so there "
+            f"({units.quality(best.quality.value)} at {its_cost}), so there "
             "is nothing to trade."
         )
     rival = card.chosen.rival
@@ -143,8 +143,8 @@ def _sure(card: Scorecard, units: Units) -> list[str]:
 
 def _savings(card: Scorecard, units: Units) -> str:
     best = card.best_single
-    dear = units.spent(best.cost.value, inside=True)
-    named = f"{best.model}, the best single model ({units.quality(best.quality.value)} at {dear})"
+    its_cost = units.spent(best.cost.value, inside=True)
+    named = f"{best.model}, the best single model ({units.quality(best.quality.value)} at {its_cost})"
     if all(best.cost.value <= other.cost.value for other in card.singles):
         router = card["router"]
         top = int(router.quality.argmax())

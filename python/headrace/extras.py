@@ -17,7 +17,6 @@ EXTRAS = {
     "pyarrow": "data",
     "ray": "ray",
     "sklearn": "estimators",
-    "skops": "estimators",
 }
 
 

@@ -394,7 +394,7 @@ class Router(Parameters):
         """Give a copy that shares nothing that changes."""
         router = copy.copy(self)
         router._calibrator = self._calibrator.copy()
-        router.response_columns_ = dict(self.response_columns_)
+        router.query_columns_, router.response_columns_ = dict(self.query_columns_), dict(self.response_columns_)
         return router
 
     def _forget(self) -> None:

@@ -1,4 +1,4 @@
-"""``headrace fit``: from a log and a budget to a policy."""
+"""``headrace fit``: from a log and a budget to a router that serves."""
 
 from __future__ import annotations
 

@@ -189,15 +189,12 @@ class Session:
         self._run[j] = True
         self._order.append(j)
         self._responses[j] = response
+        # An answer that comes late is an answer.
+        self.failed.pop(model, None)
         self._believed = self.decision = None
 
     def fail(
-        self,
-        model: str,
-        *,
-        kind: str = "error",
-        cost: float | Mapping[str, float] = 0.0,
-        retry: bool = False,
+        self, model: str, *, kind: str = "error", cost: float | Mapping[str, float] = 0.0, retry: bool = False
     ) -> None:
         """Tell that a model's run failed: it is never the answer, and says nothing of quality.
 

@@ -403,7 +403,7 @@ def test_caps_are_kept(budget: Any, caps: dict[str, float]) -> None:
     assert n_changed > 0
 
 
-def test_a_number_caps_the_first_cost_and_max_seconds_the_time() -> None:
+def test_a_number_caps_the_first_cost_and_a_name_any() -> None:
     table = two_costs(14, n=40)
     router = fitted(table, budget=BUDGETS)
     for row in range(len(table)):

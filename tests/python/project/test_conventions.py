@@ -160,10 +160,11 @@ def test_a_session_says_where_it_stands(fitted: hr.Router) -> None:
 def test_copies_share_nothing_that_changes(fitted: hr.Router) -> None:
     copied = fitted.with_budget(0.004)
     before = pickle.dumps(fitted.decider_.response_columns), fitted.budget_, fitted.point_, repr(fitted)
-    copied.response_columns_["new"] = (np.dtype(float), ())
+    copied.response_columns_["new"] = copied.query_columns_["new"] = (np.dtype(float), ())
     copied.budget_["cost"] = 7.0  # type: ignore[index]  # it has one
     copied._calibrator.realised.clear()
     copied.set_params(seed=5)
     assert "new" not in fitted.response_columns_
+    assert "new" not in fitted.query_columns_
     assert (pickle.dumps(fitted.decider_.response_columns), fitted.budget_, fitted.point_, repr(fitted)) == before
     assert fitted.with_budget(0.004).point_ == copied.point_

@@ -105,6 +105,15 @@ def test_with_an_answer_at_hand_the_walk_just_stops(decider: hr.Decider) -> None
     assert session.model == "small"
 
 
+def test_an_answer_that_comes_late_is_an_answer(decider: hr.Decider) -> None:
+    session = decider.start(query(1), id="q")
+    session.fail("large", kind="timeout", cost=0.5)
+    session.observe("large", response(1, "large"), cost=10.0)
+    assert (session.failed, session.run, session.cost, session.model) == ({}, ("large",), 10.5, "large")
+    session.next()
+    assert session.why().excluded == {}
+
+
 def test_none_is_no_response(decider: hr.Decider) -> None:
     session = decider.start(query(0), id="q")
     with pytest.raises(TypeError, match=r"response: expected what 'small' returned, got None; .* fail\(\)"):

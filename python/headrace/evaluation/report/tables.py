@@ -88,7 +88,7 @@ def seconds(card: Scorecard) -> Table:
 
 
 def step(models: Sequence[Mapping[str, Any]], realised: Mapping[str, float], units: Units) -> Table:
-    """Show what a decision knew of each model; `models` as `Session.explain` says it."""
+    """Show what a decision knew of each model; `models` as `Session.why` says it."""
     rows = []
     for row in models:
         cost = row["cost"] if isinstance(row["cost"], dict) else {"": row["cost"]}

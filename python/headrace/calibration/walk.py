@@ -85,12 +85,6 @@ class Stops(NamedTuple):
         here = np.flatnonzero(((self.lower <= parameter) & (parameter < self.upper)) | last)
         return here[np.argsort(self.row[here], kind="stable")]
 
-    def of_rows(self, kept: BoolArray) -> Stops:
-        """Keep the stops of some queries, given as a mask of shape (n_queries,), and number these anew."""
-        here = kept[self.row]
-        columns = {name: column[here] for name, column in self._asdict().items()}
-        return Stops(**columns | {"row": (np.cumsum(kept) - 1)[columns["row"]]})
-
     def total(self, cost: FloatArray) -> FloatArray:
         """Sum a cost, an array of shape (n_queries, n_models), over the models run: shape (n_stops,)."""
         return _total(cost, self.row, self.run)

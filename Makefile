@@ -25,7 +25,7 @@ help: ## list the targets
 	@touch $@
 
 build: .venv/made ## build the core and install the package into .venv, with all extras
-	VIRTUAL_ENV=$(CURDIR)/.venv PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin develop --release --locked --extras cli,data,estimators,report
+	VIRTUAL_ENV=$(CURDIR)/.venv PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin develop --release --locked --extras cli,data,estimators,report,serve
 
 demo: build ## compare the rules on the bundled table: a table in the terminal, and out/demo.png
 	@mkdir -p out

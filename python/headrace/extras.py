@@ -9,6 +9,7 @@ __all__ = ["EXTRAS", "imported"]
 
 #: Which extra brings a package.
 EXTRAS = {
+    "httpx": "serve",
     "huggingface_hub": "hub",
     "jinja2": "report",
     "joblib": "estimators",
@@ -17,6 +18,8 @@ EXTRAS = {
     "pyarrow": "data",
     "ray": "ray",
     "sklearn": "estimators",
+    "starlette": "serve",
+    "uvicorn": "serve",
 }
 
 

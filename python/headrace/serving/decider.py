@@ -6,14 +6,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import listed
-from headrace.errors import ArtefactError
 from headrace.estimators.asked import believed, priced
 from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.protocol import Estimators
@@ -24,12 +22,13 @@ from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget, s
 from headrace.policy.hashing import content_id, fold_of, folds_of
 from headrace.policy.policy import weighed
 from headrace.policy.run_sets import run_sets
-from headrace.serving.artefact import read_artefact, write_artefact
+from headrace.serving.artefact import write_artefact
 from headrace.serving.columns import Kinds, alike, checked_batch, checked_query, nothing_ran
 from headrace.serving.frames import Frame
+from headrace.serving.resumed import resumed
 from headrace.serving.session import Session
 
-__all__ = ["Decider", "Promised", "load"]
+__all__ = ["Decider", "Promised"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +201,35 @@ class Decider:
             prices=prices,
             price_changes=self.price_changes,
         )
+
+    def resume(self, state: Mapping[str, Any]) -> Session:
+        """Go on with a session that `Session.to_dict` gave; it decides as it would have there.
+
+        Parameters
+        ----------
+        state : mapping
+            As it was given, or read from JSON again.
+
+        Raises
+        ------
+        ValueError
+            Something else, or a session over other models.
+
+        Examples
+        --------
+        >>> import json
+        >>> import headrace as hr
+        >>> from headrace.datasets import NoisyOracle, simulate
+        >>> table = simulate(300, 3)
+        >>> decider = hr.Router(quality=NoisyOracle()).fit(table, budget=0.003).decider_
+        >>> session = decider.start({name: column[0] for name, column in table.queries.items()}, id="q-1")
+        >>> session.observe(session.next(), {}, cost=0.001)
+        >>> again = decider.resume(json.loads(json.dumps(session.to_dict())))
+        >>> again.next() == session.next(), again.costs == session.costs
+        (True, True)
+        """
+        session: Session = resumed(self, state)
+        return session
 
     def select_batch(
         self,
@@ -407,44 +435,3 @@ class Decider:
         """Columns of queries that estimators read where they are there, though the fit need not have had them."""
         quality, costs = self.estimators[0]
         return frozenset().union(*(getattr(one, "optional_queries", ()) for one in (quality, *costs)))
-
-
-def load(path: str | os.PathLike[str]) -> Decider:
-    """Read the decider that `Decider.save` or `Router.save` wrote; it decides, bit for bit, as the one saved.
-
-    Reading runs no code of the file, and needs neither the labelled queries nor scikit-learn. A checksum is no
-    signature: take files from whom you trust to choose your models.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    Decider
-        Its arrays are read-only.
-
-    Raises
-    ------
-    ArtefactError
-        Of kind "corrupt" (damaged, cut off, or another file), "newer" (from a later version), "tampered" (changed
-        since it was written) or "unsupported" (it needs an estimator or a function that isn't installed).
-    OSError
-        The file can't be opened.
-
-    Examples
-    --------
-    See `Decider.save`.
-    """
-    values = read_artefact(path).values
-    try:
-        values["policy"] = Policy.from_json(json.dumps(values["policy"]))
-        values["path"] = BudgetPath(**values["path"])
-        values["point"] = PathPoint(**values["point"])
-        values["promised"] = None if values["promised"] is None else Promised(**values["promised"])
-        if (values.pop("models"), values.pop("costs")) != (values["policy"].models, values["policy"].costs):
-            raise ValueError("models and costs differ from those of the policy")
-        return Decider(**values)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        message = f"path: {Path(path).name}: its values aren't those of a router ({error})"
-        raise ArtefactError(message, kind="tampered") from error

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray, answer_text, listed
-from headrace.errors import CapTooSmall, NoModelLeft
+from headrace.errors import NoModelLeft
 from headrace.estimators.asked import believed, priced
 from headrace.estimators.belief import Belief
 from headrace.estimators.protocol import CostEstimator, QualityEstimator
@@ -20,6 +20,7 @@ from headrace.policy import Policy
 from headrace.policy.explanation import Explanation, explain
 from headrace.policy.policy import weighed
 from headrace.rules import Decision
+from headrace.serving.caps import Caps
 from headrace.serving.columns import (
     Kinds,
     checked_caps,
@@ -29,6 +30,7 @@ from headrace.serving.columns import (
     missing_cells,
     sequence_of,
 )
+from headrace.serving.resumed import kept
 
 __all__ = ["Session"]
 
@@ -98,11 +100,21 @@ class Session:
         self._run: BoolArray = np.zeros(len(self._models), dtype=np.bool_)
         self._order: list[int] = []
         self._responses: dict[int, Any] = {}
+        self._spent_by: dict[int, dict[str, float]] = {}
         self._answer = answer
+        self._options = {
+            "allowed": allowed,
+            "deny": deny,
+            "max_cost": max_cost,
+            "switching_cost": switching_cost,
+            "prices": prices,
+        }
         denied = {self._index("deny", name) for name in sequence_of("deny", deny)}
         every = self._models if allowed is None else sequence_of("allowed", allowed)
         self._allowed = [j for j in (self._index("allowed", name) for name in every) if j not in denied]
-        self._caps = checked_caps(max_cost, policy.costs)
+        # The rule keeps the cap of the very cost that it trades, for the whole plan.
+        traded = policy.costs[0] if policy.rates == (1.0,) else None
+        self._caps = Caps(checked_caps(max_cost, policy.costs), traded)
         self._switching = self._of_models("switching_cost", switching_cost, 0.0)
         self._prices = self._of_models("prices", prices, 1.0)
         self._changes = dict(price_changes or {})
@@ -131,8 +143,6 @@ class Session:
             failed = ", ".join(f"{name!r} ({kind})" for name, kind in self.failed.items()) or "none"
             raise NoModelLeft(f"next: no model is left to run; failed: {failed}")
         belief, costs = self._beliefs()
-        # Caps on other costs than the one that is traded say what may run next.
-        traded = self._traded()
         self.decision = self._rule.select(
             belief.quality[0],
             weighed(costs[:, 0], self._policy.rates),
@@ -140,8 +150,8 @@ class Session:
             covariance=_row(belief.covariance, 2),
             loading=_row(belief.loading, 1),
             run=self._run,
-            allowed=self._within_caps(left, costs[:, 0], set(self._caps) - {traded}),
-            max_cost=self._cap_left(left, costs[:, 0], traded),
+            allowed=self._caps.within(left, costs[:, 0], self.costs, self._run),
+            max_cost=self._caps.of_rule(left, costs[:, 0], self.costs, self._run),
         )
         return None if self.decision.next is None else self._models[self.decision.next]
 
@@ -188,7 +198,7 @@ class Session:
         self.costs = {name: value + spent.get(name, 0.0) for name, value in self.costs.items()}
         self._run[j] = True
         self._order.append(j)
-        self._responses[j] = response
+        self._responses[j], self._spent_by[j] = response, spent
         # An answer that comes late is an answer.
         self.failed.pop(model, None)
         self._believed = self.decision = None
@@ -224,6 +234,39 @@ class Session:
         else:
             self.failed[model] = str(kind)
         self.decision = None
+
+    def readmit(self, model: str) -> None:
+        """Let a model that has failed run again."""
+        self.failed.pop(model, None)
+        self.decision = None
+
+    def expected(self, model: str) -> tuple[float, dict[str, float]]:
+        """Give what is believed of a model now: its quality, and what running it costs, by name of the cost.
+
+        Raises
+        ------
+        ValueError
+            An unknown model.
+        """
+        j = self._index("model", model)
+        belief, costs = self._beliefs()
+        return float(belief.quality[0, j]), dict(zip(self.costs, costs[:, 0, j].tolist(), strict=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the session as JSON knows it, for a store; `Decider.resume` goes on with it, here or elsewhere.
+
+        It holds the query's columns and the responses: keep it as you keep those.
+
+        Raises
+        ------
+        TypeError
+            A response that JSON can't hold.
+
+        Examples
+        --------
+        See `Decider.resume`.
+        """
+        return kept(self)
 
     @property
     def run(self) -> tuple[str, ...]:
@@ -271,8 +314,8 @@ class Session:
             As `next`.
         """
         belief, costs = self._beliefs()
-        left, traded = self._left_to_run(), self._traded()
-        within = self._within_caps(left, costs[:, 0], set(self._caps) - {traded})
+        left = self._left_to_run()
+        within = self._caps.within(left, costs[:, 0], self.costs, self._run)
         return explain(
             self._policy,
             belief.quality[0],
@@ -282,7 +325,7 @@ class Session:
             loading=_row(belief.loading, 1),
             run=self.run,
             allowed=[self._models[j] for j in within],
-            max_cost=self._cap_left(left, costs[:, 0], traded),
+            max_cost=self._caps.of_rule(left, costs[:, 0], self.costs, self._run),
             spent=self.costs,
             excluded=self._excluded(left, within),
             notes=self._notes,
@@ -305,10 +348,6 @@ class Session:
         ]
         return html_table(repr(self), rows, ("model", "quality", "sd", "cost", ""))
 
-    def _traded(self) -> str | None:
-        """Name the cost whose cap the rule itself keeps: the very one that it trades for the whole plan."""
-        return self._policy.costs[0] if self._policy.rates == (1.0,) else None
-
     def _left_to_run(self) -> list[int]:
         """Models that may run, or have run."""
         return [j for j in self._allowed if self._models[j] not in self.failed]
@@ -329,42 +368,6 @@ class Session:
             belief = believed(self._quality_estimator, self._queries, responses)
             self._believed, self._last_quality = (belief, costs), belief.quality[0]
         return self._believed
-
-    def _cap_left(self, left: Sequence[int], costs: FloatArray, traded: str | None) -> float | None:
-        """Give what is left of the cap that the rule keeps."""
-        if traded not in self._caps:
-            return None
-        limit = self._left(traded)
-        if not self._order:
-            self._require_one(traded, limit, [float(costs[0, j]) for j in left])
-        return limit
-
-    def _left(self, name: str) -> float:
-        """How much of a capped cost may still be spent."""
-        return max(self._caps[name] - self.costs[name], 0.0)
-
-    def _within_caps(self, left: list[int], costs: FloatArray, capped: Collection[str]) -> list[int]:
-        """Models that may run, and whose costs, by estimate, are within what is left of each cap."""
-        allowed = left
-        for name, cost in zip(self.costs, costs, strict=True):
-            if name not in capped:
-                continue
-            limit = self._left(name)
-            within = [j for j in allowed if self._run[j] or cost[j] <= limit]
-            if not within and not self._order:
-                self._require_one(name, limit, [float(cost[j]) for j in allowed])
-            allowed = within
-        return allowed
-
-    def _require_one(self, name: str, limit: float, costs: Collection[float]) -> None:
-        """Refuse a cap that lets no model run at all."""
-        least = min(costs, default=0.0)
-        if least > limit:
-            raise CapTooSmall(
-                f"max_cost: expected at least {least:.6g} for {name!r}, which the cheapest model that may run is "
-                f"expected to take; got {limit:.6g}",
-                needed=least + self.costs[name],
-            )
 
     def _checked_costs(self, given: Mapping[str, Any]) -> dict[str, float]:
         unknown = [name for name in given if name not in self.costs]

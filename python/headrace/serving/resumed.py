@@ -1,0 +1,83 @@
+"""Sessions that outlive their process: what a store keeps of one, as JSON knows it.
+
+`Session` and `Decider` call these functions, which know both from inside, and so don't import them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from headrace.arguments import listed
+from headrace.json_values import plain
+
+__all__ = ["KIND", "kept", "resumed"]
+
+#: What says that a dict is a session's.
+KIND = "headrace-session-1"
+
+#: What `Decider.start` takes beside the query.
+OPTIONS = ("allowed", "deny", "max_cost", "switching_cost", "prices")
+
+
+def kept(session: Any) -> dict[str, Any]:
+    """Give what `resumed` needs; see `Session.to_dict`.
+
+    Raises
+    ------
+    TypeError
+        A response that JSON can't hold.
+    """
+    runs = [
+        {
+            "model": model,
+            "response": _json(f"response of {model!r}", session._responses[j]),
+            "costs": session._spent_by[j],
+        }
+        for j, model in zip(session._order, session.run, strict=True)
+    ]
+    return {
+        "kind": KIND,
+        "id": session.id,
+        "models": list(session._models),
+        "query": {name: plain(column[0]) for name, column in session._queries.items()},
+        "options": plain({name: session._options[name] for name in OPTIONS}, infinity="inf"),
+        "runs": runs,
+        "failed": dict(session.failed),
+        "costs": dict(session.costs),
+        "notes": list(session._notes),
+    }
+
+
+def resumed(decider: Any, state: Mapping[str, Any]) -> Any:
+    """Make the session that `kept` told of; see `Decider.resume`."""
+    if not isinstance(state, Mapping) or state.get("kind") != KIND:
+        raise ValueError(f"state: expected what Session.to_dict gave (kind {KIND!r}), got {type(state).__name__}")
+    if tuple(state["models"]) != decider.models:
+        raise ValueError(f"state: it is of a session over {listed(state['models'])}; this decider has {decider.models}")
+    options = {name: _options(state["options"].get(name)) for name in OPTIONS}
+    session = decider.start(state["query"], id=state["id"], **options, strict=False)
+    for run in state["runs"]:
+        session.observe(run["model"], run["response"], cost=run["costs"], extra="ignore")
+    session.costs, session.failed = dict(state["costs"]), dict(state["failed"])
+    session._notes = list(state["notes"])
+    return session
+
+
+def _options(value: Any) -> Any:
+    if value == "inf":
+        return math.inf
+    return {name: _options(item) for name, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def _json(label: str, value: Any) -> Any:
+    """Give a value as JSON knows it, or say that it can't be kept."""
+    made = plain(value)
+    if isinstance(made, Mapping):
+        return {name: _json(f"{label}: {name!r}", item) for name, item in made.items()}
+    if isinstance(made, list):
+        return [_json(label, item) for item in made]
+    if made is None or isinstance(made, str | bool | int | float):
+        return made
+    raise TypeError(f"{label}: expected what JSON can hold, got {type(made).__name__}")

@@ -16,13 +16,14 @@ from headrace.rules import (
 )
 
 if TYPE_CHECKING:
-    from headrace import datasets, diagnosis, errors, estimators, evaluation, serving
+    from headrace import datasets, diagnosis, errors, estimators, evaluation, runner, serving
     from headrace.estimators.belief import Belief
     from headrace.estimators.responses import Responses
     from headrace.evaluation import evaluate
     from headrace.outcomes import Outcomes, Recorder
     from headrace.policy import Policy
     from headrace.router import Router
+    from headrace.runner import Runner
     from headrace.serving import Decider, Session, load
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Router",
     "Routing",
     "Rule",
+    "Runner",
     "Session",
     "ThresholdCascade",
     "__version__",
@@ -50,6 +52,7 @@ __all__ = [
     "evaluation",
     "expected_max",
     "load",
+    "runner",
     "serving",
 ]
 
@@ -62,6 +65,7 @@ _ROOMS = {
     "Recorder": "outcomes",
     "Responses": "estimators.responses",
     "Router": "router",
+    "Runner": "runner",
     "Session": "serving",
     "evaluate": "evaluation",
     "load": "serving",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeAlias
@@ -144,6 +145,16 @@ def checked_int(argument: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{argument}: expected an int >= {least}, got {value!r}")
     return int(value)
+
+
+def checked_seconds(argument: str, value: Any, *, above_zero: bool = False) -> float:
+    """Give a time in seconds: a finite number >= 0, or above 0."""
+    seconds = checked_number(argument, value)
+    if not 0.0 <= seconds < math.inf or (above_zero and seconds == 0.0):
+        raise ValueError(
+            f"{argument}: expected seconds, a finite number {'above' if above_zero else '>='} 0, got {value}"
+        )
+    return seconds
 
 
 def check_counts(**counts: tuple[Any, int]) -> None:

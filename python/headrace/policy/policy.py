@@ -109,6 +109,15 @@ class Policy:
             return cheap
         return cheap if share_of(self.seed, query_id) < self.share else costly
 
+    def final_rule_for(self, query_id: str) -> Rule:
+        """Give the rule that decides where the model that runs now must answer: routing, at the same cost weight.
+
+        A threshold cascade has no cost weight, and keeps its own rule.
+        """
+        rule = self.rule_for(query_id)
+        has_weight = RULES[self.rule].parameter == "cost weight"
+        return make_rule("routing", rule.cost_weight, {}) if has_weight else rule  # type: ignore[attr-defined]
+
     @property
     def rules(self) -> tuple[Rule, Rule]:
         """The cheaper rule and the more expensive one."""

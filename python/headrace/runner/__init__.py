@@ -1,6 +1,24 @@
 """The runner: calls real models as a decider says, through failures, bills and deadlines."""
 
+from headrace.runner.breaker import Breaker
 from headrace.runner.faults import KINDS, Fault, FaultKind
+from headrace.runner.result import Attempt, Exhausted, Result
+from headrace.runner.retry import Retry
+from headrace.runner.runner import Runner
 from headrace.runner.targets import Reply, Request, StreamingTarget, Target
 
-__all__ = ["KINDS", "Fault", "FaultKind", "Reply", "Request", "StreamingTarget", "Target"]
+__all__ = [
+    "KINDS",
+    "Attempt",
+    "Breaker",
+    "Exhausted",
+    "Fault",
+    "FaultKind",
+    "Reply",
+    "Request",
+    "Result",
+    "Retry",
+    "Runner",
+    "StreamingTarget",
+    "Target",
+]

@@ -15,14 +15,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from threading import Thread
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from headrace.runner.faults import Fault
 
 __all__ = ["FunctionTarget", "Message", "Reply", "Request", "StreamingTarget", "Target", "TargetLike", "as_target"]
+
+#: Calls of one function at once; threads that hang would fill the memory otherwise.
+MOST_THREADS = 256
 
 #: A message of a conversation, as OpenAI's format has it.
 Message: TypeAlias = Mapping[str, Any]
@@ -103,7 +108,7 @@ class Target(Protocol):
 class StreamingTarget(Target, Protocol):
     """Calls a model, or streams its answer."""
 
-    def stream(self, request: Request) -> AsyncIterator[Mapping[str, Any] | Reply]:
+    def stream(self, request: Request) -> AsyncGenerator[Mapping[str, Any] | Reply, None]:
         """Give the chunks of the answer, as a choice's ``delta`` in OpenAI's format, and last the whole `Reply`."""
         ...
 
@@ -113,7 +118,7 @@ TargetLike: TypeAlias = Target | Callable[[Any], Any]
 
 
 class FunctionTarget:
-    """A function of the query, as a target. One that isn't a coroutine function runs in a thread.
+    """A function of the query, as a target. One that isn't a coroutine function runs in a thread of its own.
 
     A thread can't be stopped: a call that is given up runs on, and what it returns is dropped.
 
@@ -121,26 +126,55 @@ class FunctionTarget:
     ----------
     function : callable
         ``function(query)``, plain or ``async``.
-    executor : concurrent.futures.Executor, optional
-        Threads for it.
     """
 
-    def __init__(self, function: Callable[[Any], Any], executor: Executor | None = None) -> None:
+    def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
-        self._executor = executor
         called = getattr(function, "__call__", None)  # noqa: B004  # an object may have an async one
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+        self._running: set[Thread] = set()
 
     async def call(self, request: Request) -> Reply:
         """Call the function; see `Target.call`."""
-        if self._is_async:
-            return reply_of(await self.function(request.query))
-        loop = asyncio.get_running_loop()
-        returned = await loop.run_in_executor(self._executor, self.function, request.query)
+        returned = await self.function(request.query) if self._is_async else await self._in_thread(request.query)
         return reply_of(await returned if inspect.isawaitable(returned) else returned)
 
+    async def _in_thread(self, query: Any) -> Any:
+        """Call the function in a thread that doesn't keep the program from ending."""
+        if len(self._running) >= MOST_THREADS:
+            raise Fault("overloaded", f"{MOST_THREADS} calls of the function are running")
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Any] = loop.create_future()
+        context = copy_context()
 
-def as_target(name: str, given: TargetLike, executor: Executor | None = None) -> Target:
+        def settle(value: Any, error: BaseException | None) -> None:
+            if done.cancelled():
+                return
+            if error is None:
+                done.set_result(value)
+            else:
+                done.set_exception(error)
+
+        def work() -> None:
+            value, error = None, None
+            try:
+                value = context.run(self.function, query)
+            except BaseException as raised:
+                # A future can't hold a StopIteration; what ends a program doesn't end this one.
+                error = raised if isinstance(raised, Exception) and not isinstance(raised, StopIteration) else None
+                error = error or RuntimeError(f"the function raised {type(raised).__name__}")
+            finally:
+                self._running.discard(thread)
+            with suppress(RuntimeError):  # the loop has ended: nobody waits
+                loop.call_soon_threadsafe(settle, value, error)
+
+        thread = Thread(target=work, name="headrace-call", daemon=True)
+        self._running.add(thread)
+        thread.start()
+        return await done
+
+
+def as_target(name: str, given: TargetLike) -> Target:
     """Make a target of what a user gives for a model.
 
     Raises
@@ -151,7 +185,7 @@ def as_target(name: str, given: TargetLike, executor: Executor | None = None) ->
     if isinstance(given, Target):
         return given
     if callable(given):
-        return FunctionTarget(given, executor)
+        return FunctionTarget(given)
     raise TypeError(
         f"targets: expected a function, or an object with an async method call(), for {name!r}; "
         f"got {type(given).__name__}"

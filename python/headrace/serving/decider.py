@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -127,6 +129,14 @@ class Decider:
             ("mean quality expected", f"{point.quality:.4f}"),
             ("runs per query expected", f"{point.n_runs:.2f}"),
         ]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash of the policy and of the path that it was chosen on: logs tell by it who decided."""
+        digest = hashlib.blake2b(self.policy.to_json().encode(), digest_size=8)
+        for values in (self.path.parameter, self.path.cost, self.path.quality):
+            digest.update(values.tobytes())
+        return digest.hexdigest()
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ from headrace.estimators.asked import believed, priced
 from headrace.estimators.belief import Belief
 from headrace.estimators.protocol import CostEstimator, QualityEstimator
 from headrace.estimators.responses import Responses
-from headrace.notebook import html_table
 from headrace.policy import Policy
 from headrace.policy.explanation import Explanation, explain
 from headrace.policy.policy import weighed
@@ -31,6 +30,7 @@ from headrace.serving.columns import (
     sequence_of,
 )
 from headrace.serving.resumed import kept
+from headrace.serving.session_table import session_table
 
 __all__ = ["Session"]
 
@@ -128,8 +128,13 @@ class Session:
         """Cost of the models run so far; of several costs, the first."""
         return self.costs[self._policy.costs[0]]
 
-    def next(self) -> str | None:
+    def next(self, *, final: bool = False) -> str | None:
         """Give the model to run now; None = stop, the answer is there.
+
+        Parameters
+        ----------
+        final : bool, default False
+            Whether the model must answer, as where its answer is streamed at once: no other can run after it.
 
         Raises
         ------
@@ -143,7 +148,8 @@ class Session:
             failed = ", ".join(f"{name!r} ({kind})" for name, kind in self.failed.items()) or "none"
             raise NoModelLeft(f"next: no model is left to run; failed: {failed}")
         belief, costs = self._beliefs()
-        self.decision = self._rule.select(
+        rule = self._policy.final_rule_for(self.id) if final else self._rule
+        self.decision = rule.select(
             belief.quality[0],
             weighed(costs[:, 0], self._policy.rates),
             variance=_row(belief.variance, 1),
@@ -274,6 +280,11 @@ class Session:
         return tuple(self._models[j] for j in self._order)
 
     @property
+    def plan(self) -> tuple[str, ...]:
+        """Models of the last decision's plan, those that have run among them; empty where there is none."""
+        return () if self.decision is None else tuple(self._models[j] for j in self.decision.plan)
+
+    @property
     def model(self) -> str:
         """Model whose response is the answer.
 
@@ -341,12 +352,7 @@ class Session:
         return f"Session({self.id!r}: {ran}{failed}{state}; {spent} spent)"
 
     def _repr_html_(self) -> str:
-        why = self.why()
-        rows = [
-            (row["model"], f"{row['quality']:.3f}", f"{row['sd']:.3f}", f"{row['cost']:.4g}", _state(row, why))
-            for row in why.models
-        ]
-        return html_table(repr(self), rows, ("model", "quality", "sd", "cost", ""))
+        return session_table(repr(self), self.why())
 
     def _left_to_run(self) -> list[int]:
         """Models that may run, or have run."""
@@ -435,15 +441,6 @@ class Session:
             return self._models.index(name)
         except ValueError:
             raise ValueError(f"{argument}: unknown model {name!r}; known: {listed(self._models)}") from None
-
-
-def _state(row: Mapping[str, Any], why: Explanation) -> str:
-    """Say what is to be said of a model in a table."""
-    if row["run"]:
-        return "has run"
-    if not row["allowed"]:
-        return why.excluded.get(row["model"], "may not run")
-    return "next" if row["model"] == why.next else "in plan" if row["in_plan"] else ""
 
 
 def _row(values: FloatArray | None, axes: int) -> FloatArray | None:

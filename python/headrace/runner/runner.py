@@ -1,0 +1,339 @@
+"""The runner: calls real models as a decider says, and ends every query with an answer or a typed error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from typing import Any, Self, Unpack, cast
+
+from headrace.arguments import checked_seconds, listed
+from headrace.runner.background import BackgroundLoop
+from headrace.runner.breaker import Breaker, Breakers
+from headrace.runner.calling import Called, Caller, delta_of, per_model
+from headrace.runner.faults import Fault
+from headrace.runner.queries import Asked, Query, Terms, asked_of
+from headrace.runner.result import Exhausted, Result
+from headrace.runner.retry import Retry
+from headrace.runner.targets import Reply, Request, TargetLike, as_target
+from headrace.runner.walk import Walk
+from headrace.serving.decider import Decider
+
+__all__ = ["Runner"]
+
+#: How often calls are made again, and when a model is left alone, if nothing else is said.
+RETRY, BREAKER = Retry(), Breaker()
+
+#: A deadline is tight where two calls, one after the other, usually take more than its rest over this.
+HASTE = 1.5
+
+
+class Runner:
+    """Calls models for queries, one after the other, as a decider says.
+
+    Parameters
+    ----------
+    decider : Decider
+    targets : mapping of str to target
+        What to call for each model: a function of the query, plain or async, or an object such as `OpenAITarget`
+        (`headrace.runner.targets`). None leaves a model out.
+    retry : Retry
+    breaker : Breaker or None
+        None: every model is called, however often it fails.
+    timeout_s : float or mapping of str to float, default 30
+        Seconds of a call at most, those of waiting for a slot among them; for all models, or by name.
+    concurrency : int or mapping of str to int, optional
+        Calls of a model at once; no limit by default.
+    supports : mapping of str to collection of str, optional
+        What models can do, e.g. ``{"large": {"vision", "tools"}}``; see `requires` of `arun`.
+    speculative : bool, default False
+        Begin the next model of the plan ahead, where a deadline leaves no time to wait for the present one. A call that
+        then isn't wanted is ended, and counts with what it was expected to cost.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A model without a target, or a target of an unknown model; settings out of range.
+
+    Examples
+    --------
+    >>> import headrace as hr
+    >>> table = hr.datasets.load_quickstart()
+    >>> decider = hr.Router(rule="cascade").fit(table, budget=100.0).decider_
+    >>> runner = hr.Runner(decider, {name: lambda query: {"answer": 7, "cost": 20.0} for name in decider.models})
+    >>> result = runner.run({name: column[0] for name, column in table.queries.items()}, id="q-17")
+    >>> result.answer, result.stopped, result.model in result.run
+    (7, 'plan', True)
+    """
+
+    def __init__(
+        self,
+        decider: Decider,
+        targets: Mapping[str, TargetLike | None],
+        *,
+        retry: Retry = RETRY,
+        breaker: Breaker | None = BREAKER,
+        timeout_s: float | Mapping[str, float] = 30.0,
+        concurrency: int | Mapping[str, int] | None = None,
+        supports: Mapping[str, Collection[str]] | None = None,
+        speculative: bool = False,
+    ) -> None:
+        self.decider = decider
+        known = decider.models
+        for name in targets:
+            if name not in known:
+                raise ValueError(f"targets: unknown model {name!r}; the decider has {listed(known)}")
+        lacking = [name for name in known if name not in targets]
+        if lacking:
+            raise ValueError(f"targets: expected one for each model, lacks {listed(lacking)}; None leaves a model out")
+        self._left_out = tuple(name for name, target in targets.items() if target is None)
+        made = {name: as_target(name, target) for name, target in targets.items() if target is not None}
+        timeouts = {**dict.fromkeys(known, 30.0), **per_model("timeout_s", timeout_s, known)}
+        slots = {name: int(n) for name, n in per_model("concurrency", concurrency, known, whole=True).items()}
+        self._caller = Caller(made, timeouts, slots)
+        self._retry = retry
+        self._breakers = Breakers(breaker)
+        self._supports = {name: frozenset(able) for name, able in (supports or {}).items()}
+        self._speculative = speculative
+        self._loop = BackgroundLoop()
+        self.swap(decider)
+
+    def __repr__(self) -> str:
+        return f"Runner({self.decider.headline})"
+
+    def swap(self, decider: Decider) -> None:
+        """Let another decider over the same models decide from now on; queries under way keep theirs.
+
+        Raises
+        ------
+        ValueError
+            It has other models.
+        """
+        if set(decider.models) != set(self.decider.models):
+            raise ValueError(f"decider: expected one over {listed(self.decider.models)}, got {listed(decider.models)}")
+        with suppress(ValueError):  # too many run sets to fit beforehand: each is fitted when it is first met
+            decider.warm()
+        self.decider = decider
+
+    async def arun(self, query: Query, **terms: Unpack[Terms]) -> Result:
+        """Call models for a query until the decider stops, the deadline comes, or no model is left.
+
+        Cancelling it ends the call under way.
+
+        Parameters
+        ----------
+        query : str, mapping of str to value, or sequence of messages
+            The query's text, its columns as in the table of the fit, or a conversation in OpenAI's format: the text of
+            its last message is then the column "text", where the fit had one.
+        id : str, optional
+            By default a hash of the query's columns.
+        columns : mapping of str to value, optional
+            Further columns of the query.
+        options : mapping of str to value, optional
+            What targets get beside the messages, e.g. ``{"temperature": 0.0}``.
+        allowed, deny, max_cost, switching_cost, prices, strict : optional
+            As in `Decider.start`.
+        requires : collection of str, optional
+            What a model must support, as the runner's `supports` says; others may not run.
+        deadline_s : float, optional
+            Seconds until there must be an answer: the best one so far is taken then. Where "seconds" is one of the
+            fit's costs, the plan keeps it as a cap as well.
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        Exhausted
+            No model gave an answer.
+        CapTooSmall, UnknownColumn, MissingColumn, TypeError, ValueError
+            As `Decider.start` and `Session.next`.
+        """
+        walk, asked, options = self._begin(query, terms)
+        ahead: dict[str, asyncio.Task[Called]] = {}
+        try:
+            while (model := walk.next()) is not None:
+                await self._call(walk, self._request(walk, asked, options, model), ahead)
+            await _end(walk, ahead)
+        finally:
+            for task in ahead.values():
+                task.cancel()
+        return _answered(walk)
+
+    async def stream(
+        self, query: Query, *, mode: str = "decide-first", **terms: Unpack[Terms]
+    ) -> AsyncGenerator[Mapping[str, Any] | Result, None]:
+        """Answer a query in pieces: chunks as a choice's ``delta`` in OpenAI's format, and last the `Result`.
+
+        Parameters
+        ----------
+        query
+            As in `arun`.
+        mode : {"decide-first", "buffer"}
+            Decide at once for one model, by what is known before any run, and stream what it says; or run the whole
+            cascade, and give its answer in one piece when it is there. Only the latter can change its mind.
+        terms
+            As in `arun`.
+
+        Raises
+        ------
+        Exhausted
+            As `arun`; a model that fails before its first piece is followed by another.
+        Fault
+            The model failed in the middle of its answer.
+        ValueError
+            Another mode; otherwise as `arun`.
+        """
+        if mode == "buffer":
+            result = await self.arun(query, **terms)
+            if result.reply is not None:
+                yield delta_of(result.reply)
+            yield result
+            return
+        if mode != "decide-first":
+            raise ValueError(f'mode: expected "decide-first" or "buffer", got {mode!r}')
+        walk, asked, options = self._begin(query, terms)
+        while (model := walk.next(final=True)) is not None:
+            request = self._request(walk, asked, options, model)
+            async with aclosing(self._caller.stream(request, time_left=walk.time_left)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Called):
+                        self._take(walk, model, piece)
+                    else:
+                        yield piece
+            if walk.replies:
+                break
+        yield _answered(walk)
+
+    def run(self, query: Query, **terms: Unpack[Terms]) -> Result:
+        """Do as `arun`, from code without ``await``; threads may share the runner."""
+        return self._loop.run(self.arun(query, **terms))
+
+    async def aclose(self) -> None:
+        """Close the targets' connections of this loop."""
+        for target in self._caller.targets.values():
+            if hasattr(target, "aclose"):
+                await target.aclose()
+
+    def close(self) -> None:
+        """End what `run` has begun, and close its connections."""
+        if self._loop.started:
+            self._loop.run(self.aclose())
+            self._loop.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _begin(self, query: Query, terms: Terms) -> tuple[Walk, Asked, Mapping[str, Any]]:
+        """Start the walk of a query."""
+        unknown = [name for name in terms if name not in Terms.__annotations__]
+        if unknown:
+            raise TypeError(f"unknown argument {unknown[0]!r}; known: {listed(Terms.__annotations__)}")
+        decider, given = self.decider, cast(dict[str, Any], dict(terms))
+        asked = asked_of(query, given.pop("columns", None), decider.query_columns)
+        options = given.pop("options", None) or {}
+        requires = frozenset(given.pop("requires", ()))
+        unable = [name for name in decider.models if not requires <= self._supports.get(name, frozenset())]
+        given["deny"] = (*(given.get("deny") or ()), *self._left_out, *(unable if requires else ()))
+        deadline_s = given.pop("deadline_s", None)
+        if deadline_s is not None:
+            deadline_s = checked_seconds("deadline_s", deadline_s, above_zero=True)
+            given["max_cost"] = _with_deadline(given.get("max_cost"), deadline_s, decider.policy.costs)
+        session = decider.start(asked.columns, **given)
+        walk = Walk(session, self._breakers, policy=decider.fingerprint, deadline_s=deadline_s)
+        return walk, asked, options
+
+    def _request(self, walk: Walk, asked: Asked, options: Mapping[str, Any], model: str) -> Request:
+        walk.calls(model)
+        return Request(
+            id=walk.session.id,
+            model=model,
+            query=asked.given,
+            messages=asked.messages,
+            options=options,
+            timeout_s=self._caller.limit(model, walk.time_left),
+        )
+
+    async def _call(self, walk: Walk, request: Request, ahead: dict[str, asyncio.Task[Called]]) -> None:
+        """Call a model until it has answered, or isn't to be called again."""
+        model, n_calls = request.model, 0
+        while True:
+            n_calls += 1
+            begun = ahead.pop(model, None)
+            self._begin_ahead(walk, request, ahead)
+            called = await (begun or self._caller.call(request, time_left=walk.time_left))
+            wait = None
+            if isinstance(called.outcome, Fault):
+                wait = self._retry.wait(called.outcome, n_calls=n_calls)
+                wait = None if wait is None or wait >= walk.time_left else wait
+            self._take(walk, model, called, retry=wait is not None)
+            if wait is None:
+                return
+            await asyncio.sleep(wait)
+            request = replace(request, timeout_s=self._caller.limit(model, walk.time_left))
+
+    def _take(self, walk: Walk, model: str, called: Called, *, retry: bool = False) -> None:
+        """Tell the walk how a call ended."""
+        if isinstance(called.outcome, Reply):
+            walk.succeeded(model, called.outcome, called.seconds)
+        else:
+            walk.failed(model, called.outcome, called.seconds, retry=retry)
+
+    def _begin_ahead(self, walk: Walk, request: Request, ahead: dict[str, asyncio.Task[Called]]) -> None:
+        """Begin the best of the plan's further models, where the deadline leaves no time for one after the other."""
+        if not self._speculative or ahead:
+            return
+        later = walk.later(request.model)
+        usual = self._caller.usual_seconds
+        if not later or walk.time_left >= HASTE * (usual(request.model) + usual(later[0])):
+            return
+        walk.calls(later[0])
+        begun = replace(request, model=later[0], timeout_s=self._caller.limit(later[0], walk.time_left))
+        ahead[later[0]] = asyncio.create_task(self._caller.call(begun, time_left=walk.time_left))
+
+
+async def _end(walk: Walk, ahead: dict[str, asyncio.Task[Called]]) -> None:
+    """Take in what was begun ahead and isn't wanted: an answer that is there, or what the call may have cost."""
+    for model, task in ahead.items():
+        if task.done() and isinstance(reply := task.result().outcome, Reply):
+            walk.succeeded(model, reply, task.result().seconds)
+            continue
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        walk.gave_up(model)
+    ahead.clear()
+
+
+def _answered(walk: Walk) -> Result:
+    """Give the result of a walk that has an answer.
+
+    Raises
+    ------
+    Exhausted
+        It has none.
+    """
+    result = walk.result()
+    if result.model is None:
+        raise Exhausted(result) from walk.fault
+    return result
+
+
+def _with_deadline(
+    max_cost: float | Mapping[str, float] | None, deadline_s: float, costs: Sequence[str]
+) -> float | Mapping[str, float] | None:
+    """Make the deadline a cap as well, where seconds are one of the costs that the plan knows."""
+    if "seconds" not in costs:
+        return max_cost
+    caps = dict(max_cost) if isinstance(max_cost, Mapping) else {} if max_cost is None else {costs[0]: max_cost}
+    return {"seconds": deadline_s, **caps}

@@ -1,0 +1,207 @@
+"""The walk of one query: which model to call next, what came of it, what is known in the end. It calls nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from headrace.errors import NoModelLeft
+from headrace.runner.breaker import Breakers
+from headrace.runner.faults import KINDS, Fault
+from headrace.runner.result import Attempt, Result
+from headrace.runner.targets import Reply
+from headrace.serving.session import Session
+
+__all__ = ["Walk"]
+
+
+class Walk:
+    """One query's way from model to model.
+
+    Parameters
+    ----------
+    session : Session
+    breakers : Breakers
+    policy : str
+        Fingerprint of the decider.
+    deadline_s : float, optional
+        Seconds from now on that the query may take.
+    clock : callable
+        Gives seconds.
+
+    Attributes
+    ----------
+    session : Session
+    attempts : list of Attempt
+        What was called so far.
+    replies : dict of str to Reply
+        What models returned.
+    plan : tuple of str
+        The models that the last decision would run, those that have run among them.
+    stopped : str
+        See `Result`; "" while it goes on.
+    fault : Fault or None
+        The last one.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        breakers: Breakers,
+        *,
+        policy: str,
+        deadline_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.session = session
+        self.attempts: list[Attempt] = []
+        self.replies: dict[str, Reply] = {}
+        self.stopped = ""
+        self.fault: Fault | None = None
+        self._breakers = breakers
+        self._policy = policy
+        self._clock = clock
+        self._begun = clock()
+        self._deadline = math.inf if deadline_s is None else self._begun + deadline_s
+        self._left_alone: list[str] = []
+        self._admits_all = False
+        self._expected: dict[str, tuple[float, dict[str, float]]] = {}
+        self.plan: tuple[str, ...] = ()
+
+    @property
+    def time_left(self) -> float:
+        """Seconds until the deadline."""
+        return self._deadline - self._clock()
+
+    def next(self, *, final: bool = False) -> str | None:
+        """Give the model to call now; None = the walk has ended, and `stopped` says why.
+
+        Parameters
+        ----------
+        final : bool, default False
+            Whether the model must answer: no other can be called after it.
+
+        Raises
+        ------
+        CapTooSmall
+            No model is within a cap.
+        """
+        while True:
+            model, self.stopped = self._decided(final)
+            if model is None or self._admits_all or self._breakers.admits(model):
+                return model
+            self._book(model, "breaker", {}, 0.0, "")
+            self.session.fail(model, kind="breaker")
+            self._left_alone.append(model)
+
+    def later(self, model: str) -> list[str]:
+        """Give the plan's other models that may still be called, the best first."""
+        done = {model, *self.session.run, *self.session.failed}
+        left = [name for name in self.plan if name not in done]
+        return sorted(left, key=lambda name: -self.session.expected(name)[0])
+
+    def calls(self, model: str) -> None:
+        """Note what is expected of a model that is about to be called."""
+        with suppress(Exception):  # what is only told must not end a walk
+            self._expected[model] = self.session.expected(model)
+
+    def succeeded(self, model: str, reply: Reply, seconds: float) -> None:
+        """Take in what a model returned."""
+        self._breakers.count(model, failed=False)
+        self.replies[model] = reply
+        before = dict(self.session.costs)
+        detail = self._observe(model, reply, seconds)
+        spent = {name: value - before[name] for name, value in self.session.costs.items()}
+        self._book(model, "ok", spent, seconds, detail)
+
+    def failed(self, model: str, fault: Fault, seconds: float, *, retry: bool) -> None:
+        """Take in that a call failed; with `retry`, the model may be called again."""
+        self.fault = fault
+        if KINDS[fault.kind].breaks:
+            self._breakers.count(model, failed=True)
+        before = dict(self.session.costs)
+        try:
+            self.session.fail(model, kind=fault.kind, cost=fault.cost, retry=retry)
+        except (TypeError, ValueError):
+            self.session.fail(model, kind=fault.kind, retry=retry)
+        spent = {name: value - before[name] for name, value in self.session.costs.items()}
+        self._book(model, fault.kind, spent, seconds, fault.detail)
+
+    def gave_up(self, model: str) -> None:
+        """Take in that a call begun ahead isn't wanted any more: it counts with what it was expected to cost."""
+        _, costs = self._expected.get(model, (math.nan, {}))
+        self.failed(model, Fault("cancelled", "begun ahead", cost=costs), math.nan, retry=False)
+
+    def result(self) -> Result:
+        """Give what came of the query so far."""
+        model = self.session.model if self.replies else None
+        reply = None if model is None else self.replies[model]
+        return Result(
+            id=self.session.id,
+            model=model,
+            answer=None if reply is None else reply.answer,
+            reply=reply,
+            costs=dict(self.session.costs),
+            seconds=self._clock() - self._begun,
+            attempts=tuple(self.attempts),
+            stopped=self.stopped,
+            policy=self._policy,
+            session=self.session,
+        )
+
+    def _decided(self, final: bool) -> tuple[str | None, str]:
+        """Ask the session for the next model; where there is none, say why."""
+        if self.time_left <= 0.0:
+            return None, "deadline"
+        try:
+            model = self.session.next(final=final)
+        except NoModelLeft:
+            if not self._left_alone:
+                return None, "exhausted"
+            # A breaker never takes the last model away.
+            self._admits_all = True
+            while self._left_alone:
+                self.session.readmit(self._left_alone.pop())
+            return self._decided(final)
+        except Exception:
+            if not self.replies:
+                raise
+            return None, "error"  # an answer that was paid for is had, whatever becomes of an estimate
+        self.plan = self.session.plan
+        return model, "plan" if model is None else ""
+
+    def _observe(self, model: str, reply: Reply, seconds: float) -> str:
+        """Tell the session; what doesn't fit its column is left out, since the answer is there and paid for."""
+        columns: dict[str, Any] = {"seconds": seconds, **reply.columns, "answer": reply.answer}
+        nothing: Mapping[str, float] = dict.fromkeys(self.session.costs, 0.0)
+        tries: list[tuple[dict[str, Any], Any, str]] = [
+            (columns, reply.cost, ""),
+            ({"seconds": seconds, "answer": reply.answer}, reply.cost, "columns that don't fit were left out"),
+            ({"seconds": seconds, "answer": reply.answer}, None, "columns and a cost that don't fit were left out"),
+            ({}, nothing, "what it returned fits no column"),
+        ]
+        for response, cost, detail in tries:
+            try:
+                self.session.observe(model, response, cost=cost, extra="ignore")
+            except (TypeError, ValueError):
+                continue
+            return detail
+        raise AssertionError("an empty response always fits")
+
+    def _book(self, model: str, kind: str, spent: dict[str, float], seconds: float, detail: str) -> None:
+        quality, costs = self._expected.get(model, (math.nan, {}))
+        self.attempts.append(
+            Attempt(
+                model=model,
+                kind=kind,
+                cost=spent or dict.fromkeys(self.session.costs, 0.0),
+                seconds=seconds,
+                detail=detail,
+                expected_quality=quality,
+                expected_cost=next(iter(costs.values()), math.nan),
+                plan=self.plan,
+            )
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -28,7 +27,8 @@ from headrace.outcomes import Outcomes
 from headrace.outcomes.fingerprints import fingerprints, n_shared
 from headrace.policy import Policy
 from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget
-from headrace.serving import Decider, Session
+from headrace.runner.served import Served
+from headrace.serving import Decider
 
 __all__ = ["DEFAULT_QUALITIES", "Router"]
 
@@ -36,7 +36,7 @@ __all__ = ["DEFAULT_QUALITIES", "Router"]
 DEFAULT_QUALITIES = ("linear", "joint")
 
 
-class Router(Parameters):
+class Router(Parameters, Served):
     """Decides, per query, which model to run next or to stop, at an expected cost that you set.
 
     Parameters
@@ -238,28 +238,6 @@ class Router(Parameters):
         """Give a copy for another quality target, without a fit; as `with_budget`."""
         check_wanted(None, quality_target, confidence)
         return self._at("with_quality_target", None, quality_target, confidence)
-
-    def start(self, query: Mapping[str, Any] | str, **options: Any) -> Session:
-        """Start the walk over one query: `Decider.start` of `decider_`, which says what the options are.
-
-        Raises
-        ------
-        ValueError
-            No budget was given yet; what `Decider.start` refuses.
-        """
-        return self._served("start").start(query, **options)
-
-    def select_batch(self, queries: Mapping[str, npt.ArrayLike], **options: Any) -> npt.NDArray[np.int32]:
-        """Decide for many queries at once: `Decider.select_batch` of `decider_`; errors as `start`."""
-        return self._served("select_batch").select_batch(queries, **options)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write what serves to a file that `headrace.load` reads: `Decider.save` of `decider_`; errors as there.
-
-        Without a budget it is refused, as in `start`. The labelled queries stay behind: what is loaded can't be
-        recalibrated, nor be given a confidence.
-        """
-        self._served("save").save(path)
 
     def diagnose(self, outcomes: Outcomes | None = None) -> Diagnosis:
         """Tell how good the estimates are on queries that they have not seen, and what to do about them.

@@ -18,7 +18,7 @@ class LitellmTarget:
     """A model that litellm calls, without its retries, as the runner has its own. Needs litellm.
 
     What a response becomes, see `headrace.runner.replies`; its cost is litellm's. Keys are found by litellm, in the
-    environment variables of each provider.
+    environment variables of each provider. How long a response may be is up to litellm.
 
     Parameters
     ----------
@@ -38,6 +38,7 @@ class LitellmTarget:
     def __init__(self, model: str, **options: Any) -> None:
         self.model = model
         self.options = options
+        self._litellm: Any = None
 
     def __repr__(self) -> str:
         return f"LitellmTarget({self.model!r})"
@@ -60,7 +61,9 @@ class LitellmTarget:
         ImportError
             litellm isn't installed.
         """
-        litellm = imported("litellm", "LitellmTarget")
+        if self._litellm is None:  # importing it takes seconds, in which others are served
+            self._litellm = await asyncio.to_thread(imported, "litellm", "LitellmTarget")
+            self._litellm.suppress_debug_info = True  # else it prints a hint at every fault
         options = self.options | dict(request.options)
         ours = {
             "model": self.model,
@@ -76,7 +79,7 @@ class LitellmTarget:
         fault = None
         try:
             async with asyncio.timeout(request.timeout_s):
-                response = await litellm.acompletion(**options | ours)
+                response = await self._litellm.acompletion(**options | ours)
         except Exception as error:
             fault = fault_of(error)  # raised below, without the exception: its text repeats what the provider wrote
         if fault is not None:

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
+from functools import cache
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 from weakref import WeakKeyDictionary
@@ -238,7 +239,7 @@ class OpenAITarget:
                     del self._clients[other]
             # Deadlines are the requests' own, and so is how many run at once.
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30.0)
-            self._clients[loop] = httpx.AsyncClient(timeout=None, limits=limits)
+            self._clients[loop] = httpx.AsyncClient(timeout=None, limits=limits, verify=_certificates())
         return self._clients[loop]
 
 
@@ -249,6 +250,12 @@ def _split(url: str) -> SplitResult | None:
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return parts
     return None
+
+
+@cache
+def _certificates() -> Any:
+    """Load the certificates that servers are checked against: once for all clients, as it takes long."""
+    return imported("httpx", "OpenAITarget").create_ssl_context()
 
 
 async def _refused(response: Any, chunks: AsyncIterator[bytes]) -> Fault:

@@ -46,8 +46,8 @@ class OpenAITarget:
     Parameters
     ----------
     base_url : str
-        Where the format's paths start, e.g. "https://api.openai.com/v1". A user and a password in it are sent; a query
-        string is, too, but keys don't belong there: httpx logs it.
+        Where the format's paths start, e.g. "https://api.openai.com/v1". A user and a password in it are sent, unless
+        there is a key; a query string is, too, but keys don't belong there: httpx logs it.
     model : str
         The model, as the server names it.
     key_env : str, optional
@@ -95,7 +95,8 @@ class OpenAITarget:
         self.options = dict(options or {})
         self.max_bytes = max_bytes
         self._url = f"{self.base_url}/chat/completions" + (f"?{url.query}" if url.query else "")
-        self._user = (unquote(url.username or ""), unquote(url.password or "")) if "@" in url.netloc else None
+        user = (unquote(url.username or ""), unquote(url.password or ""))
+        self._user = user if any(user) and key_env is None else None
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
 
     def __repr__(self) -> str:

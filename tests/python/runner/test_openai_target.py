@@ -50,7 +50,7 @@ KIND_OF = {
 }
 
 
-def request(text: str = "17 + 25", *, timeout_s: float = 5.0, **options: Any) -> Request:
+def request(text: str = "17 + 25", *, timeout_s: float = 20.0, **options: Any) -> Request:
     return Request(id="q-17", model="small", query=text, options=options, timeout_s=timeout_s)
 
 
@@ -161,7 +161,7 @@ def test_every_fault_of_the_provider_is_in_the_table() -> None:
 @pytest.mark.parametrize("name", KIND_OF)
 def test_faults_have_their_kind(provider: FakeProvider, name: str, stream: bool) -> None:
     target = OpenAITarget(provider.url, "small", prices=PRICES, options={"logprobs": True})
-    asked = request(f"[fault small={name} after=0.05] 17 + 25", timeout_s=0.3 if name == "hang" else 5.0)
+    asked = request(f"[fault small={name} after=0.05] 17 + 25", timeout_s=0.3 if name == "hang" else 20.0)
     if KIND_OF[name] is None:
         reply = replied(target, asked, stream)
         assert reply.answer
@@ -225,6 +225,13 @@ def test_the_key_is_read_at_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(Fault, match=f"HEADRACE_TEST_KEY {told}") as caught:
                 called(target, request())
             assert caught.value.kind == "auth"
+
+
+def test_user_and_password_are_sent_where_there_is_no_key() -> None:
+    with FakeProvider(key="Basic bWU6cEBzcw==") as server:
+        target = OpenAITarget(server.url.replace("http://", "http://me:p%40ss@"), "large")
+        assert called(target, request()).answer == "42"
+        assert repr(target) == f"OpenAITarget({server.url!r}, 'large')"
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://me:secret@host/v1", "http://me:se/cret@host", "http://", ""])
@@ -320,7 +327,7 @@ def test_many_calls_at_once_are_not_mixed_up(provider: FakeProvider) -> None:
     target = OpenAITarget(provider.url, "small")
 
     async def run() -> list[Reply]:
-        asked = [request(f"[id q-{i}] {i} + 1", timeout_s=20.0) for i in range(150)]
+        asked = [request(f"[id q-{i}] {i} + 1") for i in range(150)]
         replies = await asyncio.gather(*map(target.call, asked))
         await target.aclose()
         return replies

@@ -48,5 +48,5 @@ def imported(module: str, purpose: str) -> Any:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        install = f"pip install 'headrace[{EXTRAS[package]}]'"
+        install = f"pip install 'headrace[{EXTRAS[package]}]'" if package in EXTRAS else f"pip install {package}"
         raise ModuleNotFoundError(f"{purpose} needs {package}: {install}", name=package) from error

@@ -2,6 +2,8 @@
 
 from headrace.runner.breaker import Breaker
 from headrace.runner.faults import KINDS, Fault, FaultKind
+from headrace.runner.litellm_target import LitellmTarget
+from headrace.runner.openai_target import OpenAITarget
 from headrace.runner.result import Attempt, Exhausted, Result
 from headrace.runner.retry import Retry
 from headrace.runner.runner import Runner
@@ -14,6 +16,8 @@ __all__ = [
     "Exhausted",
     "Fault",
     "FaultKind",
+    "LitellmTarget",
+    "OpenAITarget",
     "Reply",
     "Request",
     "Result",

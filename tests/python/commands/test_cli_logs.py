@@ -185,7 +185,7 @@ def csv_of(**columns: list[Any]) -> Callable[[Path], None]:
         ("t.parquet", pickled, "save it as Parquet"),
         ("t.csv", csv_of(x=[1], y=[2]), "no known layout"),
         ("t.csv", csv_of(a_quality=[], a_cost=[]), "has no rows"),
-        ("t.csv", csv_of(a_quality=[1, 0], a_cost=[1, -2]), "is -2.0, expected a finite number >= 0"),
+        ("t.csv", csv_of(a_quality=[1, 0], a_cost=[1, -2]), "expected a finite number >= 0, or NaN, got -2.0"),
         ("t.csv", csv_of(a_quality=[1, 0], a_cost=["$1", "$2"]), "expected a number, got '$1' for"),
         ("t.csv", csv_of(a_quality=[1, 0], a_tokens=[1, 2]), "name the column that serves as cost"),
         ("t.csv", csv_of(a_quality=[1, 0], a_cost=[1, 2]), "complete queries"),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import BoolArray, Column, FloatArray, answer_text, checked_numbers, refuse_mask
+from headrace.outcomes.rows import Rows, shown
 
 __all__ = [
     "checked_answers",
@@ -21,7 +22,7 @@ __all__ = [
     "column_means",
     "distinct",
     "named_costs",
-    "refuse_cells",
+    "refuse_values",
     "span",
 ]
 
@@ -110,15 +111,16 @@ def checked_answers(responses: dict[str, Column]) -> dict[str, Column]:
     return responses | {"answer": cells}
 
 
-def checked_labels(argument: str, labels: Any, n_rows: int) -> tuple[str, ...]:
-    """One id or group for each row, as text."""
+def checked_labels(argument: str, labels: Any, n_rows: int, rows: Rows | None = None) -> tuple[str, ...]:
+    """One id or group for each row, as text; `rows` names them in messages."""
     if isinstance(labels, str) or not hasattr(labels, "__len__"):
         raise TypeError(f"{argument}: expected a sequence of str or int, got {type(labels).__name__}")
     if len(labels) != n_rows:
         raise ValueError(f"{argument}: expected length n_queries = {n_rows}, got {len(labels)}")
     for row, label in enumerate(labels):
         if isinstance(label, bool) or not isinstance(label, str | int | np.integer):
-            raise TypeError(f"{argument}: expected str or int, got {label!r} at row {row}")
+            place = (rows or Rows(source="table")).place(row)
+            raise TypeError(f"{argument}: expected str or int, got {shown(label)}{place}")
     return tuple(str(label) for label in labels)
 
 
@@ -139,19 +141,35 @@ def distinct(ids: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
     return tuple(distinct), len(ids) - len(last_number)
 
 
-def refuse_cells(
-    argument: str,
-    bad: BoolArray,
-    values: FloatArray,
-    models: tuple[str, ...],
-    ids: tuple[str, ...],
-    wanted: str,
+def refuse_values(quality: FloatArray, costs: Mapping[str, FloatArray], models: Sequence[str], rows: Rows) -> None:
+    """Refuse a table with a quality or a cost that none can be, and name the first one.
+
+    Parameters
+    ----------
+    quality : ndarray of shape (n_queries, n_models)
+    costs : mapping of str to ndarray of shape (n_queries, n_models)
+    models : sequence of str
+    rows : Rows
+        The rows of the table, for messages.
+
+    Raises
+    ------
+    ValueError
+        If a number is infinite, or a cost is negative.
+    """
+    _refuse_cells("quality", np.isinf(quality), quality, models, rows, "a finite number, or NaN")
+    for name, values in costs.items():
+        label = "cost" if len(costs) == 1 else f"cost {name!r}"
+        bad = np.isinf(values) | (values < 0)
+        _refuse_cells(label, bad, values, models, rows, "a finite number >= 0, or NaN")
+
+
+def _refuse_cells(
+    label: str, bad: BoolArray, values: FloatArray, models: Sequence[str], rows: Rows, wanted: str
 ) -> None:
-    """Refuse a table with bad cells, by the model and the query of the first one."""
     if bad.any():
-        row, model = np.argwhere(bad)[0]
-        cell = f"model {models[model]!r} at query {ids[row]!r}"
-        raise ValueError(f"{argument}: {cell} is {values[row, model]}, expected {wanted}")
+        row, model = np.argwhere(bad)[0].tolist()
+        raise ValueError(f"{label}: expected {wanted}, got {values[row, model]}{rows.place(row, models[model])}")
 
 
 def column_means(values: FloatArray) -> FloatArray:

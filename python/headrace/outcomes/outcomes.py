@@ -32,12 +32,13 @@ from headrace.outcomes.checks import (
     checked_quality,
     distinct,
     named_costs,
-    refuse_cells,
+    refuse_values,
 )
 from headrace.outcomes.collection import Ask, Price, collected
 from headrace.outcomes.description import Description, described
 from headrace.outcomes.divisible import Divisible
 from headrace.outcomes.readers import Reading, Table, read_file, read_frame, write_file
+from headrace.outcomes.rows import Rows
 
 __all__ = ["Outcomes"]
 
@@ -127,10 +128,8 @@ class Outcomes(Divisible):
         first, *others = prices
         answered = checked_columns("responses", responses or {}, shape)
         labels, n_renamed = distinct(checked_labels("ids", range(shape[0]) if ids is None else ids, shape[0]))
-        refuse_cells("quality", np.isinf(scores), scores, names, labels, "a finite number, or NaN")
-        for name, values in prices.items():
-            label = "cost" if len(prices) == 1 else f"cost {name!r}"
-            refuse_cells(label, np.isinf(values) | (values < 0), values, names, labels, "a finite number >= 0, or NaN")
+        rows = Rows(source="table", names={"query": labels})
+        refuse_values(scores, prices, names, rows)
         self._store(
             models=names,
             quality=scores,
@@ -138,7 +137,7 @@ class Outcomes(Divisible):
             ids=labels,
             queries={name: v.copy() for name, v in checked_columns("queries", queries or {}, shape[:1]).items()},
             responses={name: v.copy() for name, v in checked_answers(answered).items()},
-            groups=None if groups is None else np.array(checked_labels("groups", groups, shape[0]), dtype=object),
+            groups=None if groups is None else np.array(checked_labels("groups", groups, shape[0], rows), dtype=object),
             cost_name=first,
             further_costs={name: prices[name] for name in others},
             notes=tuple(notes),

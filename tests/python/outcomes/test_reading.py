@@ -442,7 +442,7 @@ def test_a_table_of_truth_needs_prices(tmp_path: Path) -> None:
         ({"prices": {"a": 1}}, ValueError, "prices: expected a price for every model, got none for 'b'"),
         ({"prices": {"a": 1, "b": 1, "c": 1}}, ValueError, "prices: unknown model in 'c'; known: 'a', 'b'"),
         ({"prices": {"a": 1, "b": "x"}}, TypeError, "prices: 'b': expected a number, got 'x'"),
-        ({"prices": {"a": 1, "b": -1}}, ValueError, "cost: model 'b' at query '0' is -1.0"),
+        ({"prices": {"a": 1, "b": -1}}, ValueError, "cost: .*, got -1.0 for .*model 'b'"),
         ({"prices": {"a|tokens": 1, "b": 1}}, ValueError, r"prices: expected a column of numbers in 'a\|tokens'"),
         ({"prices": [1, 2]}, TypeError, "prices: expected a mapping, got list"),
         ({"prices": {"a": 1, "b": 2}, "cost": "x"}, ValueError, "cost, prices: expected one of them, got both"),
@@ -489,7 +489,7 @@ def test_groups_of_a_long_table_are_kept() -> None:
     table = Outcomes.from_frame({**frame, "group": [7, 7, 7]})
     assert table.groups is not None
     assert table.groups.tolist() == ["7", "7"]
-    with pytest.raises(ValueError, match="query 'p' has two different values of 'group'"):
+    with pytest.raises(ValueError, match="one value of 'group' per query, got a second one for query 'p'"):
         Outcomes.from_frame({**frame, "group": [7, 8, 7]})
 
 
@@ -638,7 +638,7 @@ def test_truth_and_huge_numbers_are_no_costs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cost: expected numbers up to 1e308"):
         Outcomes(models=["a"], quality=[[1]], cost=[10**400])
     rows = [{"a|quality": 1, "a|cost": 10**400}]
-    with pytest.raises(ValueError, match="cost: model 'a' at query '0' is inf"):
+    with pytest.raises(ValueError, match=r"cost: .*, got inf for .*model 'a'"):
         Outcomes.from_file(written(tmp_path / "t.jsonl", rows))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray
+from headrace.outcomes.rows import Rows, shown
 
 #: Words that stand for a number.
 TRUTH = {"true": 1.0, "false": 0.0}
@@ -56,7 +57,14 @@ def blanked(cells: Column, missing: BoolArray) -> Column:
     return blanked
 
 
-def parsed(name: str, cells: Column, notes: list[str] | None = None, *, truth: bool = True) -> FloatArray:
+def parsed(
+    name: str,
+    cells: Column,
+    notes: list[str] | None = None,
+    *,
+    truth: bool = True,
+    place: Callable[[int], str] | None = None,
+) -> FloatArray:
     """Give one number per row, or an error that names the column and the row.
 
     Parameters
@@ -68,6 +76,8 @@ def parsed(name: str, cells: Column, notes: list[str] | None = None, *, truth: b
         A note is added here where words such as "N/A" count as missing.
     truth : bool, default True
         Whether true and false stand for 1 and 0.
+    place : callable, optional
+        Says which row it is, for messages; see `Rows.place`. By default its number.
 
     Returns
     -------
@@ -101,7 +111,8 @@ def parsed(name: str, cells: Column, notes: list[str] | None = None, *, truth: b
         try:
             numbers[row] = number_in(cell, truth=truth)
         except ValueError as error:
-            raise ValueError(f"column {name!r}: expected a number at row {row}, got {cell!r}") from error
+            which = (place or Rows(source=name).place)(row)
+            raise ValueError(f"column {name!r}: expected a number, got {shown(cell)}{which}") from error
     if words and notes is not None:
         notes.append(f"column {name!r}: {len(words)} cells such as {words[0]!r} count as missing")
     return numbers

@@ -13,17 +13,22 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from headrace.arguments import Column, listed
 from headrace.extras import imported
 from headrace.outcomes.readers.cells import holds_text, is_numeric, numbers_if_all, starts_with_number
+from headrace.outcomes.rows import row_place
 
-__all__ = ["delimited_columns"]
+__all__ = ["delimited_columns", "delimited_line"]
 
 MAX_BLOCK = 2**30  # bytes; one Arrow string array holds less than 2 GiB
+
+#: Columns that name a query, of all layouts.
+ID_NAMES = ("query_id", "sample_id", "global index")
 
 #: Separators that are looked for, the usual one first; a .tsv file has tabs.
 SEPARATORS = (",", ";", "\t")
@@ -52,13 +57,20 @@ def delimited_columns(path: Path, content: bytes, notes: list[str]) -> tuple[dic
     Raises
     ------
     ImportError, ValueError
-        pyarrow is missing; the file is damaged, has no rows, or two columns of one name.
+        pyarrow is missing; the file is damaged, has no rows, or two columns of one name. A row of too many or too few
+        cells is named.
     """
     arrow = imported("pyarrow", "reading CSV")
     arrow_csv = imported("pyarrow.csv", "reading CSV")
     if not content:
         raise ValueError(f"{path} has no rows")
     content = _as_utf8(path, content)
+    ragged: list[int] = []
+
+    def refuse(row: Any) -> str:
+        ragged.append(row.expected_columns)
+        return "error"
+
     try:
         separator, header = _header(path, content)
         quotes_all = _first_record_is_quoted(content, separator)
@@ -66,7 +78,11 @@ def delimited_columns(path: Path, content: bytes, notes: list[str]) -> tuple[dic
             io.BytesIO(content),
             # A record may not be longer than a block, and a prompt can be long.
             read_options=arrow_csv.ReadOptions(block_size=min(len(content) + 1, MAX_BLOCK)),
-            parse_options=arrow_csv.ParseOptions(newlines_in_values=True, delimiter=separator),
+            parse_options=arrow_csv.ParseOptions(
+                newlines_in_values=True,
+                delimiter=separator,
+                invalid_row_handler=refuse,
+            ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(header, arrow.string()),
                 strings_can_be_null=True,
@@ -75,7 +91,8 @@ def delimited_columns(path: Path, content: bytes, notes: list[str]) -> tuple[dic
             ),
         )
     except (arrow.ArrowException, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: can't be read as CSV: {error}") from error
+        what = _ragged_row(content, separator, header, ragged[0]) if ragged else error
+        raise ValueError(f"{path}: can't be read as CSV: {what}") from error
     columns = _named(path, table, notes)
     if not table.num_rows:
         raise ValueError(f"{path} has no rows")
@@ -83,6 +100,69 @@ def delimited_columns(path: Path, content: bytes, notes: list[str]) -> tuple[dic
         columns = {name: cells if holds_text(name) else _with_points(cells) for name, cells in columns.items()}
     places = {name: place for place, name in enumerate(table.column_names)}
     return columns, frozenset(columns) - _text_columns(columns, places, content, separator)
+
+
+def delimited_line(path: Path, content: bytes, row: int) -> int | None:
+    r"""Look for the line at which a row begins, counted from 1.
+
+    Parameters
+    ----------
+    path : Path
+    content : bytes
+        As in `delimited_columns`.
+    row : int
+        The first row below the header is 0. Lines without anything are no rows.
+
+    Returns
+    -------
+    int or None
+        None if there are fewer rows.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from headrace.outcomes.readers.delimited import delimited_line
+    >>> content = b'id,text\n1,"a\nb"\n\n2,c\n'
+    >>> [delimited_line(Path("t.csv"), content, row) for row in range(3)]
+    [2, 5, None]
+    """
+    content = _as_utf8(path, content)
+    separator, _ = _header(path, content)
+    line, _ = next(islice(_records(content, separator), row + 1, None), (None, b""))
+    return line
+
+
+def _records(content: bytes, separator: str) -> Iterator[tuple[int, bytes]]:
+    """Give the records that aren't empty, the header first, each with the line at which it begins."""
+    line = 1
+    for match in _record(separator).finditer(content.removeprefix(codecs.BOM_UTF8)):
+        record, end = match.groups()
+        if record:
+            yield line, record
+        breaks = record + end
+        line += breaks.count(b"\n") + breaks.count(b"\r") - breaks.count(b"\r\n")
+
+
+def _ragged_row(content: bytes, separator: str, header: Sequence[str], n_wanted: int) -> str:
+    """Say which row has another number of cells than the header."""
+    cell = re.compile(_cell(separator))
+    for row, (line, record) in enumerate(_records(content, separator), start=-1):
+        cells, start = [], 0
+        while start <= len(record):
+            match = cell.match(record, start)
+            assert match is not None  # a cell may be empty
+            cells.append(match.group())
+            start = match.end() + 1
+        if len(cells) != n_wanted:
+            known = dict(zip(header, cells, strict=False))
+            id = next((_unquoted(known[name]) for name in ID_NAMES if name in known), None)
+            return f"expected {n_wanted} cells, got {len(cells)}{row_place({'query': id}, row, line)}"
+    return f"expected {n_wanted} cells in every row"
+
+
+def _unquoted(cell: bytes) -> str:
+    text = cell.decode("utf-8", "replace")
+    return text[1:].removesuffix('"').replace('""', '"') if text.startswith('"') else text
 
 
 def _as_utf8(path: Path, content: bytes) -> bytes:
@@ -148,6 +228,16 @@ def _with_points(cells: Column) -> Column:
 def _fields(separator: str) -> re.Pattern[bytes]:
     mark = re.escape(separator.encode())
     return re.compile(rb'("[^"]*(?:""[^"]*)*"|[^"\r\n' + mark + rb"]*)(" + mark + rb"|\r\n|\n|\r|\Z)")
+
+
+def _cell(separator: str) -> bytes:
+    """Give the pattern of one cell as Arrow reads it: marks count at its beginning, and may lack at the end."""
+    return rb'(?:"[^"]*(?:""[^"]*)*(?:"|\Z))?[^\r\n' + re.escape(separator.encode()) + rb"]*"
+
+
+def _record(separator: str) -> re.Pattern[bytes]:
+    cell, mark = _cell(separator), re.escape(separator.encode())
+    return re.compile(rb"(" + cell + rb"(?:" + mark + cell + rb")*)(\r\n|\n|\r|\Z)")
 
 
 def _first_record_is_quoted(content: bytes, separator: str) -> bool:

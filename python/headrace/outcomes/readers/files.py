@@ -9,18 +9,27 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterable
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from headrace.arguments import Column
 from headrace.extras import imported
 from headrace.outcomes.readers.cells import boxed
-from headrace.outcomes.readers.delimited import delimited_columns
+from headrace.outcomes.readers.delimited import delimited_columns, delimited_line
 from headrace.outcomes.readers.eval_logs import nested_records
 from headrace.outcomes.readers.frame import frame_columns
-from headrace.outcomes.readers.recorded import is_recorded, recorded_columns, recorded_events
+from headrace.outcomes.readers.recorded import (
+    is_recorded,
+    recorded_columns,
+    recorded_events,
+    recorded_line,
+    recorded_lines,
+)
+from headrace.outcomes.rows import Rows
 
-__all__ = ["file_columns", "is_pickle", "kind_of", "refuse_pickle"]
+__all__ = ["file_columns", "file_line", "is_pickle", "kind_of", "refuse_pickle"]
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".zip")
@@ -80,6 +89,37 @@ def file_columns(path: Path, notes: list[str]) -> tuple[dict[str, Column], froze
     raise ValueError(f"{path}: {wanted}, got {path.suffix.lower()!r}{hint}")
 
 
+def file_line(path: Path, row: int, model: str | None = None) -> int | None:
+    """Look for the line of a file at which a row begins, for a message: the file is read once more.
+
+    Parameters
+    ----------
+    path : Path
+    row : int
+        Row of the columns that `file_columns` gives.
+    model : str, optional
+        Which of the row's runs, in a log of a `Recorder`: there each has a line.
+
+    Returns
+    -------
+    int or None
+        Counted from 1; None for a file whose rows aren't lines (Parquet, a JSON array), or that is gone.
+    """
+    kind = kind_of(path)
+    try:
+        if kind in DELIMITED:
+            return delimited_line(path, _content(path), row)
+        if kind in JSON_LINES:
+            text, _, recorded = _json_text(path, _content(path))
+            if recorded:
+                return recorded_line(text, row, model)
+            numbers = (number for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+            return next(islice(numbers, row, None), None)
+    except (OSError, ValueError):
+        return None
+    return None
+
+
 def _content(path: Path) -> bytes:
     """Read a file, uncompressed."""
     if path.suffix.lower() != ".gz":
@@ -105,14 +145,13 @@ def _parquet(path: Path) -> Any:
 def _json(path: Path, content: bytes, notes: list[str]) -> dict[str, Column]:
     """Read records: an array of objects, one object per line, or the records that an evaluation tool nests."""
     try:
-        text = content.decode("utf-8-sig")
-        in_lines = kind_of(path) in JSON_LINES or not text.strip()
-        recorded = in_lines and is_recorded(text)
+        text, in_lines, recorded = _json_text(path, content)
         records = [] if recorded else _lines(text) if in_lines else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: can't be read as JSON: {error}") from error
     if recorded:
-        columns = recorded_columns(recorded_events(text, str(path), notes), str(path), notes)
+        events = recorded_events(text, str(path), notes)
+        columns = recorded_columns(events, str(path), notes, line_of=lambda row: recorded_lines(text)[row])
         return {name: _record_column(cells) for name, cells in columns.items()}
     if isinstance(records, dict):
         records = nested_records(records, str(path), notes)
@@ -120,11 +159,19 @@ def _json(path: Path, content: bytes, notes: list[str]) -> dict[str, Column]:
         raise ValueError(f"{path}: expected an array of objects, or one object per line, got {type(records).__name__}")
     for row, record in enumerate(records):
         if not isinstance(record, dict):
-            raise ValueError(f"{path}: expected an object at row {row}, got {type(record).__name__}")
+            place = Rows(source=str(path), line_of=partial(file_line, path)).place(row)
+            raise ValueError(f"{path}: expected an object, got {type(record).__name__}{place}")
     if not records:
         raise ValueError(f"{path} has no rows")
     names = dict.fromkeys(name for record in records for name in record)
     return {name: _record_column(record.get(name) for record in records) for name in names}
+
+
+def _json_text(path: Path, content: bytes) -> tuple[str, bool, bool]:
+    """Decode a file of JSON; say whether its lines are records, and whether a `Recorder` wrote them."""
+    text = content.decode("utf-8-sig")
+    in_lines = kind_of(path) in JSON_LINES or not text.strip()
+    return text, in_lines, in_lines and is_recorded(text)
 
 
 def _lines(text: str) -> list[Any]:

@@ -29,17 +29,19 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from headrace.arguments import Column, listed
 from headrace.outcomes.readers.cells import as_text, is_empty, is_numeric, numbers_if_all, parsed
-from headrace.outcomes.readers.files import file_columns, refuse_pickle
+from headrace.outcomes.readers.files import file_columns, file_line, refuse_pickle
 from headrace.outcomes.readers.long import LONG_LAYOUTS, LongLayout, widened
 from headrace.outcomes.readers.records import answered_runs, routerarena_columns, spend_log_columns
 from headrace.outcomes.readers.table import Reading, Table
 from headrace.outcomes.readers.wide import routerbench_names, tabulate
+from headrace.outcomes.rows import Rows
 
 __all__ = ["LAYOUTS", "columns_table"]
 
@@ -64,15 +66,15 @@ LM_EVAL = ("doc_id", "doc", "resps")
 
 
 def columns_table(
-    columns: Mapping[str, Column], source: str, reading: Reading, *, loose: frozenset[str], notes: list[str]
+    columns: Mapping[str, Column], rows: Rows, reading: Reading, *, loose: frozenset[str], notes: list[str]
 ) -> Table:
     """Make a table of named columns; see `Outcomes.from_file`.
 
     Parameters
     ----------
     columns : mapping of str to ndarray of shape (n_rows, ...)
-    source : str
-        For messages.
+    rows : Rows
+        Those of `columns`, for messages.
     reading : Reading
     loose : frozenset of str
         Columns whose text may stand for numbers.
@@ -84,8 +86,8 @@ def columns_table(
     TypeError, ValueError
         If the columns have no known layout, or aren't what theirs needs.
     """
-    columns, loose = _renamed(_unindexed(columns, notes), loose, reading.rename or {}, source)
-    found = _layout_of(columns, reading.layout, source)
+    columns, loose = _renamed(_unindexed(columns, notes), loose, reading.rename or {}, str(rows))
+    found = _layout_of(columns, reading.layout, str(rows))
     if reading.labels is not None and found != "litellm":
         raise ValueError(f"labels: expected None for the layout {found!r}, which has its own quality")
     if found not in LONG_LAYOUTS:
@@ -94,19 +96,19 @@ def columns_table(
             given = routerbench_names(columns)
         elif found == "routellm":
             given = {"text" if name == "prompt" else f"{name}|quality": name for name in columns}
-        return tabulate(columns, source, reading, given_name=given, costs=reading.costs, loose=loose, notes=notes)
+        return tabulate(columns, rows, reading, given_name=given, costs=reading.costs, loose=loose, notes=notes)
     layout = LONG_LAYOUTS[found]
-    columns = answered_runs(columns, source, notes)
+    columns, rows = answered_runs(columns, rows, notes)
     if found == "litellm":
         labels = reading.labels
         labelled = columns if labels is None else {**columns, "quality": _labels(columns["request_id"], labels)}
-        columns = spend_log_columns(labelled, source, notes)
+        columns = spend_log_columns(labelled, rows, notes)
     elif found == "routerarena":
         columns = routerarena_columns(columns)
     costs = _long_costs(columns, layout, reading, notes)
-    wide = widened(columns, layout, source, costs=costs or [layout.cost], loose=loose, notes=notes)
+    wide, rows = widened(columns, layout, rows, costs=costs or [layout.cost], loose=loose, notes=notes)
     own = {name: name for name in wide}
-    return tabulate(wide, source, reading, given_name=own, costs=costs, loose=frozenset(), notes=notes)
+    return tabulate(wide, rows, reading, given_name=own, costs=costs, loose=frozenset(), notes=notes)
 
 
 def _unindexed(columns: Mapping[str, Column], notes: list[str]) -> Mapping[str, Column]:
@@ -215,7 +217,8 @@ def _labels(request_ids: Column, path: Path) -> Column:
     given = as_text(columns["request_id"]).tolist()
     if len(set(given)) < len(given):
         raise ValueError(f"labels: {path} has a request twice, expected one quality for each")
-    scores = dict(zip(given, parsed("quality", columns["quality"]).tolist(), strict=True))
+    rows = Rows(source=str(path), line_of=partial(file_line, path), file="the labels", names={"request": given})
+    scores = dict(zip(given, parsed("quality", columns["quality"], place=rows.place).tolist(), strict=True))
     known = [scores.get(request, np.nan) for request in as_text(request_ids).tolist()]
     if np.isnan(known).all():
         raise ValueError(f"labels: {path} has a quality for none of the requests")

@@ -19,6 +19,7 @@ import numpy as np
 
 from headrace.arguments import Column, IndexArray, listed
 from headrace.outcomes.readers.cells import as_text, boxed, is_numeric, numbers_if_all, parsed
+from headrace.outcomes.rows import Rows
 
 __all__ = ["LONG_LAYOUTS", "LongLayout", "widened"]
 
@@ -137,26 +138,32 @@ TOLD = ("long", "nvidia")
 def widened(
     columns: Mapping[str, Column],
     layout: LongLayout,
-    source: str,
+    rows: Rows,
     *,
     costs: Sequence[str],
     loose: frozenset[str] = frozenset(),
     notes: list[str] | None = None,
-) -> dict[str, Column]:
+) -> tuple[dict[str, Column], Rows]:
     """Give the columns of our wide layout: one row per query and repeat, and columns per model.
 
     Parameters
     ----------
     columns : mapping of str to ndarray of shape (n_runs,)
     layout : LongLayout
-    source : str
-        For messages.
+    rows : Rows
+        Those of `columns`, for messages.
     costs : sequence of str
         Columns that serve as cost, by their names in our tables: kept, and numbers.
     loose : frozenset of str
         Columns whose text may stand for numbers.
     notes : list of str, optional
         Where to say what was left out, and what counts as missing.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_rows,)
+    Rows
+        Those of the new columns.
 
     Raises
     ------
@@ -167,30 +174,35 @@ def widened(
     --------
     >>> import numpy as np
     >>> from headrace.outcomes.readers.long import LONG_LAYOUTS, widened
+    >>> from headrace.outcomes.rows import Rows
     >>> log = {"query_id": ["q", "q"], "model": ["a", "b"], "quality": [1, 0], "cost": [2, 3]}
     >>> columns = {name: np.array(cells, dtype=object if name in ("query_id", "model") else None)
     ...            for name, cells in log.items()}
-    >>> wide = widened(columns, LONG_LAYOUTS["long"], "log", costs=["cost"])
+    >>> wide, _ = widened(columns, LONG_LAYOUTS["long"], Rows(source="log"), costs=["cost"])
     >>> {name: cells.tolist() for name, cells in wide.items()}
     {'query_id': ['q'], 'a|quality': [1.0], 'b|quality': [0.0], 'a|cost': [2.0], 'b|cost': [3.0]}
     """
     notes = [] if notes is None else notes
-    models = _present(columns, layout.model, source)
+    rows = rows.named(model=columns[layout.model])
+    if layout.id is not None and layout.id in columns:
+        rows = rows.named(query=columns[layout.id])
+    models = _present(columns, layout.model, rows)
     queries = {
         name: as_text(columns[given])
         for name, given in (("text", layout.text), ("task", layout.task))
         if given is not None and given in columns
     }
-    keys = _keys(columns, layout, queries, source)
+    keys = _keys(columns, layout, queries, rows)
+    rows = rows.named(query=keys, model=models)
     places, row_keys = _places(keys, models)
     wide: dict[str, Column] = {"query_id": boxed(row_keys)}
     if "group" in columns:
-        groups = boxed(_present(columns, "group", source))
-        wide["group"] = _of_queries("group", groups, keys, row_keys, source)
+        groups = boxed(_present(columns, "group", rows))
+        wide["group"] = _of_queries("group", groups, keys, row_keys, rows)
     elif len(set(row_keys)) < len(row_keys) and "text" not in queries:
         wide["group"] = boxed(row_keys)
     for name, cells in queries.items():
-        wide[name] = _of_queries(name, cells, keys, row_keys, source)
+        wide[name] = _of_queries(name, cells, keys, row_keys, rows)
     kept = _kept(columns, layout, costs)
     if layout in [LONG_LAYOUTS[name] for name in TOLD]:
         used = {layout.model, layout.text, layout.id, layout.task, "group", "status", "cache_hit", *kept}
@@ -205,12 +217,12 @@ def widened(
             continue
         cells = columns[given]
         if name in ("quality", layout.cost, *costs):
-            cells = parsed(given, cells, notes, truth=name == "quality")
+            cells = parsed(given, cells, notes, truth=name == "quality", place=rows.place)
         elif given in loose:
             cells = numbers_if_all(cells)
-        for model, rows in ran.items():
-            wide[f"{model}|{name}"] = _spread(cells[rows], places[rows], len(row_keys))
-    return wide
+        for model, runs in ran.items():
+            wide[f"{model}|{name}"] = _spread(cells[runs], places[runs], len(row_keys))
+    return wide, rows.of_runs(places, models)
 
 
 def _kept(columns: Mapping[str, Column], layout: LongLayout, costs: Sequence[str]) -> dict[str, str]:
@@ -222,24 +234,24 @@ def _kept(columns: Mapping[str, Column], layout: LongLayout, costs: Sequence[str
     return kept
 
 
-def _present(columns: Mapping[str, Column], name: str, source: str) -> list[str]:
+def _present(columns: Mapping[str, Column], name: str, rows: Rows) -> list[str]:
     """Give a column of names, none of which may be missing."""
     cells = as_text(columns[name]).tolist()
     for row, cell in enumerate(cells):
         if not cell:
-            raise ValueError(f"{source}: column {name!r} is empty at row {row}")
+            raise ValueError(f"{rows}: column {name!r} is empty{rows.place(row)}")
     return [str(cell) for cell in cells]
 
 
-def _keys(columns: Mapping[str, Column], layout: LongLayout, queries: Mapping[str, Column], source: str) -> list[str]:
+def _keys(columns: Mapping[str, Column], layout: LongLayout, queries: Mapping[str, Column], rows: Rows) -> list[str]:
     """Give the id of each row's query."""
     if layout.id is not None and layout.id in columns:
-        return _present(columns, layout.id, source)
+        return _present(columns, layout.id, rows)
     if "text" not in queries:
         wanted = " or ".join(repr(name) for name in (layout.id, layout.text) if name is not None)
-        raise ValueError(f"{source}: no column says which query a row is about, expected {wanted}")
+        raise ValueError(f"{rows}: no column says which query a row is about, expected {wanted}")
     assert layout.text is not None  # it has given the text
-    texts = _present(columns, layout.text, source)
+    texts = _present(columns, layout.text, rows)
     tasks = queries["task"].tolist() if "task" in queries else [None] * len(texts)
     return [query_hash(text, task) for text, task in zip(texts, tasks, strict=True)]
 
@@ -268,14 +280,14 @@ def _places(keys: Sequence[str], models: Sequence[str]) -> tuple[IndexArray, lis
     return places, [key for key, _ in row_of]
 
 
-def _of_queries(name: str, cells: Column, keys: Sequence[str], row_keys: Sequence[str], source: str) -> Column:
+def _of_queries(name: str, cells: Column, keys: Sequence[str], row_keys: Sequence[str], rows: Rows) -> Column:
     """Give each wide row what its query has; a query has one text and one task."""
     known: dict[str, str | None] = {}
-    for key, cell in zip(keys, cells.tolist(), strict=True):
+    for row, (key, cell) in enumerate(zip(keys, cells.tolist(), strict=True)):
         if known.get(key) is None:
             known[key] = cell
         elif cell is not None and cell != known[key]:
-            raise ValueError(f"{source}: query {key!r} has two different values of {name!r}")
+            raise ValueError(f"{rows}: expected one value of {name!r} per query, got a second one{rows.place(row)}")
     return boxed([known[key] for key in row_keys])
 
 

@@ -8,12 +8,13 @@ missing, until a later run of the model on that query fills it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from headrace.outcomes.readers.table import COST_PREFIX
+from headrace.outcomes.rows import row_place, shown
 
-__all__ = ["MARK", "is_recorded", "recorded_columns", "recorded_events"]
+__all__ = ["MARK", "is_recorded", "recorded_columns", "recorded_events", "recorded_line", "recorded_lines"]
 
 #: First key of every line, and the version of the format.
 MARK = ("headrace", 1)
@@ -37,6 +38,10 @@ def recorded_events(text: str, source: str, notes: list[str]) -> list[dict[str, 
     notes : list of str
         Where to say how many weren't.
 
+    Returns
+    -------
+    list of dict
+
     Raises
     ------
     ValueError
@@ -52,17 +57,12 @@ def recorded_events(text: str, source: str, notes: list[str]) -> list[dict[str, 
     ['1 line is torn, as after an interruption: left out']
     """
     events, n_torn = [], 0
-    for line in text.split("\n"):
-        if not line.strip():
-            continue
-        try:
-            event = json.loads(line)
-        except ValueError:
-            event = None
-        if not isinstance(event, dict) or MARK[0] not in event:
+    for line, event in _lines(text):
+        if event is None:
             n_torn += 1
         elif event[MARK[0]] != MARK[1]:
-            raise ValueError(f"{source}: expected lines of version {MARK[1]}, got {event[MARK[0]]!r}; update headrace")
+            found = f"{shown(event[MARK[0]])} in line {line}"
+            raise ValueError(f"{source}: expected lines of version {MARK[1]}, got {found}; update headrace")
         else:
             events.append(event)
     if n_torn:
@@ -71,7 +71,59 @@ def recorded_events(text: str, source: str, notes: list[str]) -> list[dict[str, 
     return events
 
 
-def recorded_columns(events: Sequence[dict[str, Any]], source: str, notes: list[str]) -> dict[str, list[Any]]:
+def _lines(text: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Give the event of each line that isn't empty, with the line's number from 1; None for a torn one."""
+    for line, written in enumerate(text.split("\n"), start=1):
+        if written.strip():
+            try:
+                event = json.loads(written)
+            except ValueError:
+                event = None
+            yield line, event if isinstance(event, dict) and MARK[0] in event else None
+
+
+def recorded_lines(text: str) -> list[int]:
+    """Give the line of each of the events that `recorded_events` reads, counted from 1."""
+    return [line for line, event in _lines(text) if event is not None]
+
+
+def recorded_line(text: str, row: int, model: str | None) -> int | None:
+    r"""Look for the line of a run in a log, by its place in the table; None if a label of another line belongs to it.
+
+    Parameters
+    ----------
+    text : str
+    row : int
+        Row of the columns that `recorded_columns` makes of the log.
+    model : str, optional
+
+    Returns
+    -------
+    int or None
+
+    Examples
+    --------
+    >>> from headrace.outcomes.readers.recorded import recorded_line
+    >>> run = '{"headrace": 1, "event": "run", "id": "q", "model": "a", "quality": 1, "cost": 2}'
+    >>> recorded_line(f"\n{run}\n\n{run}", 1, "a")
+    4
+    """
+    events = [
+        {**event, "query": {}, "response": {}, "cost": None, "quality": line if event["event"] == "run" else None}
+        for line, event in _lines(text)
+        if event is not None
+    ]
+    lines = recorded_columns(events, "", []).get(f"{model}|quality")
+    return None if lines is None else lines[row]
+
+
+def recorded_columns(
+    events: Sequence[dict[str, Any]],
+    source: str,
+    notes: list[str],
+    *,
+    line_of: Callable[[int], int] | None = None,
+) -> dict[str, list[Any]]:
     """Give the columns of our wide layout: one row per query, and one more for each time that a model ran on it again.
 
     Parameters
@@ -81,6 +133,8 @@ def recorded_columns(events: Sequence[dict[str, Any]], source: str, notes: list[
         For messages.
     notes : list of str
         Where to say how many calls failed.
+    line_of : callable, optional
+        Gives the line of an event in the source, by the event's index; for messages.
 
     Raises
     ------
@@ -90,19 +144,19 @@ def recorded_columns(events: Sequence[dict[str, Any]], source: str, notes: list[
     queries: dict[str, dict[str, Any]] = {}
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     failed: list[tuple[str, str]] = []
-    for event in events:
+    for row, event in enumerate(events):
         cell = (event["id"], event["model"])
         known = queries.setdefault(event["id"], {})
         for name, value in event.get("query", {}).items():
             if known.setdefault(name, value) != value:
-                raise ValueError(f"{source}: query {event['id']!r} has two different values of {name!r}")
+                place = _event_place(event, row, line_of)
+                raise ValueError(f"{source}: expected one value of {name!r} per query, got a second one{place}")
         if event["event"] == "run":
             runs.setdefault(cell, []).append(_run(event))
         elif event["event"] == "label":
             if cell not in runs:
-                raise ValueError(
-                    f"{source}: a label for {cell[1]!r} on query {cell[0]!r}, which has no run of it before"
-                )
+                place = _event_place(event, row, line_of)
+                raise ValueError(f"{source}: expected a run before its label, got a label alone{place}")
             runs[cell][-1]["quality"] = event["quality"]
         else:
             failed.append(cell)
@@ -127,6 +181,12 @@ def recorded_columns(events: Sequence[dict[str, Any]], source: str, notes: list[
         for part in parts:
             columns[f"{model}|{part}"] = [run.get(part) for run in own]
     return columns
+
+
+def _event_place(event: dict[str, Any], row: int, line_of: Callable[[int], int] | None) -> str:
+    """Name an event at the end of a message."""
+    line = None if line_of is None else line_of(row)
+    return row_place({"query": event["id"], "model": event["model"]}, None, line)
 
 
 def _run(event: dict[str, Any]) -> dict[str, Any]:

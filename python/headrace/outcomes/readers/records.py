@@ -15,11 +15,12 @@ import numpy as np
 
 from headrace.arguments import Column, FloatArray, listed
 from headrace.outcomes.readers.cells import as_text, boxed, parsed
+from headrace.outcomes.rows import Rows
 
 __all__ = ["answered_runs", "routerarena_columns", "spend_log_columns"]
 
 
-def answered_runs(columns: Mapping[str, Column], source: str, notes: list[str]) -> dict[str, Column]:
+def answered_runs(columns: Mapping[str, Column], rows: Rows, notes: list[str]) -> tuple[dict[str, Column], Rows]:
     """Keep the runs that a model answered and charged, where a log says which: columns "status" and "cache_hit".
 
     A failed attempt isn't an answer, and would be paired with other models' answers as a repeat; a hit of a cache costs
@@ -43,8 +44,9 @@ def answered_runs(columns: Mapping[str, Column], source: str, notes: list[str]) 
                 notes.append(f"{gone.sum()} of {n_rows} {what}: left out")
             kept &= ~gone
     if not kept.any():
-        raise ValueError(f"{source}: no run was answered by a model, and charged")
-    return {name: cells[kept] for name, cells in columns.items()}
+        raise ValueError(f"{rows}: no run was answered by a model, and charged")
+    index = np.flatnonzero(kept)
+    return {name: cells[kept] for name, cells in columns.items()}, rows.made_of(lambda row, _: int(index[row]))
 
 
 def routerarena_columns(columns: Mapping[str, Column]) -> dict[str, Column]:
@@ -60,7 +62,7 @@ def routerarena_columns(columns: Mapping[str, Column]) -> dict[str, Column]:
     return flat
 
 
-def spend_log_columns(columns: Mapping[str, Column], source: str, notes: list[str]) -> dict[str, Column]:
+def spend_log_columns(columns: Mapping[str, Column], rows: Rows, notes: list[str]) -> dict[str, Column]:
     """Bring litellm's spend logs to a flat long layout: text, answer and seconds out of what they nest.
 
     The model is the group that was asked for, where every group is one model: else a group is that of a router, and the
@@ -70,8 +72,8 @@ def spend_log_columns(columns: Mapping[str, Column], source: str, notes: list[st
     Parameters
     ----------
     columns : mapping of str to ndarray of shape (n_requests,)
-    source : str
-        For messages.
+    rows : Rows
+        Those of `columns`, for messages.
     notes : list of str
         Where to say what was left out.
 
@@ -82,7 +84,7 @@ def spend_log_columns(columns: Mapping[str, Column], source: str, notes: list[st
     """
     if "quality" not in columns:
         raise ValueError(
-            f"{source}: a spend log has no quality; add a column 'quality', or name a file of 'request_id' and "
+            f"{rows}: a spend log has no quality; add a column 'quality', or name a file of 'request_id' and "
             "'quality' with labels"
         )
     flat = dict(columns)
@@ -94,12 +96,12 @@ def spend_log_columns(columns: Mapping[str, Column], source: str, notes: list[st
     flat["text"] = boxed(texts)
     if "query_id" not in flat and not any(texts):
         raise ValueError(
-            f"{source}: the log holds no messages: turn on store_prompts_in_spend_logs in litellm, or add a column "
+            f"{rows}: the log holds no messages: turn on store_prompts_in_spend_logs in litellm, or add a column "
             "'query_id' that says which requests asked the same"
         )
     if "response" in flat:
         flat["answer"] = boxed([_reply(_decoded(cell)) for cell in as_text(flat["response"]).tolist()])
-    flat["seconds"] = _seconds(flat)
+    flat["seconds"] = _seconds(flat, rows.named(request=flat["request_id"], model=flat["model"]))
     return flat
 
 
@@ -158,10 +160,10 @@ def _reply(response: Any) -> str | None:
     return _text(_part(_part(first, "message"), "content"))
 
 
-def _seconds(columns: Mapping[str, Column]) -> FloatArray:
+def _seconds(columns: Mapping[str, Column], rows: Rows) -> FloatArray:
     """Give how long each request took."""
     if "request_duration_ms" in columns:
-        return parsed("request_duration_ms", columns["request_duration_ms"]) / 1000.0
+        return parsed("request_duration_ms", columns["request_duration_ms"], place=rows.place) / 1000.0
     n_rows = len(columns["request_id"])
     empty = boxed([None] * n_rows)
     start, end = (map(_instant, as_text(columns.get(name, empty)).tolist()) for name in ("startTime", "endTime"))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headrace.outcomes.readers.files import file_columns, refuse_pickle
+from headrace.outcomes.readers.files import file_columns, file_line, refuse_pickle
 from headrace.outcomes.readers.frame import frame_columns
 from headrace.outcomes.readers.layouts import columns_table
 from headrace.outcomes.readers.table import Reading, Table
+from headrace.outcomes.rows import Rows
 
 __all__ = ["read_file", "read_frame"]
 
@@ -22,9 +24,11 @@ def read_file(path: str | os.PathLike[str], reading: Reading) -> Table:
         raise FileNotFoundError(f"no such file: {path}")
     notes: list[str] = []
     columns, loose = file_columns(path, notes)
-    return columns_table(columns, str(path), reading, loose=loose, notes=notes)
+    rows = Rows(source=str(path), line_of=partial(file_line, path))
+    return columns_table(columns, rows, reading, loose=loose, notes=notes)
 
 
 def read_frame(frame: Any, reading: Reading, *, source: str = "frame") -> Table:
     """Read the table in a dataframe or a mapping, called `source` in messages; see `Outcomes.from_frame`."""
-    return columns_table(frame_columns(frame, source), source, reading, loose=frozenset(), notes=[])
+    rows = Rows(source=source)
+    return columns_table(frame_columns(frame, source), rows, reading, loose=frozenset(), notes=[])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from headrace.arguments import Column, FloatArray, checked_number, listed
+from headrace.outcomes.checks import refuse_values
 from headrace.outcomes.readers.cells import as_text, holds_text, is_empty, is_numeric, numbers_if_all, parsed
 from headrace.outcomes.readers.table import COST_PREFIX, Reading, Table, with_observed_quality
+from headrace.outcomes.rows import Rows
 
 ROUTERBENCH_QUERY = {"sample_id": "query_id", "prompt": "text", "eval_name": "task"}
 ROUTERBENCH_RUN = {"total_cost": "cost", "model_response": "answer"}
@@ -21,7 +24,7 @@ FLOAT_LABEL = re.compile(r"[0-9]+\.0")
 
 def tabulate(
     columns: Mapping[str, Column],
-    source: str,
+    rows: Rows,
     reading: Reading,
     *,
     given_name: Mapping[str, str],
@@ -34,8 +37,8 @@ def tabulate(
     Parameters
     ----------
     columns : mapping of str to ndarray of shape (n_queries, ...)
-    source : str
-        For messages.
+    rows : Rows
+        Those of `columns`, for messages.
     reading : Reading
     given_name : mapping of str to str
         How each column is called in the source: name in our layout -> name there.
@@ -49,21 +52,23 @@ def tabulate(
     Raises
     ------
     ValueError
-        If there are no models or no cost, or a cell isn't what its column needs.
+        If there are no models or no cost, or a cell isn't what its column needs; the row is named.
     """
     queries: dict[str, Column] = {}
     runs: dict[str, dict[str, Column]] = {}
     for name, given in given_name.items():
         model, bar, column = name.rpartition("|")
         if bar and not column:
-            raise ValueError(f"{source}: column {given!r} has nothing after the '|'")
+            raise ValueError(f"{rows}: column {given!r} has nothing after the '|'")
         if bar:
             runs.setdefault(column, {})[model] = columns[given]
         else:
             queries[name] = columns[given]
     scored = runs.pop("quality", {})
-    models = _scored_models(scored, runs, columns, source)
-    quality = _joined_numbers(models, scored, "quality", given_name, notes)
+    models = _scored_models(scored, runs, columns, str(rows))
+    if "query_id" in queries:
+        rows = rows.named(query=queries["query_id"])
+    quality = _joined_numbers(models, scored, "quality", given_name, rows, notes)
     responses = {
         column: _joined(models, cells, column, loose=any(given_name[f"{model}|{column}"] in loose for model in cells))
         for column, cells in runs.items()
@@ -72,15 +77,16 @@ def tabulate(
         prices = {"cost": _priced(models, reading.prices, responses, len(quality))}
     else:
         prices = {
-            column.removeprefix(COST_PREFIX): _joined_numbers(models, runs[column], column, given_name, notes)
-            for column in _cost_columns(costs, responses, source)
+            column.removeprefix(COST_PREFIX): _joined_numbers(models, runs[column], column, given_name, rows, notes)
+            for column in _cost_columns(costs, responses, str(rows))
         }
+    refuse_values(quality, prices, models, rows)
     plain = {column: cells for column, cells in responses.items() if not column.startswith(COST_PREFIX)}
     if costs is not None or reading.prices is not None or len(plain) == len(responses):
         plain["cost"] = next(iter(prices.values()))
     ids, groups = (queries.pop(name, None) for name in ("query_id", "group"))
-    labels = None if groups is None else _present_labels(groups, given_name["group"], source, loose)
-    names = None if ids is None else _present_labels(ids, given_name["query_id"], source, loose)
+    labels = None if groups is None else _present_labels(groups, given_name["group"], rows, loose)
+    names = None if ids is None else _present_labels(ids, given_name["query_id"], rows, loose)
     if labels is None and "text" in queries:
         labels = _same_texts(as_text(queries["text"]).tolist(), names, notes)
     table: Table = {
@@ -133,12 +139,12 @@ def _same_texts(texts: Sequence[str | None], ids: Sequence[str] | None, notes: l
     return groups
 
 
-def _present_labels(labels: Column, name: str, source: str, loose: frozenset[str]) -> list[str]:
+def _present_labels(labels: Column, name: str, rows: Rows, loose: frozenset[str]) -> list[str]:
     """Give ids or groups as text, none of which may be missing."""
     texts: list[str] = as_text(labels).tolist()
     for row, label in enumerate(texts):
         if not label:
-            raise ValueError(f"{source}: column {name!r} has no id at row {row}")
+            raise ValueError(f"{rows}: column {name!r} has no id{rows.place(row)}")
     if loose and all(FLOAT_LABEL.fullmatch(label) for label in texts):
         return [label.removesuffix(".0") for label in texts]  # whole numbers that a dataframe kept as floats
     return texts
@@ -204,6 +210,7 @@ def _joined_numbers(
     cells: Mapping[str, Column],
     column: str,
     given_name: Mapping[str, str],
+    rows: Rows,
     notes: list[str],
 ) -> FloatArray:
     """Numbers of shape (n_rows, n_models) out of one column per model; missing for a model without one."""
@@ -211,7 +218,9 @@ def _joined_numbers(
     joined = np.full((n_rows, len(models)), np.nan)
     for j, model in enumerate(models):
         if model in cells:
-            joined[:, j] = parsed(given_name[f"{model}|{column}"], cells[model], notes, truth=column == "quality")
+            place = partial(rows.place, model=model)
+            given = given_name[f"{model}|{column}"]
+            joined[:, j] = parsed(given, cells[model], notes, truth=column == "quality", place=place)
     return joined
 
 

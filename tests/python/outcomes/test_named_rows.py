@@ -1,0 +1,307 @@
+"""Messages about bad cells name the row: by query and model, by number, and by the line of the file if it has lines."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from headrace.outcomes import Outcomes
+from headrace.outcomes.readers import layouts, source
+from headrace.outcomes.readers.delimited import delimited_columns, delimited_line
+from headrace.outcomes.readers.long import query_hash
+
+TEXT = "Tell me what I should do about the letter from my doctor."
+
+WIDE = f"""query_id,text,task,small|quality,small|cost
+q-1,"one
+line more, and ""a mark""
+",sums,1,0.5
+q-2,{TEXT},law,0,0.25
+
+q-3,five,law,{{quality}},{{cost}}
+q-4,six,law,1,1
+"""
+
+LONG = [
+    {"query_id": "q-1", "text": TEXT, "task": "law", "model": "small", "quality": 1, "cost": 2},
+    {"query_id": "q-1", "text": TEXT, "task": "law", "model": "large", "quality": 0, "cost": 3},
+    {"query_id": "q-2", "text": "two\nlines", "task": "law", "model": "small", "quality": 1, "cost": 2},
+    {"query_id": "q-2", "text": "two\nlines", "task": "law", "model": "large", "quality": 1, "cost": 2},
+]
+
+
+def refusal(read: Any, *arguments: Any, **options: Any) -> str:
+    with pytest.raises((ValueError, TypeError)) as caught:
+        read(*arguments, **options)
+    return str(caught.value)
+
+
+def told(path: Path, content: str | bytes, **options: Any) -> str:
+    """Write a file, and give the message of the error when it is read."""
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("narwhals")
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return refusal(Outcomes.from_file, path, **options)
+
+
+def changed(row: int, name: str, value: Any, *without: str) -> list[dict[str, Any]]:
+    records = [{key: cell for key, cell in record.items() if key not in without} for record in LONG]
+    records[row][name] = value
+    return records
+
+
+def as_csv(records: list[dict[str, Any]]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(records[0]))
+    writer.writeheader()
+    writer.writerows(records)
+    return file.getvalue()
+
+
+def as_lines(records: list[dict[str, Any]], before: str = "") -> str:
+    return "".join(f"{before}{json.dumps(record)}\n" for record in records)
+
+
+# CSV
+
+
+@pytest.mark.parametrize(
+    ("quality", "cost", "message"),
+    [
+        ("abc", "1", "column 'small|quality': expected a number, got 'abc'"),
+        ("1", "$3", "column 'small|cost': expected a number, got '$3'"),
+        ("inf", "1", "quality: expected a finite number, or NaN, got inf"),
+        ("1", "-2", "cost: expected a finite number >= 0, or NaN, got -2.0"),
+    ],
+)
+def test_a_cell_of_a_wide_csv_file(tmp_path: Path, quality: str, cost: str, message: str) -> None:
+    content = WIDE.format(quality=quality, cost=cost)
+    place = " for query 'q-3', model 'small' (row 2, line 7 of the file)"
+    assert content.split("\n")[6].startswith("q-3")
+    assert told(tmp_path / "log.csv", content) == message + place
+
+
+def test_line_ends_encodings_and_compression_change_no_line(tmp_path: Path) -> None:
+    content = WIDE.format(quality="abc", cost=1)
+    for name, written in [
+        ("crlf.csv", content.replace("\n", "\r\n").encode()),
+        ("cr.csv", content.replace("\n", "\r").encode()),
+        ("mark.csv", content.encode("utf-8-sig")),
+        ("utf16.csv", content.encode("utf-16")),
+        ("log.csv.gz", gzip.compress(content.encode())),
+    ]:
+        assert told(tmp_path / name, written).endswith("query 'q-3', model 'small' (row 2, line 7 of the file)"), name
+    tabs = as_csv(changed(3, "cost", "x")).replace(",", "\t")
+    assert told(tmp_path / "log.tsv", tabs).endswith("query 'q-2', model 'large' (row 3, line 6 of the file)")
+
+
+def test_a_wide_file_without_ids_names_model_and_line(tmp_path: Path) -> None:
+    content = f"text,task,a|quality,a|cost\n{TEXT},law,1,1\nb,law,?,1\n"
+    assert told(tmp_path / "log.csv", content).endswith("got '?' for model 'a' (row 1, line 3 of the file)")
+
+
+def test_a_query_without_an_id(tmp_path: Path) -> None:
+    content = "query_id,a|quality,a|cost\nq,1,1\n,1,1\n"
+    assert told(tmp_path / "log.csv", content).endswith("column 'query_id' has no id (row 1, line 3 of the file)")
+    content = 'query_id,group,a|quality,a|cost\n"q\n1",g,1,1\nq2,,1,1\n'
+    assert told(tmp_path / "log.csv", content).endswith("has no id for query 'q2' (row 1, line 4 of the file)")
+
+
+def test_a_row_of_too_few_or_too_many_cells(tmp_path: Path) -> None:
+    content = WIDE.format(quality=1, cost=1)
+    for row, count in (("q-9,a,law,1\n", 4), (f'"q-9","{TEXT}\n",law,1,1,1\n', 6)):
+        message = told(tmp_path / "log.csv", content + row)
+        assert message.endswith(f"expected 5 cells, got {count} for query 'q-9' (row 4, line 9 of the file)")
+        assert "doctor" not in message
+    unclosed = 'text,a|quality,a|cost\nx,1,1\n"y,1,1\nz,1,1\n'
+    assert told(tmp_path / "log.csv", unclosed).endswith("expected 3 cells, got 1 (row 1, line 3 of the file)")
+
+
+CELLS = st.text(alphabet='a",;\r\n\t\u2028é ', max_size=8)
+
+
+@settings(deadline=None)
+@given(cells=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=12), data=st.data())
+def test_a_line_is_that_at_which_the_record_begins(cells: list[tuple[str, str]], data: st.DataObject) -> None:
+    pytest.importorskip("pyarrow")
+    end = data.draw(st.sampled_from(["\n", "\r\n"]))
+    quoting = data.draw(st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
+    if quoting == csv.QUOTE_MINIMAL:  # it leaves a carriage return without marks
+        cells = [(one.replace("\r", ""), other.replace("\r", "")) for one, other in cells]
+    content, lines = "id,text,other" + end, []
+    for row, parts in enumerate(cells):
+        content += end * data.draw(st.integers(0, 2))
+        lines.append(1 + len(re.findall("\r\n|\r|\n", content)))
+        record = io.StringIO()
+        csv.writer(record, lineterminator=end, quoting=quoting).writerow([row, *parts])  # type: ignore[arg-type]
+        content += record.getvalue()
+    path = Path("log.csv")
+    columns, _ = delimited_columns(path, content.encode(), [])
+    assert columns["id"].tolist() == [str(row) for row in range(len(cells))]
+    assert [delimited_line(path, content.encode(), row) for row in range(len(lines))] == lines
+    assert delimited_line(path, content.encode(), len(lines)) is None
+
+
+# Long layouts
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("quality", "good", "column 'quality': expected a number, got 'good'"),
+        ("quality", "inf", "quality: expected a finite number, or NaN, got inf"),
+        ("cost", -1, "cost: expected a finite number >= 0, or NaN, got -1.0"),
+        ("text", "other", "expected one value of 'text' per query, got a second one"),
+    ],
+)
+def test_a_cell_of_a_long_file(tmp_path: Path, name: str, value: Any, message: str) -> None:
+    records = changed(3, name, value)
+    place = f"{message} for query 'q-2', model 'large' (row 3, line "
+    assert told(tmp_path / "log.csv", as_csv(records)).endswith(f"{place}6 of the file)")
+    assert told(tmp_path / "log.jsonl", as_lines(records, before="\n \n")).endswith(f"{place}12 of the file)")
+    assert told(tmp_path / "log.json", json.dumps(records)).endswith(
+        f"{message} for query 'q-2', model 'large' (row 3)"
+    )
+
+
+def test_a_query_known_by_its_text_is_named_by_its_hash(tmp_path: Path) -> None:
+    for without, task in (("query_id",), "law"), (("query_id", "task"), None):
+        message = told(tmp_path / "log.jsonl", as_lines(changed(1, "quality", "good", *without)))
+        place = f"for query '{query_hash(TEXT, task)}', model 'large' (row 1, line 2 of the file)"
+        assert message == f"column 'quality': expected a number, got 'good' {place}"
+
+
+def test_a_run_without_model_or_query(tmp_path: Path) -> None:
+    message = told(tmp_path / "log.csv", as_csv(changed(1, "model", "")))
+    assert message.endswith("column 'model' is empty for query 'q-1' (row 1, line 3 of the file)")
+    message = told(tmp_path / "log.csv", as_csv(changed(1, "query_id", "")))
+    assert message.endswith("column 'query_id' is empty for model 'large' (row 1, line 3 of the file)")
+
+
+def test_rows_that_are_left_out_count(tmp_path: Path) -> None:
+    records = [{**record, "status": "failed" if row == 1 else "ok"} for row, record in enumerate(LONG)]
+    records[2]["quality"] = "good"
+    place = "for query 'q-2', model 'small' (row 2, line 4 of the file)"
+    assert told(tmp_path / "log.csv", as_csv(records)).endswith(place)
+    records[2]["quality"] = "-inf"
+    assert told(tmp_path / "log.csv", as_csv(records)).endswith(place)
+
+
+def test_a_repeated_run_is_named_by_its_own_line(tmp_path: Path) -> None:
+    records = [*LONG, {**LONG[1], "cost": -1}]
+    message = told(tmp_path / "log.jsonl", as_lines(records))
+    assert message.endswith("got -1.0 for query 'q-1', model 'large' (row 4, line 5 of the file)")
+
+
+def test_a_label_is_named_by_its_request(tmp_path: Path) -> None:
+    pytest.importorskip("narwhals")
+    log = tmp_path / "spend.jsonl"
+    runs = [{"request_id": str(n), "query_id": "q", "model": f"m{n}", "spend": 1} for n in range(2)]
+    log.write_text(as_lines(runs))
+    labels = tmp_path / "labels.csv"
+    labels.write_text("request_id,quality\n\n0,1\n1,good\n")
+    message = refusal(Outcomes.from_file, log, labels=labels)
+    assert message.endswith("got 'good' for request '1' (row 1, line 4 of the labels)")
+
+
+# JSON
+
+
+def test_a_cell_of_wide_json_lines(tmp_path: Path) -> None:
+    rows = [{"query_id": n, "text": TEXT, "a|quality": "?" if n == 8 else 1, "a|cost": 1} for n in (7, 8)]
+    message = told(tmp_path / "log.jsonl", as_lines(rows, before="\n"))
+    assert message.endswith("got '?' for query '8', model 'a' (row 1, line 4 of the file)")
+
+
+def test_a_line_that_is_no_object(tmp_path: Path) -> None:
+    message = told(tmp_path / "log.jsonl", '\n{"a": 1}\n\n3\n')
+    assert message.endswith("expected an object, got int (row 1, line 4 of the file)")
+
+
+def event(kind: str, id: str, model: str, **parts: Any) -> dict[str, Any]:
+    return {"headrace": 1, "event": kind, "id": id, "model": model, **parts}
+
+
+def test_a_run_in_a_log_of_a_recorder(tmp_path: Path) -> None:
+    run = {"query": {"text": TEXT}, "response": {"answer": "x"}, "cost": 1, "quality": 1}
+    events = [event("run", id, "a", **run) for id in ("p", "q", "q")]
+    place = "for query 'q', model 'a' (row 2"
+    bad = [*events[:2], {**events[2], "cost": -1}]
+    path = tmp_path / "log.jsonl"
+    assert told(path, "\n" + as_lines(bad)).endswith(f"got -1.0 {place}, line 4 of the file)")
+    labelled = [*events, event("label", "q", "a", quality="good")]
+    assert told(path, as_lines(labelled)).endswith(f"got 'good' {place})")
+    other = [*events, event("run", "q", "b", **{**run, "query": {"text": "other"}})]
+    message = told(path, as_lines(other, before="\n"))
+    assert message.endswith("got a second one for query 'q', model 'b' (line 8 of the file)")
+    alone = [*events, event("label", "q", "b", quality=1)]
+    assert told(path, as_lines(alone)).endswith("got a label alone for query 'q', model 'b' (line 4 of the file)")
+
+
+# Sources without lines
+
+
+def test_parquet_and_frames_have_rows_only(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pytest.importorskip("narwhals")
+    wide = {"query_id": ["p", "q"], "text": [TEXT, "x"], "a|quality": [1, 1], "a|cost": ["1", "free"]}
+    long = {name: [str(record[name]) for record in changed(2, "cost", "free")] for name in LONG[0]}
+    for columns, place in (
+        (wide, "got 'free' for query 'q', model 'a' (row 1)"),
+        (long, "got 'free' for query 'q-2', model 'small' (row 2)"),
+    ):
+        path = tmp_path / "log.parquet"
+        parquet.write_table(arrow.table(columns), path)
+        assert refusal(Outcomes.from_file, path).endswith(place)
+        assert refusal(Outcomes.from_frame, arrow.table(columns)).endswith(place)
+        if columns is wide:
+            assert refusal(Outcomes.from_frame, {**wide, "a|cost": [1, -1]}).endswith("query 'q', model 'a' (row 1)")
+
+
+def test_a_table_made_of_arrays() -> None:
+    table: dict[str, Any] = {"models": ["a", "b"], "quality": [[1, 1], [1, float("inf")]], "cost": [1, 1]}
+    message = "quality: expected a finite number, or NaN, got inf for query"
+    assert refusal(Outcomes, **table) == f"{message} '1', model 'b' (row 1)"
+    assert refusal(Outcomes, **table, ids=["x", "y"]) == f"{message} 'y', model 'b' (row 1)"
+    assert refusal(Outcomes, **{**table, "quality": [[1, 1]] * 2}, ids=["x", "y"], groups=["g", 0.5]) == (
+        "groups: expected str or int, got 0.5 for query 'y' (row 1)"
+    )
+
+
+# What a message shows, and what it costs
+
+
+def test_no_long_text_is_shown(tmp_path: Path) -> None:
+    records = changed(1, "quality", TEXT)
+    records[1]["query_id"] = TEXT
+    message = told(tmp_path / "log.jsonl", as_lines(records))
+    shown = "'Tell me what I sh...'"
+    assert message == (
+        f"column 'quality': expected a number, got {shown} for query {shown}, model 'large' (row 1, line 2 of the file)"
+    )
+    assert refusal(Outcomes, models=["a"], quality=[[1]], cost=[1], ids=[[TEXT]]).endswith("(row 0)")
+    assert "doctor" not in refusal(Outcomes, models=["a"], quality=[[1]], cost=[1], ids=[[TEXT]])
+
+
+def test_no_line_is_looked_for_when_nothing_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("narwhals")
+    searches = []
+    for module in (source, layouts):
+        monkeypatch.setattr(module, "file_line", lambda *arguments: searches.append(arguments))
+    path = tmp_path / "log.csv"
+    path.write_text(as_csv(LONG))
+    assert Outcomes.from_file(path).ids == ("q-1", "q-2")
+    assert not searches
+    path.write_text(as_csv(changed(1, "cost", "x")))
+    assert refusal(Outcomes.from_file, path).endswith("for query 'q-1', model 'large' (row 1)")
+    assert searches == [(path, 1, None)]

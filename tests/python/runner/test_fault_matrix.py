@@ -70,19 +70,21 @@ def ask(provider: FakeProvider, decider: hr.Decider, text: str, id: str, **terms
     return asyncio.run(main())
 
 
-def small_first(decider: hr.Decider, prefix: str) -> str:
-    """Give an id whose walk begins with the small model."""
-    query = {"text": "17 + 25", "difficulty": 0.1}
-    ids = (f"{prefix}-{number}" for number in range(100))
-    return next(id for id in ids if decider.start(query, id=id).next() == "small")
+def small_first(decider: hr.Decider, prefix: str, fault: str) -> tuple[str, str]:
+    """Give the id and the text of a query whose walk begins with the small model, which has that fault."""
+    for number in range(100):
+        id = f"{prefix}-{number}"
+        text = f"17 + 25 [id {id}] [fault small={fault}]"
+        if decider.start({"text": text, "difficulty": 0.1}, id=id).next() == "small":
+            return id, text
+    raise AssertionError("the small model is never the first")
 
 
 @pytest.mark.parametrize(("fault", "kind", "n_calls"), MATRIX, ids=[fault.replace(" ", "-") for fault, _, _ in MATRIX])
 def test_each_fault_has_its_kind_and_another_model_answers(
     provider: FakeProvider, decider: hr.Decider, fault: str, kind: str, n_calls: int
 ) -> None:
-    id = small_first(decider, f"m-{kind}")
-    text = f"17 + 25 [id {id}] [fault small={fault}]"
+    id, text = small_first(decider, f"m-{kind}", fault)
     result = ask(provider, decider, text, id, timeout_s=0.3 if fault == "hang" else 5.0)
     faulty = [attempt for attempt in result.attempts if attempt.model == "small"]
     assert [attempt.kind for attempt in faulty] == [kind] * n_calls
@@ -103,8 +105,8 @@ def test_what_is_odd_but_an_answer_is_taken(provider: FakeProvider, decider: hr.
 def test_a_fault_that_passes_is_retried_and_both_calls_are_in_the_bill(
     provider: FakeProvider, decider: hr.Decider
 ) -> None:
-    id = small_first(decider, "once")
-    result = ask(provider, decider, f"17 + 25 [id {id}] [fault small=500 times=1]", id)
+    id, text = small_first(decider, "once", "500 times=1")
+    result = ask(provider, decider, text, id)
     assert [attempt.kind for attempt in result.attempts[:2]] == ["server", "ok"]
 
 

@@ -15,6 +15,7 @@ EXTRAS = {
     "joblib": "estimators",
     "matplotlib": "report",
     "narwhals": "data",
+    "prometheus_client": "serve",
     "pyarrow": "data",
     "ray": "ray",
     "sklearn": "estimators",

@@ -182,6 +182,7 @@ def reply_of_completion(
         message=message,
         usage=usage,
         finish=finish if isinstance(finish, str) else None,
+        logprobs=given if isinstance(given := choice.get("logprobs"), Mapping) else None,
     )
 
 

@@ -211,6 +211,16 @@ class Runner:
         """Do as `arun`, from code without ``await``; threads may share the runner."""
         return self._loop.run(self.arun(query, **terms))
 
+    @property
+    def supported(self) -> frozenset[str]:
+        """What some model says that it supports."""
+        return frozenset().union(*self._supports.values())
+
+    @property
+    def left_alone(self) -> tuple[str, ...]:
+        """Models whose breaker is open now."""
+        return self._breakers.open()
+
     async def aclose(self) -> None:
         """Close the targets' connections of this loop."""
         for target in self._caller.targets.values():

@@ -79,6 +79,8 @@ class Reply:
         Numbers of tokens, as the provider counts them.
     finish : str, optional
         Why the model stopped, e.g. "stop", "length", "tool_calls".
+    logprobs : mapping, optional
+        The log-probabilities as the provider gave them.
     """
 
     answer: Any
@@ -87,6 +89,7 @@ class Reply:
     message: Mapping[str, Any] | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
     finish: str | None = None
+    logprobs: Mapping[str, Any] | None = None
 
 
 @runtime_checkable
@@ -204,7 +207,7 @@ def reply_of(returned: Any) -> Reply:
     --------
     >>> from headrace.runner.targets import reply_of
     >>> reply_of({"answer": "4", "logprob": -0.1, "cost": 0.002})
-    Reply(answer='4', columns={'logprob': -0.1}, cost=0.002, message=None, usage={}, finish=None)
+    Reply(answer='4', columns={'logprob': -0.1}, cost=0.002, message=None, usage={}, finish=None, logprobs=None)
     """
     if returned is None:
         raise Fault("malformed", "None was returned")

@@ -275,6 +275,11 @@ class Session:
         return kept(self)
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """All models of the decider."""
+        return self._models
+
+    @property
     def run(self) -> tuple[str, ...]:
         """Models that have run, in their order; without those that failed."""
         return tuple(self._models[j] for j in self._order)

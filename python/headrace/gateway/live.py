@@ -1,0 +1,167 @@
+"""What goes on in a gateway: numbers of this process, for the page and for Prometheus."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter as Counted
+from collections import deque
+from typing import Any
+
+from headrace.extras import imported
+from headrace.runner import Exhausted, Result, Runner
+from headrace.serving import Decider, Monitor
+
+__all__ = ["Live"]
+
+#: Queries of the page's curve, and decisions that it lists.
+N_CURVE, N_LISTED = 400, 25
+
+#: Queries that one point of the curve is the mean of.
+N_MEAN = 25
+
+#: Ends of the histogram's classes, in seconds.
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+#: Half the width of a 95% interval, in standard errors.
+TWO_SIDED = 1.96
+
+
+class Live:
+    """Counts what a gateway answers.
+
+    Parameters
+    ----------
+    decider : Decider
+        The one that decides.
+    """
+
+    def __init__(self, decider: Decider) -> None:
+        prometheus = imported("prometheus_client", "the gateway")
+        self._exposed = prometheus.generate_latest
+        self._registry = registry = prometheus.CollectorRegistry()
+        self._answers = prometheus.Counter(
+            "headrace_answers", "Queries answered.", ["model", "stopped"], registry=registry
+        )
+        self._attempts = prometheus.Counter(
+            "headrace_attempts", "Calls of models, by how they ended.", ["model", "kind"], registry=registry
+        )
+        self._spent = prometheus.Counter("headrace_cost", "Cost of all calls.", ["model"], registry=registry)
+        self._errors = prometheus.Counter("headrace_errors", "Requests without an answer.", ["code"], registry=registry)
+        self._seconds = prometheus.Histogram(
+            "headrace_seconds", "Seconds to the answer.", registry=registry, buckets=SECONDS
+        )
+        self._expected = prometheus.Gauge("headrace_expected_cost", "Mean cost that is expected.", registry=registry)
+        self._begun = time.time()
+        self._last: deque[Result] = deque(maxlen=N_LISTED)
+        self._costs: deque[float] = deque(maxlen=N_CURVE)
+        self._by: Counted[str] = Counted()
+        self._n = self._n_errors = 0
+        self._total = self._squares = self._total_alone = 0.0
+        self._qualities: list[float] = [0.0, 0.0, 0.0]
+        self.swapped(decider)
+
+    def swapped(self, decider: Decider) -> None:
+        """Take in that another decider decides."""
+        self._monitor = None if decider.promised is None else Monitor(decider)
+        self._expected.set(decider.point.cost)
+
+    def answered(self, result: Result) -> None:
+        """Take in an answer."""
+        self._count(result)
+        self._answers.labels(result.model, result.stopped).inc()
+        self._seconds.observe(result.seconds)
+        self._last.appendleft(result)
+        self._costs.append(result.cost)
+        self._by[str(result.model)] += 1
+        self._n += 1
+        self._total += result.cost
+        self._squares += result.cost**2
+        expected = [next(iter(result.session.expected(name)[1].values())) for name in result.session.models]
+        self._total_alone += max(expected)
+        if self._monitor is not None:
+            self._monitor.observe(dict(result.costs))
+
+    def refused(self, error: Exception) -> None:
+        """Take in a request without an answer."""
+        self._n_errors += 1
+        self._errors.labels(type(error).__name__).inc()
+        if isinstance(error, Exhausted):
+            self._count(error.result)
+
+    def feedback(self, quality: float) -> None:
+        """Take in how good an answer was."""
+        n, total, squares = self._qualities
+        self._qualities = [n + 1, total + quality, squares + quality**2]
+
+    def prometheus(self) -> bytes:
+        """Give the numbers as Prometheus reads them."""
+        exposed: bytes = self._exposed(self._registry)
+        return exposed
+
+    def state(self, runner: Runner) -> dict[str, Any]:
+        """Give what the page shows, ready for JSON but for numbers that aren't finite."""
+        decider = runner.decider
+        alarms = (
+            [watch.name for watch in self._monitor.report() if watch.verdict != "as promised"] if self._monitor else []
+        )
+        return {
+            "policy": decider.fingerprint,
+            "headline": decider.headline,
+            "since": self._begun,
+            "cost_name": decider.policy.costs[0],
+            "budget": None if decider.budget is None else decider.budget.get(decider.policy.costs[0]),
+            "expected": {"cost": decider.point.cost, "quality": decider.point.quality, "runs": decider.point.n_runs},
+            "n": self._n,
+            "errors": self._n_errors,
+            "cost": _mean(self._n, self._total, self._squares),
+            "quality": _mean(*self._qualities),
+            "saved": 1.0 - self._total / self._total_alone if self._total_alone else None,
+            "total": self._total,
+            "total_alone": self._total_alone,
+            "curve": _curve(list(self._costs)),
+            "answered_by": [{"model": name, "n": self._by[name]} for name in decider.models],
+            "left_alone": list(runner.left_alone),
+            "alarms": alarms,
+            "last": [_told(result) for result in self._last],
+        }
+
+    def _count(self, result: Result) -> None:
+        for attempt in result.attempts:
+            self._attempts.labels(attempt.model, attempt.kind).inc()
+            self._spent.labels(attempt.model).inc(next(iter(attempt.cost.values())))
+
+
+def _mean(n: float, total: float, squares: float) -> dict[str, float] | None:
+    """Give a mean with its 95% interval."""
+    if n < 1:
+        return None
+    mean = total / n
+    variance = max(squares / n - mean**2, 0.0) * n / max(n - 1, 1)
+    half = TWO_SIDED * math.sqrt(variance / n)
+    return {"n": n, "mean": mean, "low": mean - half, "high": mean + half}
+
+
+def _curve(costs: list[float]) -> list[dict[str, float]]:
+    """Give means of successive queries, with their intervals."""
+    parts = [costs[start : start + N_MEAN] for start in range(0, len(costs), N_MEAN)]
+    means = [_mean(len(part), sum(part), sum(cost**2 for cost in part)) for part in parts if len(part) > 1]
+    return [mean for mean in means if mean is not None]
+
+
+def _told(result: Result) -> dict[str, Any]:
+    """Give a decision as the page lists it; without a word of the query or of the answer."""
+    why = result.why()
+    beaten = "stopping" if why.runner_up == "stop" else why.runner_up
+    reason = {"deadline": "the deadline came", "exhausted": "no model was left", "error": "an estimate failed"}.get(
+        result.stopped,
+        "sure enough" if why.margin is None else f"sure enough: {beaten} would be {why.margin:.2g} worse",
+    )
+    return {
+        "id": result.id,
+        "calls": [{"model": attempt.model, "kind": attempt.kind} for attempt in result.attempts],
+        "model": result.model,
+        "cost": result.cost,
+        "seconds": result.seconds,
+        "reason": reason,
+    }

@@ -1,0 +1,70 @@
+"""``headrace serve``: the gateway, for one's own models or for three pretend ones."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headrace.commands.console import notes, told
+from headrace.extras import imported
+
+EXAMPLES = (
+    "Examples: [bold]headrace serve --demo[/]; [bold]headrace serve router.headrace --targets serve.toml[/]; then "
+    "[bold]OPENAI_BASE_URL=http://127.0.0.1:8700/v1 python my_app.py[/]"
+)
+
+
+def serve(
+    router: Annotated[
+        Path | None, typer.Argument(help="The router, as headrace fit wrote it; by default the one in serve.toml.")
+    ] = None,
+    targets: Annotated[
+        Path, typer.Option(help="serve.toml: where the models are, what they cost, limits, the log.")
+    ] = Path("serve.toml"),
+    host: Annotated[str | None, typer.Option(help="Address to listen at; 127.0.0.1 unless serve.toml says so.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 8700 unless serve.toml says so.", min=0, max=65535)] = None,
+    workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Serve three pretend models, and ask them. No key needed.")
+    ] = False,
+    queries: Annotated[
+        int, typer.Option(help="With --demo: questions asked, then it ends; 0 = until Ctrl-C.", min=0)
+    ] = 0,
+) -> None:
+    """Serve a router in OpenAI's format: apps need another base URL, and no other change."""
+    console = notes()
+    with told(console):
+        uvicorn = imported("uvicorn", "headrace serve")
+        if demo:
+            from headrace.commands.serve_demo import run_demo
+
+            run_demo(port=8700 if port is None else port, n_queries=queries)
+            return
+        from headrace.gateway.serving import ROUTER_VARIABLE, SETTINGS_VARIABLE, app_of
+        from headrace.gateway.settings import checked, read_settings
+
+        settings = read_settings(targets)
+        changed = {"router": router, "host": host, "port": port}
+        settings = checked(replace(settings, **{name: value for name, value in changed.items() if value is not None}))
+        app = app_of(settings)
+        where = f"http://{settings.host}:{settings.port}"
+        console.print(f"{app.state.gateway.runner.decider.headline}")
+        console.print(f'page {where}/headrace      OpenAI base_url {where}/v1, model "headrace"')
+        served: object = app
+        if workers > 1:
+            os.environ[SETTINGS_VARIABLE] = str(targets.absolute())
+            os.environ[ROUTER_VARIABLE] = str(settings.router)
+            served = "headrace.gateway.serving:app_from_environment"
+        uvicorn.run(
+            served,
+            factory=workers > 1,
+            host=settings.host,
+            port=settings.port,
+            workers=workers,
+            log_level="warning",
+            timeout_graceful_shutdown=10,
+        )

@@ -15,10 +15,12 @@ from typing import Any
 from headrace.arguments import Column
 from headrace.extras import imported
 from headrace.outcomes.readers.cells import boxed
+from headrace.outcomes.readers.decided import decided_columns
 from headrace.outcomes.readers.delimited import delimited_columns
 from headrace.outcomes.readers.eval_logs import nested_records
 from headrace.outcomes.readers.frame import frame_columns
 from headrace.outcomes.readers.recorded import is_recorded, recorded_columns, recorded_events
+from headrace.runner.log import events_in, is_decision_log, read_log
 
 __all__ = ["file_columns", "is_pickle", "kind_of", "refuse_pickle"]
 
@@ -107,10 +109,15 @@ def _json(path: Path, content: bytes, notes: list[str]) -> dict[str, Column]:
     try:
         text = content.decode("utf-8-sig")
         in_lines = kind_of(path) in JSON_LINES or not text.strip()
+        decided = in_lines and is_decision_log(text)
         recorded = in_lines and is_recorded(text)
-        records = [] if recorded else _lines(text) if in_lines else json.loads(text)
+        records = [] if recorded or decided else _lines(text) if in_lines else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: can't be read as JSON: {error}") from error
+    if decided:
+        renamed_too = path.suffix.lower() != ".gz"
+        events = read_log(path) if renamed_too else events_in(content.splitlines(), str(path))
+        return {name: _record_column(cells) for name, cells in decided_columns(events, str(path), notes).items()}
     if recorded:
         columns = recorded_columns(recorded_events(text, str(path), notes), str(path), notes)
         return {name: _record_column(cells) for name, cells in columns.items()}

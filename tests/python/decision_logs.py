@@ -20,7 +20,8 @@ BUDGET = 0.003
 
 @lru_cache(maxsize=1)
 def fitted() -> hr.Decider:
-    return hr.Router(quality=NoisyOracle()).fit(simulate(1500, 3, rng=1), budget=BUDGET).decider_
+    router = hr.Router(quality=NoisyOracle(), cost=hr.estimators.ConstantCost())
+    return router.fit(simulate(1500, 3, rng=1), budget=BUDGET).decider_
 
 
 def columns_of(table: hr.Outcomes, row: int) -> dict[str, Any]:

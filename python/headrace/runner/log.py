@@ -153,11 +153,12 @@ class DecisionLog:
             current = _stat(self.path)
             if current is None or current.st_size < self.max_bytes:
                 return
-            parts = [self.path, *(_part(self.path, number) for number in range(1, self.keep + 1))]
-            # A process that ended amid this has left a gap: nothing before it need move.
-            free = next((number for number, part in enumerate(parts) if not part.exists()), self.keep)
-            for number in range(free, 0, -1):
-                parts[number - 1].replace(parts[number])
+            # Up to the first gap only, as a process that ended amid this leaves one.
+            parts = [self.path]
+            while parts[-1].exists() and len(parts) <= self.keep:
+                parts.append(_part(self.path, len(parts)))
+            for older, newer in zip(parts[:0:-1], parts[-2::-1], strict=True):
+                newer.replace(older)
 
     @staticmethod
     def _start(file: int) -> str:

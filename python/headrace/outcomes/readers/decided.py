@@ -61,8 +61,9 @@ def decided_columns(events: Iterable[Mapping[str, Any]], source: str, notes: lis
     if not known:
         raise ValueError(f"{source}: a decision log without a label; tell the quality of answers by feedback")
     rows = list(dict.fromkeys(id for id, _ in known))
-    if len(rows) < len(answered_by):
-        notes.append(f"{len(answered_by) - len(rows)} of {len(answered_by)} queries have no label: left out")
+    n_unknown = len(answered_by.keys() - set(rows))
+    if n_unknown:
+        notes.append(f"{n_unknown} of {len(answered_by)} queries have no label: left out")
     columns: dict[str, list[Any]] = {"query_id": rows}
     for model in dict.fromkeys(model for _, model in known):
         columns[f"{model}|quality"] = [known.get((id, model)) for id in rows]

@@ -148,29 +148,31 @@ class Counterfactuals:
             For each stretch of the grid on which walks are equal: its first point, the models run in their order, the
             model of the answer (None if there is none), and what was spent of each cost.
         """
-        states: dict[frozenset[str], Session] = {}
+        states: dict[frozenset[str], tuple[Session, list[int | None] | None]] = {}
 
-        def state(done: Sequence[str]) -> Session:
+        def state(done: Sequence[str]) -> tuple[Session, list[int | None] | None]:
+            """Give the session after some runs, and what each point decides; None where the walk can't go on."""
             key = frozenset(done)
             if key not in states:
-                states[key] = session = self.decider.start(query, **start)
+                session = self.decider.start(query, **start)
                 for model in done:
                     _tell(session, model, runs[model])
+                try:
+                    states[key] = session, [one.next for one in decisions_of(session, self.rules)]
+                except (NoModelLeft, CapTooSmall):
+                    states[key] = session, None
             return states[key]
 
         replays: list[Replay] = []
-        for point, rule in enumerate(self.rules):
+        for point in range(len(self.grid)):
             done: list[str] = []
-            # What the policy at another point stumbles over there is no reason to give up the others.
-            try:
-                while (chosen := decided_by(state(done), rule).next) is not None:
-                    done.append(self.decider.models[chosen])
-            except (NoModelLeft, CapTooSmall):
-                answer = None
-            else:
-                answered = [model for model in done if runs[model].kind == "ok"]
-                answer = answered[-1] if self.decider.answer == "last" else state(done).model
-            walk = (done, answer, list(state(done).costs.values()))
+            while (chosen := state(done)[1]) is not None and (j := chosen[point]) is not None:
+                done.append(self.decider.models[j])
+            session, answered = state(done)[0], [model for model in done if runs[model].kind == "ok"]
+            answer = None
+            if answered:
+                answer = answered[-1] if self.decider.answer == "last" else session.model
+            walk = (done, answer, list(session.costs.values()))
             if not replays or replays[-1][1:] != walk:
                 replays.append((point, *walk))
         return replays
@@ -218,7 +220,10 @@ class Watcher:
         made = session.decision
         if made is None:
             raise ValueError("session: expected one whose next() has just returned")
-        decisions = {point: decided_by(session, self._rules[point]) for point in self._agree}
+        if not self._agree:
+            return
+        rules = [self._rules[point] for point in self._agree]
+        decisions = dict(zip(self._agree, decisions_of(session, rules), strict=True))
         if not self._believed:
             costs = session._beliefs()[1][0, 0]
             self._believed = [
@@ -232,14 +237,25 @@ class Watcher:
         return {**self._drawn, "agree": self._agree, "believed": self._believed}
 
 
-def decided_by(session: Session, rule: Rule) -> Decision:
-    """Give what another rule would decide in a session's place; the session stays as it is."""
-    own, decision = session._rule, session.decision
+class _Asked:
+    """Stands in a session's place of a rule, and asks many."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+        self.decisions: list[Decision] = []
+
+    def select(self, *beliefs: Any, **more: Any) -> Decision:
+        self.decisions = [rule.select(*beliefs, **more) for rule in self.rules]
+        return self.decisions[0]
+
+
+def decisions_of(session: Session, rules: Sequence[Rule]) -> list[Decision]:
+    """Give what other rules would decide in a session's place; the session stays as it is. Errors as `Session.next`."""
+    own, decision, asked = session._rule, session.decision, _Asked(rules)
     try:
-        session._rule = rule
+        session._rule = asked  # type: ignore[assignment]  # it selects, and that is all that is asked of it
         session.next()
-        assert session.decision is not None
-        return session.decision
+        return asked.decisions
     finally:
         session._rule, session.decision = own, decision
 

@@ -11,7 +11,7 @@ from decision_logs import columns_of, runs_of
 
 import headrace as hr
 from headrace.datasets import NoisyOracle, simulate
-from headrace.runner.counterfactuals import Counterfactuals, Ran, decided_by, is_audited
+from headrace.runner.counterfactuals import Counterfactuals, Ran, decisions_of, is_audited
 from headrace.serving import Session
 
 RULES = ("cascade-routing", "routing", "cascade", "threshold-cascade", "index")
@@ -133,7 +133,7 @@ def test_another_rule_is_asked_without_a_trace() -> None:
         session = what_if.decider.start(columns_of(table, row), id="q")
         first = session.next()
         own, decision = session._rule, session.decision
-        differ += len({decided_by(session, rule).next for rule in what_if.rules}) > 1
+        differ += len({one.next for one in decisions_of(session, what_if.rules)}) > 1
         assert (session._rule, session.decision, session.next()) == (own, decision, first)
     assert differ > 5
     with pytest.raises(ValueError, match="expected one whose next\\(\\) has just returned"):

@@ -1,4 +1,4 @@
-"""The command line: ``headrace demo | sample | convert | fit | path | evaluate | show | explain | bench``."""
+"""The command line: ``headrace demo | sample | convert | fit | path | evaluate | show | explain | logs | bench``."""
 
 from __future__ import annotations
 

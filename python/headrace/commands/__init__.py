@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import headrace as hr
-from headrace.commands import bench, convert, demo, evaluate, explain, fit, path, sample, show
+from headrace.commands import bench, convert, demo, evaluate, explain, fit, logs, path, sample, show
 
 __all__ = ["app"]
 
@@ -44,3 +44,4 @@ app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 app.command("show", epilog=show.EXAMPLES)(show.show)
 app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
+app.add_typer(logs.app, name="logs")

@@ -62,7 +62,7 @@ def _labelled() -> hr.Outcomes:
         references=[right_answer(number) for number in numbers],
         ids=[f"q-{number}" for number in numbers],
     )
-    return table.without(responses=["seconds"])
+    return table.without(["seconds"])
 
 
 async def _served(

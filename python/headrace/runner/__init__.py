@@ -1,8 +1,9 @@
-"""The runner: calls real models as a decider says, through failures, bills and deadlines."""
+"""The runner: calls real models as a decider says, through failures, bills and deadlines; the decision log."""
 
 from headrace.runner.breaker import Breaker
 from headrace.runner.faults import KINDS, Fault, FaultKind
 from headrace.runner.litellm_target import LitellmTarget
+from headrace.runner.log import DecisionLog, read_log
 from headrace.runner.openai_target import OpenAITarget
 from headrace.runner.result import Attempt, Exhausted, Result
 from headrace.runner.retry import Retry
@@ -13,6 +14,7 @@ __all__ = [
     "KINDS",
     "Attempt",
     "Breaker",
+    "DecisionLog",
     "Exhausted",
     "Fault",
     "FaultKind",
@@ -25,4 +27,5 @@ __all__ = [
     "Runner",
     "StreamingTarget",
     "Target",
+    "read_log",
 ]

@@ -1,6 +1,6 @@
 """From files and dataframes in known layouts to the columns of an `Outcomes` table, and back to files.
 
-- `files`, `delimited`, `eval_logs`, `frame`: any source becomes a dict of column name to array.
+- `files`, `delimited`, `eval_logs`, `recorded`, `decided`, `frame`: any source becomes a dict of column name to array.
 - `layouts`: which layout those columns have. `wide` makes the table; `long` turns long layouts into wide columns, and
   `records` flattens those that nest JSON.
 - `written`: a table as a file, in our wide layout.

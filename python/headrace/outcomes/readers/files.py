@@ -17,6 +17,7 @@ from typing import Any
 from headrace.arguments import Column
 from headrace.extras import imported
 from headrace.outcomes.readers.cells import boxed
+from headrace.outcomes.readers.decided import decided_columns
 from headrace.outcomes.readers.delimited import delimited_columns, delimited_line
 from headrace.outcomes.readers.eval_logs import nested_records
 from headrace.outcomes.readers.frame import frame_columns
@@ -28,6 +29,7 @@ from headrace.outcomes.readers.recorded import (
     recorded_lines,
 )
 from headrace.outcomes.rows import Rows
+from headrace.runner.log import events_in, is_decision_log, read_log
 
 __all__ = ["file_columns", "file_line", "is_pickle", "kind_of", "refuse_pickle"]
 
@@ -146,9 +148,14 @@ def _json(path: Path, content: bytes, notes: list[str]) -> dict[str, Column]:
     """Read records: an array of objects, one object per line, or the records that an evaluation tool nests."""
     try:
         text, in_lines, recorded = _json_text(path, content)
-        records = [] if recorded else _lines(text) if in_lines else json.loads(text)
+        decided = in_lines and is_decision_log(text)
+        records = [] if recorded or decided else _lines(text) if in_lines else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: can't be read as JSON: {error}") from error
+    if decided:
+        renamed_too = path.suffix.lower() != ".gz"
+        events = read_log(path) if renamed_too else events_in(content.splitlines(), str(path))
+        return {name: _record_column(cells) for name, cells in decided_columns(events, str(path), notes).items()}
     if recorded:
         events = recorded_events(text, str(path), notes)
         columns = recorded_columns(events, str(path), notes, line_of=lambda row: recorded_lines(text)[row])

@@ -24,7 +24,8 @@ def is_recorded(text: str) -> bool:
     """Tell whether text holds lines of a `Recorder`; the first line may be torn."""
     mark, lines = f'{{"{MARK[0]}":', text.split("\n", 2)
     torn_at_once = len(lines) == 1 and text != "" and mark.startswith(text)
-    return torn_at_once or any(line.startswith(mark) for line in lines[:2])
+    # The version is a number; a decision log has a text there.
+    return torn_at_once or any(line.startswith(mark) and not line.startswith(f'{mark}"') for line in lines[:2])
 
 
 def recorded_events(text: str, source: str, notes: list[str]) -> list[dict[str, Any]]:

@@ -1,0 +1,167 @@
+"""The events of the decision log: what each of them holds. None holds a text of a query or of an answer.
+
+=========  ===========================================================================================================
+Event      It holds
+=========  ===========================================================================================================
+policy     fingerprint, models, costs, rule, budget or quality target, and the grid: parameter, mean cost and quality
+decision   id, policy, hash of the query's columns, pool; of each step the model, how it went, cost and quality as
+           expected, cost, plan and seconds; the answer's model, costs, why it stopped, seconds, exploration
+audit      id, policy; how each model's run went, and its cost; the walk at every point of the grid; qualities
+feedback   id, quality, and whose answer it is
+=========  ===========================================================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from headrace.policy.hashing import content_id
+from headrace.runner.counterfactuals import Counterfactuals, Ran, Replay, Watcher
+from headrace.serving import Decider, Session
+
+__all__ = ["audit_event", "decision_event", "feedback_event", "fingerprint", "policy_event", "step_of"]
+
+
+def fingerprint(decider: Decider) -> str:
+    """Give 16 hexadecimal digits that stand for a decider: its policy, and the path that its estimators led to.
+
+    Examples
+    --------
+    >>> import headrace as hr
+    >>> from headrace.runner.events import fingerprint
+    >>> decider = hr.Router(rule="routing").fit(hr.datasets.load_quickstart(), budget=100.0).decider_
+    >>> fingerprint(decider) == fingerprint(decider.with_budget(100.0)), len(fingerprint(decider))
+    (True, 16)
+    >>> fingerprint(decider) == fingerprint(decider.with_budget(90.0))
+    False
+    """
+    hashed = hashlib.blake2b(decider.policy.to_json().encode(), digest_size=8)
+    for values in (decider.path.parameter, decider.path.cost, decider.path.quality):
+        hashed.update(values.tobytes())
+    return hashed.hexdigest()
+
+
+def policy_event(counterfactuals: Counterfactuals) -> dict[str, Any]:
+    """Make the event that says what a fingerprint stands for; to be appended before any other event of the decider."""
+    decider = counterfactuals.decider
+    return {
+        "event": "policy",
+        "policy": fingerprint(decider),
+        "models": decider.models,
+        "costs": decider.policy.costs,
+        "rule": decider.policy.rule,
+        "budget": decider.budget,
+        "quality_target": decider.quality_target,
+        "grid": [list(point) for point in counterfactuals.grid],
+    }
+
+
+def step_of(session: Session) -> dict[str, Any]:
+    """Make what the log keeps of a step, right after `Session.next` named a model; the runner adds how it went.
+
+    Returns
+    -------
+    dict
+        "model", "expected" (its cost by estimate), "quality" (as believed) and "plan". To be added: "kind" ("ok", or
+        that of the fault), "cost" and "seconds".
+    """
+    decision = session.decision
+    if decision is None or decision.next is None:
+        raise ValueError("session: expected one whose next() has just named a model")
+    belief, costs = session._beliefs()
+    chosen, models = decision.next, session._models
+    return {
+        "model": models[chosen],
+        "expected": float(costs[0, 0, chosen]),
+        "quality": float(belief.quality[0, chosen]),
+        "plan": [models[j] for j in decision.plan],
+    }
+
+
+def decision_event(
+    session: Session,
+    *,
+    policy: str,
+    steps: Sequence[Mapping[str, Any]],
+    stopped: str,
+    seconds: float,
+    watcher: Watcher | None = None,
+    audited: bool = False,
+) -> dict[str, Any]:
+    """Make the event of a decision that has ended.
+
+    Parameters
+    ----------
+    session : Session
+    policy : str
+        Fingerprint of the decider that is served, whether or not the query was decided at another point of its grid.
+    steps : sequence of mapping
+        As `step_of` gave them, with "kind", "cost" and "seconds" added.
+    stopped : str
+        Why it ended, e.g. "plan" or "deadline".
+    seconds : float
+        From the query to the answer.
+    watcher : Watcher, optional
+        Where exploration is on.
+    audited : bool
+        Whether an audit follows.
+    """
+    return {
+        "event": "decision",
+        "id": session.id,
+        "policy": policy,
+        "query": content_id({name: cells[0] for name, cells in session._queries.items()}),
+        "pool": [session._models[j] for j in session._allowed],
+        "steps": [dict(step) for step in steps],
+        "model": session.model if session.run else None,
+        "cost": session.costs,
+        "stopped": stopped,
+        "seconds": seconds,
+        "explored": None if watcher is None else watcher.to_dict(),
+        "audited": audited,
+    }
+
+
+def audit_event(
+    id: str,
+    *,
+    policy: str,
+    runs: Mapping[str, Ran],
+    replays: Sequence[Replay],
+    quality: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Make the event of an audit.
+
+    Parameters
+    ----------
+    id, policy : str
+        As in the decision's event.
+    runs : mapping of str to Ran
+        What came of each model; responses aren't kept.
+    replays : sequence of Replay
+        As `Counterfactuals.replays` gives them.
+    quality : mapping of str to float, optional
+        What a grader makes of each answer; it can come later, as feedback.
+    """
+    return {
+        "event": "audit",
+        "id": id,
+        "policy": policy,
+        "models": {model: {"kind": ran.kind, "cost": ran.cost} for model, ran in runs.items()},
+        "replays": [list(replay) for replay in replays],
+        "quality": dict(quality or {}),
+    }
+
+
+def feedback_event(id: str, quality: float, *, model: str | None = None) -> dict[str, Any]:
+    """Make the event of a label: how good an answer was; by default the decision's.
+
+    Examples
+    --------
+    >>> from headrace.runner.events import feedback_event
+    >>> feedback_event("q-17", True)
+    {'event': 'feedback', 'id': 'q-17', 'quality': 1.0, 'model': None}
+    """
+    return {"event": "feedback", "id": id, "quality": float(quality), "model": model}

@@ -28,7 +28,7 @@ CONFIDENCE, N_MODELS = 0.95, 3
 #: The monitor shares its error between cost, quality and the models.
 EACH = 1.0 - (1.0 - CONFIDENCE) / (2 + N_MODELS)
 
-N_STREAMS, N_KNOWN, N_RUNS = 200, 1_000, 10_000
+N_STREAMS, N_KNOWN, N_RUNS = 100, 1_000, 10_000
 #: Prices rise at once, or after so many unchanged runs; of a router, after half of those of the fresh queries.
 N_BEFORE, N_AFTER = 5_000, 10_000
 FACTORS = (1.2, 1.5, 2.0)

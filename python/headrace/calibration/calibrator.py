@@ -19,7 +19,7 @@ from headrace.calibration.walk import budget_path, walk
 from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import PathPoint, rounded, shown_limits
 from headrace.rules import make_rule
-from headrace.serving.decider import Promised
+from headrace.serving.promised import Promised, log_ratio
 
 __all__ = ["Calibrator", "Chosen"]
 
@@ -68,6 +68,7 @@ class Calibrator:
         self, rule: str, chosen: Calibration, answer: str, table: BeliefTable, fitting: BeliefTable | None
     ) -> None:
         self.costs = tuple(table.outcomes.costs)
+        self._models = table.outcomes.models
         self.n_queries = table.outcomes.n_queries
         #: Realised costs of the calibration queries, which say what a stop cost.
         self.realised = dict(table.outcomes.costs)
@@ -179,7 +180,27 @@ class Calibrator:
         ends = {name: (0.0, MARGIN * float(max(v[cheap].max(), v[costly].max()))) for name, v in columns.items()}
         # A table may be sorted; a confidence sequence needs an order that doesn't depend on the values.
         order = shuffled(self.n_queries)
-        return Promised({name: values[order] for name, values in mixed.items()}, ends | {"quality": self._qualities})
+        values = {name: column[order] for name, column in mixed.items()}
+        return Promised(values, ends | {"quality": self._qualities}, self._ratios(walked, point))
+
+    def _ratios(self, walked: Walked, point: PathPoint) -> dict[str, FloatArray]:
+        """Give the log ratios of realised to estimated costs of each model's runs under a policy.
+
+        None where several costs are traded: estimates are known of their sum only.
+        """
+        if walked.rates != (1.0,):
+            return {}
+        runs, cost = walked.stops.runs, self.realised[self.costs[0]]
+        cheaply = np.random.default_rng(0).random(self.n_queries) < point.share
+        here = np.concatenate(
+            [
+                index[cheaply[runs.row[index]] == is_cheap]
+                for index, is_cheap in zip(map(runs.at, point.parameters), (True, False), strict=True)
+            ]
+        )
+        model = runs.model[here]
+        ratios = log_ratio(cost[runs.row[here], model], runs.expected[here])
+        return {self._models[j]: ratios[model == j] for j in np.unique(model).tolist()}
 
     def updated(self, table: BeliefTable, walked: Walked, point: PathPoint) -> Calibrator:
         """Give a calibrator for new queries: complete ones replace the old, a log with missing cells reprices them."""

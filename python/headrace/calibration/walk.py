@@ -20,7 +20,7 @@ from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import BudgetPath
 from headrace.rules import Rule, ThresholdCascade
 
-__all__ = ["Believer", "Stops", "budget_path", "walk"]
+__all__ = ["Believer", "Runs", "Stops", "budget_path", "walk"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -53,6 +53,30 @@ class _Walkers(NamedTuple):
         return _Walkers(row, run, lower, upper, last)
 
 
+class Runs(NamedTuple):
+    """Runs on the walks: for stretches of the parameter, which model a query ran, and what that was expected to cost.
+
+    Attributes
+    ----------
+    row, model : ndarray of int of shape (n_runs,)
+        The query and the model.
+    lower, upper : ndarray of shape (n_runs,)
+        Ends of the stretch.
+    expected : ndarray of shape (n_runs,)
+        Estimate of the cost just before the run; of several costs, all at their exchange rates.
+    """
+
+    row: IntArray
+    model: IntArray
+    lower: FloatArray
+    upper: FloatArray
+    expected: FloatArray
+
+    def at(self, parameter: float) -> IntArray:
+        """Index of all runs at one value of the parameter."""
+        return _here(self.lower, self.upper, parameter)
+
+
 class Stops(NamedTuple):
     """Where walks ended: for stretches of the parameter, what a query cost and which answer it got.
 
@@ -68,6 +92,8 @@ class Stops(NamedTuple):
         Realised cost of all models run, and realised quality of the answer.
     n_runs, answer : ndarray of int of shape (n_stops,)
         Number of models run, and the model whose answer is returned.
+    runs : Runs
+        What ran on the way.
     """
 
     row: IntArray
@@ -78,11 +104,11 @@ class Stops(NamedTuple):
     quality: FloatArray
     n_runs: IntArray
     answer: IntArray
+    runs: Runs
 
     def at(self, parameter: float) -> IntArray:
         """Index of the stop of each query at one value of the parameter, in the order of the queries."""
-        last = np.isinf(self.upper) & (parameter == np.inf)
-        here = np.flatnonzero(((self.lower <= parameter) & (parameter < self.upper)) | last)
+        here = _here(self.lower, self.upper, parameter)
         return here[np.argsort(self.row[here], kind="stable")]
 
     def total(self, cost: FloatArray) -> FloatArray:
@@ -134,14 +160,15 @@ def walk(
     walkers = _Walkers(
         np.arange(n_queries), nothing, np.full(n_queries, start), np.full(n_queries, np.inf), nothing - 1
     )
-    stopped, answers = [], []
+    stopped, answers, runs = [], [], []
     for step in range(n_models + 1):
         if progress is not None:
             progress(step / (n_models + 1))
         going = []
         for run_set in np.unique(walkers.run).tolist():
             here = walkers.take(walkers.run == run_set)
-            ahead, ended, chosen = _step(rule, here, (run_set & bits) != 0, believe)
+            ahead, ended, chosen, expected = _step(rule, here, (run_set & bits) != 0, believe)
+            runs.append(Runs(ahead.row, ahead.last, ahead.lower, ahead.upper, expected))
             going.append(ahead._replace(run=ahead.run | bits[ahead.last]))
             stopped.append(ended)
             answers.append(chosen if answer == "best" else ended.last)
@@ -153,11 +180,17 @@ def walk(
     cost = _total(outcomes.cost, ended.row, ended.run)
     quality = outcomes.quality[ended.row, answered]
     n_runs = ((ended.run[:, None] & bits) != 0).sum(axis=1)
-    return Stops(ended.row, ended.lower, ended.upper, ended.run, cost, quality, n_runs, answered)
+    every_run = Runs(*(np.concatenate(column) for column in zip(*runs, strict=True)))
+    return Stops(ended.row, ended.lower, ended.upper, ended.run, cost, quality, n_runs, answered, every_run)
 
 
-def _step(rule: Rule, here: _Walkers, run: BoolArray, believe: Believer) -> tuple[_Walkers, _Walkers, IntArray]:
-    """Move walkers that share a run set by one decision: those that go on, those that stop, and their best answers."""
+def _step(
+    rule: Rule, here: _Walkers, run: BoolArray, believe: Believer
+) -> tuple[_Walkers, _Walkers, IntArray, FloatArray]:
+    """Move walkers that share a run set by one decision.
+
+    Gives those that go on, those that stop, the best answers of these, and the costs that the others expect.
+    """
     rows, of_row = np.unique(here.row, return_inverse=True)
     belief, cost = believe(rows, run)
     each = belief.take(of_row)
@@ -175,7 +208,13 @@ def _step(rule: Rule, here: _Walkers, run: BoolArray, believe: Believer) -> tupl
     best = np.where(run, each.quality, -np.inf).argmax(axis=1)[piece]
     stops = model < 0
     ahead = pieces._replace(last=model.astype(np.int64)).take(~stops)
-    return ahead, pieces.take(stops), best[stops]
+    return ahead, pieces.take(stops), best[stops], cost[of_row[piece[~stops]], ahead.last]
+
+
+def _here(lower: FloatArray, upper: FloatArray, parameter: float) -> IntArray:
+    """Index of the stretches that hold a value of the parameter; the last of them have no end."""
+    last = np.isinf(upper) & (parameter == np.inf)
+    return np.flatnonzero(((lower <= parameter) & (parameter < upper)) | last)
 
 
 def _bits(n_models: int) -> IntArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,8 +48,8 @@ def serve(
         from headrace.gateway.settings import checked, read_settings
 
         settings = read_settings(targets)
-        changed = {"router": router, "host": host, "port": port}
-        settings = checked(replace(settings, **{name: value for name, value in changed.items() if value is not None}))
+        given: dict[str, Any] = {"router": router, "host": host, "port": port}
+        settings = checked(replace(settings, **{name: value for name, value in given.items() if value is not None}))
         app = app_of(settings)
         where = f"http://{settings.host}:{settings.port}"
         console.print(f"{app.state.gateway.runner.decider.headline}")

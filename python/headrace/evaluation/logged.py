@@ -11,7 +11,6 @@ import numpy as np
 
 from headrace.arguments import FloatArray, listed
 from headrace.policy.budget_path import BudgetPath, PathPoint
-from headrace.runner.events import fingerprint
 from headrace.serving import Decider
 
 __all__ = ["METHODS", "LoggedEstimate", "Mean", "PolicyLog", "evaluate_log", "policies_in", "recalibrated"]
@@ -364,7 +363,7 @@ def recalibrated(decider: Decider, events: Iterable[Mapping[str, Any]]) -> Decid
     ValueError
         Fewer than 100 audits of this decider; a budget that isn't feasible any more.
     """
-    policies, own = policies_in(events), fingerprint(decider)
+    policies, own = policies_in(events), decider.fingerprint
     log = policies.get(own)
     n = 0 if log is None else len(log.audits)
     if log is None or n < LEAST_RECALIBRATING:

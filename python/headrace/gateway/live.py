@@ -10,7 +10,7 @@ from typing import Any
 
 from headrace.extras import imported
 from headrace.runner import Exhausted, Result, Runner
-from headrace.serving import Decider, Monitor
+from headrace.serving import Decider
 
 __all__ = ["Live"]
 
@@ -63,7 +63,6 @@ class Live:
 
     def swapped(self, decider: Decider) -> None:
         """Take in that another decider decides."""
-        self._monitor = None if decider.promised is None else Monitor(decider)
         self._expected.set(decider.point.cost)
 
     def answered(self, result: Result) -> None:
@@ -79,8 +78,6 @@ class Live:
         self._squares += result.cost**2
         expected = [next(iter(result.session.expected(name)[1].values())) for name in result.session.models]
         self._total_alone += max(expected)
-        if self._monitor is not None:
-            self._monitor.observe(dict(result.costs))
 
     def refused(self, error: Exception) -> None:
         """Take in a request without an answer."""
@@ -102,9 +99,7 @@ class Live:
     def state(self, runner: Runner) -> dict[str, Any]:
         """Give what the page shows, ready for JSON but for numbers that aren't finite."""
         decider = runner.decider
-        alarms = (
-            [watch.name for watch in self._monitor.report() if watch.verdict != "as promised"] if self._monitor else []
-        )
+        alarms = [watch.name for watch in runner.report() if watch.verdict != "as promised"]
         return {
             "policy": decider.fingerprint,
             "headline": decider.headline,

@@ -13,34 +13,14 @@ feedback   id, quality, and whose answer it is
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.policy.hashing import content_id
 from headrace.runner.counterfactuals import Counterfactuals, Ran, Replay, Watcher
-from headrace.serving import Decider, Session
+from headrace.serving import Session
 
-__all__ = ["audit_event", "decision_event", "feedback_event", "fingerprint", "policy_event", "step_of"]
-
-
-def fingerprint(decider: Decider) -> str:
-    """Give 16 hexadecimal digits that stand for a decider: its policy, and the path that its estimators led to.
-
-    Examples
-    --------
-    >>> import headrace as hr
-    >>> from headrace.runner.events import fingerprint
-    >>> decider = hr.Router(rule="routing").fit(hr.datasets.load_quickstart(), budget=100.0).decider_
-    >>> fingerprint(decider) == fingerprint(decider.with_budget(100.0)), len(fingerprint(decider))
-    (True, 16)
-    >>> fingerprint(decider) == fingerprint(decider.with_budget(90.0))
-    False
-    """
-    hashed = hashlib.blake2b(decider.policy.to_json().encode(), digest_size=8)
-    for values in (decider.path.parameter, decider.path.cost, decider.path.quality):
-        hashed.update(values.tobytes())
-    return hashed.hexdigest()
+__all__ = ["audit_event", "decision_event", "feedback_event", "policy_event"]
 
 
 def policy_event(counterfactuals: Counterfactuals) -> dict[str, Any]:
@@ -48,35 +28,13 @@ def policy_event(counterfactuals: Counterfactuals) -> dict[str, Any]:
     decider = counterfactuals.decider
     return {
         "event": "policy",
-        "policy": fingerprint(decider),
+        "policy": decider.fingerprint,
         "models": decider.models,
         "costs": decider.policy.costs,
         "rule": decider.policy.rule,
         "budget": decider.budget,
         "quality_target": decider.quality_target,
         "grid": [list(point) for point in counterfactuals.grid],
-    }
-
-
-def step_of(session: Session) -> dict[str, Any]:
-    """Make what the log keeps of a step, right after `Session.next` named a model; the runner adds how it went.
-
-    Returns
-    -------
-    dict
-        "model", "expected" (its cost by estimate), "quality" (as believed) and "plan". To be added: "kind" ("ok", or
-        that of the fault), "cost" and "seconds".
-    """
-    decision = session.decision
-    if decision is None or decision.next is None:
-        raise ValueError("session: expected one whose next() has just named a model")
-    belief, costs = session._beliefs()
-    chosen, models = decision.next, session._models
-    return {
-        "model": models[chosen],
-        "expected": float(costs[0, 0, chosen]),
-        "quality": float(belief.quality[0, chosen]),
-        "plan": [models[j] for j in decision.plan],
     }
 
 
@@ -98,7 +56,8 @@ def decision_event(
     policy : str
         Fingerprint of the decider that is served, whether or not the query was decided at another point of its grid.
     steps : sequence of mapping
-        As `step_of` gave them, with "kind", "cost" and "seconds" added.
+        Of each call "model", "kind" ("ok", or that of the fault), "expected" (its cost by estimate), "quality" (as
+        believed before), "cost", "plan" and "seconds".
     stopped : str
         Why it ended, e.g. "plan" or "deadline".
     seconds : float

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+import math
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from threading import Lock
 from typing import Any, Self, Unpack, cast
 
-from headrace.arguments import checked_seconds, listed
+from headrace.arguments import checked_number, checked_seconds, listed
 from headrace.runner.background import BackgroundLoop
 from headrace.runner.breaker import Breaker, Breakers
 from headrace.runner.calling import Called, Caller, delta_of, per_model
 from headrace.runner.faults import Fault
-from headrace.runner.queries import Asked, Query, Terms, asked_of
-from headrace.runner.result import Exhausted, Result
+from headrace.runner.log import DecisionLog
+from headrace.runner.queries import Asked, Query, Terms, asked_of, with_deadline
+from headrace.runner.recording import Grade, Recording
+from headrace.runner.result import Attempt, Result
 from headrace.runner.retry import Retry
 from headrace.runner.targets import Reply, Request, TargetLike, as_target
 from headrace.runner.walk import Walk
-from headrace.serving.decider import Decider
+from headrace.serving import Decider, Monitor, Watch
 
 __all__ = ["Runner"]
 
@@ -50,6 +54,24 @@ class Runner:
     speculative : bool, default False
         Begin the next model of the plan ahead, where a deadline leaves no time to wait for the present one. A call that
         then isn't wanted is ended, and counts with what it was expected to cost.
+    shadow : str, optional
+        A model that serves every query, while what would be decided is only logged. If it fails, the decider decides.
+    log : DecisionLog, optional
+        Where decisions are written, without any text.
+    audit : float, default 0
+        Share of the queries, by a hash of their ids, on which all models run after the answer: they tell what any
+        budget would cost and bring (`headrace.evaluation.evaluate_log`).
+    explore : float, default 0
+        Share of the queries that are decided at a random point of the budget path, with the probability in the log.
+    grade : callable, optional
+        ``grade(query, reply)`` says how good an audited answer is, or None; `feedback` can tell it later.
+
+    Attributes
+    ----------
+    decider : Decider
+        The one that decides.
+    monitor : Monitor or None
+        Whether costs are still those of the fit; None where the decider doesn't hold what was promised.
 
     Raises
     ------
@@ -78,6 +100,11 @@ class Runner:
         concurrency: int | Mapping[str, int] | None = None,
         supports: Mapping[str, Collection[str]] | None = None,
         speculative: bool = False,
+        shadow: str | None = None,
+        log: DecisionLog | None = None,
+        audit: float = 0.0,
+        explore: float = 0.0,
+        grade: Grade | None = None,
     ) -> None:
         self.decider = decider
         known = decider.models
@@ -96,7 +123,13 @@ class Runner:
         self._breakers = Breakers(breaker)
         self._supports = {name: frozenset(able) for name, able in (supports or {}).items()}
         self._speculative = speculative
+        if shadow is not None and shadow not in made:
+            raise ValueError(f"shadow: expected a model with a target, {listed(made)}; got {shadow!r}")
+        self._shadow = shadow
+        self._recording = Recording(log, audit=audit, explore=explore, grade=grade)
         self._loop = BackgroundLoop()
+        self._watching = Lock()
+        self._background: set[asyncio.Task[None]] = set()
         self.swap(decider)
 
     def __repr__(self) -> str:
@@ -114,6 +147,8 @@ class Runner:
             raise ValueError(f"decider: expected one over {listed(self.decider.models)}, got {listed(decider.models)}")
         with suppress(ValueError):  # too many run sets to fit beforehand: each is fitted when it is first met
             decider.warm()
+        self._recording.decides(decider)
+        self.monitor = None if decider.promised is None else Monitor(decider)
         self.decider = decider
 
     async def arun(self, query: Query, **terms: Unpack[Terms]) -> Result:
@@ -151,16 +186,20 @@ class Runner:
         CapTooSmall, UnknownColumn, MissingColumn, TypeError, ValueError
             As `Decider.start` and `Session.next`.
         """
-        walk, asked, options = self._begin(query, terms)
+        walk, asked, start = self._begin(query, terms)
         ahead: dict[str, asyncio.Task[Called]] = {}
         try:
-            while (model := walk.next()) is not None:
-                await self._call(walk, self._request(walk, asked, options, model), ahead)
+            if self._shadow is not None and walk.next() is not None:
+                await self._call(walk, self._request(walk, asked, self._shadow), {})
+                walk.stopped = "shadow" if walk.replies else ""
+            while not walk.stopped and (model := walk.next()) is not None:
+                await self._call(walk, self._request(walk, asked, model), ahead)
             await _end(walk, ahead)
         finally:
             for task in ahead.values():
                 task.cancel()
-        return _answered(walk)
+            self._ended(walk, asked, start)
+        return walk.answered()
 
     async def stream(
         self, query: Query, *, mode: str = "decide-first", **terms: Unpack[Terms]
@@ -194,22 +233,54 @@ class Runner:
             return
         if mode != "decide-first":
             raise ValueError(f'mode: expected "decide-first" or "buffer", got {mode!r}')
-        walk, asked, options = self._begin(query, terms)
-        while (model := walk.next(final=True)) is not None:
-            request = self._request(walk, asked, options, model)
-            async with aclosing(self._caller.stream(request, time_left=walk.time_left)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, Called):
-                        self._take(walk, model, piece)
-                    else:
-                        yield piece
-            if walk.replies:
-                break
-        yield _answered(walk)
+        walk, asked, start = self._begin(query, terms)
+        try:
+            while not walk.replies and (model := walk.next(final=True)) is not None:
+                request = self._request(walk, asked, model)
+                async with aclosing(self._caller.stream(request, time_left=walk.time_left)) as pieces:
+                    async for piece in pieces:
+                        if isinstance(piece, Called):
+                            self._take(walk, model, piece)
+                        else:
+                            yield piece
+            walk.stopped = walk.stopped or "plan"
+        finally:
+            self._ended(walk, asked, start)
+        yield walk.answered()
 
     def run(self, query: Query, **terms: Unpack[Terms]) -> Result:
         """Do as `arun`, from code without ``await``; threads may share the runner."""
         return self._loop.run(self.arun(query, **terms))
+
+    def feedback(self, id: str, quality: float, model: str | None = None) -> None:
+        """Write down how good an answer was, once that is known.
+
+        Parameters
+        ----------
+        id : str
+            Of the query.
+        quality : float
+        model : str, optional
+            Whose answer it is; by default the one that was given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No number; there is no log.
+        OSError
+            The log can't be written.
+        """
+        self._recording.feedback(id, checked_number("quality", quality), model)
+
+    async def drain(self) -> None:
+        """Wait for the audits that are under way in this loop."""
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(task for task in self._background if task.get_loop() is loop))
+
+    def report(self) -> list[Watch]:
+        """Say whether costs are still those of the fit: `Monitor.report`; empty where the decider holds no promise."""
+        with self._watching:
+            return [] if self.monitor is None else self.monitor.report()
 
     @property
     def supported(self) -> frozenset[str]:
@@ -222,7 +293,12 @@ class Runner:
         return self._breakers.open()
 
     async def aclose(self) -> None:
-        """Close the targets' connections of this loop."""
+        """End the audits of this loop, and close its connections."""
+        loop = asyncio.get_running_loop()
+        audits = [task for task in self._background if task.get_loop() is loop]
+        for task in audits:
+            task.cancel()
+        await asyncio.gather(*audits, return_exceptions=True)
         for target in self._caller.targets.values():
             if hasattr(target, "aclose"):
                 await target.aclose()
@@ -245,34 +321,63 @@ class Runner:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _begin(self, query: Query, terms: Terms) -> tuple[Walk, Asked, Mapping[str, Any]]:
-        """Start the walk of a query."""
+    def _begin(self, query: Query, terms: Terms) -> tuple[Walk, Asked, dict[str, Any]]:
+        """Start the walk of a query; give also what its session was started with."""
         unknown = [name for name in terms if name not in Terms.__annotations__]
         if unknown:
             raise TypeError(f"unknown argument {unknown[0]!r}; known: {listed(Terms.__annotations__)}")
-        decider, given = self.decider, cast(dict[str, Any], dict(terms))
-        asked = asked_of(query, given.pop("columns", None), decider.query_columns)
-        options = given.pop("options", None) or {}
-        requires = frozenset(given.pop("requires", ()))
+        decider, start = self.decider, cast(dict[str, Any], dict(terms))
+        columns, options = start.pop("columns", None), start.pop("options", None)
+        asked = asked_of(query, columns, options, decider.query_columns)
+        requires = frozenset(start.pop("requires", ()))
         unable = [name for name in decider.models if not requires <= self._supports.get(name, frozenset())]
-        given["deny"] = (*(given.get("deny") or ()), *self._left_out, *(unable if requires else ()))
-        deadline_s = given.pop("deadline_s", None)
+        start["deny"] = (*(start.get("deny") or ()), *self._left_out, *(unable if requires else ()))
+        deadline_s = start.pop("deadline_s", None)
         if deadline_s is not None:
             deadline_s = checked_seconds("deadline_s", deadline_s, above_zero=True)
-            given["max_cost"] = _with_deadline(given.get("max_cost"), deadline_s, decider.policy.costs)
-        session = decider.start(asked.columns, **given)
-        walk = Walk(session, self._breakers, policy=decider.fingerprint, deadline_s=deadline_s)
-        return walk, asked, options
+            start["max_cost"] = with_deadline(start.get("max_cost"), deadline_s, decider.policy.costs)
+        session = decider.start(asked.columns, **start)
+        start = {**start, "query": asked.columns, "id": session.id}
+        watcher = self._recording.watcher(session.id)
+        if watcher is not None and watcher.decider is not decider:
+            session = watcher.decider.start(**start)
+        policy = decider.fingerprint
+        walk = Walk(session, self._breakers, policy=policy, deadline_s=deadline_s, watcher=watcher)
+        return walk, asked, start
 
-    def _request(self, walk: Walk, asked: Asked, options: Mapping[str, Any], model: str) -> Request:
+    def _ended(self, walk: Walk, asked: Asked, start: Mapping[str, Any]) -> None:
+        """Write down a query that has ended, and begin its audit."""
+        walk.stopped = walk.stopped or "cancelled"
+        audited = walk.stopped != "cancelled" and self._recording.audits(walk)
+        self._recording.decided(walk, seconds=walk.seconds, audited=audited)
+        if self.monitor is not None and walk.replies:
+            with self._watching:
+                self.monitor.observe(dict(walk.session.costs))
+        if audited:
+            task = asyncio.get_running_loop().create_task(self._audit(walk, asked, start))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _audit(self, walk: Walk, asked: Asked, start: Mapping[str, Any]) -> None:
+        """Run the models that haven't run on a query that has been answered."""
+        outcomes: dict[str, Reply | Fault] = {**walk.faults, **walk.replies}
+        lacking = [name for name in self._caller.targets if name not in outcomes and name not in start["deny"]]
+        called = await asyncio.gather(
+            *(self._caller.call(self._request(walk, asked, name, time_left=math.inf)) for name in lacking)
+        )
+        outcomes |= {name: one.outcome for name, one in zip(lacking, called, strict=True)}
+        with suppress(TypeError, ValueError):  # a reply that fits no column: there is nothing to replay
+            await self._recording.audited(walk, asked.given, outcomes, start)
+
+    def _request(self, walk: Walk, asked: Asked, model: str, *, time_left: float | None = None) -> Request:
         walk.calls(model)
         return Request(
             id=walk.session.id,
             model=model,
             query=asked.given,
             messages=asked.messages,
-            options=options,
-            timeout_s=self._caller.limit(model, walk.time_left),
+            options=asked.options,
+            timeout_s=self._caller.limit(model, walk.time_left if time_left is None else time_left),
         )
 
     async def _call(self, walk: Walk, request: Request, ahead: dict[str, asyncio.Task[Called]]) -> None:
@@ -282,7 +387,11 @@ class Runner:
             n_calls += 1
             begun = ahead.pop(model, None)
             self._begin_ahead(walk, request, ahead)
-            called = await (begun or self._caller.call(request, time_left=walk.time_left))
+            try:
+                called = await (begun or self._caller.call(request, time_left=walk.time_left))
+            except asyncio.CancelledError:
+                walk.failed(model, Fault("cancelled"), math.nan, retry=False)
+                raise
             wait = None
             if isinstance(called.outcome, Fault):
                 wait = self._retry.wait(called.outcome, n_calls=n_calls)
@@ -297,8 +406,16 @@ class Runner:
         """Tell the walk how a call ended."""
         if isinstance(called.outcome, Reply):
             walk.succeeded(model, called.outcome, called.seconds)
+            if called.outcome.cost is not None:
+                self._watch(walk.attempts[-1])
         else:
             walk.failed(model, called.outcome, called.seconds, retry=retry)
+
+    def _watch(self, attempt: Attempt) -> None:
+        """Tell the monitor what a run cost."""
+        if self.monitor is not None and math.isfinite(attempt.expected_cost):
+            with self._watching:
+                self.monitor.ran(attempt.model, cost=next(iter(attempt.cost.values())), expected=attempt.expected_cost)
 
     def _begin_ahead(self, walk: Walk, request: Request, ahead: dict[str, asyncio.Task[Called]]) -> None:
         """Begin the best of the plan's further models, where the deadline leaves no time for one after the other."""
@@ -323,27 +440,3 @@ async def _end(walk: Walk, ahead: dict[str, asyncio.Task[Called]]) -> None:
         await asyncio.gather(task, return_exceptions=True)
         walk.gave_up(model)
     ahead.clear()
-
-
-def _answered(walk: Walk) -> Result:
-    """Give the result of a walk that has an answer.
-
-    Raises
-    ------
-    Exhausted
-        It has none.
-    """
-    result = walk.result()
-    if result.model is None:
-        raise Exhausted(result) from walk.fault
-    return result
-
-
-def _with_deadline(
-    max_cost: float | Mapping[str, float] | None, deadline_s: float, costs: Sequence[str]
-) -> float | Mapping[str, float] | None:
-    """Make the deadline a cap as well, where seconds are one of the costs that the plan knows."""
-    if "seconds" not in costs:
-        return max_cost
-    caps = dict(max_cost) if isinstance(max_cost, Mapping) else {} if max_cost is None else {costs[0]: max_cost}
-    return {"seconds": deadline_s, **caps}

@@ -10,8 +10,9 @@ from typing import Any
 
 from headrace.errors import NoModelLeft
 from headrace.runner.breaker import Breakers
+from headrace.runner.counterfactuals import Watcher
 from headrace.runner.faults import KINDS, Fault
-from headrace.runner.result import Attempt, Result
+from headrace.runner.result import Attempt, Exhausted, Result
 from headrace.runner.targets import Reply
 from headrace.serving.session import Session
 
@@ -29,12 +30,16 @@ class Walk:
         Fingerprint of the decider.
     deadline_s : float, optional
         Seconds from now on that the query may take.
+    watcher : Watcher, optional
+        Is told of every decision, where exploration is on.
     clock : callable
         Gives seconds.
 
     Attributes
     ----------
     session : Session
+    policy : str
+    watcher : Watcher or None
     attempts : list of Attempt
         What was called so far.
     replies : dict of str to Reply
@@ -43,8 +48,8 @@ class Walk:
         The models that the last decision would run, those that have run among them.
     stopped : str
         See `Result`; "" while it goes on.
-    fault : Fault or None
-        The last one.
+    faults : dict of str to Fault
+        The last fault of each model that failed.
     """
 
     def __init__(
@@ -54,15 +59,17 @@ class Walk:
         *,
         policy: str,
         deadline_s: float | None = None,
+        watcher: Watcher | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
         self.attempts: list[Attempt] = []
         self.replies: dict[str, Reply] = {}
         self.stopped = ""
-        self.fault: Fault | None = None
+        self.faults: dict[str, Fault] = {}
         self._breakers = breakers
-        self._policy = policy
+        self.policy = policy
+        self.watcher = watcher
         self._clock = clock
         self._begun = clock()
         self._deadline = math.inf if deadline_s is None else self._begun + deadline_s
@@ -70,6 +77,11 @@ class Walk:
         self._admits_all = False
         self._expected: dict[str, tuple[float, dict[str, float]]] = {}
         self.plan: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self._begun
 
     @property
     def time_left(self) -> float:
@@ -119,7 +131,7 @@ class Walk:
 
     def failed(self, model: str, fault: Fault, seconds: float, *, retry: bool) -> None:
         """Take in that a call failed; with `retry`, the model may be called again."""
-        self.fault = fault
+        self.faults[model] = fault
         if KINDS[fault.kind].breaks:
             self._breakers.count(model, failed=True)
         before = dict(self.session.costs)
@@ -145,12 +157,25 @@ class Walk:
             answer=None if reply is None else reply.answer,
             reply=reply,
             costs=dict(self.session.costs),
-            seconds=self._clock() - self._begun,
+            seconds=self.seconds,
             attempts=tuple(self.attempts),
             stopped=self.stopped,
-            policy=self._policy,
+            policy=self.policy,
             session=self.session,
         )
+
+    def answered(self) -> Result:
+        """Give the result, which must have an answer.
+
+        Raises
+        ------
+        Exhausted
+            It has none.
+        """
+        result = self.result()
+        if result.model is None:
+            raise Exhausted(result) from next(reversed(self.faults.values()), None)
+        return result
 
     def _decided(self, final: bool) -> tuple[str | None, str]:
         """Ask the session for the next model; where there is none, say why."""
@@ -171,6 +196,8 @@ class Walk:
                 raise
             return None, "error"  # an answer that was paid for is had, whatever becomes of an estimate
         self.plan = self.session.plan
+        if self.watcher is not None:
+            self.watcher.saw(self.session)
         return model, "plan" if model is None else ""
 
     def _observe(self, model: str, reply: Reply, seconds: float) -> str:

@@ -27,26 +27,11 @@ from headrace.policy.run_sets import run_sets
 from headrace.serving.artefact import write_artefact
 from headrace.serving.columns import Kinds, alike, checked_batch, checked_query, nothing_ran
 from headrace.serving.frames import Frame
+from headrace.serving.promised import Promised
 from headrace.serving.resumed import resumed
 from headrace.serving.session import Session
 
-__all__ = ["Decider", "Promised"]
-
-
-@dataclass(frozen=True, eq=False)
-class Promised:
-    """What calibration saw under a policy: the values whose means are promised, and the range of each that counts.
-
-    Attributes
-    ----------
-    values : dict of str to ndarray of shape (n_queries,)
-        Each cost, and "quality".
-    ends : dict of str to (float, float)
-        Values beyond count as these.
-    """
-
-    values: dict[str, npt.NDArray[np.float64]]
-    ends: dict[str, tuple[float, float]]
+__all__ = ["Decider"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -10,7 +10,8 @@ from headrace.errors import ArtefactError
 from headrace.policy import Policy
 from headrace.policy.budget_path import BudgetPath, PathPoint
 from headrace.serving.artefact import read_artefact
-from headrace.serving.decider import Decider, Promised
+from headrace.serving.decider import Decider
+from headrace.serving.promised import Promised
 
 __all__ = ["load"]
 

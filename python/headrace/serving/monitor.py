@@ -1,5 +1,8 @@
 """The monitor: whether cost and quality, as they come in, are still those that calibration promised.
 
+Mean cost and quality change slowly with the price of one model. So each model is watched by itself, too: what its runs
+cost over what the decider expected, by ranks (`headrace.serving.ranks`), which see a change within few runs.
+
 Means are compared by a confidence sequence, an interval that holds at all times at once, so that looking often doesn't
 raise false alarms: the predictable plug-in empirical Bernstein sequence of Waudby-Smith and Ramdas (JRSS B 2024,
 theorem 2). It needs a few numbers of state and no history. Both what was promised (a mean of the calibration queries)
@@ -10,10 +13,15 @@ drifted.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from headrace.arguments import checked_confidence, checked_number
+import numpy as np
+
+from headrace.arguments import checked_confidence, checked_number, listed
+from headrace.serving.columns import checked_cost
 from headrace.serving.decider import Decider
+from headrace.serving.promised import log_ratio
+from headrace.serving.ranks import RankDetector
 from headrace.serving.session import Session
 
 __all__ = ["ConfidenceSequence", "Monitor", "Watch"]
@@ -22,34 +30,35 @@ __all__ = ["ConfidenceSequence", "Monitor", "Watch"]
 LARGEST_BET = 0.5
 
 
-class Watch(NamedTuple):
-    """What is known of one quantity.
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """What is known of one quantity: a mean, or what a model's runs cost over what they were expected to.
 
     Attributes
     ----------
     name : str
-        The cost's name, or "quality".
+        The cost's name, "quality", or e.g. "cost of small".
     n : int
         Number of values seen.
     mean : float
-        Their mean; NaN before the first.
+        Their mean; NaN before the first. Of a model, the geometric mean of its latest ratios, about a hundred.
     low, high : float
-        Confidence interval of the mean they come from, valid at all times at once.
+        Confidence interval of the mean they come from, valid at all times at once; NaN of a model, judged by ranks.
     promised : float
-        Mean on the calibration queries.
+        Mean on the calibration queries; of a model, NaN where it didn't run there.
     promised_low, promised_high : float
-        Confidence interval of that.
+        Confidence interval of that; NaN of a model.
     verdict : {"as promised", "above", "below"}
     """
 
     name: str
     n: int
     mean: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
     promised: float
-    promised_low: float
-    promised_high: float
+    promised_low: float = math.nan
+    promised_high: float = math.nan
     verdict: str
 
 
@@ -115,7 +124,8 @@ class Monitor:
     decider : Decider
         The one that serves, as it came from a router.
     confidence : float, default 0.95
-        Probability that no quantity is ever said to have drifted while none has, however often one looks.
+        Probability that no quantity is ever said to have drifted while none has, however often one looks: all costs,
+        quality and models together.
 
     Raises
     ------
@@ -133,6 +143,14 @@ class Monitor:
     ...     monitor.observe(0.003)
     >>> [(watch.name, watch.n, watch.verdict) for watch in monitor.report()]
     [('cost', 1000, 'above'), ('quality', 0, 'as promised')]
+
+    A model that is now half as expensive again, whose cost the decider expects to be 0.001:
+
+    >>> for _ in range(100):
+    ...     monitor.ran("model-2", cost=0.0015, expected=0.001)
+    >>> watch = monitor.report()[-1]
+    >>> watch.name, round(watch.mean, 3), watch.verdict
+    ('cost of model-2', 1.5, 'above')
     """
 
     def __init__(self, decider: Decider, *, confidence: float = 0.95) -> None:
@@ -140,13 +158,40 @@ class Monitor:
             raise ValueError("decider: expected one that a router made; this one has another budget than its router")
         promised, ends = decider.promised.values, decider.promised.ends
         confidence = checked_confidence(confidence)
-        # One half of the error for what was promised, one for what comes; shared between the quantities.
-        each = 1.0 - (1.0 - confidence) / (2.0 * len(promised))
+        # Shared between the quantities; of means, one half for what was promised, one for what comes.
+        self._models, ratios = decider.models, decider.promised.ratios
+        share = (1.0 - confidence) / (len(promised) + len(self._models))
+        each = 1.0 - share / 2.0
         self._promised = {name: ConfidenceSequence(*ends[name], each) for name in promised}
         self._seen = {name: ConfidenceSequence(*ends[name], each) for name in promised}
         for name, values in promised.items():
             for value in values.tolist():
                 self._promised[name].add(value)
+        self._ratios = {name: RankDetector(ratios.get(name, np.empty(0)), 1.0 - share) for name in self._models}
+        self._expected = {name: float(np.exp(values.mean())) for name, values in ratios.items()}
+
+    def ran(self, model: str, *, cost: float, expected: float) -> None:
+        """Take in what one run of a model cost, of several costs the first, and what it was expected to just before.
+
+        Where the fit has nothing to compare with, as when several costs are traded, the first runs stand for it. A run
+        whose cost isn't known, or a failed one, needn't be told.
+
+        Parameters
+        ----------
+        model : str
+        cost : float
+        expected : float
+            The decider's estimate when it chose the model.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An unknown model; a cost that isn't a finite number >= 0.
+        """
+        if model not in self._ratios:
+            raise ValueError(f"model: unknown model {model!r}; known: {listed(self._models)}")
+        costs = checked_cost("cost", cost), checked_cost("expected", expected)
+        self._ratios[model].add(float(log_ratio(*costs)))
 
     def observe(self, run: Session | float | dict[str, float], *, quality: float | None = None) -> None:
         """Take in what a query cost, and how good its answer was where that is known.
@@ -179,12 +224,38 @@ class Monitor:
             self._seen[name].add(value)
 
     def report(self) -> list[Watch]:
-        """Say of each quantity what was promised, what is seen, and whether they differ by more than chance."""
+        """Say of each quantity what was promised, what is seen, and whether they differ by more than chance.
+
+        Costs by name, quality, then each model that ran.
+        """
         watches = []
         for name, seen in self._seen.items():
             (low, high), (least, most) = seen.interval, self._promised[name].interval
             verdict = "above" if low > most else "below" if high < least else "as promised"
-            watches.append(Watch(name, seen.n, seen.mean, low, high, self._promised[name].mean, least, most, verdict))
+            watches.append(
+                Watch(
+                    name=name,
+                    n=seen.n,
+                    mean=seen.mean,
+                    low=low,
+                    high=high,
+                    promised=self._promised[name].mean,
+                    promised_low=least,
+                    promised_high=most,
+                    verdict=verdict,
+                )
+            )
+        watches += [
+            Watch(
+                name=f"{next(iter(self._seen))} of {model}",
+                n=ratio.n,
+                mean=math.exp(ratio.latest),
+                promised=self._expected.get(model, math.nan),
+                verdict=ratio.verdict,
+            )
+            for model, ratio in self._ratios.items()
+            if ratio.n
+        ]
         return watches
 
     @property

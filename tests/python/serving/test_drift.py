@@ -219,8 +219,8 @@ def test_each_quantity_is_watched_at_its_share_of_the_error(router: hr.Router) -
     for _ in range(40):
         monitor.observe({"usd": 2.5, "seconds": 9.0}, quality=0.25)
     for watch, seen in zip(monitor.report(), (2.5, 9.0, 0.25), strict=True):
-        # Three quantities, and of each what was promised and what is seen: a sixth of 0.1.
-        before, now = (ConfidenceSequence(*ends[watch.name], 1.0 - 0.1 / 6.0) for _ in range(2))
+        # Three quantities and three models; of a quantity what was promised and what is seen: a twelfth of 0.1.
+        before, now = (ConfidenceSequence(*ends[watch.name], 1.0 - 0.1 / 12.0) for _ in range(2))
         for value in promised[watch.name]:
             before.add(value)
         for _ in range(40):

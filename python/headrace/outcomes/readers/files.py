@@ -154,8 +154,8 @@ def _json(path: Path, content: bytes, notes: list[str]) -> dict[str, Column]:
         raise ValueError(f"{path}: can't be read as JSON: {error}") from error
     if decided:
         renamed_too = path.suffix.lower() != ".gz"
-        events = read_log(path) if renamed_too else events_in(content.splitlines(), str(path))
-        return {name: _record_column(cells) for name, cells in decided_columns(events, str(path), notes).items()}
+        decisions = read_log(path) if renamed_too else events_in(content.splitlines(), str(path))
+        return {name: _record_column(cells) for name, cells in decided_columns(decisions, str(path), notes).items()}
     if recorded:
         events = recorded_events(text, str(path), notes)
         columns = recorded_columns(events, str(path), notes, line_of=lambda row: recorded_lines(text)[row])

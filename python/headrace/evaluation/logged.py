@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headrace.arguments import FloatArray, listed
+from headrace.arguments import BoolArray, FloatArray, listed
 from headrace.policy.budget_path import BudgetPath, PathPoint
 from headrace.serving import Decider
 
@@ -23,6 +23,9 @@ LEAST_AUDITS, LEAST_RECALIBRATING = 30, 100
 
 #: Fewest decisions, by their effective number, that weighted ones are worth.
 LEAST_EFFECTIVE = 100.0
+
+#: Share of the weight on walks that only exploration takes, up to which they don't matter.
+NEGLIGIBLE = 0.02
 
 #: Standard errors on each side of a 95% interval.
 Z = 1.96
@@ -64,7 +67,8 @@ class LoggedEstimate:
     quality : Mean or None
         None without labels. By audits, of those whose answers all have one.
     effective : float
-        Effective sample size; for audits, their number.
+        Effective sample size: for audits their number, for weighted decisions that of the walks that only exploration
+        takes, if they matter.
     """
 
     policy: str
@@ -286,6 +290,7 @@ def _weighted(log: PolicyLog, budget: float, method: str) -> LoggedEstimate:
     expected, weights = log.mixture(budget)
     n_points = len(log.grid)
     ratio = np.empty(len(explored))
+    apart = np.zeros(len(explored), dtype=np.bool_)
     believed = np.zeros((len(explored), 2))
     corrected = np.zeros((len(explored), 2))
     for row, decision in enumerate(explored):
@@ -294,6 +299,7 @@ def _weighted(log: PolicyLog, budget: float, method: str) -> LoggedEstimate:
         agree[known["agree"]] = 1.0
         chance = (1.0 - known["rate"]) * agree[known["own"]] + known["rate"] * agree.mean()
         ratio[row] = float(weights @ agree) / chance
+        apart[row] = agree[known["own"]] == 0.0
         if method == "doubly-robust":
             plans = np.array([[value or 0.0 for value in plan] for plan in known["believed"]])
             believed[row] = weights @ plans
@@ -302,13 +308,13 @@ def _weighted(log: PolicyLog, budget: float, method: str) -> LoggedEstimate:
     quality = np.array(labels)
     cost = np.array([decision["cost"][log.costs[0]] for decision in explored])
     kept = ~np.isnan(quality)
-    effective = min(_effective(ratio), _effective(ratio[kept])) if kept.any() else _effective(ratio)
+    every = np.ones(len(explored), dtype=np.bool_)
+    effective = min(_effective(ratio[some], apart[some]) for some in (every, kept) if some.any())
     if effective < LEAST_EFFECTIVE:
         raise _TooFewError(
             f"budget: at {budget:.6g}, the log is worth {effective:.0f} decisions (its effective sample size), "
             f"expected at least {LEAST_EFFECTIVE:.0f}; audits know every budget"
         )
-    every = np.ones(len(explored), dtype=np.bool_)
     means = [
         None
         if not some.any()
@@ -327,8 +333,14 @@ def _weighted(log: PolicyLog, budget: float, method: str) -> LoggedEstimate:
     )
 
 
-def _effective(ratio: FloatArray) -> float:
-    return float(ratio.sum() ** 2 / max(float((ratio**2).sum()), 1e-300))
+def _effective(ratio: FloatArray, apart: BoolArray) -> float:
+    """Give how many equal weights these are worth.
+
+    Where more than a negligible part of the weight is on walks that only exploration takes (`apart`), they alone count:
+    they are few and heavy, and hide among the many others.
+    """
+    counted = ratio[apart] if ratio[apart].sum() > NEGLIGIBLE * ratio.sum() else ratio
+    return float(counted.sum() ** 2 / max(float((counted**2).sum()), np.finfo(np.float64).tiny))
 
 
 def _normalised(ratio: FloatArray, weighted: FloatArray, believed: FloatArray) -> Mean:

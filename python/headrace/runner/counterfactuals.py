@@ -24,7 +24,7 @@ from headrace.serving import Decider, Session
 
 __all__ = ["Counterfactuals", "GridPoint", "Ran", "Replay", "Watcher", "is_audited"]
 
-#: Points along the path; the policy's own come on top. Mixing neighbours of 24 costs .001 of quality at most.
+#: Points along the path; the policy's own come on top. Mixing neighbours of 24 takes .001 of quality on average.
 N_POINTS = 24
 
 #: Before an id where it is hashed: independent of what mixes rules, and of the folds.

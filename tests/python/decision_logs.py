@@ -11,9 +11,9 @@ import numpy as np
 import headrace as hr
 from headrace.datasets import NoisyOracle, simulate
 from headrace.runner.counterfactuals import Counterfactuals, Ran, is_audited
-from headrace.runner.events import audit_event, decision_event, feedback_event, fingerprint, policy_event, step_of
+from headrace.runner.events import audit_event, decision_event, feedback_event, policy_event
 
-__all__ = ["BUDGET", "columns_of", "fitted", "logged", "runs_of", "walked"]
+__all__ = ["BUDGET", "columns_of", "fitted", "logged", "runs_of", "step_of", "walked"]
 
 BUDGET = 0.003
 
@@ -32,6 +32,12 @@ def runs_of(table: hr.Outcomes, row: int) -> dict[str, Ran]:
     responses = [{name: cells[row, j] for name, cells in table.responses.items()} for j in range(len(table.models))]
     costs = table.cost[row].tolist()
     return {model: Ran("ok", responses[j], costs[j]) for j, model in enumerate(table.models)}
+
+
+def step_of(session: hr.Session, model: str) -> dict[str, Any]:
+    """Give what the log keeps of a step, right after `Session.next` named a model."""
+    quality, costs = session.expected(model)
+    return {"model": model, "expected": next(iter(costs.values())), "quality": quality, "plan": session.plan}
 
 
 def walked(decider: hr.Decider, table: hr.Outcomes, prefix: str = "") -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +63,7 @@ def logged(
     prefix: str = "",
 ) -> Iterator[dict[str, Any]]:
     """Give the events of a table's queries, served by a decider."""
-    counterfactuals, policy = Counterfactuals(decider), fingerprint(decider)
+    counterfactuals, policy = Counterfactuals(decider), decider.fingerprint
     yield policy_event(counterfactuals)
     for row in range(len(table)):
         id, columns, runs = f"{prefix}{row}", columns_of(table, row), runs_of(table, row)
@@ -71,7 +77,7 @@ def logged(
             if model is None:
                 break
             ran = runs[model]
-            steps.append({**step_of(session), "kind": ran.kind, "cost": ran.cost, "seconds": 0.0})
+            steps.append({**step_of(session, model), "kind": ran.kind, "cost": ran.cost, "seconds": 0.0})
             session.observe(model, ran.response, cost=ran.cost)
         audited = is_audited(id, audit)
         told: dict[str, Any] = {"policy": policy, "steps": steps, "stopped": "plan", "seconds": 0.0}

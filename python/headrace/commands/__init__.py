@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import headrace as hr
-from headrace.commands import bench, convert, demo, evaluate, explain, fit, logs, path, sample, show
+from headrace.commands import bench, convert, demo, evaluate, explain, fit, logs, path, sample, serve, show
 
 __all__ = ["app"]
 
@@ -45,3 +45,4 @@ app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 app.command("show", epilog=show.EXAMPLES)(show.show)
 app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
 app.add_typer(logs.app, name="logs")
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)

@@ -12,7 +12,6 @@ from decision_logs import BUDGET, fitted, logged, walked
 import headrace as hr
 from headrace.datasets import simulate
 from headrace.evaluation.logged import PolicyLog, evaluate_log, policies_in, recalibrated
-from headrace.runner.events import fingerprint
 
 BUDGETS = (0.5 * BUDGET, BUDGET, 2.0 * BUDGET)
 
@@ -195,7 +194,7 @@ def test_the_probability_of_a_walk_is_that_of_walking_it(explored: list[dict[str
         decided_at = one["own"] if one["point"] is None else one["point"]
         assert decided_at in one["agree"]
     # Weights of any point have mean 1.
-    n_points = len(policies_in(explored)[fingerprint(fitted())].grid)
+    n_points = len(policies_in(explored)[fitted().fingerprint].grid)
     for point in range(0, n_points, 5):
         weights = [
             (point in one["agree"]) / (0.7 * (one["own"] in one["agree"]) + 0.3 * len(one["agree"]) / n_points)
@@ -211,7 +210,7 @@ def test_two_policies_in_one_log_are_kept_apart(audited: list[dict[str, Any]], t
     first = part_of(audited, list(range(200)))
     mixed = [event for pair in zip(first, second, strict=False) for event in pair]
     estimates = evaluate_log(mixed, BUDGET)
-    assert [one.policy for one in estimates] == [fingerprint(fitted()), fingerprint(swapped)]
+    assert [one.policy for one in estimates] == [fitted().fingerprint, swapped.fingerprint]
     assert estimates[0].cost == evaluate_log(first[: len(mixed) // 2], BUDGET)[0].cost
     assert estimates[1].cost == evaluate_log(second[: len(mixed) // 2], BUDGET)[0].cost
 

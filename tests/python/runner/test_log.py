@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from decision_logs import step_of
 
 import headrace as hr
 from headrace.runner import DecisionLog, read_log
 from headrace.runner.counterfactuals import Counterfactuals, Ran
-from headrace.runner.events import audit_event, decision_event, feedback_event, fingerprint, policy_event, step_of
+from headrace.runner.events import audit_event, decision_event, feedback_event, policy_event
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="renaming an open file, and kill -9")
 
@@ -188,7 +189,7 @@ def some_table(n: int = 120) -> hr.Outcomes:
 def test_no_text_of_a_query_or_an_answer_is_in_a_log(tmp_path: Path) -> None:
     table = some_table()
     decider = hr.Router(quality="linear").fit(table, budget=3.0).decider_
-    counterfactuals, policy = Counterfactuals(decider), fingerprint(decider)
+    counterfactuals, policy = Counterfactuals(decider), decider.fingerprint
     log = DecisionLog(tmp_path / "decisions.jsonl")
     log.append(policy_event(counterfactuals))
     kinds = {"small": "ok", "large": "timeout"}
@@ -203,7 +204,7 @@ def test_no_text_of_a_query_or_an_answer_is_in_a_log(tmp_path: Path) -> None:
             watcher.saw(session)
             if model is None:
                 break
-            steps.append({**step_of(session), "kind": "ok", "cost": 1.0, "seconds": 0.1})
+            steps.append({**step_of(session, model), "kind": "ok", "cost": 1.0, "seconds": 0.1})
             session.observe(model, responses[decider.models.index(model)], cost=1.0)
         log.append(
             decision_event(

@@ -1,4 +1,4 @@
-"""Drafts: a file appears under its name once it is whole and on the disk, or not at all."""
+"""Files that are whole: drafts, which appear under their name once they are on the disk, and lines of a log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["draft_of", "same_file"]
+__all__ = ["append_line", "draft_of", "same_file"]
 
 
 @contextmanager
@@ -79,6 +79,46 @@ def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
     if Path(a).exists() and Path(b).exists():
         return Path(a).samefile(b)
     return os.path.realpath(a) == os.path.realpath(b)
+
+
+def append_line(file: int, line: bytes, path: str | os.PathLike[str]) -> None:
+    """Write a line to the end of a file that other processes write to, each of which may be killed amid its line.
+
+    Parameters
+    ----------
+    file : int
+        Open for reading and appending.
+    line : bytes
+        With its end.
+    path : path-like
+        The file's name, for the error.
+
+    Raises
+    ------
+    OSError
+        The line can't be written.
+    """
+    if not _line_starts(file, os.fstat(file).st_size):  # torn, or another's that is being written
+        line = b"\n" + line
+    if not _line_starts(file, _appended(file, line, path)) and not line.startswith(b"\n"):
+        # Another process was killed amid its line just now, and this line hangs on to what is torn.
+        _appended(file, line, path)
+
+
+def _appended(file: int, line: bytes, path: str | os.PathLike[str]) -> int:
+    """Write to the end of a file; give the place where that was."""
+    written = os.write(file, line)
+    if written < len(line):
+        raise OSError(f"{path}: only {written} of {len(line)} bytes could be written; is the disk full?")
+    return os.lseek(file, 0, os.SEEK_CUR) - written
+
+
+def _line_starts(file: int, place: int) -> bool:
+    """Tell whether a line starts at a place: the byte before it ends one."""
+    if place <= 0:
+        return True
+    os.lseek(file, place - 1, os.SEEK_SET)
+    return os.read(file, 1) == b"\n"
 
 
 def _mode_of(target: Path) -> int | None:

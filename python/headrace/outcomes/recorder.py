@@ -1,8 +1,8 @@
 """A log that a program writes while it runs its models: one line of JSON per run.
 
 Each line is one write at the end of the file. So several threads or processes may write to one file of a local disk,
-and an interruption tears at most the last line, which reading leaves out. The texts of queries and answers are written
-as they are, since they are what a router is fitted on: keep the file as you keep those.
+and an interruption tears at most the line of its process, which reading leaves out. The texts of queries and answers
+are written as they are, since they are what a router is fitted on: keep the file as you keep those.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from headrace.arguments import checked_number
+from headrace.atomic_file import append_line
 from headrace.outcomes.readers.long import query_hash
 from headrace.outcomes.readers.recorded import MARK, is_recorded
 
@@ -157,21 +158,14 @@ class Recorder:
         self.append(event)
 
     def append(self, event: Mapping[str, Any]) -> None:
-        """Append one event, as one line and by one write."""
+        """Append one event, as one line."""
         line = json.dumps(event, allow_nan=False).encode() + b"\n"
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
         file = os.open(self.path, flags, 0o666)
         try:
-            size = os.fstat(file).st_size
-            if size:
-                os.lseek(file, size - 1, os.SEEK_SET)
-                if os.read(file, 1) != b"\n":  # torn, or another's that is being written: at worst an empty line
-                    line = b"\n" + line
-            written = os.write(file, line)
+            append_line(file, line, self.path)
         finally:
             os.close(file)
-        if written < len(line):
-            raise OSError(f"{self.path}: only {written} of {len(line)} bytes could be written; is the disk full?")
 
 
 def run_event(

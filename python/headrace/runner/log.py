@@ -1,6 +1,7 @@
 """The decision log: one line of JSON per event, written by several threads and processes, without any text in it.
 
-An event is one write at the end of the file, so an interruption tears at most the last line, which reading leaves out.
+An event is one write at the end of the file, so an interruption tears at most the line of its process, which reading
+leaves out.
 A file that has grown too large becomes ``<name>.1``, the one before ``<name>.2``, and so on. What the events hold is
 said in `headrace.runner.events`.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from headrace.arguments import checked_int
+from headrace.atomic_file import append_line
 from headrace.json_values import plain
 
 if sys.platform != "win32":
@@ -111,14 +113,7 @@ class DecisionLog:
                 self._policies[event["policy"]] = line
             elif policy in self._policies and policy not in self._told:
                 line = self._policies[policy] + line
-            # The line before may be torn, by the end of another process: at worst an empty line.
-            size = os.fstat(file).st_size
-            if size:
-                os.lseek(file, size - 1, os.SEEK_SET)
-                line = line if os.read(file, 1) == b"\n" else b"\n" + line
-            written = os.write(file, line)
-            if written < len(line):
-                raise OSError(f"{self.path}: only {written} of {len(line)} bytes could be written; is the disk full?")
+            append_line(file, line, self.path)
             if policy is not None:
                 self._told.add(policy)
 

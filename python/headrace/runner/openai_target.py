@@ -9,8 +9,8 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
 from functools import cache
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -36,6 +36,9 @@ ERROR_BYTES = 65_536
 
 #: How long the end of a stream may take to come, in seconds, once all has been said.
 DRAIN_S = 0.05
+
+#: Calls at once of a client; more are spread over several.
+CALLS_OF_CLIENT = 16
 
 
 class OpenAITarget:
@@ -97,7 +100,7 @@ class OpenAITarget:
         self._url = f"{self.base_url}/chat/completions" + (f"?{url.query}" if url.query else "")
         user = (unquote(url.username or ""), unquote(url.password or ""))
         self._user = user if any(user) and key_env is None else None
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Clients] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"OpenAITarget({self.base_url!r}, {self.model!r})"
@@ -156,9 +159,9 @@ class OpenAITarget:
 
     async def aclose(self) -> None:
         """Close the connections of the event loop that this runs in."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        clients = self._clients.pop(asyncio.get_running_loop(), None)
+        if clients is not None:
+            await clients.aclose()
 
     def _options(self, request: Request) -> dict[str, Any]:
         return self.options | dict(request.options)
@@ -178,36 +181,36 @@ class OpenAITarget:
         """
         httpx = imported("httpx", "OpenAITarget")
         deadline = asyncio.get_running_loop().time() + request.timeout_s
-        sent = self._client(httpx).build_request(
-            "POST", self._url, content=self._body(request, streaming), headers=self._headers()
-        )
+        headers, body = self._headers(), self._body(request, streaming)
         response, n_bytes, fault = None, 0, None
-        try:
-            async with asyncio.timeout_at(deadline):
-                response = await self._client(httpx).send(sent, auth=self._user, stream=True)
-            async with aclosing(response.aiter_bytes()) as chunks:
-                while fault is None:
-                    async with asyncio.timeout_at(deadline):
-                        if not response.is_success:
-                            fault = await _refused(response, chunks)
+        with self._client(httpx) as client:
+            sent = client.build_request("POST", self._url, content=body, headers=headers)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    response = await client.send(sent, auth=self._user, stream=True)
+                async with aclosing(response.aiter_bytes()) as chunks:
+                    while fault is None:
+                        async with asyncio.timeout_at(deadline):
+                            if not response.is_success:
+                                fault = await _refused(response, chunks)
+                                break
+                            chunk = await anext(chunks, None)
+                        if chunk is None:
                             break
-                        chunk = await anext(chunks, None)
-                    if chunk is None:
-                        break
-                    n_bytes += len(chunk)
-                    if n_bytes > self.max_bytes:
-                        fault = Fault("malformed", f"longer than {self.max_bytes} bytes")
-                    else:
-                        yield chunk
-        except (TimeoutError, httpx.TimeoutException):
-            fault = Fault("timeout", f"{request.timeout_s:.3g} s")
-        except httpx.DecodingError:
-            fault = Fault("malformed", "its encoding")
-        except httpx.RequestError as error:
-            fault = Fault("connection", type(error).__name__)
-        finally:
-            if response is not None:
-                await response.aclose()
+                        n_bytes += len(chunk)
+                        if n_bytes > self.max_bytes:
+                            fault = Fault("malformed", f"longer than {self.max_bytes} bytes")
+                        else:
+                            yield chunk
+            except (TimeoutError, httpx.TimeoutException):
+                fault = Fault("timeout", f"{request.timeout_s:.3g} s")
+            except httpx.DecodingError:
+                fault = Fault("malformed", "its encoding")
+            except httpx.RequestError as error:
+                fault = Fault("connection", type(error).__name__)
+            finally:
+                if response is not None:
+                    await response.aclose()
         if fault is not None:
             raise fault
 
@@ -231,8 +234,8 @@ class OpenAITarget:
             headers["authorization"] = f"Bearer {key}"
         return headers
 
-    def _client(self, httpx: Any) -> Any:
-        """Give the client of the running event loop; connections can't change theirs."""
+    def _client(self, httpx: Any) -> AbstractContextManager[Any]:
+        """Give a client of the running event loop for one call; connections can't change theirs."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             for other in list(self._clients):
@@ -240,8 +243,35 @@ class OpenAITarget:
                     del self._clients[other]
             # Deadlines are the requests' own, and so is how many run at once.
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30.0)
-            self._clients[loop] = httpx.AsyncClient(timeout=None, limits=limits, verify=_certificates())
-        return self._clients[loop]
+            verify = _certificates()
+            self._clients[loop] = _Clients(lambda: httpx.AsyncClient(timeout=None, limits=limits, verify=verify))
+        return self._clients[loop].borrowed()
+
+
+class _Clients:
+    """Clients of one event loop, each for a few calls at once.
+
+    At each call httpx looks at all connections of a client many times, and where there are many it closes idle ones.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._calls: dict[Any, int] = {}
+
+    @contextmanager
+    def borrowed(self) -> Iterator[Any]:
+        """Give the first client that has few calls."""
+        client = next((client for client, n in self._calls.items() if n < CALLS_OF_CLIENT), None) or self._make()
+        self._calls[client] = self._calls.get(client, 0) + 1
+        try:
+            yield client
+        finally:
+            self._calls[client] -= 1
+
+    async def aclose(self) -> None:
+        """Close their connections."""
+        for client in self._calls:
+            await client.aclose()
 
 
 def _split(url: str) -> SplitResult | None:

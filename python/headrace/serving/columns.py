@@ -153,8 +153,9 @@ def checked_cell(label: str, value: Any, dtype: np.dtype[Any], shape: tuple[int,
     wanted = f"numbers of shape {shape}" if shape else "a number"
     try:
         array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{label}: expected {wanted}, got {_shown(value)}") from error
+    except (TypeError, ValueError, OverflowError):
+        # The exception before this one shows the whole value.
+        raise ValueError(f"{label}: expected {wanted}, got {_shown(value)}") from None
     if array.shape != shape or isinstance(value, str):
         raise ValueError(f"{label}: expected {wanted}, got {_shown(value)}")
     infinite = np.isinf(array)

@@ -116,6 +116,48 @@ def test_a_torn_first_line(log: hr.Recorder, torn: bytes) -> None:
     assert len(read(log)) == 1
 
 
+KILLED = """
+import multiprocessing, random, sys, time
+import headrace as hr
+
+context, draw = multiprocessing.get_context("fork"), random.Random(0)
+done = context.RawArray("q", 20)
+
+def write(number):
+    log = hr.Recorder(sys.argv[1])
+    for i in range(10**9):
+        log.run("x" * (i * 37 % 700 + 1), "small", "y", quality=1, cost=1, id=f"{number}-{i}")
+        done[number] = i + 1
+
+def begun(number):
+    process = context.Process(target=write, args=(number,), daemon=True)
+    process.start()
+    return process
+
+writers = [begun(number) for number in range(4)]
+for number in range(4, 20):
+    enough, at = sum(done) + draw.randrange(20, 300), draw.randrange(4)
+    while sum(done) < enough:
+        time.sleep(0.001)
+    writers[at].kill()
+    writers[at].join()
+    writers[at] = begun(number)
+for writer in writers:
+    writer.kill()
+    writer.join()
+print(*done)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="it needs os.fork")
+def test_what_was_recorded_survives_kill_9_of_any_writer(log: hr.Recorder) -> None:
+    command = [sys.executable, "-c", KILLED, str(log.path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    recorded = {f"{number}-{i}" for number, n in enumerate(map(int, done.stdout.split())) for i in range(n)}
+    assert recorded
+    assert recorded <= set(read(log).ids)
+
+
 def test_threads_and_processes_share_a_file(log: hr.Recorder) -> None:
     long = "x" * 20_000
     code = (

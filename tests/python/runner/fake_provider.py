@@ -191,9 +191,10 @@ class FakeProvider:
     async def _wait(self, fault: str | None, after: float | None, request: Request) -> bool:
         """Wait as long as the answer takes; tell whether the client is still there."""
         seconds = {"hang": math.inf, "slow": 1.0 if after is None else after}.get(fault or "", self.latency_s)
-        until = time.monotonic() + seconds
+        until, step = time.monotonic() + seconds, 0.01
         while (left := until - time.monotonic()) > 0.0:
-            await asyncio.sleep(min(left, 0.01))
+            await asyncio.sleep(min(left, step))
+            step = min(2.0 * step, 0.2)  # many that wait shall not keep the server busy
             if self._server.should_exit or await request.is_disconnected():
                 return False
         return True

@@ -257,3 +257,28 @@ def test_a_log_without_labels_is_no_table(tmp_path: Path) -> None:
     log.append({"event": "decision", "id": "a", "steps": [], "model": None})
     with pytest.raises(ValueError, match="a decision log without a label; tell the quality of answers by feedback"):
         hr.Outcomes.from_file(log.path)
+
+
+@pytest.mark.parametrize("kind", ["decision log", "recorder"])
+def test_a_line_that_hangs_on_to_what_is_torn_is_written_again(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write, lengths = tmp_path / "log.jsonl", os.write, [30]
+
+    def written(file: int, data: bytes) -> int:
+        if lengths:  # another process is killed amid its line, between the look at the last byte and the write
+            write(file, data[: lengths.pop()])
+        return write(file, data)
+
+    if kind == "recorder":
+        recorder = hr.Recorder(path)
+        recorder.run("1 + 1?", "small", "2", quality=1, cost=1, id="a")
+        monkeypatch.setattr(os, "write", written)
+        recorder.run("2 + 2?", "small", "4", quality=1, cost=1, id="b")
+        assert hr.Outcomes.from_file(path).ids == ("a", "b")
+    else:
+        log = DecisionLog(path)
+        log.append({"event": "decision", "id": "a"})
+        monkeypatch.setattr(os, "write", written)
+        log.append({"event": "decision", "id": "b"})
+        assert [event["id"] for event in read_log(path)] == ["a", "b"]

@@ -323,6 +323,24 @@ def test_connections_are_used_again(provider: FakeProvider) -> None:
     asyncio.run(run())
 
 
+def test_connections_of_many_calls_at_once_are_used_again(provider: FakeProvider) -> None:
+    target = OpenAITarget(provider.url, "large")
+
+    async def run() -> list[int]:
+        opened = []
+        for _ in range(6):
+            before = len(provider.ports)
+            asked = request("[fault large=slow after=0.2] 17 + 25")
+            await asyncio.gather(*(target.call(asked) for _ in range(150)))
+            opened.append(len(provider.ports) - before)
+        await target.aclose()
+        return opened
+
+    first, *later = asyncio.run(run())
+    assert first <= 150
+    assert sum(later) < 50, later
+
+
 def test_many_calls_at_once_are_not_mixed_up(provider: FakeProvider) -> None:
     target = OpenAITarget(provider.url, "small")
 

@@ -81,8 +81,8 @@ def main() -> None:
     options = parser.parse_args()
     table = hr.datasets.load_quickstart()
     fitting, test = table.take(range(2_000)), table.take(range(2_000, 2_000 + options.queries))
-    print("| estimator | file | warmed | ready, s | calls answered | out of time | behind a breaker | no answer ", end="")
-    print("| median, s | longest, s |\n" + "|---" * 10 + "|", flush=True)
+    print("| estimator | file | warmed | ready, s | calls answered | out of time | behind a breaker ", end="")
+    print("| no answer | median, s | longest, s |\n" + "|---" * 10 + "|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for quality in ("linear", "joint"):
             decider = hr.Router(quality=quality).fit(fitting, budget=options.budget).decider_

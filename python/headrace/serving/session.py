@@ -103,13 +103,8 @@ class Session:
         self._responses: dict[int, Any] = {}
         self._spent_by: dict[int, dict[str, float]] = {}
         self._answer = answer
-        self._options = {
-            "allowed": allowed,
-            "deny": deny,
-            "max_cost": max_cost,
-            "switching_cost": switching_cost,
-            "prices": prices,
-        }
+        self._options = {"allowed": allowed, "deny": deny, "max_cost": max_cost}
+        self._options |= {"switching_cost": switching_cost, "prices": prices}
         denied = {self._index("deny", name) for name in sequence_of("deny", deny)}
         every = self._models if allowed is None else sequence_of("allowed", allowed)
         self._allowed = [j for j in (self._index("allowed", name) for name in every) if j not in denied]

@@ -44,8 +44,8 @@ MOST = 10**9
 #: The largest number of parts that is kept.
 MOST_PARTS = 2**62
 
-#: Seconds that a process waits for another one's transaction.
-WAIT_S = 10.0
+#: Seconds that a process waits for another one's transaction at most, and between two looks: SQLite's own are longer.
+WAIT_S, LOOK_S = 10.0, 0.0002
 
 #: The name whose limit is that of all who aren't named.
 OTHERS = "*"
@@ -296,21 +296,20 @@ class Accounts:
             raise TypeError(f"account: expected a name, got {account!r}")
         if not account or account == OTHERS:
             raise ValueError(f"account: expected a name, got {account!r}")
-        period, spent, reserved = db.execute(LOOK, {"name": account, "now": now}).fetchone()
+        period, spent, reserved = _patiently(db, LOOK, {"name": account, "now": now}).fetchone()
         # A clock that is set back doesn't fill an account again.
         start, end = _period(self._every, now if period is None else max(now, period))
         limit = _parts(self._limits.get(account, self._limits.get(OTHERS, 0.0)), math.floor)
         spent = spent if period is not None and period >= start else 0
         left = limit - spent - reserved
-        units = [part / PARTS for part in (limit, spent, reserved, left)]
-        return left, Balance(account, *units, end)
+        return left, Balance(account, limit / PARTS, spent / PARTS, reserved / PARTS, left / PARTS, end)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Hold the file alone; what fails leaves no trace."""
         with self._lock:
             db = self._opened()
-            db.execute("BEGIN IMMEDIATE")
+            _patiently(db, "BEGIN IMMEDIATE")
             try:
                 yield db
                 db.execute("COMMIT")
@@ -323,11 +322,11 @@ class Accounts:
         """Give the connection of this process: after a fork, a new one."""
         if self._db is not None and self._process == os.getpid():
             return self._db
-        db = sqlite3.connect(self.path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(self.path, timeout=0.0, isolation_level=None, check_same_thread=False)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            _patiently(db, "PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
-            db.execute("BEGIN IMMEDIATE")
+            _patiently(db, "BEGIN IMMEDIATE")
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (n_tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if version != FORMAT and (version or n_tables):
@@ -343,6 +342,18 @@ class Accounts:
             raise
         self._db, self._process = db, os.getpid()
         return db
+
+
+def _patiently(db: sqlite3.Connection, statement: str, values: Mapping[str, object] | None = None) -> sqlite3.Cursor:
+    """Execute a statement; where another process writes, wait until it has."""
+    ends = time.monotonic() + WAIT_S
+    while True:
+        try:
+            return db.execute(statement, values or {})
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                raise
+            time.sleep(LOOK_S)
 
 
 def _period(every: str | float | None, now: float) -> tuple[float, float | None]:

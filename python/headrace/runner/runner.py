@@ -367,7 +367,7 @@ class Runner:
         walk.stopped = walk.stopped or "cancelled"
         audited = walk.stopped != "cancelled" and self._recording.audits(walk)
         self._recording.decided(walk, seconds=walk.seconds, audited=audited)
-        if self.monitor is not None and walk.replies:
+        if self.monitor is not None and walk.replies and walk.policy == self.decider.fingerprint:
             with self._watching:
                 self.monitor.observe(dict(walk.session.costs))
         if audited:

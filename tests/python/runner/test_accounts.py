@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from pools import COSTS, MODELS, query, reply
 
 import headrace as hr
 from headrace.errors import AccountEmpty, CapTooSmall
-from headrace.runner import Accounts, Exhausted, Fault, Reply, Request, Retry, Runner
+from headrace.runner import Accounts, DecisionLog, Exhausted, Fault, Reply, Request, Retry, Runner, read_log
 from headrace.runner.purse import N_POINTS, Purses
 
 QUICK = Retry(attempts=2, base_s=0.001, cap_s=0.01)
@@ -491,6 +492,55 @@ def test_a_stream_that_is_broken_off_costs_its_reservation(decider: hr.Decider, 
 
     asyncio.run(main())
     assert (accounts.balance("a").spent, accounts.balance("a").reserved) == (COSTS["small"], 0.0)
+
+
+def test_queries_at_cheaper_points_are_logged_and_neither_audited_nor_watched(
+    decider: hr.Decider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts, watched = opened(tmp_path, 100.0), list[Any]()
+    accounts.settle(accounts.reserve("a", 90.0), 90.0)
+    pool, log = Pool(), DecisionLog(tmp_path / "decisions.jsonl")
+
+    async def work(runner: Runner) -> Any:
+        monkeypatch.setattr(runner.monitor, "observe", watched.append)
+        result = await runner.arun(query(0), id="q", account="a")
+        await runner.drain()
+        return result
+
+    result = run(decider, pool, accounts, work, log=log, audit=1.0, explore=1.0)
+    assert (len(pool.calls), watched) == (len(result.attempts), [])
+    (event,) = [one for one in read_log(log.path) if one["event"] == "decision"]
+    assert event["policy"] == result.policy != decider.fingerprint
+
+
+def test_threads_share_a_runner_and_its_accounts(decider: hr.Decider, tmp_path: Path) -> None:
+    accounts = opened(tmp_path, 40.0, largest_cost=COSTS)
+    targets = {"small": lambda _: reply("small"), "medium": None, "large": None}
+
+    def ask(row: int) -> bool:
+        try:
+            runner.run(query(row), id=f"q-{row}", account="a")
+        except AccountEmpty:
+            return False
+        return True
+
+    with Runner(decider, targets, accounts=accounts) as runner, ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(ask, range(80))) == 40
+    assert (accounts.balance("a").spent, accounts.balance("a").reserved) == (40.0, 0.0)
+
+
+def test_threads_share_the_file(tmp_path: Path) -> None:
+    accounts = opened(tmp_path, 100.0)
+
+    def spend(_: int) -> bool:
+        with suppress(AccountEmpty):
+            accounts.settle(accounts.reserve("a", 1.0), 1.0)
+            return True
+        return False
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(spend, range(300))) == 100
+    assert accounts.balance("a").spent == 100.0
 
 
 def test_a_stream_books_what_it_cost(decider: hr.Decider, tmp_path: Path) -> None:

@@ -139,9 +139,11 @@ class Purse:
         self._is_cap = False
 
     @property
-    def left(self) -> float:
-        """What is left of the account now."""
-        return self._accounts.left(self._balance.account)
+    def left(self) -> float | None:
+        """What is left of the account now; None where the file can't be read."""
+        with suppress(sqlite3.Error):
+            return self._accounts.left(self._balance.account)
+        return None
 
     def deadline(self, deadline_s: float | None) -> float:
         """Give the query's deadline, in seconds: no reservation may end before its call."""
@@ -161,13 +163,19 @@ class Purse:
         return self._balance.refusal() if self._is_cap else error
 
     def reserve(self, model: str, estimate: float) -> bool:
-        """Tell whether the account covers a call of a model: then it is reserved, unless it has been before."""
+        """Tell whether the account covers a call of a model: then it is reserved, unless it has been before.
+
+        Where the file can't be written, no call is covered.
+        """
         if model in self._holds:
             return True
         try:
             self._holds[model] = self._accounts.reserve(self._balance.account, self._purses.bound(model, estimate))
         except AccountEmpty as error:
             self.refusal = error
+            return False
+        except sqlite3.Error as error:
+            logger.error("the cost of a call can't be reserved: %s", error)
             return False
         return True
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -589,11 +590,29 @@ def test_who_pays_is_said_where_there_are_accounts(decider: hr.Decider, tmp_path
         Runner(decider, Pool().targets(), accounts=opened(tmp_path, largest_cost={"huge": 1.0}))
 
 
+def test_a_file_that_cannot_be_written_lets_no_call_through_and_loses_no_answer(
+    decider: hr.Decider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = opened(tmp_path)
+    reserve, n_good = accounts.reserve, iter([True])
+
+    def fails(account: str, upper: float) -> Any:
+        if next(n_good, False):
+            return reserve(account, upper)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(accounts, "reserve", fails)
+    pool = Pool(**{name: {"logprob": -1.5} for name in MODELS})
+    dear = decider.with_quality_target(float(decider.path.quality.max()))
+    result = run(dear, pool, accounts, lambda runner: runner.arun(query(0), account="a"))
+    assert [one.kind for one in result.attempts] == ["ok", "account"]
+    with pytest.raises(Exhausted, match="account"):
+        run(decider, pool, accounts, lambda runner: runner.arun(query(0), account="a", allowed=["small"]))
+
+
 def test_a_booking_that_fails_loses_no_answer(
     decider: hr.Decider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import sqlite3
-
     accounts = opened(tmp_path)
 
     def fails(*_: Any) -> None:

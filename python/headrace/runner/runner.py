@@ -192,6 +192,8 @@ class Runner:
             No model gave an answer.
         AccountEmpty
             What is left of the account covers no call.
+        sqlite3.Error
+            The accounts can't be read.
         CapTooSmall, UnknownColumn, MissingColumn, TypeError, ValueError
             As `Decider.start` and `Session.next`.
         """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -120,7 +119,10 @@ def test_accounts_are_filled_at_the_boundary(tmp_path: Path, every: Any, last: d
     accounts.settle(under_way, 2.0)
     assert accounts.balance("a").spent == 2.0
     clock.now = last.timestamp()  # set back: nothing is filled again, and nothing is lost
-    assert accounts.balance("a").spent == 2.0
+    balance = accounts.balance("a")
+    assert balance.spent == 2.0
+    assert balance.resets_at is not None
+    assert balance.resets_at > following.timestamp()
     accounts.settle(accounts.reserve("a", 1.0), 1.0)
     assert accounts.balance("a").spent == 3.0
     clock.now = following.timestamp() + 1.0
@@ -321,12 +323,12 @@ def test_cascades_at_once_stay_within_the_limit(decider: hr.Decider, tmp_path: P
 
 
 @contextmanager
-def workers(n: int, *told: Any) -> Iterator[list[subprocess.Popen[str]]]:
+def workers(n: int, *told: Any, program: tuple[str, ...] = (str(WORKER),)) -> Iterator[list[subprocess.Popen[str]]]:
     with ExitStack() as stack:
         made = [
             stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, str(WORKER), *map(str, told)],
+                    [sys.executable, *program, *map(str, told)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
@@ -348,6 +350,32 @@ def workers(n: int, *told: Any) -> Iterator[list[subprocess.Popen[str]]]:
         yield made
 
 
+SPENDER = """
+import sys
+from headrace.errors import AccountEmpty
+from headrace.runner import Accounts
+
+print("ready", flush=True)
+sys.stdin.readline()
+accounts, n = Accounts(sys.argv[1], limit=2000.0), 0
+while True:
+    try:
+        hold = accounts.reserve("a", 1.0)
+    except AccountEmpty:
+        break
+    accounts.settle(hold, 1.0)
+    n += 1
+print(n)
+"""
+
+
+def test_processes_that_spend_as_fast_as_they_can_share_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "accounts.db"
+    with workers(3, path, program=("-c", SPENDER)) as made:
+        told = [one.communicate(timeout=300)[0] for one in made]
+    assert sum(map(int, told)) == Accounts(path, limit=2000.0).balance("a").spent == 2000
+
+
 def test_two_processes_share_the_limit(router: Path, tmp_path: Path) -> None:
     path = tmp_path / "accounts.db"
     with workers(2, router, path, 100.0, 200, -1) as made:
@@ -364,7 +392,7 @@ def test_after_a_kill_nothing_booked_is_lost_and_what_was_reserved_comes_back(ro
     with workers(1, router, path, 1000.0, 50, 20) as (one,):
         assert one.stdout is not None
         said = [one.stdout.readline().strip() for _ in range(21)]
-        one.send_signal(signal.SIGKILL)
+        one.kill()
         one.wait()
     assert said == ["answered"] * 20 + ["hangs"]
     ahead = [0.0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 
 from headrace.gateway.app import make_app
+from headrace.gateway.budgets import accounts_of
 from headrace.gateway.settings import Settings, read_settings
 from headrace.runner import DecisionLog, Runner
 from headrace.serving import load
@@ -41,6 +42,7 @@ def app_of(settings: Settings) -> Starlette:
         supports=settings.supports,
         log=None if settings.log is None else DecisionLog(settings.log),
         audit=settings.audit,
+        accounts=accounts_of(settings.budgets),
     )
     return make_app(
         runner,
@@ -49,6 +51,7 @@ def app_of(settings: Settings) -> Starlette:
         max_body_bytes=settings.max_body_bytes,
         deadline_s=settings.deadline_s,
         stream_mode=settings.stream,
+        budget_by=settings.budgets.get("by"),
     )
 
 

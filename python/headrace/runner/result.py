@@ -23,7 +23,8 @@ class Attempt:
     ----------
     model : str
     kind : str
-        "ok", a kind of fault (`faults.KINDS`), or "breaker": not called, since its breaker is open.
+        "ok", a kind of fault (`faults.KINDS`), or "breaker": not called, since its breaker is open; "account":
+        not called, since what is left of the account doesn't cover it.
     cost : dict of str to float
         What it cost, of each cost by name; 0 where that isn't known of a call that failed.
     seconds : float
@@ -70,6 +71,8 @@ class Result:
         or a fixed model served, and the decision was logged only.
     policy : str
         Fingerprint of the decider that decided.
+    left : float or None
+        What is left of the account; None without one.
     """
 
     id: str
@@ -82,6 +85,7 @@ class Result:
     stopped: str
     policy: str
     session: Session
+    left: float | None = None
 
     @property
     def cost(self) -> float:

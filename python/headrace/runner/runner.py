@@ -11,11 +11,14 @@ from threading import Lock
 from typing import Any, Self, Unpack, cast
 
 from headrace.arguments import checked_number, checked_seconds, listed
+from headrace.runner.accounts import Accounts
+from headrace.runner.ahead import begin_ahead, end_ahead
 from headrace.runner.background import BackgroundLoop
 from headrace.runner.breaker import Breaker, Breakers
 from headrace.runner.calling import Called, Caller, delta_of, per_model
 from headrace.runner.faults import Fault
 from headrace.runner.log import DecisionLog
+from headrace.runner.purse import Purses
 from headrace.runner.queries import Asked, Query, Terms, asked_of, with_deadline
 from headrace.runner.recording import Grade, Recording
 from headrace.runner.result import Attempt, Result
@@ -28,9 +31,6 @@ __all__ = ["Runner"]
 
 #: How often calls are made again, and when a model is left alone, if nothing else is said.
 RETRY, BREAKER = Retry(), Breaker()
-
-#: A deadline is tight where two calls, one after the other, usually take more than its rest over this.
-HASTE = 1.5
 
 
 class Runner:
@@ -65,6 +65,8 @@ class Runner:
         Share of the queries that are decided at a random point of the budget path, with the probability in the log.
     grade : callable, optional
         ``grade(query, reply)`` says how good an audited answer is, or None; `feedback` can tell it later.
+    accounts : Accounts, optional
+        Budgets of keys, users or conversations; see `account` of `arun`.
 
     Attributes
     ----------
@@ -105,6 +107,7 @@ class Runner:
         audit: float = 0.0,
         explore: float = 0.0,
         grade: Grade | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self.decider = decider
         known = decider.models
@@ -127,6 +130,7 @@ class Runner:
             raise ValueError(f"shadow: expected a model with a target, {listed(made)}; got {shadow!r}")
         self._shadow = shadow
         self._recording = Recording(log, audit=audit, explore=explore, grade=grade)
+        self._accounts = accounts
         self._loop = BackgroundLoop()
         self._watching = Lock()
         self._background: set[asyncio.Task[None]] = set()
@@ -145,6 +149,7 @@ class Runner:
         """
         if set(decider.models) != set(self.decider.models):
             raise ValueError(f"decider: expected one over {listed(self.decider.models)}, got {listed(decider.models)}")
+        self._purses = Purses(self._accounts, decider)
         with suppress(ValueError):  # too many run sets to fit beforehand: each is fitted when it is first met
             decider.warm()
         self._recording.decides(decider)
@@ -163,6 +168,8 @@ class Runner:
             its last message is then the column "text", where the fit had one.
         id : str, optional
             By default a hash of the query's columns.
+        account : str, optional
+            Who pays; audits are the runner's. Without one, nothing is reserved or booked.
         columns : mapping of str to value, optional
             Further columns of the query.
         options : mapping of str to value, optional
@@ -183,6 +190,10 @@ class Runner:
         ------
         Exhausted
             No model gave an answer.
+        AccountEmpty
+            What is left of the account covers no call.
+        sqlite3.Error
+            The accounts can't be read.
         CapTooSmall, UnknownColumn, MissingColumn, TypeError, ValueError
             As `Decider.start` and `Session.next`.
         """
@@ -194,7 +205,7 @@ class Runner:
                 walk.stopped = "shadow" if walk.replies else ""
             while not walk.stopped and (model := walk.next()) is not None:
                 await self._call(walk, self._request(walk, asked, model), ahead)
-            await _end(walk, ahead)
+            await end_ahead(walk, ahead)
         finally:
             for task in ahead.values():
                 task.cancel()
@@ -237,11 +248,14 @@ class Runner:
         try:
             while not walk.replies and (model := walk.next(final=True)) is not None:
                 request = self._request(walk, asked, model)
+                if not walk.affords(model):
+                    continue
                 async with aclosing(self._caller.stream(request, time_left=walk.time_left)) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Called):
                             self._take(walk, model, piece)
                         else:
+                            walk.begun = model
                             yield piece
             walk.stopped = walk.stopped or "plan"
         finally:
@@ -326,7 +340,9 @@ class Runner:
         unknown = [name for name in terms if name not in Terms.__annotations__]
         if unknown:
             raise TypeError(f"unknown argument {unknown[0]!r}; known: {listed(Terms.__annotations__)}")
-        decider, start = self.decider, cast(dict[str, Any], dict(terms))
+        purses, start = self._purses, cast(dict[str, Any], dict(terms))
+        purse = purses.open(start.pop("account", None))
+        decider = purses.decider if purse is None else purse.decider
         columns, options = start.pop("columns", None), start.pop("options", None)
         asked = asked_of(query, columns, options, decider.query_columns)
         requires = frozenset(start.pop("requires", ()))
@@ -336,21 +352,24 @@ class Runner:
         if deadline_s is not None:
             deadline_s = checked_seconds("deadline_s", deadline_s, above_zero=True)
             start["max_cost"] = with_deadline(start.get("max_cost"), deadline_s, decider.policy.costs)
+        if purse is not None:
+            deadline_s, start["max_cost"] = purse.deadline(deadline_s), purse.cap(start.get("max_cost"))
         session = decider.start(asked.columns, **start)
         start = {**start, "query": asked.columns, "id": session.id}
-        watcher = self._recording.watcher(session.id)
+        watcher = self._recording.watcher(session.id) if decider is purses.decider else None
         if watcher is not None and watcher.decider is not decider:
             session = watcher.decider.start(**start)
         policy = decider.fingerprint
-        walk = Walk(session, self._breakers, policy=policy, deadline_s=deadline_s, watcher=watcher)
+        walk = Walk(session, self._breakers, policy=policy, deadline_s=deadline_s, watcher=watcher, purse=purse)
         return walk, asked, start
 
     def _ended(self, walk: Walk, asked: Asked, start: Mapping[str, Any]) -> None:
         """Write down a query that has ended, and begin its audit."""
+        walk.close()
         walk.stopped = walk.stopped or "cancelled"
         audited = walk.stopped != "cancelled" and self._recording.audits(walk)
         self._recording.decided(walk, seconds=walk.seconds, audited=audited)
-        if self.monitor is not None and walk.replies:
+        if self.monitor is not None and walk.replies and walk.policy == self.decider.fingerprint:
             with self._watching:
                 self.monitor.observe(dict(walk.session.costs))
         if audited:
@@ -385,8 +404,11 @@ class Runner:
         model, n_calls = request.model, 0
         while True:
             n_calls += 1
+            if not walk.affords(model):
+                return
             begun = ahead.pop(model, None)
-            self._begin_ahead(walk, request, ahead)
+            if self._speculative:
+                begin_ahead(walk, request, self._caller, ahead)
             try:
                 called = await (begun or self._caller.call(request, time_left=walk.time_left))
             except asyncio.CancelledError:
@@ -416,27 +438,3 @@ class Runner:
         if self.monitor is not None and math.isfinite(attempt.expected_cost):
             with self._watching:
                 self.monitor.ran(attempt.model, cost=next(iter(attempt.cost.values())), expected=attempt.expected_cost)
-
-    def _begin_ahead(self, walk: Walk, request: Request, ahead: dict[str, asyncio.Task[Called]]) -> None:
-        """Begin the best of the plan's further models, where the deadline leaves no time for one after the other."""
-        if not self._speculative or ahead:
-            return
-        later = walk.later(request.model)
-        usual = self._caller.usual_seconds
-        if not later or walk.time_left >= HASTE * (usual(request.model) + usual(later[0])):
-            return
-        walk.calls(later[0])
-        begun = replace(request, model=later[0], timeout_s=self._caller.limit(later[0], walk.time_left))
-        ahead[later[0]] = asyncio.create_task(self._caller.call(begun, time_left=walk.time_left))
-
-
-async def _end(walk: Walk, ahead: dict[str, asyncio.Task[Called]]) -> None:
-    """Take in what was begun ahead and isn't wanted: an answer that is there, or what the call may have cost."""
-    for model, task in ahead.items():
-        if task.done() and isinstance(reply := task.result().outcome, Reply):
-            walk.succeeded(model, reply, task.result().seconds)
-            continue
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        walk.gave_up(model)
-    ahead.clear()

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from headrace.errors import NoModelLeft
+from headrace.errors import CapTooSmall, NoModelLeft
 from headrace.runner.breaker import Breakers
 from headrace.runner.counterfactuals import Watcher
 from headrace.runner.faults import KINDS, Fault
+from headrace.runner.purse import Purse
 from headrace.runner.result import Attempt, Exhausted, Result
 from headrace.runner.targets import Reply
 from headrace.serving.session import Session
@@ -32,6 +33,8 @@ class Walk:
         Seconds from now on that the query may take.
     watcher : Watcher, optional
         Is told of every decision, where exploration is on.
+    purse : Purse, optional
+        What pays, where the query has an account.
     clock : callable
         Gives seconds.
 
@@ -50,6 +53,8 @@ class Walk:
         See `Result`; "" while it goes on.
     faults : dict of str to Fault
         The last fault of each model that failed.
+    begun : str or None
+        The model whose answer has begun to be streamed.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Walk:
         policy: str,
         deadline_s: float | None = None,
         watcher: Watcher | None = None,
+        purse: Purse | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
@@ -70,6 +76,8 @@ class Walk:
         self._breakers = breakers
         self.policy = policy
         self.watcher = watcher
+        self.begun: str | None = None
+        self._purse = purse
         self._clock = clock
         self._begun = clock()
         self._deadline = math.inf if deadline_s is None else self._begun + deadline_s
@@ -100,6 +108,8 @@ class Walk:
         ------
         CapTooSmall
             No model is within a cap.
+        AccountEmpty
+            That cap is what is left of the account.
         """
         while True:
             model, self.stopped = self._decided(final)
@@ -119,6 +129,24 @@ class Walk:
         """Note what is expected of a model that is about to be called."""
         with suppress(Exception):  # what is only told must not end a walk
             self._expected[model] = self.session.expected(model)
+
+    def reserves(self, model: str) -> bool:
+        """Tell whether the account covers a call of a model: then it is reserved."""
+        _, costs = self._expected.get(model, (math.nan, {}))
+        return self._purse is None or self._purse.reserve(model, next(iter(costs.values()), math.nan))
+
+    def affords(self, model: str) -> bool:
+        """Do as `reserves`; a model that the account doesn't cover leaves the walk."""
+        if self.reserves(model):
+            return True
+        self._book(model, "account", {}, 0.0, "")
+        self.session.fail(model, kind="account")
+        return False
+
+    def close(self) -> None:
+        """Release what is reserved still."""
+        if self._purse is not None:
+            self._purse.close(self.begun)
 
     def succeeded(self, model: str, reply: Reply, seconds: float) -> None:
         """Take in what a model returned."""
@@ -162,6 +190,7 @@ class Walk:
             stopped=self.stopped,
             policy=self.policy,
             session=self.session,
+            left=None if self._purse is None else self._purse.left,
         )
 
     def answered(self) -> Result:
@@ -169,11 +198,16 @@ class Walk:
 
         Raises
         ------
+        AccountEmpty
+            It has none, since the account covers no call.
         Exhausted
-            It has none.
+            It has none for another reason.
         """
         result = self.result()
         if result.model is None:
+            kinds = {attempt.kind for attempt in self.attempts}
+            if self._purse is not None and self._purse.refusal is not None and kinds <= {"account", "breaker"}:
+                raise self._purse.refusal
             raise Exhausted(result) from next(reversed(self.faults.values()), None)
         return result
 
@@ -191,7 +225,9 @@ class Walk:
             while self._left_alone:
                 self.session.readmit(self._left_alone.pop())
             return self._decided(final)
-        except Exception:
+        except Exception as error:
+            if self._purse is not None and isinstance(error, CapTooSmall) and not self.replies:
+                raise self._purse.told(error) from error
             if not self.replies:
                 raise
             return None, "error"  # an answer that was paid for is had, whatever becomes of an estimate
@@ -220,6 +256,8 @@ class Walk:
 
     def _book(self, model: str, kind: str, spent: dict[str, float], seconds: float, detail: str) -> None:
         quality, costs = self._expected.get(model, (math.nan, {}))
+        if self._purse is not None:
+            self._purse.settle(model, next(iter(spent.values()), 0.0))
         self.attempts.append(
             Attempt(
                 model=model,

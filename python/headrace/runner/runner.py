@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Generator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from threading import Lock
 from typing import Any, Self, Unpack, cast
 
 from headrace.arguments import checked_number, checked_seconds, listed
+from headrace.runner.ahead import end_ahead
 from headrace.runner.background import BackgroundLoop
 from headrace.runner.breaker import Breaker, Breakers
 from headrace.runner.calling import Called, Caller, delta_of, per_model
 from headrace.runner.faults import Fault
 from headrace.runner.log import DecisionLog
+from headrace.runner.observing import Observer
 from headrace.runner.queries import Asked, Query, Terms, asked_of, with_deadline
 from headrace.runner.recording import Grade, Recording
 from headrace.runner.result import Attempt, Result
@@ -65,6 +67,8 @@ class Runner:
         Share of the queries that are decided at a random point of the budget path, with the probability in the log.
     grade : callable, optional
         ``grade(query, reply)`` says how good an audited answer is, or None; `feedback` can tell it later.
+    observer : Observer, optional
+        Is told of each query's calls and end, e.g. `headrace.integrations.otel.OpenTelemetry`.
 
     Attributes
     ----------
@@ -105,6 +109,7 @@ class Runner:
         audit: float = 0.0,
         explore: float = 0.0,
         grade: Grade | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.decider = decider
         known = decider.models
@@ -127,6 +132,7 @@ class Runner:
             raise ValueError(f"shadow: expected a model with a target, {listed(made)}; got {shadow!r}")
         self._shadow = shadow
         self._recording = Recording(log, audit=audit, explore=explore, grade=grade)
+        self._observer = observer
         self._loop = BackgroundLoop()
         self._watching = Lock()
         self._background: set[asyncio.Task[None]] = set()
@@ -194,7 +200,7 @@ class Runner:
                 walk.stopped = "shadow" if walk.replies else ""
             while not walk.stopped and (model := walk.next()) is not None:
                 await self._call(walk, self._request(walk, asked, model), ahead)
-            await _end(walk, ahead)
+            await end_ahead(walk, ahead)
         finally:
             for task in ahead.values():
                 task.cancel()
@@ -251,6 +257,12 @@ class Runner:
     def run(self, query: Query, **terms: Unpack[Terms]) -> Result:
         """Do as `arun`, from code without ``await``; threads may share the runner."""
         return self._loop.run(self.arun(query, **terms))
+
+    def iterate(
+        self, query: Query, *, mode: str = "decide-first", **terms: Unpack[Terms]
+    ) -> Generator[Mapping[str, Any] | Result, None, None]:
+        """Do as `stream`, from code without ``await``."""
+        return self._loop.iterate(self.stream(query, mode=mode, **terms))
 
     def feedback(self, id: str, quality: float, model: str | None = None) -> None:
         """Write down how good an answer was, once that is known.
@@ -341,13 +353,19 @@ class Runner:
         watcher = self._recording.watcher(session.id)
         if watcher is not None and watcher.decider is not decider:
             session = watcher.decider.start(**start)
-        policy = decider.fingerprint
-        walk = Walk(session, self._breakers, policy=policy, deadline_s=deadline_s, watcher=watcher)
+        walk = Walk(
+            session,
+            self._breakers,
+            policy=decider.fingerprint,
+            deadline_s=deadline_s,
+            watcher=watcher,
+            observer=self._observer,
+        )
         return walk, asked, start
 
     def _ended(self, walk: Walk, asked: Asked, start: Mapping[str, Any]) -> None:
         """Write down a query that has ended, and begin its audit."""
-        walk.stopped = walk.stopped or "cancelled"
+        walk.end()
         audited = walk.stopped != "cancelled" and self._recording.audits(walk)
         self._recording.decided(walk, seconds=walk.seconds, audited=audited)
         if self.monitor is not None and walk.replies:
@@ -428,15 +446,3 @@ class Runner:
         walk.calls(later[0])
         begun = replace(request, model=later[0], timeout_s=self._caller.limit(later[0], walk.time_left))
         ahead[later[0]] = asyncio.create_task(self._caller.call(begun, time_left=walk.time_left))
-
-
-async def _end(walk: Walk, ahead: dict[str, asyncio.Task[Called]]) -> None:
-    """Take in what was begun ahead and isn't wanted: an answer that is there, or what the call may have cost."""
-    for model, task in ahead.items():
-        if task.done() and isinstance(reply := task.result().outcome, Reply):
-            walk.succeeded(model, reply, task.result().seconds)
-            continue
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        walk.gave_up(model)
-    ahead.clear()

@@ -12,6 +12,7 @@ from headrace.errors import NoModelLeft
 from headrace.runner.breaker import Breakers
 from headrace.runner.counterfactuals import Watcher
 from headrace.runner.faults import KINDS, Fault
+from headrace.runner.observing import Observed, Observer
 from headrace.runner.result import Attempt, Exhausted, Result
 from headrace.runner.targets import Reply
 from headrace.serving.session import Session
@@ -32,6 +33,8 @@ class Walk:
         Seconds from now on that the query may take.
     watcher : Watcher, optional
         Is told of every decision, where exploration is on.
+    observer : Observer, optional
+        Is told of every call, and of the end.
     clock : callable
         Gives seconds.
 
@@ -60,6 +63,7 @@ class Walk:
         policy: str,
         deadline_s: float | None = None,
         watcher: Watcher | None = None,
+        observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
@@ -76,6 +80,8 @@ class Walk:
         self._left_alone: list[str] = []
         self._admits_all = False
         self._expected: dict[str, tuple[float, dict[str, float]]] = {}
+        self._under_way: set[str] = set()
+        self._observed = Observed(observer, session.id)
         self.plan: tuple[str, ...] = ()
 
     @property
@@ -117,6 +123,7 @@ class Walk:
 
     def calls(self, model: str) -> None:
         """Note what is expected of a model that is about to be called."""
+        self._under_way.add(model)
         with suppress(Exception):  # what is only told must not end a walk
             self._expected[model] = self.session.expected(model)
 
@@ -127,7 +134,7 @@ class Walk:
         before = dict(self.session.costs)
         detail = self._observe(model, reply, seconds)
         spent = {name: value - before[name] for name, value in self.session.costs.items()}
-        self._book(model, "ok", spent, seconds, detail)
+        self._book(model, "ok", spent, seconds, detail, reply.usage)
 
     def failed(self, model: str, fault: Fault, seconds: float, *, retry: bool) -> None:
         """Take in that a call failed; with `retry`, the model may be called again."""
@@ -146,6 +153,13 @@ class Walk:
         """Take in that a call begun ahead isn't wanted any more: it counts with what it was expected to cost."""
         _, costs = self._expected.get(model, (math.nan, {}))
         self.failed(model, Fault("cancelled", "begun ahead", cost=costs), math.nan, retry=False)
+
+    def end(self) -> None:
+        """Take in that the query has ended; calls that are under way have been cancelled."""
+        for model in sorted(self._under_way):
+            self.failed(model, Fault("cancelled"), math.nan, retry=False)
+        self.stopped = self.stopped or "cancelled"
+        self._observed.ended(self.result())
 
     def result(self) -> Result:
         """Give what came of the query so far."""
@@ -218,17 +232,26 @@ class Walk:
             return detail
         raise AssertionError("an empty response always fits")
 
-    def _book(self, model: str, kind: str, spent: dict[str, float], seconds: float, detail: str) -> None:
+    def _book(
+        self,
+        model: str,
+        kind: str,
+        spent: dict[str, float],
+        seconds: float,
+        detail: str,
+        usage: Mapping[str, int] | None = None,
+    ) -> None:
+        self._under_way.discard(model)
         quality, costs = self._expected.get(model, (math.nan, {}))
-        self.attempts.append(
-            Attempt(
-                model=model,
-                kind=kind,
-                cost=spent or dict.fromkeys(self.session.costs, 0.0),
-                seconds=seconds,
-                detail=detail,
-                expected_quality=quality,
-                expected_cost=next(iter(costs.values()), math.nan),
-                plan=self.plan,
-            )
+        attempt = Attempt(
+            model=model,
+            kind=kind,
+            cost=spent or dict.fromkeys(self.session.costs, 0.0),
+            seconds=seconds,
+            detail=detail,
+            expected_quality=quality,
+            expected_cost=next(iter(costs.values()), math.nan),
+            plan=self.plan,
         )
+        self.attempts.append(attempt)
+        self._observed.called(attempt, usage or {})

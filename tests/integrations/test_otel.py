@@ -117,8 +117,16 @@ def test_it_is_a_child_of_the_span_around_it(make: Make, seen: Seen) -> None:
 
 @pytest.mark.parametrize(
     ("marker", "kind", "calls"),
-    [("429 after=0.01", "rate_limited", 2), ("500", "server", 2), ("400", "bad_request", 1), ("cut", "connection", 2)]
-    + [("bad_json", "malformed", 2), ("filter", "filtered", 1), ("context", "context", 1), ("hang", "timeout", 1)],
+    [
+        ("429 after=0.01", "rate_limited", 2),
+        ("500", "server", 2),
+        ("400", "bad_request", 1),
+        ("cut", "connection", 2),
+        ("bad_json", "malformed", 2),
+        ("filter", "filtered", 1),
+        ("context", "context", 1),
+        ("hang", "timeout", 1),
+    ],
 )
 def test_every_call_that_fails_is_a_child(make: Make, seen: Seen, marker: str, kind: str, calls: int) -> None:
     text = f"17 + 25 {PLANTED} [fault all={marker}]"

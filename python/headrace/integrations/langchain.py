@@ -1,10 +1,16 @@
 """LangChain: a chat model whose every answer is routed."""
 
+# ruff: noqa: E402
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing, contextmanager
 from typing import Any, Literal
+
+from headrace.extras import imported
+
+imported("langchain_core", "HeadraceChatModel")  # or say how to get it
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -29,8 +35,8 @@ __all__ = ["HeadraceChatModel"]
 class HeadraceChatModel(BaseChatModel):  # type: ignore[misc]  # Any, where langchain isn't installed
     """Answers by a runner's models. Needs langchain-core.
 
-    A message's ``response_metadata`` has ``model_name``, the model chosen, and ``headrace``, the receipt: decision, runs,
-    and the cost of all of them. Its ``usage_metadata`` counts the tokens of the call that answers.
+    A message's ``response_metadata`` has ``model_name``, the model chosen, and ``headrace``, the receipt: decision,
+    runs, what all of them cost. Its ``usage_metadata`` counts the tokens of the call that answers.
 
     Parameters
     ----------
@@ -206,7 +212,6 @@ def _text(message: Mapping[str, Any]) -> Any:
 def _told(result: Result) -> dict[str, Any]:
     """Say whose answer it is, its tokens, and the receipt."""
     usage = {} if result.reply is None else result.reply.usage
-    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     told: dict[str, Any] = {
         "response_metadata": {
             "model_name": result.model,
@@ -214,11 +219,11 @@ def _told(result: Result) -> dict[str, Any]:
             "headrace": receipt(result),
         }
     }
-    if counts[0] is not None and counts[1] is not None:
+    if {"prompt_tokens", "completion_tokens"} <= set(usage):
         told["usage_metadata"] = UsageMetadata(
-            input_tokens=counts[0],
-            output_tokens=counts[1],
-            total_tokens=sum(counts),
+            input_tokens=usage["prompt_tokens"],
+            output_tokens=usage["completion_tokens"],
+            total_tokens=usage["prompt_tokens"] + usage["completion_tokens"],
             input_token_details={"cache_read": usage.get("cached_tokens", 0)},
         )
     return told

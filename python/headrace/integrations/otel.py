@@ -1,17 +1,16 @@
 """OpenTelemetry: a span per query, a child per call, and metrics. Never a word of a query or of an answer.
 
-================================  ==========================================================
-Span                              Attributes
-================================  ==========================================================
-``invoke_workflow headrace``      ``headrace.decision.id``, ``.policy``, ``.rule``, ``.model``, ``.plan``, ``.n_runs``,
-                                  ``.stopped``, ``.cost.<name>``; ``error.type`` where nobody got an answer
-``chat <model>``, its children    ``gen_ai.request.model``, ``gen_ai.usage.*``, ``headrace.cost.<name>``; ``error.type`` =
-                                  the kind of fault
-================================  ==========================================================
-
-Histograms: ``gen_ai.client.operation.duration`` and ``gen_ai.client.token.usage`` of calls, ``headrace.query.duration`` and
-``headrace.query.cost`` of queries.
+Span ``invoke_workflow headrace``
+    ``headrace.decision.id``, ``.policy``, ``.rule``, ``.model``, ``.plan``, ``.n_runs``, ``.stopped`` and
+    ``.cost.<name>``; ``error.type`` where nobody got an answer.
+Span ``chat <model>``, its children
+    ``gen_ai.request.model``, ``gen_ai.usage.*``, ``headrace.cost.<name>``; ``error.type`` = the kind of fault.
+Histograms
+    ``gen_ai.client.operation.duration`` and ``gen_ai.client.token.usage`` of calls; ``headrace.query.duration`` and
+    ``headrace.query.cost`` of queries.
 """
+
+# ruff: noqa: E402
 
 from __future__ import annotations
 
@@ -20,6 +19,10 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+
+from headrace.extras import imported
+
+imported("opentelemetry.trace", "OpenTelemetry")  # or say how to get it
 
 from opentelemetry import metrics, trace
 

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
-from pathlib import Path
-
 from starlette.applications import Starlette
 
 from headrace.gateway.app import make_app
-from headrace.gateway.budgets import accounts_of
-from headrace.gateway.settings import Settings, read_settings
-from headrace.runner import DecisionLog, Runner
-from headrace.serving import load
+from headrace.gateway.settings import ROUTER_VARIABLE, SETTINGS_VARIABLE, Settings, settings_from_environment
 
 __all__ = ["ROUTER_VARIABLE", "SETTINGS_VARIABLE", "app_from_environment", "app_of"]
-
-#: Environment variables that name serve.toml, and the router's file where another one than it says is wanted.
-SETTINGS_VARIABLE, ROUTER_VARIABLE = "HEADRACE_SERVE", "HEADRACE_ROUTER"
 
 
 def app_of(settings: Settings) -> Starlette:
@@ -30,22 +20,9 @@ def app_of(settings: Settings) -> Starlette:
     ValueError
         Settings that don't fit it, or that would let in everybody.
     """
-    if settings.router is None:
-        raise ValueError("router: expected the router's file, on the command line or in serve.toml")
     key = settings.key()
-    decider = load(settings.router)
-    runner = Runner(
-        decider,
-        settings.targets_for(decider),
-        timeout_s=settings.timeout_s,
-        concurrency=settings.concurrency,
-        supports=settings.supports,
-        log=None if settings.log is None else DecisionLog(settings.log),
-        audit=settings.audit,
-        accounts=accounts_of(settings.budgets),
-    )
     return make_app(
-        runner,
+        settings.runner(),
         key=key,
         artefact=settings.router,
         max_body_bytes=settings.max_body_bytes,
@@ -66,9 +43,4 @@ def app_from_environment() -> Starlette:
     ValueError
         The variable isn't set; otherwise as `app_of`.
     """
-    if SETTINGS_VARIABLE not in os.environ:
-        raise ValueError(f"{SETTINGS_VARIABLE}: expected the path of serve.toml in this environment variable")
-    settings = read_settings(os.environ[SETTINGS_VARIABLE])
-    if ROUTER_VARIABLE in os.environ:
-        settings = replace(settings, router=Path(os.environ[ROUTER_VARIABLE]))
-    return app_of(settings)
+    return app_of(settings_from_environment())

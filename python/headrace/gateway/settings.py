@@ -6,17 +6,27 @@ import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from headrace.arguments import checked_int, checked_number, checked_seconds, listed
-from headrace.gateway.budgets import checked_budgets
-from headrace.runner import LitellmTarget, OpenAITarget
+from headrace.gateway.budgets import accounts_of, checked_budgets
+from headrace.runner import DecisionLog, LitellmTarget, OpenAITarget, Runner
 from headrace.runner.targets import Target
-from headrace.serving import Decider
+from headrace.serving import Decider, load
 
-__all__ = ["Settings", "is_loopback", "read_settings"]
+__all__ = [
+    "ROUTER_VARIABLE",
+    "SETTINGS_VARIABLE",
+    "Settings",
+    "is_loopback",
+    "read_settings",
+    "settings_from_environment",
+]
+
+#: Environment variables that name serve.toml, and the router's file where another one than it says is wanted.
+SETTINGS_VARIABLE, ROUTER_VARIABLE = "HEADRACE_SERVE", "HEADRACE_ROUTER"
 
 #: What each table of the file may hold.
 TABLES: Mapping[str, frozenset[str]] = {
@@ -111,6 +121,30 @@ class Settings:
         wanted = {"logprobs": True} if {"logprobs", "logprob"} & set(decider.response_columns) else {}
         return {name: _target(name, told, wanted) for name, told in self.targets.items()}
 
+    def runner(self) -> Runner:
+        """Load the router, and make the runner that calls the targets.
+
+        Raises
+        ------
+        ArtefactError, OSError
+            The router's file can't be read.
+        ValueError
+            Settings that don't fit it.
+        """
+        if self.router is None:
+            raise ValueError("router: expected the router's file, on the command line or in serve.toml")
+        decider = load(self.router)
+        return Runner(
+            decider,
+            self.targets_for(decider),
+            timeout_s=self.timeout_s,
+            concurrency=self.concurrency,
+            supports=self.supports,
+            log=None if self.log is None else DecisionLog(self.log),
+            audit=self.audit,
+            accounts=accounts_of(self.budgets),
+        )
+
     @property
     def supports(self) -> dict[str, list[str]]:
         """What models support, as far as it is said."""
@@ -172,6 +206,22 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
     if tables["budgets"]:
         given["budgets"] = checked_budgets(tables["budgets"], file.parent)
     return checked(Settings(**given))
+
+
+def settings_from_environment() -> Settings:
+    """Read the files that `SETTINGS_VARIABLE` and `ROUTER_VARIABLE` name.
+
+    Raises
+    ------
+    ValueError
+        The variable isn't set; otherwise as `read_settings`.
+    """
+    if SETTINGS_VARIABLE not in os.environ:
+        raise ValueError(f"{SETTINGS_VARIABLE}: expected the path of serve.toml in this environment variable")
+    settings = read_settings(os.environ[SETTINGS_VARIABLE])
+    if ROUTER_VARIABLE in os.environ:
+        settings = replace(settings, router=Path(os.environ[ROUTER_VARIABLE]))
+    return settings
 
 
 def checked(settings: Settings) -> Settings:

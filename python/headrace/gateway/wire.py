@@ -12,7 +12,7 @@ from typing import Any
 from headrace.arguments import listed
 from headrace.errors import AccountEmpty
 from headrace.json_values import plain
-from headrace.runner import Exhausted, Result
+from headrace.runner import Exhausted, Fault, Result
 from headrace.runner.queries import Terms
 
 __all__ = [
@@ -270,6 +270,9 @@ def error_of(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
         code = "context_length_exceeded" if kinds == {"context"} else f"headrace_{result.stopped}"
         body = error_body(str(error), kind="upstream_error", code=code) | {"headrace": receipt(result)}
         return status, body, headers(result)
+    if isinstance(error, Fault):  # in the middle of a stream
+        status = 504 if error.kind in ("deadline", "timeout") else 502
+        return status, error_body(str(error), kind="upstream_error", code=f"headrace_{error.kind}"), {}
     if isinstance(error, TypeError | ValueError):
         return 400, error_body(str(error), kind="invalid_request_error", code=type(error).__name__), {}
     return 500, error_body("internal error", kind="server_error", code=type(error).__name__), {}

@@ -5,6 +5,7 @@ from headrace.runner.breaker import Breaker
 from headrace.runner.faults import KINDS, Fault, FaultKind
 from headrace.runner.litellm_target import LitellmTarget
 from headrace.runner.log import DecisionLog, read_log
+from headrace.runner.observing import Observation, Observer
 from headrace.runner.openai_target import OpenAITarget
 from headrace.runner.result import Attempt, Exhausted, Result
 from headrace.runner.retry import Retry
@@ -21,6 +22,8 @@ __all__ = [
     "Fault",
     "FaultKind",
     "LitellmTarget",
+    "Observation",
+    "Observer",
     "OpenAITarget",
     "Reply",
     "Request",

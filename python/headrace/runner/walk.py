@@ -12,6 +12,7 @@ from headrace.errors import CapTooSmall, NoModelLeft
 from headrace.runner.breaker import Breakers
 from headrace.runner.counterfactuals import Watcher
 from headrace.runner.faults import KINDS, Fault
+from headrace.runner.observing import Observed, Observer
 from headrace.runner.purse import Purse
 from headrace.runner.result import Attempt, Exhausted, Result
 from headrace.runner.targets import Reply
@@ -35,6 +36,8 @@ class Walk:
         Is told of every decision, where exploration is on.
     purse : Purse, optional
         What pays, where the query has an account.
+    observer : Observer, optional
+        Is told of every call, and of the end.
     clock : callable
         Gives seconds.
 
@@ -66,6 +69,7 @@ class Walk:
         deadline_s: float | None = None,
         watcher: Watcher | None = None,
         purse: Purse | None = None,
+        observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
@@ -84,6 +88,8 @@ class Walk:
         self._left_alone: list[str] = []
         self._admits_all = False
         self._expected: dict[str, tuple[float, dict[str, float]]] = {}
+        self._under_way: set[str] = set()
+        self._observed = Observed(observer, session.id)
         self.plan: tuple[str, ...] = ()
 
     @property
@@ -127,6 +133,7 @@ class Walk:
 
     def calls(self, model: str) -> None:
         """Note what is expected of a model that is about to be called."""
+        self._under_way.add(model)
         with suppress(Exception):  # what is only told must not end a walk
             self._expected[model] = self.session.expected(model)
 
@@ -143,11 +150,6 @@ class Walk:
         self.session.fail(model, kind="account")
         return False
 
-    def close(self) -> None:
-        """Release what is reserved still."""
-        if self._purse is not None:
-            self._purse.close(self.begun)
-
     def succeeded(self, model: str, reply: Reply, seconds: float) -> None:
         """Take in what a model returned."""
         self._breakers.count(model, failed=False)
@@ -155,7 +157,7 @@ class Walk:
         before = dict(self.session.costs)
         detail = self._observe(model, reply, seconds)
         spent = {name: value - before[name] for name, value in self.session.costs.items()}
-        self._book(model, "ok", spent, seconds, detail)
+        self._book(model, "ok", spent, seconds, detail, reply.usage)
 
     def failed(self, model: str, fault: Fault, seconds: float, *, retry: bool) -> None:
         """Take in that a call failed; with `retry`, the model may be called again."""
@@ -174,6 +176,15 @@ class Walk:
         """Take in that a call begun ahead isn't wanted any more: it counts with what it was expected to cost."""
         _, costs = self._expected.get(model, (math.nan, {}))
         self.failed(model, Fault("cancelled", "begun ahead", cost=costs), math.nan, retry=False)
+
+    def end(self) -> None:
+        """Take in that the query has ended: calls under way have been cancelled, and what is reserved still is free."""
+        if self._purse is not None:
+            self._purse.close(self.begun)
+        for model in sorted(self._under_way):
+            self.failed(model, Fault("cancelled"), math.nan, retry=False)
+        self.stopped = self.stopped or "cancelled"
+        self._observed.ended(self.result())
 
     def result(self) -> Result:
         """Give what came of the query so far."""
@@ -254,19 +265,29 @@ class Walk:
             return detail
         raise AssertionError("an empty response always fits")
 
-    def _book(self, model: str, kind: str, spent: dict[str, float], seconds: float, detail: str) -> None:
+    def _book(
+        self,
+        model: str,
+        kind: str,
+        spent: dict[str, float],
+        seconds: float,
+        detail: str,
+        usage: Mapping[str, int] | None = None,
+    ) -> None:
+        self._under_way.discard(model)
         quality, costs = self._expected.get(model, (math.nan, {}))
-        if self._purse is not None:
+        # What a stream that broke off has cost isn't known: its whole reservation is booked at the end.
+        if self._purse is not None and (kind == "ok" or model != self.begun):
             self._purse.settle(model, next(iter(spent.values()), 0.0))
-        self.attempts.append(
-            Attempt(
-                model=model,
-                kind=kind,
-                cost=spent or dict.fromkeys(self.session.costs, 0.0),
-                seconds=seconds,
-                detail=detail,
-                expected_quality=quality,
-                expected_cost=next(iter(costs.values()), math.nan),
-                plan=self.plan,
-            )
+        attempt = Attempt(
+            model=model,
+            kind=kind,
+            cost=spent or dict.fromkeys(self.session.costs, 0.0),
+            seconds=seconds,
+            detail=detail,
+            expected_quality=quality,
+            expected_cost=next(iter(costs.values()), math.nan),
+            plan=self.plan,
         )
+        self.attempts.append(attempt)
+        self._observed.called(attempt, usage or {})

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -16,7 +15,9 @@ from rich.console import Console
 
 import headrace as hr
 from headrace.gateway.app import make_app
+from headrace.gateway.live import Live, reason
 from headrace.gateway.pretend import PRICES, ask, pretend_app, question, right_answer
+from headrace.gateway.serving import bound
 from headrace.runner import OpenAITarget, Runner
 from headrace.serving import Decider
 
@@ -81,13 +82,14 @@ async def _served(
             f"fitted on {N_FITTED} questions in {fitted_s:.1f} s; budget ${BUDGET:g} a question: expect "
             f"{decider.point.quality:.1%} right; large alone {large:.1%} at ${cost:.2g}"
         )
-        async with _listening(make_app(Runner(decider, targets)), port) as gateway_port:
+        app = make_app(Runner(decider, targets))
+        async with _listening(app, port) as gateway_port:
             where = f"http://127.0.0.1:{gateway_port}"
             console.print(f'page {where}/headrace      OpenAI base_url {where}/v1, model "headrace"')
-            await _ask_all(f"{where}/v1", bill, n_queries)
+            await _ask_all(f"{where}/v1", bill, app.state.gateway.live, n_queries)
 
 
-async def _ask_all(base_url: str, bill: _Bill, n_queries: int) -> None:
+async def _ask_all(base_url: str, bill: _Bill, live: Live, n_queries: int) -> None:
     """Ask question after question, as an app would."""
     client = _client(base_url)
     number = 0
@@ -96,7 +98,8 @@ async def _ask_all(base_url: str, bill: _Bill, n_queries: int) -> None:
         query = question(asked)
         begun = time.monotonic()
         body = await client(query["text"], {"id": f"q-{asked}", "columns": {"looks_hard": query["looks_hard"]}})
-        bill.add(body, right=body["choices"][0]["message"]["content"] == right_answer(asked), number=asked)
+        why = "" if live.last is None else reason(live.last)
+        bill.add(body, right=body["choices"][0]["message"]["content"] == right_answer(asked), number=asked, why=why)
         number += 1
         await asyncio.sleep(max(1.0 / RATE - (time.monotonic() - begun), 0.0))
 
@@ -136,7 +139,7 @@ class _Bill:
         self._n_right = 0
         self._alone = 0.0
 
-    def add(self, body: dict[str, Any], *, right: bool, number: int) -> None:
+    def add(self, body: dict[str, Any], *, right: bool, number: int, why: str) -> None:
         """Take in an answer; the first ones, and then every hundredth, are shown."""
         receipt = body["headrace"]
         self._costs.append(receipt["cost"]["cost"])
@@ -146,7 +149,7 @@ class _Bill:
         if n <= N_LISTED or n % 100 == 0:
             calls = " > ".join(one["model"] for one in receipt["attempts"])
             mark = "right" if right else "wrong"
-            self._console.print(f"q-{number} {calls:<24} ${receipt['cost']['cost']:<10.2g} {mark}")
+            self._console.print(f"q-{number} {calls:<22} ${receipt['cost']['cost']:<9.2g} {mark}  {why}")
         if n == N_LISTED:
             self._console.print("... going on; every hundredth is shown; Ctrl-C ends it")
 
@@ -165,16 +168,20 @@ class _Bill:
         )
 
 
+class _Server(uvicorn.Server):
+    """Leaves Ctrl-C to the command, which ends the client first."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
 @asynccontextmanager
 async def _listening(app: Any, port: int) -> AsyncIterator[int]:
     """Serve an app on this machine's address; a port of 0 is any that is free."""
-    with socket.socket() as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            held.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ValueError(f"port: {port} is taken ({error.strerror}); give another one by --port") from error
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+    with bound("127.0.0.1", port) as held:
+        server = _Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
         task = asyncio.create_task(server.serve(sockets=[held]))
         while not server.started:
             if task.done():

@@ -6,13 +6,14 @@ import math
 import time
 from collections import Counter as Counted
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from headrace.extras import imported
 from headrace.runner import Exhausted, Result, Runner
 from headrace.serving import Decider
 
-__all__ = ["Live"]
+__all__ = ["Live", "reason"]
 
 #: Queries of the page's curve, and decisions that it lists.
 N_CURVE, N_LISTED = 400, 25
@@ -22,6 +23,14 @@ N_MEAN = 25
 
 #: Ends of the histogram's classes, in seconds.
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+#: Why there was no further call, where it wasn't the plan that wanted none.
+STOPPED = {
+    "deadline": "the deadline came",
+    "exhausted": "no model was left",
+    "error": "an estimate failed",
+    "shadow": "one model serves all queries",
+}
 
 #: Half the width of a 95% interval, in standard errors.
 TWO_SIDED = 1.96
@@ -76,8 +85,7 @@ class Live:
         self._n += 1
         self._total += result.cost
         self._squares += result.cost**2
-        expected = [next(iter(result.session.expected(name)[1].values())) for name in result.session.models]
-        self._total_alone += max(expected)
+        self._total_alone += _most_expensive(result)
 
     def refused(self, error: Exception) -> None:
         """Take in a request without an answer."""
@@ -90,6 +98,11 @@ class Live:
         """Take in how good an answer was."""
         n, total, squares = self._qualities
         self._qualities = [n + 1, total + quality, squares + quality**2]
+
+    @property
+    def last(self) -> Result | None:
+        """The last answer."""
+        return self._last[0] if self._last else None
 
     def prometheus(self) -> bytes:
         """Give the numbers as Prometheus reads them."""
@@ -127,6 +140,27 @@ class Live:
             self._spent.labels(attempt.model).inc(next(iter(attempt.cost.values())))
 
 
+def reason(result: Result) -> str:
+    """Say in a few words why no further model was called."""
+    if result.stopped in STOPPED:
+        return STOPPED[result.stopped]
+    why = result.why()
+    if why.next is not None:
+        return "streamed: decided before its first word"
+    costs = {one["model"]: one["cost"] for one in why.models}
+    if why.runner_up not in costs:
+        return "no other model may run" if why.excluded else "all models have run"
+    return f"sure enough: {why.runner_up} isn't worth another {costs[why.runner_up]:.2g}"
+
+
+def _most_expensive(result: Result) -> float:
+    """Tell what the most expensive model alone was expected to cost; where that can't be estimated, what was spent."""
+    with suppress(Exception):
+        session = result.session
+        return max(next(iter(session.expected(name)[1].values())) for name in session.models)
+    return result.cost
+
+
 def _mean(n: float, total: float, squares: float) -> dict[str, float] | None:
     """Give a mean with its 95% interval."""
     if n < 1:
@@ -146,17 +180,11 @@ def _curve(costs: list[float]) -> list[dict[str, float]]:
 
 def _told(result: Result) -> dict[str, Any]:
     """Give a decision as the page lists it; without a word of the query or of the answer."""
-    why = result.why()
-    beaten = "stopping" if why.runner_up == "stop" else why.runner_up
-    reason = {"deadline": "the deadline came", "exhausted": "no model was left", "error": "an estimate failed"}.get(
-        result.stopped,
-        "sure enough" if why.margin is None else f"sure enough: {beaten} would be {why.margin:.2g} worse",
-    )
     return {
         "id": result.id,
         "calls": [{"model": attempt.model, "kind": attempt.kind} for attempt in result.attempts],
         "model": result.model,
         "cost": result.cost,
         "seconds": result.seconds,
-        "reason": reason,
+        "reason": reason(result),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,35 @@ from headrace.gateway.settings import Settings, read_settings
 from headrace.runner import DecisionLog, Runner
 from headrace.serving import load
 
-__all__ = ["ROUTER_VARIABLE", "SETTINGS_VARIABLE", "app_from_environment", "app_of"]
+__all__ = ["ROUTER_VARIABLE", "SETTINGS_VARIABLE", "app_from_environment", "app_of", "bound"]
 
 #: Environment variables that name serve.toml, and the router's file where another one than it says is wanted.
 SETTINGS_VARIABLE, ROUTER_VARIABLE = "HEADRACE_SERVE", "HEADRACE_ROUTER"
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Take an address to listen at; a port of 0 is any that is free.
+
+    Raises
+    ------
+    ValueError
+        It is taken, or isn't this machine's.
+
+    Examples
+    --------
+    >>> from headrace.gateway.serving import bound
+    >>> with bound("127.0.0.1", 0) as held:
+    ...     held.getsockname()[1] > 0
+    True
+    """
+    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        held.bind((host, port))
+    except OSError as error:
+        held.close()
+        raise ValueError(f"{host}:{port}: {error.strerror}; --host and --port give another address") from error
+    return held
 
 
 def app_of(settings: Settings) -> Starlette:

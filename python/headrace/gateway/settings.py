@@ -79,7 +79,7 @@ class Settings:
             None is set, and others than this machine's programs could connect; or the variable is empty.
         """
         if self.key_env is not None:
-            key = os.environ.get(self.key_env)
+            key = os.environ.get(self.key_env, "").strip()
             if not key:
                 raise ValueError(f"listen.key_env: the environment variable {self.key_env} is not set")
             return key

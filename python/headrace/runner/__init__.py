@@ -5,7 +5,7 @@ from headrace.runner.faults import KINDS, Fault, FaultKind
 from headrace.runner.litellm_target import LitellmTarget
 from headrace.runner.log import DecisionLog, read_log
 from headrace.runner.openai_target import OpenAITarget
-from headrace.runner.result import Attempt, Exhausted, Result
+from headrace.runner.result import Attempt, Delta, Exhausted, Result
 from headrace.runner.retry import Retry
 from headrace.runner.runner import Runner
 from headrace.runner.targets import Reply, Request, StreamingTarget, Target
@@ -15,6 +15,7 @@ __all__ = [
     "Attempt",
     "Breaker",
     "DecisionLog",
+    "Delta",
     "Exhausted",
     "Fault",
     "FaultKind",

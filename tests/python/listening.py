@@ -42,6 +42,7 @@ class Listening:
             log_config=None,
             log_level="critical",
             access_log=False,
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=2,
         )
         self._server = uvicorn.Server(config)

@@ -44,7 +44,7 @@ def serve(
 
             run_demo(port=8700 if port is None else port, n_queries=queries)
             return
-        from headrace.gateway.serving import ROUTER_VARIABLE, SETTINGS_VARIABLE, app_of, bound
+        from headrace.gateway.serving import KEEP_ALIVE_S, ROUTER_VARIABLE, SETTINGS_VARIABLE, app_of, bound
         from headrace.gateway.settings import checked, read_settings
 
         if not targets.exists():
@@ -70,5 +70,6 @@ def serve(
             port=free,
             workers=workers,
             log_level="warning",
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=10,
         )

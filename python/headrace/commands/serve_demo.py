@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -17,7 +18,7 @@ import headrace as hr
 from headrace.gateway.app import make_app
 from headrace.gateway.live import Live, reason
 from headrace.gateway.pretend import PRICES, ask, pretend_app, question, right_answer
-from headrace.gateway.serving import bound
+from headrace.gateway.serving import KEEP_ALIVE_S, bound
 from headrace.runner import OpenAITarget, Runner
 from headrace.serving import Decider
 
@@ -39,13 +40,13 @@ TWO_SIDED = 1.96
 def run_demo(*, port: int, n_queries: int) -> None:
     """Run it until so many questions are answered, or until Ctrl-C."""
     console = Console(soft_wrap=True, highlight=False)
-    started = time.perf_counter()
-    table = _labelled()
-    decider = hr.Router().fit(table, budget=BUDGET).decider_
-    fitted_s = time.perf_counter() - started
     bill = _Bill(console)
-    with suppress(KeyboardInterrupt):
-        asyncio.run(_served(console, decider, table, bill, fitted_s, port=port, n_queries=n_queries))
+    with bound("127.0.0.1", port) as held, suppress(KeyboardInterrupt):
+        started = time.perf_counter()
+        table = _labelled()
+        decider = hr.Router().fit(table, budget=BUDGET).decider_
+        fitted_s = time.perf_counter() - started
+        asyncio.run(_served(console, decider, table, bill, fitted_s, held=held, n_queries=n_queries))
     bill.show()
 
 
@@ -67,9 +68,16 @@ def _labelled() -> hr.Outcomes:
 
 
 async def _served(
-    console: Console, decider: Decider, table: hr.Outcomes, bill: _Bill, fitted_s: float, *, port: int, n_queries: int
+    console: Console,
+    decider: Decider,
+    table: hr.Outcomes,
+    bill: _Bill,
+    fitted_s: float,
+    *,
+    held: socket.socket,
+    n_queries: int,
 ) -> None:
-    async with _listening(pretend_app(), 0) as models_port:
+    async with _listening(pretend_app(), bound("127.0.0.1", 0)) as models_port:
         url = f"http://127.0.0.1:{models_port}/v1"
         targets = {
             name: OpenAITarget(url, name, prices={"input": price, "output": price}, options={"logprobs": True})
@@ -83,7 +91,7 @@ async def _served(
             f"{decider.point.quality:.1%} right; large alone {large:.1%} at ${cost:.2g}"
         )
         app = make_app(Runner(decider, targets))
-        async with _listening(app, port) as gateway_port:
+        async with _listening(app, held) as gateway_port:
             where = f"http://127.0.0.1:{gateway_port}"
             console.print(f'page {where}/headrace      OpenAI base_url {where}/v1, model "headrace"')
             await _ask_all(f"{where}/v1", bill, app.state.gateway.live, n_queries)
@@ -178,10 +186,11 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _listening(app: Any, port: int) -> AsyncIterator[int]:
-    """Serve an app on this machine's address; a port of 0 is any that is free."""
-    with bound("127.0.0.1", port) as held:
-        server = _Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+async def _listening(app: Any, held: socket.socket) -> AsyncIterator[int]:
+    """Serve an app at an address that was taken; give its port."""
+    settings: dict[str, Any] = {"timeout_keep_alive": KEEP_ALIVE_S, "timeout_graceful_shutdown": 2}
+    with held:
+        server = _Server(uvicorn.Config(app, log_level="warning", lifespan="on", **settings))
         task = asyncio.create_task(server.serve(sockets=[held]))
         while not server.started:
             if task.done():

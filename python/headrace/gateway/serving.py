@@ -14,10 +14,13 @@ from headrace.gateway.settings import Settings, read_settings
 from headrace.runner import DecisionLog, Runner
 from headrace.serving import load
 
-__all__ = ["ROUTER_VARIABLE", "SETTINGS_VARIABLE", "app_from_environment", "app_of", "bound"]
+__all__ = ["KEEP_ALIVE_S", "ROUTER_VARIABLE", "SETTINGS_VARIABLE", "app_from_environment", "app_of", "bound"]
 
 #: Environment variables that name serve.toml, and the router's file where another one than it says is wanted.
 SETTINGS_VARIABLE, ROUTER_VARIABLE = "HEADRACE_SERVE", "HEADRACE_ROUTER"
+
+#: Seconds that an idle connection is kept: longer than clients keep theirs, who else find one closed as they use it.
+KEEP_ALIVE_S = 75
 
 
 def bound(host: str, port: int) -> socket.socket:

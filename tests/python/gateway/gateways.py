@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import httpx
 from listening import Listening
 from pools import MODELS
 
@@ -17,6 +19,16 @@ from headrace.runner import OpenAITarget, Retry, Runner
 PRICES = {"small": 0.1, "medium": 1.0, "large": 10.0}
 
 EASY = {"headrace": {"columns": {"difficulty": 0.1}}}
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where a gateway is, somebody who asks it, and its runner."""
+
+    url: str
+    port: int
+    http: httpx.Client
+    runner: Runner
 
 
 def asked(text: str) -> list[Any]:
@@ -35,13 +47,15 @@ def targets(url: str, **options: Any) -> dict[str, OpenAITarget]:
 @contextmanager
 def serving(
     url: str, decider: hr.Decider, *, runner: Mapping[str, Any] | None = None, **settings: Any
-) -> Iterator[Listening]:
+) -> Iterator[Served]:
     """Serve `make_app` of a runner for the provider at `url`."""
     given: dict[str, Any] = {"retry": Retry(attempts=2, base_s=0.001, cap_s=1.0), "timeout_s": 10.0, **(runner or {})}
     made = Runner(decider, given.pop("targets", None) or targets(url), **given)
-    with Listening(make_app(made, **settings)) as listening:
-        listening.runner = made  # type: ignore[attr-defined]
-        yield listening
+    with (
+        Listening(make_app(made, **settings)) as listening,
+        httpx.Client(base_url=listening.url, timeout=30.0) as http,
+    ):
+        yield Served(url=listening.url, port=listening.port, http=http, runner=made)
 
 
 def small_first(decider: hr.Decider, prefix: str, text: str) -> dict[str, Any]:

@@ -82,26 +82,22 @@ def test_structured_output_comes_through(client: Any) -> None:
 
 
 def test_only_models_that_say_they_can_are_asked_for_tools(provider: FakeProvider, decider: hr.Decider) -> None:
-    import httpx
-
     with serving(provider.url, decider, runner={"supports": {"large": {"tools"}}}) as listening:
         for tools, models in ((TOOLS, {"large"}), (None, set(MODELS))):
             body = {"messages": asked("17 + 25"), **({"tools": tools} if tools else {})}
-            answer = httpx.post(f"{listening.url}/v1/chat/completions", json=body, timeout=30.0).json()
+            answer = listening.http.post("/v1/chat/completions", json=body).json()
             assert set(answer["headrace"]["runs"]) <= models
 
 
 def test_log_probabilities_are_asked_for_the_fit_and_given_to_who_asks(
     provider: FakeProvider, decider: hr.Decider
 ) -> None:
-    import httpx
-
     wanted = Settings(targets={name: {"url": provider.url, "model": name} for name in MODELS}).targets_for(decider)
     assert all(target.options == {"logprobs": True} for target in wanted.values())
     with serving(provider.url, decider, runner={"targets": wanted}) as listening:
         for given, shown in ((None, False), (False, False), (True, True)):
             body = {"messages": asked("17 + 25"), "logprobs": given}
-            answer = httpx.post(f"{listening.url}/v1/chat/completions", json=body, timeout=30.0).json()
+            answer = listening.http.post("/v1/chat/completions", json=body).json()
             assert bool(answer["choices"][0]["logprobs"]) == shown
 
 
@@ -175,25 +171,19 @@ def test_a_model_that_fails_is_followed_by_another(client: Any, decider: hr.Deci
 
 
 def test_what_a_provider_answers_can_break_no_response(provider: FakeProvider, decider: hr.Decider) -> None:
-    import httpx
-
     with serving(provider.url, decider) as listening:
         for fault in ("nan", "no_usage"):
             for stream in (False, True):
                 body = {"messages": asked(f"17 + 25 [fault all={fault}]"), "logprobs": True, "stream": stream}
-                answer = httpx.post(f"{listening.url}/v1/chat/completions", json=body, timeout=30.0)
+                answer = listening.http.post("/v1/chat/completions", json=body)
                 assert answer.status_code == 200
                 assert "NaN" not in answer.text
 
 
 def test_a_half_of_a_character_in_an_answer_comes_through(decider: hr.Decider) -> None:
-    import httpx
-
     answering = dict.fromkeys(MODELS, lambda query: {"answer": "half \ud83d", "cost": 1.0})
     with serving("", decider, runner={"targets": answering}) as listening:
         for stream in (False, True):
-            answer = httpx.post(
-                f"{listening.url}/v1/chat/completions", json={"messages": asked("17 + 25"), "stream": stream}
-            )
+            answer = listening.http.post("/v1/chat/completions", json={"messages": asked("17 + 25"), "stream": stream})
             assert answer.status_code == 200
             assert "half \\ud83d" in answer.text

@@ -16,7 +16,7 @@ from rich.console import Console
 
 import headrace as hr
 from headrace.gateway.app import make_app
-from headrace.gateway.live import Live, reason
+from headrace.gateway.live import Live, amount, reason
 from headrace.gateway.pretend import PRICES, ask, pretend_app, question, right_answer
 from headrace.gateway.serving import KEEP_ALIVE_S, bound
 from headrace.runner import OpenAITarget, Runner
@@ -87,8 +87,8 @@ async def _served(
         console.print(f"three pretend models on 127.0.0.1:{models_port} ({prices} per million tokens)")
         large, cost = table.quality[:, -1].mean(), table.cost[:, -1].mean()
         console.print(
-            f"fitted on {N_FITTED} questions in {fitted_s:.1f} s; budget ${BUDGET:g} a question: expect "
-            f"{decider.point.quality:.1%} right; large alone {large:.1%} at ${cost:.2g}"
+            f"fitted on {N_FITTED} questions in {fitted_s:.1f} s; budget ${amount(BUDGET)} a question: expect "
+            f"{decider.point.quality:.1%} right; large alone {large:.1%} at ${amount(cost)}"
         )
         app = make_app(Runner(decider, targets))
         async with _listening(app, held) as gateway_port:
@@ -157,7 +157,7 @@ class _Bill:
         if n <= N_LISTED or n % 100 == 0:
             calls = " > ".join(one["model"] for one in receipt["attempts"])
             mark = "right" if right else "wrong"
-            self._console.print(f"q-{number} {calls:<22} ${receipt['cost']['cost']:<9.2g} {mark}  {why}")
+            self._console.print(f"q-{number} {calls:<22} ${amount(receipt['cost']['cost']):<9} {mark}  {why}")
         if n == N_LISTED:
             self._console.print("... going on; every hundredth is shown; Ctrl-C ends it")
 
@@ -170,9 +170,9 @@ class _Bill:
         spread = math.sqrt(sum((cost - mean) ** 2 for cost in self._costs) / max(n - 1, 1) / n) * TWO_SIDED
         total = sum(self._costs)
         self._console.print(
-            f"{n} questions: {self._n_right / n:.1%} right, ${total:.2g} against ${self._alone:.2g} for large alone "
-            f"({total / self._alone - 1.0:+.0%}); mean {mean:.2g} [{mean - spread:.2g}, {mean + spread:.2g}], "
-            f"budget {BUDGET:g}"
+            f"{n} questions: {self._n_right / n:.1%} right, ${amount(total)} against ${amount(self._alone)} for large "
+            f"alone ({total / self._alone - 1.0:+.0%}); mean ${amount(mean)} "
+            f"[{amount(mean - spread)}, {amount(mean + spread)}], budget ${amount(BUDGET)}"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter as Counted
-from collections import deque
+from collections import defaultdict, deque
 from contextlib import suppress
 from typing import Any
 
@@ -13,10 +13,10 @@ from headrace.extras import imported
 from headrace.runner import Exhausted, Result, Runner
 from headrace.serving import Decider
 
-__all__ = ["Live", "reason"]
+__all__ = ["Live", "amount", "reason"]
 
 #: Queries of the page's curve, and decisions that it lists.
-N_CURVE, N_LISTED = 400, 25
+N_CURVE, N_LISTED = 400, 10
 
 #: Queries that one point of the curve is the mean of.
 N_MEAN = 25
@@ -65,6 +65,7 @@ class Live:
         self._last: deque[Result] = deque(maxlen=N_LISTED)
         self._costs: deque[float] = deque(maxlen=N_CURVE)
         self._by: Counted[str] = Counted()
+        self._spent_by: defaultdict[str, float] = defaultdict(float)
         self._n = self._n_errors = 0
         self._total = self._squares = self._total_alone = 0.0
         self._qualities: list[float] = [0.0, 0.0, 0.0]
@@ -115,7 +116,7 @@ class Live:
         alarms = [watch.name for watch in runner.report() if watch.verdict != "as promised"]
         return {
             "policy": decider.fingerprint,
-            "headline": decider.headline,
+            "rule": decider.policy.rule,
             "since": self._begun,
             "cost_name": decider.policy.costs[0],
             "budget": None if decider.budget is None else decider.budget.get(decider.policy.costs[0]),
@@ -127,8 +128,8 @@ class Live:
             "saved": 1.0 - self._total / self._total_alone if self._total_alone else None,
             "total": self._total,
             "total_alone": self._total_alone,
-            "curve": _curve(list(self._costs)),
-            "answered_by": [{"model": name, "n": self._by[name]} for name in decider.models],
+            "curve": _curve(list(self._costs), self._n),
+            "models": [{"model": name, "n": self._by[name], "cost": self._spent_by[name]} for name in decider.models],
             "left_alone": list(runner.left_alone),
             "alarms": alarms,
             "last": [_told(result) for result in self._last],
@@ -137,7 +138,23 @@ class Live:
     def _count(self, result: Result) -> None:
         for attempt in result.attempts:
             self._attempts.labels(attempt.model, attempt.kind).inc()
-            self._spent.labels(attempt.model).inc(next(iter(attempt.cost.values())))
+            cost = next(iter(attempt.cost.values()))
+            self._spent.labels(attempt.model).inc(cost)
+            self._spent_by[attempt.model] += cost
+
+
+def amount(cost: float) -> str:
+    """Write a cost with the two digits that count.
+
+    Examples
+    --------
+    >>> from headrace.gateway.live import amount
+    >>> amount(2.81e-05), amount(0.5), amount(1234.5), amount(0.0)
+    ('0.000028', '0.50', '1234', '0')
+    """
+    if not cost or not math.isfinite(cost):
+        return f"{cost:g}"
+    return f"{cost:.{max(1 - math.floor(math.log10(abs(cost))), 0)}f}"
 
 
 def reason(result: Result) -> str:
@@ -150,7 +167,7 @@ def reason(result: Result) -> str:
     costs = {one["model"]: one["cost"] for one in why.models}
     if why.runner_up not in costs:
         return "no other model may run" if why.excluded else "all models have run"
-    return f"sure enough: {why.runner_up} isn't worth another {costs[why.runner_up]:.2g}"
+    return f"sure enough: {why.runner_up} isn't worth another {amount(costs[why.runner_up])}"
 
 
 def _most_expensive(result: Result) -> float:
@@ -171,10 +188,15 @@ def _mean(n: float, total: float, squares: float) -> dict[str, float] | None:
     return {"n": n, "mean": mean, "low": mean - half, "high": mean + half}
 
 
-def _curve(costs: list[float]) -> list[dict[str, float]]:
-    """Give means of successive queries, with their intervals."""
-    parts = [costs[start : start + N_MEAN] for start in range(0, len(costs), N_MEAN)]
-    means = [_mean(len(part), sum(part), sum(cost**2 for cost in part)) for part in parts if len(part) > 1]
+def _curve(costs: list[float], n: int) -> list[dict[str, float]]:
+    """Give means of successive queries, with their intervals; of the first ones, before there are enough, one mean.
+
+    Its points stand still: they begin at every 25th query since the start.
+    """
+    first = (len(costs) - n) % N_MEAN
+    parts = [costs[start : start + N_MEAN] for start in range(first, len(costs) - N_MEAN + 1, N_MEAN)]
+    parts = parts or [costs] * (len(costs) > 1)
+    means = [_mean(len(part), sum(part), sum(cost**2 for cost in part)) for part in parts]
     return [mean for mean in means if mean is not None]
 
 

@@ -20,6 +20,8 @@ __all__ = ["Keyed", "Unkeyed"]
 class Keyed:
     """Lets in who sends the key, as a bearer token or as the password of basic auth; /health is open.
 
+    A browser sends such a password along with what another site's page asks for: that is refused.
+
     Parameters
     ----------
     app : ASGIApp
@@ -42,6 +44,8 @@ class Keyed:
     def _lets_in(self, told: Mapping[bytes, bytes]) -> bool:
         kind, _, given = told.get(b"authorization", b"").partition(b" ")
         if kind.lower() == b"basic":
+            if b"origin" in told and _host(told[b"origin"]) != _host(b"//" + told.get(b"host", b"")):
+                return False
             try:
                 given = base64.b64decode(given, validate=True).partition(b":")[2]
             except ValueError:
@@ -79,10 +83,10 @@ class Unkeyed:
         names = [b"//" + told[b"host"]] if b"host" in told else []
         names += [told[b"origin"]] if b"origin" in told else []
         local = is_loopback((scope.get("server") or ("",))[0])
-        return not local or all(is_loopback(_host(name.decode("latin-1"))) for name in names)
+        return not local or all(is_loopback(_host(name)) for name in names)
 
 
-def _host(url: str) -> str:
+def _host(url: bytes) -> str:
     with suppress(ValueError):
-        return urlsplit(url).hostname or ""
+        return urlsplit(url.decode("latin-1")).hostname or ""
     return ""

@@ -219,7 +219,11 @@ def _target(name: str, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> Ta
     """Make a target; messages name its table."""
     options = {**wanted, **told.get("options", {})}
     try:
+        if "api_key" in options:
+            raise ValueError("options: a key doesn't belong here; name its environment variable by key_env")
         if "litellm" in told:
+            if own := sorted({"url", "model", "key_env", "prices"} & set(told)):
+                raise ValueError(f"litellm knows address, key and prices itself; leave out {listed(own)}")
             return LitellmTarget(told["litellm"], **options)
         if not isinstance(told.get("url"), str) or not isinstance(told.get("model"), str):
             raise ValueError("expected url and model, or litellm")

@@ -91,6 +91,12 @@ def test_anything_else_is_401(keyed: Any, given: str | None) -> None:
     assert keyed.http.get("/health", headers=headers).json()["status"] == "ok"
 
 
+def test_a_password_that_a_browser_keeps_is_for_the_gateways_own_pages(keyed: Any) -> None:
+    for origin, status in ((keyed.url, 200), ("https://example.org", 401), ("null", 401)):
+        answer = keyed.http.get("/v1/models", auth=("anybody", KEY), headers={"origin": origin})
+        assert answer.status_code == status
+
+
 def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
     import hmac
 

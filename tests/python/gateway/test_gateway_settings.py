@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,12 +13,12 @@ pytest.importorskip("httpx")
 import pools
 from pools import MODELS
 
-from headrace.gateway.settings import read_settings
+from headrace.gateway.settings import TABLES, read_settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import headrace as hr
+
+GUIDE = Path(__file__).resolve().parents[3] / "docs/gateway.md"
 
 WHOLE = """
 router = "routers/router.headrace"
@@ -67,6 +69,14 @@ def test_all_settings_are_read(tmp_path: Path, decider: hr.Decider, monkeypatch:
     made = settings.targets_for(decider)
     assert made["small"].options == {"logprobs": True, "temperature": 0}
     assert made["small"].key_env == "SMALL_KEY"
+
+
+@pytest.mark.skipif(not GUIDE.is_file(), reason="the tests run without the source tree")
+def test_the_guide_shows_every_setting(tmp_path: Path) -> None:
+    shown = GUIDE.read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
+    settings = read_settings(written(tmp_path, shown))
+    assert set(settings.targets) == {"small", "large"}
+    assert all(re.search(rf"\b{name}\b", shown) for names in TABLES.values() for name in names)
 
 
 def test_a_missing_key_of_a_target_is_told_by_name(
@@ -131,6 +141,8 @@ def test_what_is_wrong_is_told_by_name(tmp_path: Path, text: str, says: str) -> 
     ("target", "says"),
     [
         ("", "expected url and model, or litellm"),
+        ("litellm = 'openai/gpt-5-nano'\nkey_env = 'KEY'", "litellm knows address, key and prices itself"),
+        ("url = 'http://127.0.0.1/v1'\nmodel = 'x'\noptions = { api_key = 'sk-1' }", "a key doesn't belong here"),
         ("url = 'ftp://x'\nmodel = 'x'", "expected a URL"),
         ("url = 'http://127.0.0.1/v1'\nmodel = 'x'\nprices = { input = 'free' }", "input"),
     ],

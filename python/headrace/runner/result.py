@@ -12,7 +12,7 @@ from headrace.policy.explanation import Explanation
 from headrace.runner.targets import Reply
 from headrace.serving.session import Session
 
-__all__ = ["Attempt", "Exhausted", "Result"]
+__all__ = ["Attempt", "Delta", "Exhausted", "Result"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +112,31 @@ class Result:
             for a in self.attempts
         ]
         return html_table(repr(self), rows, ("model", "", "cost", "seconds"))
+
+
+class Delta(dict[str, Any]):
+    """A piece of an answer, as a choice's ``delta`` in OpenAI's format, that knows whose answer it is.
+
+    Parameters
+    ----------
+    delta : mapping
+    id : str
+        Id of the query.
+    model : str
+    policy : str
+        Fingerprint of the decider that decided.
+
+    Examples
+    --------
+    >>> from headrace.runner import Delta
+    >>> piece = Delta({"content": "4"}, id="q-17", model="small", policy="")
+    >>> piece == {"content": "4"}, piece.model
+    (True, 'small')
+    """
+
+    def __init__(self, delta: Mapping[str, Any], *, id: str, model: str, policy: str) -> None:
+        super().__init__(delta)
+        self.id, self.model, self.policy = id, model, policy
 
 
 class Exhausted(NoModelLeft):

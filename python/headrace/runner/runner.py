@@ -22,7 +22,7 @@ from headrace.runner.observing import Observer
 from headrace.runner.purse import Purses
 from headrace.runner.queries import Asked, Query, Terms, asked_of, with_deadline
 from headrace.runner.recording import Grade, Recording
-from headrace.runner.result import Attempt, Result
+from headrace.runner.result import Attempt, Delta, Result
 from headrace.runner.retry import Retry
 from headrace.runner.targets import Reply, Request, TargetLike, as_target
 from headrace.runner.walk import Walk
@@ -219,7 +219,7 @@ class Runner:
 
     async def stream(
         self, query: Query, *, mode: str = "decide-first", **terms: Unpack[Terms]
-    ) -> AsyncGenerator[Mapping[str, Any] | Result, None]:
+    ) -> AsyncGenerator[Delta | Result, None]:
         """Answer a query in pieces: chunks as a choice's ``delta`` in OpenAI's format, and last the `Result`.
 
         Parameters
@@ -243,8 +243,8 @@ class Runner:
         """
         if mode == "buffer":
             result = await self.arun(query, **terms)
-            if result.reply is not None:
-                yield delta_of(result.reply)
+            if result.reply is not None and result.model is not None:
+                yield Delta(delta_of(result.reply), id=result.id, model=result.model, policy=result.policy)
             yield result
             return
         if mode != "decide-first":
@@ -263,7 +263,7 @@ class Runner:
                             self._take(walk, model, piece)
                         else:
                             walk.begun = model
-                            yield piece
+                            yield Delta(piece, id=walk.session.id, model=model, policy=walk.policy)
             walk.stopped = walk.stopped or ("plan" if self._shadow is None else "shadow")
         finally:
             self._ended(walk, asked, start)

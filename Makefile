@@ -3,11 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
+# Each package of other people has an environment of its own, made within a limit of time.
+WITHIN := $(if $(shell command -v timeout),timeout 180)
+
+# A built wheel to test the integrations with, by WHEEL=; else they are tested as they lie here.
+WHEEL :=
+
 # Decisions whose instructions docs/performance.md breaks down.
 PROFILED := typical-11 hard-11
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-rust test-python test-long lint bench bench-docs bench-kernels \
+.PHONY: help build demo demo-serve test test-rust test-python test-long test-integrations lint bench bench-docs bench-kernels \
   bench-calibration dispatch gate gate-update wheel docs clean
 
 help: ## list the targets
@@ -31,6 +37,9 @@ demo: build ## compare the rules on the bundled table: a table in the terminal, 
 	@mkdir -p out
 	$(BIN)/headrace demo --out out/demo.png --force
 
+demo-serve: build ## serve three pretend models, and ask them: a page in the browser, the bill at Ctrl-C
+	$(BIN)/headrace serve --demo
+
 test: test-rust test-python ## run all tests
 
 test-rust:
@@ -41,6 +50,18 @@ test-python: build .venv/group-test
 
 test-long: ## run the properties of the search with 10 times as many random cases
 	HEADRACE_CASES=10 cargo test --locked --test properties
+
+.venv-%/made: pyproject.toml
+	$(PYTHON) -m venv .venv-$*
+	$(WITHIN) .venv-$*/bin/python -m pip --disable-pip-version-check -q install --upgrade 'pip>=25.1'
+	$(WITHIN) .venv-$*/bin/python -m pip --disable-pip-version-check -q install --group integration-$*
+	@touch $@
+
+test-integrations: $(if $(WHEEL),,build) .venv-langchain/made .venv-litellm/made ## run the tests of LangChain, litellm, OpenTelemetry
+	for name in langchain litellm; do \
+	  $(if $(WHEEL),.venv-$$name/bin/python -m pip --disable-pip-version-check -q install --force-reinstall --no-deps $(WHEEL),:) && \
+	  $(if $(WHEEL),,PYTHONPATH=python) $(WITHIN) .venv-$$name/bin/python -m pytest tests/integrations -q || exit 1; \
+	done
 
 lint: build .venv/group-lint .venv/group-test ## check format, lints, types, the stub and the floors
 	cargo fmt --check
@@ -85,4 +106,4 @@ docs: ## build the documentation of the Rust core into target/doc
 	cargo doc --no-deps --locked
 
 clean: ## remove what the other targets made
-	rm -rf .venv target dist out
+	rm -rf .venv .venv-* target dist out

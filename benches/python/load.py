@@ -3,7 +3,7 @@
     nice python benches/python/load.py [--seconds 30] [--concurrency 200] [--faults 0.2] [--no-breaker] [--outage small]
 
 A runner calls three pretend models of a server on the loopback, which is a process of its own: the fake provider of
-the runner's tests. Each call of a model for a query goes wrong with the given probability, in one of the ways of
+the tests. Each call of a model for a query goes wrong with the given probability, in one of the ways of
 `KINDS`; with --outage, all calls of that model fail in the middle third of the time. Every answer carries the id of
 its query. Prints one row of a table; --head prints the head before it.
 """
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "python" / "runner"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "python"))
 
 import pools
 from fake_provider import FakeProvider, is_right

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
-from pathlib import Path
+import socket
 
 from starlette.applications import Starlette
 
 from headrace.gateway.app import make_app
-from headrace.gateway.settings import Settings, read_settings
-from headrace.runner import DecisionLog, Runner
-from headrace.serving import load
+from headrace.gateway.settings import ROUTER_VARIABLE, SETTINGS_VARIABLE, Settings, settings_from_environment
 
-__all__ = ["ROUTER_VARIABLE", "SETTINGS_VARIABLE", "app_from_environment", "app_of"]
+__all__ = ["KEEP_ALIVE_S", "ROUTER_VARIABLE", "SETTINGS_VARIABLE", "app_from_environment", "app_of", "bound"]
 
-#: Environment variables that name serve.toml, and the router's file where another one than it says is wanted.
-SETTINGS_VARIABLE, ROUTER_VARIABLE = "HEADRACE_SERVE", "HEADRACE_ROUTER"
+#: Seconds that an idle connection is kept: longer than clients keep theirs, who else find one closed as they use it.
+KEEP_ALIVE_S = 75
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Take an address to listen at; a port of 0 is any that is free.
+
+    Raises
+    ------
+    ValueError
+        It is taken, or isn't this machine's.
+
+    Examples
+    --------
+    >>> from headrace.gateway.serving import bound
+    >>> with bound("127.0.0.1", 0) as held:
+    ...     held.getsockname()[1] > 0
+    True
+    """
+    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        held.bind((host, port))
+    except OSError as error:
+        held.close()
+        raise ValueError(f"{host}:{port}: {error.strerror}; --host and --port give another address") from error
+    return held
 
 
 def app_of(settings: Settings) -> Starlette:
@@ -29,26 +50,15 @@ def app_of(settings: Settings) -> Starlette:
     ValueError
         Settings that don't fit it, or that would let in everybody.
     """
-    if settings.router is None:
-        raise ValueError("router: expected the router's file, on the command line or in serve.toml")
     key = settings.key()
-    decider = load(settings.router)
-    runner = Runner(
-        decider,
-        settings.targets_for(decider),
-        timeout_s=settings.timeout_s,
-        concurrency=settings.concurrency,
-        supports=settings.supports,
-        log=None if settings.log is None else DecisionLog(settings.log),
-        audit=settings.audit,
-    )
     return make_app(
-        runner,
+        settings.runner(),
         key=key,
         artefact=settings.router,
         max_body_bytes=settings.max_body_bytes,
         deadline_s=settings.deadline_s,
         stream_mode=settings.stream,
+        budget_by=settings.budgets.get("by"),
     )
 
 
@@ -63,9 +73,4 @@ def app_from_environment() -> Starlette:
     ValueError
         The variable isn't set; otherwise as `app_of`.
     """
-    if SETTINGS_VARIABLE not in os.environ:
-        raise ValueError(f"{SETTINGS_VARIABLE}: expected the path of serve.toml in this environment variable")
-    settings = read_settings(os.environ[SETTINGS_VARIABLE])
-    if ROUTER_VARIABLE in os.environ:
-        settings = replace(settings, router=Path(os.environ[ROUTER_VARIABLE]))
-    return app_of(settings)
+    return app_of(settings_from_environment())

@@ -6,23 +6,35 @@ import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from headrace.arguments import checked_int, checked_number, checked_seconds, listed
-from headrace.runner import LitellmTarget, OpenAITarget
+from headrace.gateway.budgets import accounts_of, checked_budgets
+from headrace.runner import DecisionLog, LitellmTarget, OpenAITarget, Runner
 from headrace.runner.targets import Target
-from headrace.serving import Decider
+from headrace.serving import Decider, load
 
-__all__ = ["Settings", "is_loopback", "read_settings"]
+__all__ = [
+    "ROUTER_VARIABLE",
+    "SETTINGS_VARIABLE",
+    "Settings",
+    "is_loopback",
+    "read_settings",
+    "settings_from_environment",
+]
+
+#: Environment variables that name serve.toml, and the router's file where another one than it says is wanted.
+SETTINGS_VARIABLE, ROUTER_VARIABLE = "HEADRACE_SERVE", "HEADRACE_ROUTER"
 
 #: What each table of the file may hold.
 TABLES: Mapping[str, frozenset[str]] = {
-    "": frozenset({"router", "listen", "limits", "log", "targets"}),
+    "": frozenset({"router", "listen", "limits", "log", "budgets", "targets"}),
     "listen": frozenset({"host", "port", "key_env"}),
     "limits": frozenset({"timeout_s", "deadline_s", "concurrency", "max_body_bytes", "stream"}),
     "log": frozenset({"path", "audit"}),
+    "budgets": frozenset({"path", "limit", "every", "by", "per_request", "largest_cost", "hold_s"}),
     "target": frozenset({"url", "model", "litellm", "key_env", "prices", "options", "supports"}),
 }
 
@@ -55,6 +67,8 @@ class Settings:
         The decision log.
     audit : float
         Share of the queries that all models run on.
+    budgets : mapping of str to value
+        What `Accounts` gets, and "by": whose budgets these are (`headrace.gateway.budgets`); empty = none.
     """
 
     router: Path | None = None
@@ -69,6 +83,7 @@ class Settings:
     stream: str = "decide-first"
     log: Path | None = None
     audit: float = 0.0
+    budgets: Mapping[str, Any] = field(default_factory=dict)
 
     def key(self) -> str | None:
         """Give the key that clients must send.
@@ -79,7 +94,7 @@ class Settings:
             None is set, and others than this machine's programs could connect; or the variable is empty.
         """
         if self.key_env is not None:
-            key = os.environ.get(self.key_env)
+            key = os.environ.get(self.key_env, "").strip()
             if not key:
                 raise ValueError(f"listen.key_env: the environment variable {self.key_env} is not set")
             return key
@@ -105,6 +120,30 @@ class Settings:
             raise ValueError(f"targets: expected those of the router, {listed(decider.models)}; the file {what}")
         wanted = {"logprobs": True} if {"logprobs", "logprob"} & set(decider.response_columns) else {}
         return {name: _target(name, told, wanted) for name, told in self.targets.items()}
+
+    def runner(self) -> Runner:
+        """Load the router, and make the runner that calls the targets.
+
+        Raises
+        ------
+        ArtefactError, OSError
+            The router's file can't be read.
+        ValueError
+            Settings that don't fit it.
+        """
+        if self.router is None:
+            raise ValueError("router: expected the router's file, on the command line or in serve.toml")
+        decider = load(self.router)
+        return Runner(
+            decider,
+            self.targets_for(decider),
+            timeout_s=self.timeout_s,
+            concurrency=self.concurrency,
+            supports=self.supports,
+            log=None if self.log is None else DecisionLog(self.log),
+            audit=self.audit,
+            accounts=accounts_of(self.budgets),
+        )
 
     @property
     def supports(self) -> dict[str, list[str]]:
@@ -149,20 +188,47 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file.name}: expected TOML ({error})") from error
     _known(told, "", file.name)
-    tables = {name: _table(told.get(name, {}), name, file.name) for name in ("listen", "limits", "log", "targets")}
-    for name in ("listen", "limits", "log"):
+    tables = {
+        name: _table(told.get(name, {}), name, file.name) for name in ("listen", "limits", "log", "budgets", "targets")
+    }
+    for name in ("listen", "limits", "log", "budgets"):
         _known(tables[name], name, file.name)
     for name, target in tables["targets"].items():
         _known(_table(target, f"targets.{name}", file.name), "target", file.name, f"targets.{name}")
+        for part in ("prices", "options"):
+            _table(target.get(part, {}), f"targets.{name}.{part}", file.name)
+        for part in ("url", "model", "litellm", "key_env"):
+            _text(target.get(part, ""), f"targets.{name}.{part}", file.name)
+        able = target.get("supports", [])
+        if not isinstance(able, list) or not all(isinstance(one, str) for one in able):
+            raise ValueError(f"{file.name}: targets.{name}.supports: expected a list of texts, got {able!r:.40}")
     listen, limits, log = tables["listen"], tables["limits"], tables["log"]
     given: dict[str, Any] = {**listen, **limits, "targets": tables["targets"]}
     if "router" in told:
-        given["router"] = file.parent / str(told["router"])
+        given["router"] = file.parent / _text(told["router"], "router", file.name)
     if "path" in log:
-        given["log"] = file.parent / str(log["path"])
+        given["log"] = file.parent / _text(log["path"], "log.path", file.name)
     if "audit" in log:
         given["audit"] = log["audit"]
+    if tables["budgets"]:
+        given["budgets"] = checked_budgets(tables["budgets"], file.parent)
     return checked(Settings(**given))
+
+
+def settings_from_environment() -> Settings:
+    """Read the files that `SETTINGS_VARIABLE` and `ROUTER_VARIABLE` name.
+
+    Raises
+    ------
+    ValueError
+        The variable isn't set; otherwise as `read_settings`.
+    """
+    if SETTINGS_VARIABLE not in os.environ:
+        raise ValueError(f"{SETTINGS_VARIABLE}: expected the path of serve.toml in this environment variable")
+    settings = read_settings(os.environ[SETTINGS_VARIABLE])
+    if ROUTER_VARIABLE in os.environ:
+        settings = replace(settings, router=Path(os.environ[ROUTER_VARIABLE]))
+    return settings
 
 
 def checked(settings: Settings) -> Settings:
@@ -212,7 +278,11 @@ def _target(name: str, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> Ta
     """Make a target; messages name its table."""
     options = {**wanted, **told.get("options", {})}
     try:
+        if "api_key" in options:
+            raise ValueError("options: a key doesn't belong here; name its environment variable by key_env")
         if "litellm" in told:
+            if own := sorted({"url", "model", "key_env", "prices"} & set(told)):
+                raise ValueError(f"litellm knows address, key and prices itself; leave out {listed(own)}")
             return LitellmTarget(told["litellm"], **options)
         if not isinstance(told.get("url"), str) or not isinstance(told.get("model"), str):
             raise ValueError("expected url and model, or litellm")
@@ -226,6 +296,12 @@ def _target(name: str, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> Ta
 def _table(value: Any, name: str, file: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{file}: {name}: expected a table, got {value!r:.40}")
+    return value
+
+
+def _text(value: Any, name: str, file: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{file}: {name}: expected a text, got {value!r:.40}")
     return value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from threading import Lock, Thread, current_thread
 from typing import Any, TypeVar
 
@@ -53,6 +53,20 @@ class BackgroundLoop:
             future.cancel()
             raise
 
+    def iterate(self, pieces: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+        """Give what an asynchronous generator gives; whoever stops before its end ends it.
+
+        Raises
+        ------
+        RuntimeError
+            As `run`.
+        """
+        try:
+            while (piece := self.run(_next(pieces))) is not None:
+                yield piece
+        finally:
+            self.run(pieces.aclose())
+
     @property
     def started(self) -> bool:
         """Whether there is a loop."""
@@ -68,6 +82,11 @@ class BackgroundLoop:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+async def _next(pieces: AsyncGenerator[T, None]) -> T | None:
+    """Give the next piece; None at the end."""
+    return await anext(pieces, None)
 
 
 async def _end_all() -> None:

@@ -93,7 +93,7 @@ class Caller:
         Raises
         ------
         Fault
-            The call failed after its first piece. One that fails before it ends with a `Called`.
+            The call failed after its first piece: raised after the `Called`.
         """
         target = self.targets[request.model]
         if not isinstance(target, StreamingTarget):
@@ -125,9 +125,9 @@ class Caller:
             else:
                 outcome = fault_of(error)
             outcome.__cause__ = None if outcome is error else error
+        yield Called(outcome, time.monotonic() - begun)
         if isinstance(outcome, Fault) and n_pieces:
             raise outcome
-        yield Called(outcome, time.monotonic() - begun)
 
     def took(self, model: str, seconds: float) -> None:
         """Take in how long a call took."""
@@ -158,7 +158,12 @@ _FREE = _Free()
 
 def delta_of(reply: Reply) -> Mapping[str, Any]:
     """Make one piece of a whole reply."""
-    return reply.message or {"role": "assistant", "content": reply.answer}
+    message = reply.message or {"role": "assistant", "content": reply.answer}
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list):
+        return message
+    numbered = [{"index": i, **call} for i, call in enumerate(calls) if isinstance(call, Mapping)]
+    return {**message, "tool_calls": numbered}
 
 
 def per_model(

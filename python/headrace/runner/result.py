@@ -12,7 +12,7 @@ from headrace.policy.explanation import Explanation
 from headrace.runner.targets import Reply
 from headrace.serving.session import Session
 
-__all__ = ["Attempt", "Exhausted", "Result"]
+__all__ = ["Attempt", "Delta", "Exhausted", "Result"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,8 @@ class Attempt:
     ----------
     model : str
     kind : str
-        "ok", a kind of fault (`faults.KINDS`), or "breaker": not called, since its breaker is open.
+        "ok", a kind of fault (`faults.KINDS`), or "breaker": not called, since its breaker is open; "account":
+        not called, since what is left of the account doesn't cover it.
     cost : dict of str to float
         What it cost, of each cost by name; 0 where that isn't known of a call that failed.
     seconds : float
@@ -70,6 +71,8 @@ class Result:
         or a fixed model served, and the decision was logged only.
     policy : str
         Fingerprint of the decider that decided.
+    left : float or None
+        What is left of the account; None without one.
     """
 
     id: str
@@ -82,6 +85,7 @@ class Result:
     stopped: str
     policy: str
     session: Session
+    left: float | None = None
 
     @property
     def cost(self) -> float:
@@ -108,6 +112,31 @@ class Result:
             for a in self.attempts
         ]
         return html_table(repr(self), rows, ("model", "", "cost", "seconds"))
+
+
+class Delta(dict[str, Any]):
+    """A piece of an answer, as a choice's ``delta`` in OpenAI's format, that knows whose answer it is.
+
+    Parameters
+    ----------
+    delta : mapping
+    id : str
+        Id of the query.
+    model : str
+    policy : str
+        Fingerprint of the decider that decided.
+
+    Examples
+    --------
+    >>> from headrace.runner import Delta
+    >>> piece = Delta({"content": "4"}, id="q-17", model="small", policy="")
+    >>> piece == {"content": "4"}, piece.model
+    (True, 'small')
+    """
+
+    def __init__(self, delta: Mapping[str, Any], *, id: str, model: str, policy: str) -> None:
+        super().__init__(delta)
+        self.id, self.model, self.policy = id, model, policy
 
 
 class Exhausted(NoModelLeft):

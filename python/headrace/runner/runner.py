@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Generator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from threading import Lock
 from typing import Any, Self, Unpack, cast
 
 from headrace.arguments import checked_number, checked_seconds, listed
+from headrace.runner.accounts import Accounts
+from headrace.runner.ahead import begin_ahead, end_ahead
 from headrace.runner.background import BackgroundLoop
 from headrace.runner.breaker import Breaker, Breakers
 from headrace.runner.calling import Called, Caller, delta_of, per_model
 from headrace.runner.faults import Fault
 from headrace.runner.log import DecisionLog
+from headrace.runner.observing import Observer
+from headrace.runner.purse import Purses
 from headrace.runner.queries import Asked, Query, Terms, asked_of, with_deadline
 from headrace.runner.recording import Grade, Recording
-from headrace.runner.result import Attempt, Result
+from headrace.runner.result import Attempt, Delta, Result
 from headrace.runner.retry import Retry
 from headrace.runner.targets import Reply, Request, TargetLike, as_target
 from headrace.runner.walk import Walk
@@ -28,9 +32,6 @@ __all__ = ["Runner"]
 
 #: How often calls are made again, and when a model is left alone, if nothing else is said.
 RETRY, BREAKER = Retry(), Breaker()
-
-#: A deadline is tight where two calls, one after the other, usually take more than its rest over this.
-HASTE = 1.5
 
 
 class Runner:
@@ -65,6 +66,10 @@ class Runner:
         Share of the queries that are decided at a random point of the budget path, with the probability in the log.
     grade : callable, optional
         ``grade(query, reply)`` says how good an audited answer is, or None; `feedback` can tell it later.
+    accounts : Accounts, optional
+        Budgets of keys, users or conversations; see `account` of `arun`.
+    observer : Observer, optional
+        Is told of each query's calls and end, e.g. `headrace.integrations.otel.OpenTelemetry`.
 
     Attributes
     ----------
@@ -105,6 +110,8 @@ class Runner:
         audit: float = 0.0,
         explore: float = 0.0,
         grade: Grade | None = None,
+        accounts: Accounts | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.decider = decider
         known = decider.models
@@ -127,6 +134,8 @@ class Runner:
             raise ValueError(f"shadow: expected a model with a target, {listed(made)}; got {shadow!r}")
         self._shadow = shadow
         self._recording = Recording(log, audit=audit, explore=explore, grade=grade)
+        self._accounts = accounts
+        self._observer = observer
         self._loop = BackgroundLoop()
         self._watching = Lock()
         self._background: set[asyncio.Task[None]] = set()
@@ -145,6 +154,7 @@ class Runner:
         """
         if set(decider.models) != set(self.decider.models):
             raise ValueError(f"decider: expected one over {listed(self.decider.models)}, got {listed(decider.models)}")
+        self._purses = Purses(self._accounts, decider)
         with suppress(ValueError):  # too many run sets to fit beforehand: each is fitted when it is first met
             decider.warm()
         self._recording.decides(decider)
@@ -163,6 +173,8 @@ class Runner:
             its last message is then the column "text", where the fit had one.
         id : str, optional
             By default a hash of the query's columns.
+        account : str, optional
+            Who pays; audits are the runner's. Without one, nothing is reserved or booked.
         columns : mapping of str to value, optional
             Further columns of the query.
         options : mapping of str to value, optional
@@ -183,6 +195,10 @@ class Runner:
         ------
         Exhausted
             No model gave an answer.
+        AccountEmpty
+            What is left of the account covers no call.
+        sqlite3.Error
+            The accounts can't be read.
         CapTooSmall, UnknownColumn, MissingColumn, TypeError, ValueError
             As `Decider.start` and `Session.next`.
         """
@@ -194,7 +210,7 @@ class Runner:
                 walk.stopped = "shadow" if walk.replies else ""
             while not walk.stopped and (model := walk.next()) is not None:
                 await self._call(walk, self._request(walk, asked, model), ahead)
-            await _end(walk, ahead)
+            await end_ahead(walk, ahead)
         finally:
             for task in ahead.values():
                 task.cancel()
@@ -203,7 +219,7 @@ class Runner:
 
     async def stream(
         self, query: Query, *, mode: str = "decide-first", **terms: Unpack[Terms]
-    ) -> AsyncGenerator[Mapping[str, Any] | Result, None]:
+    ) -> AsyncGenerator[Delta | Result, None]:
         """Answer a query in pieces: chunks as a choice's ``delta`` in OpenAI's format, and last the `Result`.
 
         Parameters
@@ -227,23 +243,28 @@ class Runner:
         """
         if mode == "buffer":
             result = await self.arun(query, **terms)
-            if result.reply is not None:
-                yield delta_of(result.reply)
+            if result.reply is not None and result.model is not None:
+                yield Delta(delta_of(result.reply), id=result.id, model=result.model, policy=result.policy)
             yield result
             return
         if mode != "decide-first":
             raise ValueError(f'mode: expected "decide-first" or "buffer", got {mode!r}')
         walk, asked, start = self._begin(query, terms)
+        fixed = self._shadow
         try:
             while not walk.replies and (model := walk.next(final=True)) is not None:
+                model, fixed = fixed or model, None
                 request = self._request(walk, asked, model)
+                if not walk.affords(model):
+                    continue
                 async with aclosing(self._caller.stream(request, time_left=walk.time_left)) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Called):
                             self._take(walk, model, piece)
                         else:
-                            yield piece
-            walk.stopped = walk.stopped or "plan"
+                            walk.begun = model
+                            yield Delta(piece, id=walk.session.id, model=model, policy=walk.policy)
+            walk.stopped = walk.stopped or ("plan" if self._shadow is None else "shadow")
         finally:
             self._ended(walk, asked, start)
         yield walk.answered()
@@ -251,6 +272,12 @@ class Runner:
     def run(self, query: Query, **terms: Unpack[Terms]) -> Result:
         """Do as `arun`, from code without ``await``; threads may share the runner."""
         return self._loop.run(self.arun(query, **terms))
+
+    def iterate(
+        self, query: Query, *, mode: str = "decide-first", **terms: Unpack[Terms]
+    ) -> Generator[Mapping[str, Any] | Result, None, None]:
+        """Do as `stream`, from code without ``await``."""
+        return self._loop.iterate(self.stream(query, mode=mode, **terms))
 
     def feedback(self, id: str, quality: float, model: str | None = None) -> None:
         """Write down how good an answer was, once that is known.
@@ -326,7 +353,9 @@ class Runner:
         unknown = [name for name in terms if name not in Terms.__annotations__]
         if unknown:
             raise TypeError(f"unknown argument {unknown[0]!r}; known: {listed(Terms.__annotations__)}")
-        decider, start = self.decider, cast(dict[str, Any], dict(terms))
+        purses, start = self._purses, cast(dict[str, Any], dict(terms))
+        purse = purses.open(start.pop("account", None))
+        decider = purses.decider if purse is None else purse.decider
         columns, options = start.pop("columns", None), start.pop("options", None)
         asked = asked_of(query, columns, options, decider.query_columns)
         requires = frozenset(start.pop("requires", ()))
@@ -336,21 +365,23 @@ class Runner:
         if deadline_s is not None:
             deadline_s = checked_seconds("deadline_s", deadline_s, above_zero=True)
             start["max_cost"] = with_deadline(start.get("max_cost"), deadline_s, decider.policy.costs)
+        if purse is not None:
+            deadline_s, start["max_cost"] = purse.deadline(deadline_s), purse.cap(start.get("max_cost"))
         session = decider.start(asked.columns, **start)
         start = {**start, "query": asked.columns, "id": session.id}
-        watcher = self._recording.watcher(session.id)
+        watcher = self._recording.watcher(session.id) if decider is purses.decider else None
         if watcher is not None and watcher.decider is not decider:
             session = watcher.decider.start(**start)
-        policy = decider.fingerprint
-        walk = Walk(session, self._breakers, policy=policy, deadline_s=deadline_s, watcher=watcher)
+        told: dict[str, Any] = {"watcher": watcher, "purse": purse, "observer": self._observer}
+        walk = Walk(session, self._breakers, policy=decider.fingerprint, deadline_s=deadline_s, **told)
         return walk, asked, start
 
     def _ended(self, walk: Walk, asked: Asked, start: Mapping[str, Any]) -> None:
         """Write down a query that has ended, and begin its audit."""
-        walk.stopped = walk.stopped or "cancelled"
+        walk.end()
         audited = walk.stopped != "cancelled" and self._recording.audits(walk)
         self._recording.decided(walk, seconds=walk.seconds, audited=audited)
-        if self.monitor is not None and walk.replies:
+        if self.monitor is not None and walk.replies and walk.policy == self.decider.fingerprint:
             with self._watching:
                 self.monitor.observe(dict(walk.session.costs))
         if audited:
@@ -361,7 +392,8 @@ class Runner:
     async def _audit(self, walk: Walk, asked: Asked, start: Mapping[str, Any]) -> None:
         """Run the models that haven't run on a query that has been answered."""
         outcomes: dict[str, Reply | Fault] = {**walk.faults, **walk.replies}
-        lacking = [name for name in self._caller.targets if name not in outcomes and name not in start["deny"]]
+        allowed = set(start.get("allowed") or self._caller.targets) - set(start["deny"])
+        lacking = [name for name in self._caller.targets if name in allowed and name not in outcomes]
         called = await asyncio.gather(
             *(self._caller.call(self._request(walk, asked, name, time_left=math.inf)) for name in lacking)
         )
@@ -385,13 +417,12 @@ class Runner:
         model, n_calls = request.model, 0
         while True:
             n_calls += 1
+            if not walk.affords(model):
+                return
             begun = ahead.pop(model, None)
-            self._begin_ahead(walk, request, ahead)
-            try:
-                called = await (begun or self._caller.call(request, time_left=walk.time_left))
-            except asyncio.CancelledError:
-                walk.failed(model, Fault("cancelled"), math.nan, retry=False)
-                raise
+            if self._speculative:
+                begin_ahead(walk, request, self._caller, ahead)
+            called = await (begun or self._caller.call(request, time_left=walk.time_left))
             wait = None
             if isinstance(called.outcome, Fault):
                 wait = self._retry.wait(called.outcome, n_calls=n_calls)
@@ -416,27 +447,3 @@ class Runner:
         if self.monitor is not None and math.isfinite(attempt.expected_cost):
             with self._watching:
                 self.monitor.ran(attempt.model, cost=next(iter(attempt.cost.values())), expected=attempt.expected_cost)
-
-    def _begin_ahead(self, walk: Walk, request: Request, ahead: dict[str, asyncio.Task[Called]]) -> None:
-        """Begin the best of the plan's further models, where the deadline leaves no time for one after the other."""
-        if not self._speculative or ahead:
-            return
-        later = walk.later(request.model)
-        usual = self._caller.usual_seconds
-        if not later or walk.time_left >= HASTE * (usual(request.model) + usual(later[0])):
-            return
-        walk.calls(later[0])
-        begun = replace(request, model=later[0], timeout_s=self._caller.limit(later[0], walk.time_left))
-        ahead[later[0]] = asyncio.create_task(self._caller.call(begun, time_left=walk.time_left))
-
-
-async def _end(walk: Walk, ahead: dict[str, asyncio.Task[Called]]) -> None:
-    """Take in what was begun ahead and isn't wanted: an answer that is there, or what the call may have cost."""
-    for model, task in ahead.items():
-        if task.done() and isinstance(reply := task.result().outcome, Reply):
-            walk.succeeded(model, reply, task.result().seconds)
-            continue
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        walk.gave_up(model)
-    ahead.clear()

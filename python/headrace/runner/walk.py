@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from headrace.errors import NoModelLeft
+from headrace.errors import CapTooSmall, NoModelLeft
 from headrace.runner.breaker import Breakers
 from headrace.runner.counterfactuals import Watcher
 from headrace.runner.faults import KINDS, Fault
+from headrace.runner.observing import Observed, Observer
+from headrace.runner.purse import Purse
 from headrace.runner.result import Attempt, Exhausted, Result
 from headrace.runner.targets import Reply
 from headrace.serving.session import Session
@@ -32,6 +34,10 @@ class Walk:
         Seconds from now on that the query may take.
     watcher : Watcher, optional
         Is told of every decision, where exploration is on.
+    purse : Purse, optional
+        What pays, where the query has an account.
+    observer : Observer, optional
+        Is told of every call, and of the end.
     clock : callable
         Gives seconds.
 
@@ -50,6 +56,8 @@ class Walk:
         See `Result`; "" while it goes on.
     faults : dict of str to Fault
         The last fault of each model that failed.
+    begun : str or None
+        The model whose answer has begun to be streamed.
     """
 
     def __init__(
@@ -60,6 +68,8 @@ class Walk:
         policy: str,
         deadline_s: float | None = None,
         watcher: Watcher | None = None,
+        purse: Purse | None = None,
+        observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
@@ -70,12 +80,16 @@ class Walk:
         self._breakers = breakers
         self.policy = policy
         self.watcher = watcher
+        self.begun: str | None = None
+        self._purse = purse
         self._clock = clock
         self._begun = clock()
         self._deadline = math.inf if deadline_s is None else self._begun + deadline_s
         self._left_alone: list[str] = []
         self._admits_all = False
         self._expected: dict[str, tuple[float, dict[str, float]]] = {}
+        self._under_way: set[str] = set()
+        self._observed = Observed(observer, session.id)
         self.plan: tuple[str, ...] = ()
 
     @property
@@ -100,6 +114,8 @@ class Walk:
         ------
         CapTooSmall
             No model is within a cap.
+        AccountEmpty
+            That cap is what is left of the account.
         """
         while True:
             model, self.stopped = self._decided(final)
@@ -117,8 +133,22 @@ class Walk:
 
     def calls(self, model: str) -> None:
         """Note what is expected of a model that is about to be called."""
+        self._under_way.add(model)
         with suppress(Exception):  # what is only told must not end a walk
             self._expected[model] = self.session.expected(model)
+
+    def reserves(self, model: str) -> bool:
+        """Tell whether the account covers a call of a model: then it is reserved."""
+        _, costs = self._expected.get(model, (math.nan, {}))
+        return self._purse is None or self._purse.reserve(model, next(iter(costs.values()), math.nan))
+
+    def affords(self, model: str) -> bool:
+        """Do as `reserves`; a model that the account doesn't cover leaves the walk."""
+        if self.reserves(model):
+            return True
+        self._book(model, "account", {}, 0.0, "")
+        self.session.fail(model, kind="account")
+        return False
 
     def succeeded(self, model: str, reply: Reply, seconds: float) -> None:
         """Take in what a model returned."""
@@ -127,7 +157,7 @@ class Walk:
         before = dict(self.session.costs)
         detail = self._observe(model, reply, seconds)
         spent = {name: value - before[name] for name, value in self.session.costs.items()}
-        self._book(model, "ok", spent, seconds, detail)
+        self._book(model, "ok", spent, seconds, detail, reply.usage)
 
     def failed(self, model: str, fault: Fault, seconds: float, *, retry: bool) -> None:
         """Take in that a call failed; with `retry`, the model may be called again."""
@@ -147,6 +177,15 @@ class Walk:
         _, costs = self._expected.get(model, (math.nan, {}))
         self.failed(model, Fault("cancelled", "begun ahead", cost=costs), math.nan, retry=False)
 
+    def end(self) -> None:
+        """Take in that the query has ended: calls under way have been cancelled, and what is reserved still is free."""
+        if self._purse is not None:
+            self._purse.close(self.begun)
+        for model in sorted(self._under_way):
+            self.failed(model, Fault("cancelled"), math.nan, retry=False)
+        self.stopped = self.stopped or "cancelled"
+        self._observed.ended(self.result())
+
     def result(self) -> Result:
         """Give what came of the query so far."""
         model = self.session.model if self.replies else None
@@ -162,6 +201,7 @@ class Walk:
             stopped=self.stopped,
             policy=self.policy,
             session=self.session,
+            left=None if self._purse is None else self._purse.left,
         )
 
     def answered(self) -> Result:
@@ -169,11 +209,16 @@ class Walk:
 
         Raises
         ------
+        AccountEmpty
+            It has none, since the account covers no call.
         Exhausted
-            It has none.
+            It has none for another reason.
         """
         result = self.result()
         if result.model is None:
+            kinds = {attempt.kind for attempt in self.attempts}
+            if self._purse is not None and self._purse.refusal is not None and kinds <= {"account", "breaker"}:
+                raise self._purse.refusal
             raise Exhausted(result) from next(reversed(self.faults.values()), None)
         return result
 
@@ -191,7 +236,9 @@ class Walk:
             while self._left_alone:
                 self.session.readmit(self._left_alone.pop())
             return self._decided(final)
-        except Exception:
+        except Exception as error:
+            if self._purse is not None and isinstance(error, CapTooSmall) and not self.replies:
+                raise self._purse.told(error) from error
             if not self.replies:
                 raise
             return None, "error"  # an answer that was paid for is had, whatever becomes of an estimate
@@ -218,17 +265,29 @@ class Walk:
             return detail
         raise AssertionError("an empty response always fits")
 
-    def _book(self, model: str, kind: str, spent: dict[str, float], seconds: float, detail: str) -> None:
+    def _book(
+        self,
+        model: str,
+        kind: str,
+        spent: dict[str, float],
+        seconds: float,
+        detail: str,
+        usage: Mapping[str, int] | None = None,
+    ) -> None:
+        self._under_way.discard(model)
         quality, costs = self._expected.get(model, (math.nan, {}))
-        self.attempts.append(
-            Attempt(
-                model=model,
-                kind=kind,
-                cost=spent or dict.fromkeys(self.session.costs, 0.0),
-                seconds=seconds,
-                detail=detail,
-                expected_quality=quality,
-                expected_cost=next(iter(costs.values()), math.nan),
-                plan=self.plan,
-            )
+        # What a stream that broke off has cost isn't known: its whole reservation is booked at the end.
+        if self._purse is not None and (kind == "ok" or model != self.begun):
+            self._purse.settle(model, next(iter(spent.values()), 0.0))
+        attempt = Attempt(
+            model=model,
+            kind=kind,
+            cost=spent or dict.fromkeys(self.session.costs, 0.0),
+            seconds=seconds,
+            detail=detail,
+            expected_quality=quality,
+            expected_cost=next(iter(costs.values()), math.nan),
+            plan=self.plan,
         )
+        self.attempts.append(attempt)
+        self._observed.called(attempt, usage or {})

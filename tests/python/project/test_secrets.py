@@ -73,7 +73,6 @@ def providers() -> Iterator[dict[str, Any]]:
     """Start a provider that takes every key, and one that refuses ours and repeats it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADRACE_TEST_KEY", KEY)
-        patch.syspath_prepend(str(Path(__file__).parents[1] / "runner"))
         from fake_provider import FakeProvider
 
         with FakeProvider() as open_to_all, FakeProvider(key="another") as closed:

@@ -39,6 +39,8 @@ def serve(
     console = notes()
     with told(console):
         uvicorn = imported("uvicorn", "headrace serve")
+        if demo and (router is not None or host is not None or workers > 1):
+            raise ValueError("--demo: expected no other options than --port and --queries")
         if demo:
             from headrace.commands.serve_demo import run_demo
 

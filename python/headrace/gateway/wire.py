@@ -306,7 +306,7 @@ def error_of(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
         return status, body, headers(result)
     if isinstance(error, Fault):  # in the middle of a stream
         status = 504 if error.kind in ("deadline", "timeout") else 502
-        return status, error_body(str(error), kind="upstream_error", code=f"headrace_{error.kind}"), {}
+        return status, error_body(str(error), kind="upstream_error", code=f"upstream_{error.kind}"), {}
     if isinstance(error, TypeError | ValueError):
         return 400, error_body(str(error), kind="invalid_request_error", code=type(error).__name__), {}
     return 500, error_body("internal error", kind="server_error", code=type(error).__name__), {}

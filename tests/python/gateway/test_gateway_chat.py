@@ -43,6 +43,7 @@ def test_an_answer_says_who_gave_it_and_what_it_cost(client: Any) -> None:
     assert receipt["runs"] == told["x-headrace-runs"].split(",")
     assert receipt["policy"] == told["x-headrace-policy"]
     assert receipt["stopped"] == "plan"
+    assert answer.headrace["cost"] == receipt["cost"]
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens > 0
 
 

@@ -162,6 +162,7 @@ def test_what_can_not_be_served_is_told_in_one_line(
     assert "router.headrace" in refused(folder=tmp_path)
     decider.save(tmp_path / "router.headrace")
     assert "lets in other machines" in refused("--host", "0.0.0.0", folder=tmp_path)
+    assert "--port and --queries" in refused("--demo", "--workers", "2", folder=tmp_path)
     taken = re.search(r":(\d+)/", provider.url)
     assert taken is not None
     for first in ((), ("--demo",)):

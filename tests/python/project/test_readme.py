@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[3]
 README = ROOT / "README.md"
 
 #: Pages whose examples run.
-PAGES = [README, *(path for path in (ROOT / "docs").glob("*.md") if path.stem in ("serving",))]
+PAGES = [README, *(path for path in (ROOT / "docs").glob("*.md") if path.stem == "serving")]
 
 
 def blocks(language: str, page: Path = README) -> list[str]:

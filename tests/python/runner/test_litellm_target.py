@@ -103,7 +103,7 @@ def test_without_litellm_it_says_how_to_get_it() -> None:
         "    print(error)\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert run.stdout == "LitellmTarget needs litellm: pip install litellm\n", run.stderr
+    assert run.stdout == "LitellmTarget needs litellm: pip install 'headrace[litellm]'\n", run.stderr
 
 
 @pytest.mark.filterwarnings("default")

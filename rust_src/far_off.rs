@@ -93,8 +93,8 @@ impl Raised {
     }
 }
 
-/// Standard deviation of a model.
-fn standard_deviation(belief: &Belief<'_>, model: usize) -> f64 {
+/// Standard deviation of a model, as believed.
+pub(crate) fn standard_deviation(belief: &Belief<'_>, model: usize) -> f64 {
     match belief.uncertainty() {
         Uncertainty::Certain => 0.0,
         Uncertainty::Independent(variance) => variance[model].sqrt(),

@@ -64,10 +64,10 @@ def checked_numbers(argument: str, values: npt.ArrayLike) -> FloatArray:
     return checked_array(argument, values, "biuf", "numbers (NaN = missing)").astype(np.float64)
 
 
-def checked_magnitudes(label: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Pass an array on, if no number in it is infinite or so large that its square overflows; NaN may be among them."""
+def checked_magnitudes(label: str, values: Any) -> Any:
+    """Pass an array or a NumPy scalar on, if no number in it is infinite or too large to be squared; NaN may be."""
     if values.dtype.kind == "f" and values.size:
-        largest = np.fmax.reduce(np.abs(values), axis=None)
+        largest = np.fmax.reduce(np.abs(values), axis=None) if values.ndim else abs(values)
         if float(largest) > LARGEST:  # in single precision LARGEST would overflow
             raise ValueError(f"{label}: expected numbers up to {LARGEST:g} in size (NaN = missing), got {largest:g}")
     return values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ArtefactError", "CapTooSmall", "MissingColumn", "NoModelLeft", "UnknownColumn"]
+__all__ = ["AccountEmpty", "ArtefactError", "CapTooSmall", "MissingColumn", "NoModelLeft", "UnknownColumn"]
 
 
 class UnknownColumn(ValueError):  # noqa: N818  # what it is, as callers name it
@@ -50,6 +50,25 @@ class CapTooSmall(ValueError):  # noqa: N818
     def __init__(self, message: str, *, needed: float) -> None:
         super().__init__(message)
         self.needed = needed
+
+
+class AccountEmpty(ValueError):  # noqa: N818
+    """What is left of an account doesn't cover a call.
+
+    Parameters
+    ----------
+    message : str
+    account : str
+    left : float
+        What is neither spent nor reserved; below 0 after a call that cost more than its bound.
+    limit : float
+    resets_at : float or None
+        When the account is filled again, in seconds since 1970; None = never.
+    """
+
+    def __init__(self, message: str, *, account: str, left: float, limit: float, resets_at: float | None) -> None:
+        super().__init__(message)
+        self.account, self.left, self.limit, self.resets_at = account, left, limit, resets_at
 
 
 class ArtefactError(ValueError):

@@ -12,7 +12,7 @@
 use crate::error::Result;
 use crate::expected_max::ExpectedMax;
 use crate::far_off::{FAR, Raised, reach_far_down};
-use crate::rule::{PlanRule, Rule, Searcher, ThresholdCascade, Workspace};
+use crate::rule::{PlanRule, Rule, Searcher, ThresholdCascade, Workspace, with_finer_tie};
 use crate::search::{Problem, Scratch, Solution};
 
 /// On parameters between `from` and `to`, run `next` (`None` = stop).
@@ -70,7 +70,7 @@ impl<R: PlanRule> ProfiledRule for R {
         if reach_far_down(problem.range()) {
             return profile_by_parts(self, problem, (from, to), workspace, start, pieces);
         }
-        let problem = &Problem { tie: problem.finer_tie(problem.in_play()).or(problem.tie), ..*problem };
+        let problem = &with_finer_tie(problem, problem.in_play(), self.uncertainty_scale());
         let mut hull = Hull { rule: self, problem, from, to, start, pieces };
         workspace.search(problem, self.uncertainty_scale(), &mut hull)?
     }
@@ -114,7 +114,7 @@ fn profile_by_parts<R: PlanRule>(
             None => problem.belief,
         };
         let raised = Problem { belief, ..*problem };
-        let problem = Problem { tie: raised.finer_tie(in_play).or(raised.tie), ..raised };
+        let problem = with_finer_tie(&raised, in_play, scale);
         let mut hull = Hull { rule, problem: &problem, from: lower, to: upper, start, pieces: &mut *pieces };
         workspace.search(&problem, scale, &mut hull)??;
         lower = upper;

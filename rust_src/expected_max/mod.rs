@@ -150,7 +150,7 @@ pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estim
         Uncertainty::OneFactor { variance, loading } => {
             let mut evaluator = OneFactorMax::new(MOST_FACTOR_NODES);
             evaluator.reset(quality, variance, loading, uncertainty_scale, all);
-            Estimate { value: value_of(&mut evaluator, all), error: evaluator.slack() }
+            evaluator.estimate(all)
         }
     })
 }

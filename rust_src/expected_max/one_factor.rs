@@ -21,7 +21,7 @@
 
 use super::closed_forms::mean_loading;
 use super::independent::{IndependentMax, Prepared, Resolution};
-use super::{ClosedForms, ExpectedMax, magnitude, spread};
+use super::{ClosedForms, Estimate, ExpectedMax, magnitude, spread, value_of};
 use crate::model_set::ModelSet;
 use crate::normal::{SMALLEST_SD, density};
 
@@ -141,21 +141,39 @@ impl OneFactorMax {
         ((REACH / spacing).ceil() as usize).clamp(1, (self.most_nodes / 2).max(1))
     }
 
-    /// Places the nodes, at multiples of the spacing; the weights sum to one.
-    fn lay_nodes(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
-        let per_side = self.nodes_per_side(self.spacing(run.union(candidates)));
+    /// The nodes for some models, at multiples of the spacing.
+    fn nodes(&self, in_play: ModelSet) -> impl ExactSizeIterator<Item = f64> + use<> {
+        let per_side = self.nodes_per_side(self.spacing(in_play));
         let spacing = REACH / per_side as f64;
         let n_nodes = 2 * per_side + 1;
-        if self.given.len() < n_nodes {
-            self.given.resize(n_nodes, IndependentMax::with_resolution(GIVEN_FACTOR));
+        (0..n_nodes).map(move |node| (node as f64 - per_side as f64) * spacing)
+    }
+
+    /// v(set), one node after the other: the grids of all nodes, which a search keeps, may take gigabytes for many models
+    /// of different scales.
+    pub fn estimate(&self, set: ModelSet) -> Estimate {
+        let mut given = IndependentMax::with_resolution(GIVEN_FACTOR);
+        let (mut sum, mut total) = (0.0, 0.0);
+        for z in self.nodes(set) {
+            given.reset_to(given_factor(&self.mean, &self.loading, &self.sd, z), set);
+            sum += density(z) * value_of(&mut given, set);
+            total += density(z);
+        }
+        Estimate { value: sum / total, error: self.slack }
+    }
+
+    /// Places the nodes; the weights sum to one.
+    fn lay_nodes(&mut self, run: ModelSet, candidates: ModelSet, max_added: usize) {
+        let in_play = run.union(candidates);
+        let nodes = self.nodes(in_play);
+        if self.given.len() < nodes.len() {
+            self.given.resize(nodes.len(), IndependentMax::with_resolution(GIVEN_FACTOR));
         }
         self.weight.clear();
         self.ends.clear();
         let mut end = 0;
-        for (node, given) in self.given[..n_nodes].iter_mut().enumerate() {
-            let z = (node as f64 - per_side as f64) * spacing;
-            let means = self.mean.iter().zip(&self.loading).map(|(mean, b)| mean + b * z);
-            given.reset_to(means.zip(self.sd.iter().copied()), run.union(candidates));
+        for (z, given) in nodes.zip(&mut self.given) {
+            given.reset_to(given_factor(&self.mean, &self.loading, &self.sd, z), in_play);
             given.prepare(run, candidates, max_added);
             end += given.n_points();
             self.ends.push(end);
@@ -174,6 +192,11 @@ impl OneFactorMax {
         let ranges = starts.zip(self.ends.iter().copied()).map(|(from, to)| from..to);
         self.given.iter_mut().zip(ranges).map(move |(given, range)| (given, &state[range]))
     }
+}
+
+/// Means and standard deviations where the factor is z.
+fn given_factor(mean: &[f64], loading: &[f64], sd: &[f64], z: f64) -> impl Iterator<Item = (f64, f64)> {
+    mean.iter().zip(loading).map(move |(mean, b)| mean + b * z).zip(sd.iter().copied())
 }
 
 impl ClosedForms for OneFactorMax {

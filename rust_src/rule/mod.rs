@@ -20,10 +20,10 @@ use crate::error::{Error, Result};
 use crate::expected_max::{
     BeliefForms, CertainMax, CorrelatedMax, ExpectedMax, IndependentMax, OneFactorMax, PairMax,
 };
-use crate::far_off::{FAR, Raised, reach_far_down};
+use crate::far_off::{FAR, Raised, reach_far_down, standard_deviation};
 use crate::model_set::{MAX_MODELS, ModelSet};
 use crate::normal::larger;
-use crate::search::{Level, Problem, Scratch, Solution, Status, TIE, tradeoff};
+use crate::search::{Level, Problem, Scratch, Solution, Status, TIE, proof, tradeoff};
 
 /// Sample points per replicate in a decision on a correlated belief.
 const POINTS_PER_REPLICATE: usize = 128;
@@ -188,6 +188,8 @@ trait Searched: PlanRule + Sized {
     /// The decision where closed forms have nothing to say.
     #[inline(never)]
     fn without_level(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
+        let by_deviations = by_deviations(problem, problem.open()?, self.uncertainty_scale());
+        let problem = by_deviations.as_ref().unwrap_or(problem);
         let raised = self.decide_raised(problem, workspace)?;
         raised.map_or_else(|| self.searched(problem, workspace), Ok)
     }
@@ -205,12 +207,14 @@ trait Searched: PlanRule + Sized {
         if let Some(decision) = self.decide_raised(problem, workspace)? {
             return Ok(Some(decision));
         }
-        let Some(tie) = problem.finer_tie(problem.run.union(left)) else { return Ok(None) };
-        if problem.tie() <= FAR * FAR * tie {
+        let scale = self.uncertainty_scale();
+        let by_deviations = by_deviations(problem, open, scale);
+        let finer = by_deviations.unwrap_or_else(|| with_finer_tie(problem, problem.run.union(left), scale));
+        if by_deviations.is_none() && problem.tie() <= FAR * FAR * finer.tie() {
             // Not worth a search: the tie is within a hundred-thousandth of what is left.
             return Ok(None);
         }
-        let narrower = Problem { allowed: left, tie: Some(tie), ..*problem };
+        let narrower = Problem { allowed: left, ..finer };
         let mut decision = self.searched(&narrower, workspace)?;
         decision.n_nodes += if problem.run.is_empty() { open.minus(left).len() as u64 } else { 0 };
         Ok(Some(decision))
@@ -228,16 +232,16 @@ trait Searched: PlanRule + Sized {
             return Ok(None);
         };
         let near = Problem { belief: raised.belief(&problem.belief), ..*problem };
-        let tie = near.finer_tie(near.in_play()).or(near.tie);
-        let found = self.searched(&Problem { tie, ..near }, workspace)?;
+        let near = with_finer_tie(&near, near.in_play(), scale);
+        let found = self.searched(&near, workspace)?;
         if !raised.is_all_of(found.plan) {
             return Ok(Some(found));
         }
         // A search that ended early, at raised models alone: the value is theirs, the bound that of the others.
         let own = Problem { allowed: found.plan.minus(problem.run), ..*problem };
-        let own = self.searched(&own, workspace)?;
-        let gap = found.tradeoff + found.gap - own.tradeoff;
-        Ok(Some(Decision { status: Status::Bounded, gap, n_nodes: found.n_nodes + own.n_nodes, ..own }))
+        let own = self.without_level(&own, workspace)?; // among these, too, one may be far below the others
+        let (status, gap) = proof(found.tradeoff + found.gap, own.tradeoff, near.tie());
+        Ok(Some(Decision { status, gap, n_nodes: found.n_nodes + own.n_nodes, ..own }))
     }
 
     /// A decision by the best plan that an evaluator finds.
@@ -328,6 +332,23 @@ impl Workspace {
             }
         })
     }
+}
+
+/// The problem with the tie of some models, where that of all is far coarser.
+pub(crate) fn with_finer_tie<'a>(problem: &Problem<'a>, models: ModelSet, scale: f64) -> Problem<'a> {
+    let sd = |j| standard_deviation(&problem.belief, j) * scale;
+    Problem { tie: problem.finer_tie(models, sd).or(problem.tie), ..*problem }
+}
+
+/// The problem with a tie of its deviations, where all qualities are zero, what sets the tie without them is far coarser, and
+/// only the `open` models may be added.
+fn by_deviations<'a>(problem: &Problem<'a>, open: ModelSet, scale: f64) -> Option<Problem<'a>> {
+    let (quality, in_play) = (problem.belief.quality(), problem.run.union(open));
+    if in_play.iter().any(|j| quality[j] != 0.0) {
+        return None;
+    }
+    let finer = with_finer_tie(problem, in_play, scale);
+    (finer.tie() < problem.tie()).then_some(finer)
 }
 
 fn all_equal(models: ModelSet, values: &[f64]) -> bool {

@@ -139,7 +139,7 @@ fn cheapest<E: ExpectedMax>(
         if must_pay { open.iter().map(|j| problem.cost[j]).fold(f64::INFINITY, f64::min) } else { 0.0 };
     let allowed: ModelSet = open.iter().filter(|&j| problem.cost[j] <= least).collect();
     let max_depth = if must_pay && least > 0.0 { 1 } else { limits.max_depth };
-    let tie = problem.finer_tie(problem.run.union(allowed)).or(problem.tie);
+    let tie = problem.finer_tie(problem.run.union(allowed), |j| evaluator.sd(j)).or(problem.tie);
     let restricted = Problem { allowed, tie, ..*problem };
     let solution =
         branch_and_bound(evaluator, &restricted, 0.0, Limits { max_depth, ..limits }, pruning, scratch)?;

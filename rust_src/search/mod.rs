@@ -51,7 +51,7 @@ pub struct Problem<'a> {
     /// Whether to give up a long search.
     pub stop: Stop<'a>,
     /// The tradeoff difference below which plans are equal, where that is known: by default it is [`TIE`] of
-    /// the largest quality. Where that is far off, a search takes a finer one.
+    /// the largest quality. Where that is far off, or all are zero, a search takes a finer one.
     pub tie: Option<f64>,
 }
 
@@ -125,17 +125,23 @@ impl<'a> Problem<'a> {
         self.tie.unwrap_or_else(|| tie_of(self.belief.quality().iter().copied()))
     }
 
-    /// The tie of some models, if that of all is far coarser.
-    pub(crate) fn finer_tie(&self, models: ModelSet) -> Option<f64> {
+    /// The tie of some models, if that of all is far coarser. Qualities that are all zero have no scale: their standard
+    /// deviations, as `sd` has them, set the tie.
+    pub(crate) fn finer_tie(&self, models: ModelSet, sd: impl Fn(usize) -> f64) -> Option<f64> {
         let quality = self.belief.quality();
-        let tie = tie_of(models.intersection(ModelSet::first(quality.len())).iter().map(|j| quality[j]));
+        let models = models.intersection(ModelSet::first(quality.len()));
+        let tie = if models.iter().all(|j| quality[j] == 0.0) {
+            tie_of(models.iter().map(sd))
+        } else {
+            tie_of(models.iter().map(|j| quality[j]))
+        };
         (self.tie() > FAR * tie).then_some(tie)
     }
 }
 
-/// The tie of models of these qualities.
-fn tie_of(quality: impl Iterator<Item = f64>) -> f64 {
-    let largest = quality.fold(0.0, |largest, q| larger(q.abs(), largest));
+/// The tie of models of these qualities, or deviations.
+fn tie_of(numbers: impl Iterator<Item = f64>) -> f64 {
+    let largest = numbers.fold(0.0, |largest, number| larger(number.abs(), largest));
     TIE * if largest > 0.0 { largest } else { 1.0 }
 }
 
@@ -172,6 +178,13 @@ pub struct Solution {
     pub gap: f64,
     /// Number of sets valued.
     pub n_nodes: u64,
+}
+
+/// Is a plan of this tradeoff the best, and by how much may another be better, where none has a tradeoff above `bound`?
+pub(crate) fn proof(bound: f64, tradeoff: f64, tie: f64) -> (Status, f64) {
+    let gap = bound - tradeoff;
+    // Neither where no number says that there is a better one.
+    if gap > tie { (Status::Bounded, gap) } else { (Status::Optimal, 0.0) }
 }
 
 /// v - lambda c, where an infinite lambda leaves a free plan its value.
@@ -229,15 +242,7 @@ impl Incumbent {
 
     /// The result of a search that is complete up to plans of tradeoff `open_bound`.
     pub fn solution(self, open_bound: f64, n_nodes: u64) -> Solution {
-        let gap = open_bound - self.tradeoff;
-        let optimal = gap <= self.tie || gap.is_nan();
-        Solution {
-            plan: self.plan,
-            value: self.value,
-            tradeoff: self.tradeoff,
-            status: if optimal { Status::Optimal } else { Status::Bounded },
-            gap: if optimal { 0.0 } else { gap },
-            n_nodes,
-        }
+        let (status, gap) = proof(open_bound, self.tradeoff, self.tie);
+        Solution { plan: self.plan, value: self.value, tradeoff: self.tradeoff, status, gap, n_nodes }
     }
 }

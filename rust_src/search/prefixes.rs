@@ -52,7 +52,11 @@ fn walk<E: ExpectedMax>(
 ) -> Result<(Incumbent, u64, f64)> {
     let (state, next) = scratch.two_states(evaluator.n_points());
     let quality = problem.belief.quality();
-    let size = |models: ModelSet| models.iter().map(|j| quality[j].abs()).fold(0.0, f64::max);
+    let size = |evaluator: &E, models: ModelSet| {
+        let largest = models.iter().map(|j| quality[j].abs()).fold(0.0, f64::max);
+        // Qualities of zero have the scale of their deviations.
+        if largest > 0.0 { largest } else { models.iter().map(|j| evaluator.sd(j)).fold(0.0, f64::max) }
+    };
     let mut largest = 0.0;
 
     let mut value = evaluator.start(state);
@@ -66,7 +70,7 @@ fn walk<E: ExpectedMax>(
     if !problem.run.is_empty() {
         n_nodes += 1;
         best = Some(Incumbent::new(problem, cost_weight, tie, problem.run, value));
-        largest = size(problem.run);
+        largest = size(evaluator, problem.run);
     }
     let (mut plan, mut cost) = (problem.run, 0.0);
     for model in ahead {
@@ -81,7 +85,7 @@ fn walk<E: ExpectedMax>(
         n_nodes += 1;
         let tradeoff = tradeoff(value, cost_weight, cost);
         if tradeoff >= level && level > f64::NEG_INFINITY {
-            largest = size(plan);
+            largest = size(evaluator, plan);
         }
         match &mut best {
             None => best = Some(Incumbent::new(problem, cost_weight, tie, plan, value)),

@@ -11,6 +11,8 @@ use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
 
 use headrace::batch::{Batch, BatchUncertainty, Rows, select_batch};
+use headrace::belief::{Belief, Uncertainty};
+use headrace::expected_max::expected_max;
 use headrace::rule::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade, Workspace};
 use headrace::search::Limits;
 use inputs::{CORRELATED, INDEPENDENT, Input, N_PROBLEMS, ONE_FACTOR, Spread, inputs};
@@ -129,6 +131,19 @@ fn a_workspace_stays_small() {
         println!("{k} models: {bytes} bytes");
         assert!(bytes < most, "{k} models: {bytes} bytes");
     }
+}
+
+#[test]
+fn an_expected_maximum_of_many_scales_stays_small() {
+    // Kinks ask for the most nodes of the factor, the scales for thousands of nodes at each of them.
+    let quality: Vec<f64> = (0..128).map(|j| f64::from(j % 7)).collect();
+    let variance: Vec<f64> = (0..128).map(|j| [0.0, 1.0, 1e17, 1e9, 1e-9][j % 5]).collect();
+    let loading: Vec<f64> = (0..128).map(|j| 0.01 * f64::from(j % 11)).collect();
+    let uncertainty = Uncertainty::OneFactor { variance: &variance, loading: &loading };
+    let belief = Belief::new(&quality, uncertainty).unwrap();
+    let (_, bytes) = asked(|| assert!(expected_max(&belief, 1.0).unwrap().value > 6.0));
+    println!("{bytes} bytes");
+    assert!(bytes < 300_000_000, "{bytes} bytes");
 }
 
 /// Requests for memory of a batch of `n` queries, by all threads of a pool.

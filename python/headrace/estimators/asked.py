@@ -21,8 +21,12 @@ def named_on_error(kind: str, estimator: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note(f"raised by the {kind} estimator {type(estimator).__name__}")
+        _add_note(kind, estimator, error)
         raise
+
+
+def _add_note(kind: str, estimator: object, error: Exception) -> None:
+    error.add_note(f"raised by the {kind} estimator {type(estimator).__name__}")
 
 
 def believed(estimator: QualityEstimator, queries: Queries, responses: Responses) -> Belief:
@@ -56,8 +60,11 @@ def believed(estimator: QualityEstimator, queries: Queries, responses: Responses
     Traceback (most recent call last):
     TypeError: quality: expected a Belief from Plain.predict, got list
     """
-    with named_on_error("quality", estimator):
+    try:
         belief = estimator.predict(queries, responses)
+    except Exception as error:
+        _add_note("quality", estimator, error)
+        raise
     name = type(estimator).__name__
     if not isinstance(belief, Belief):
         raise TypeError(f"quality: expected a Belief from {name}.predict, got {type(belief).__name__}")
@@ -67,8 +74,11 @@ def believed(estimator: QualityEstimator, queries: Queries, responses: Responses
 
 def priced(name: str, estimator: CostEstimator, queries: Queries, responses: Responses) -> FloatArray:
     """Ask a cost estimator, of the cost of a name: shape (m, n_models); otherwise as `believed`."""
-    with named_on_error("cost", estimator):
+    try:
         costs = estimator.predict(queries, responses)
+    except Exception as error:
+        _add_note("cost", estimator, error)
+        raise
     return _check_shape(name, type(estimator).__name__, costs, responses)
 
 

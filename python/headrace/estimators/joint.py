@@ -180,7 +180,7 @@ class JointQuality(
         features = np.concatenate([of_query, self._response_features.transform(responses, run)], axis=1)
         features -= gain.average
         missing = np.isnan(features)
-        if missing.any():
+        if np.count_nonzero(missing):
             features[missing] = 0.0
         quality = clipped(features @ gain.weights + gain.mean, *self._range)
         return (

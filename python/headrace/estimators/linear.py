@@ -18,6 +18,7 @@ import numpy as np
 from headrace.arguments import BoolArray, Column, FloatArray, IndexArray
 from headrace.estimators.belief import Belief
 from headrace.estimators.blas import one_blas_thread
+from headrace.estimators.one_query import once
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.query_features import QueryFeatures
@@ -53,7 +54,7 @@ class Ridge(Stateful, part="ridge", kept=("weights", "intercept")):
     def predict(self, features: FloatArray) -> FloatArray:
         """Estimate from centred features; a missing one (NaN) counts as average."""
         missing = np.isnan(features)
-        known = np.where(missing, 0.0, features) if missing.any() else features
+        known = np.where(missing, 0.0, features) if np.count_nonzero(missing) else features
         return np.asarray(known @ self.weights + self.intercept)
 
 
@@ -128,7 +129,7 @@ class _ExAnteFeatures(Stateful, part="ex-ante-features", kept=("_fitted",)):
 
     def transform(self, queries: Queries, responses: Responses) -> FloatArray:
         nothing = np.zeros(responses.run.shape[1], dtype=np.bool_)
-        return self._fitted.predict(queries, responses.with_run(nothing)).quality
+        return once(queries, self, lambda: self._fitted.predict(queries, responses.with_run(nothing)).quality)
 
 
 def _rows(queries: Queries, rows: IndexArray) -> dict[str, Column]:

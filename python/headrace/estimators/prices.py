@@ -216,6 +216,8 @@ def _tokens(name: str, values: Column, n_models: int) -> FloatArray:
     return tokens[:, None] if tokens.ndim == 1 else tokens
 
 
-def _without_state(queries: Queries) -> dict[str, Column]:
+def _without_state(queries: Queries) -> Queries:
     """Leave out what says something of the session rather than of the query."""
+    if "cached_tokens" not in queries:
+        return queries
     return {name: values for name, values in queries.items() if name != "cached_tokens"}

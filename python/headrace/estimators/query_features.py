@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol, Self
 
 import numpy as np
 
 from headrace.arguments import Column, FloatArray, checked_magnitudes
+from headrace.estimators.one_query import once
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.reduction import TextReduction, WideReduction
-from headrace.estimators.state import Stateful
+from headrace.estimators.state import Stateful, fingerprint
 
 __all__ = ["QueryFeatures", "is_large", "scaled"]
 
@@ -134,6 +136,7 @@ class QueryFeatures(Parameters, Stateful, part="query-features", kept=("_encoder
         for name, values in queries.items():
             self._encoders[name] = self._encoder(values).fit(checked_magnitudes(f"queries: column {name!r}", values))
         self.widths_ = tuple(block.shape[1] for block in self._blocks({}, 0))
+        vars(self).pop("_key", None)
         return self
 
     def _encoder(self, values: Column) -> _Encoder:
@@ -146,7 +149,16 @@ class QueryFeatures(Parameters, Stateful, part="query-features", kept=("_encoder
 
     def transform(self, queries: Queries, n_queries: int) -> FloatArray:
         """Encode queries: shape (n_queries, n_features). A column that is lacking counts as missing throughout."""
-        return np.concatenate([np.empty((n_queries, 0)), *self._blocks(queries, n_queries)], axis=1)
+        return once(
+            queries,
+            self._key,
+            lambda: np.concatenate([np.empty((n_queries, 0)), *self._blocks(queries, n_queries)], axis=1),
+        )
+
+    @cached_property
+    def _key(self) -> bytes:
+        """Under which what it encodes is remembered."""
+        return fingerprint(self._encoders)
 
     def _blocks(self, queries: Queries, n_queries: int) -> list[FloatArray]:
         blocks = []

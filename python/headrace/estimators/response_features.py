@@ -1,18 +1,24 @@
 """Features of responses: what a run returned, and what two runs say of each other, as numbers for a regression.
 
 What a column holds is learned from the fitting data, and it is encoded accordingly. An unknown number is NaN, which
-regressions count as average. One query takes some tens of microseconds, of which nearly all are calls of NumPy.
+regressions count as average.
+
+Tables are encoded by columns. In a session each response is encoded by itself when it is there, and each pair when both
+are: the features of any run set are put together from these (`headrace.estimators.one_query`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache
-from typing import Any, Protocol, Self
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Hashable, Mapping
+from functools import cached_property, lru_cache
+from itertools import combinations
+from typing import Any, Self
 
 import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray, IndexArray, checked_magnitudes
+from headrace.estimators.one_query import OneResponses
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.query_features import WIDE, is_large, scaled
 from headrace.estimators.reduction import WideReduction
@@ -23,36 +29,48 @@ from headrace.estimators.signals import (
     are_tokens,
     class_features,
     divergences,
+    is_absent,
     padded,
     probabilities_known,
     text_features,
+    text_features_of_one,
     token_features,
+    token_features_of_one,
 )
-from headrace.estimators.state import Stateful
+from headrace.estimators.state import Stateful, fingerprint
+from headrace.estimators.targets import clipped
 
 __all__ = ["EncodedResponses", "ResponseFeatures"]
 
 
-class _Encoder(Protocol):
-    """Turns one column of what some models returned, of shape (n_queries, n_models, ...), into features."""
+class _Encoder(ABC):
+    """Turns one column of what some models returned, of shape (n_queries, n_models, ...), into features.
 
+    The same features are had of single cells, as they come in a session: there, calls of NumPy are what takes time.
+    """
+
+    #: Whether pairs of models are compared.
+    compares = False
+
+    @abstractmethod
     def of_models(self, seen: Column) -> FloatArray:
         """Give shape (n_queries, n_models, n_features)."""
-        ...
 
     def of_pairs(self, seen: Column, first: IndexArray, second: IndexArray) -> list[FloatArray]:
-        """Compare pairs of models: features of shape (n_queries, n_pairs)."""
-        ...
+        """Compare pairs of models: features of shape (n_queries, n_pairs); by default none."""
+        return []
 
+    def of_one(self, cell: Any) -> list[float]:
+        """Give the features of one cell."""
+        features: list[float] = self.of_models(cell[None, None])[0, 0].tolist()
+        return features
 
-class _Alone:
-    """A column of which nothing is compared."""
-
-    def of_pairs(self, seen: Column, first: IndexArray, second: IndexArray) -> list[FloatArray]:
+    def of_two(self, first: Any, second: Any) -> list[float]:
+        """Compare two cells."""
         return []
 
 
-class _Numbers(_Alone, Stateful, part="response-numbers", kept=("_logarithmic",)):
+class _Numbers(_Encoder, Stateful, part="response-numbers", kept=("_logarithmic",)):
     def __init__(self, *, logarithmic: bool) -> None:
         self._logarithmic = logarithmic
 
@@ -60,8 +78,12 @@ class _Numbers(_Alone, Stateful, part="response-numbers", kept=("_logarithmic",)
         numbers = scaled(seen, self._logarithmic)
         return numbers[:, :, None] if numbers.ndim == 2 else numbers
 
+    def of_one(self, cell: Any) -> list[float]:
+        numbers = scaled(cell, self._logarithmic).tolist()
+        return numbers if isinstance(numbers, list) else [numbers]
 
-class _Wide(_Alone, Stateful, part="response-wide", kept=("_reduction",)):
+
+class _Wide(_Encoder, Stateful, part="response-wide", kept=("_reduction",)):
     def __init__(self, values: FloatArray) -> None:
         self._reduction = WideReduction().fit(values.reshape(-1, values.shape[2]))
 
@@ -70,16 +92,27 @@ class _Wide(_Alone, Stateful, part="response-wide", kept=("_reduction",)):
         return reduced.reshape(*seen.shape[:2], reduced.shape[1])
 
 
-class _Tokens(_Alone, Stateful, part="response-tokens", kept=("_label",)):
+class _Tokens(_Encoder, Stateful, part="response-tokens", kept=("_label",)):
     def __init__(self, label: str) -> None:
         self._label = label
 
     def of_models(self, seen: Column) -> FloatArray:
-        tokens = padded(seen) if seen.dtype == object else seen
-        return token_features(checked_magnitudes(self._label, tokens))
+        return token_features(self._numbers(seen))
+
+    def of_one(self, cell: Any) -> list[float]:
+        if not isinstance(cell, np.ndarray) or cell.dtype != np.float64:
+            boxed = np.empty(1, dtype=object)
+            boxed[0] = cell
+            cell = self._numbers(boxed)[0]
+        return token_features_of_one(cell)
+
+    def _numbers(self, seen: Column) -> FloatArray:
+        return checked_magnitudes(self._label, padded(seen)) if seen.dtype == object else seen
 
 
-class _Probabilities(Stateful, part="response-probabilities"):
+class _Probabilities(_Encoder, Stateful, part="response-probabilities"):
+    compares = True
+
     def of_models(self, seen: Column) -> FloatArray:
         return class_features(probabilities_known(seen))
 
@@ -89,13 +122,27 @@ class _Probabilities(Stateful, part="response-probabilities"):
         same = (likeliest[:, first] == likeliest[:, second]).astype(np.float64)
         return [same, divergences(known[:, first], known[:, second])]
 
+    def of_two(self, first: Any, second: Any) -> list[float]:
+        both = np.array([[first, second]])
+        return [float(feature[0, 0]) for feature in self.of_pairs(both, np.array([0]), np.array([1]))]
 
-class _Answers(Stateful, part="response-answers", kept=("_equal",)):
+
+class _Answers(_Encoder, Stateful, part="response-answers", kept=("_equal",)):
+    compares = True
+
     def __init__(self, equal: Callable[[Any, Any], bool] | None) -> None:
         self._equal = equal
 
     def of_models(self, seen: Column) -> FloatArray:
         return text_features(seen)
+
+    def of_one(self, cell: Any) -> list[float]:
+        return text_features_of_one(cell)
+
+    def of_two(self, first: Any, second: Any) -> list[float]:
+        if is_absent(first) or is_absent(second):
+            return [0.0]
+        return [float(bool(first == second if self._equal is None else self._equal(first, second)))]
 
     def of_pairs(self, seen: Column, first: IndexArray, second: IndexArray) -> list[FloatArray]:
         """Tell which answers agree; where one is absent, they don't."""
@@ -159,6 +206,7 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
             self._encoders[name] = self._encoder(name, values)
             if values.dtype != object:
                 self._ends[name] = _ends(values)
+        vars(self).pop("_key", None)
         return self
 
     def _encoder(self, name: str, values: Column) -> _Encoder:
@@ -174,6 +222,8 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
 
     def transform(self, responses: Responses, run: BoolArray) -> FloatArray:
         """Encode the responses of the models of `run`: shape (len(responses), n_features)."""
+        if isinstance(responses, OneResponses):
+            return self._once(responses, run)
         models = np.flatnonzero(run)
         if not len(models):
             return np.empty((len(responses), 0))
@@ -181,20 +231,65 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
         of_models = self._of_models(seen, len(responses), len(models))
         return _beside(of_models, self._of_pairs(seen, len(responses), len(models)))
 
+    def _once(self, responses: OneResponses, run: BoolArray) -> FloatArray:
+        """Put together what is remembered of models and pairs; encode what is new."""
+        made = responses.encoded.setdefault(self._key, {})
+        key = run.tobytes()
+        if key not in made:
+            models = run.nonzero()[0].tolist()
+            features: list[float] = []
+            for model in models:
+                if model not in made:
+                    made[model] = self._of_one(responses, model)
+                features += made[model]
+            for pair in combinations(models, 2):
+                if pair not in made:
+                    made[pair] = self._of_two(responses, *pair)
+                features += made[pair]
+            made[key] = np.array([features], dtype=np.float64)
+            made[key].setflags(write=False)
+        row: FloatArray = made[key]
+        return row
+
+    def _of_one(self, responses: OneResponses, model: int) -> list[float]:
+        """Encode what a model returned."""
+        self._check_there(responses)
+        features: list[float] = []
+        for name, encoder in self._encoders.items():
+            features += encoder.of_one(self._within(name, responses.cell(name, model), model))
+        return features
+
+    def _of_two(self, responses: OneResponses, first: int, second: int) -> list[float]:
+        """Compare what two models returned."""
+        features: list[float] = []
+        for name, encoder in self._encoders.items():
+            if encoder.compares:
+                cells = (self._within(name, responses.cell(name, model), model) for model in (first, second))
+                features += encoder.of_two(*cells)
+        return features
+
+    @cached_property
+    def _key(self) -> Hashable:
+        """Under which what it encodes is remembered; a function is like no other."""
+        return fingerprint((self._encoders, self._ends)) if self.equal is None else object()
+
     def _seen(self, responses: Responses, models: IndexArray) -> dict[str, Column]:
         """Give the columns of some models."""
-        for name in self._encoders:
-            if name not in responses.names:
-                raise ValueError(f"{_label(name)}, which was there in the fit, is missing")
+        self._check_there(responses)
         return {name: self._within(name, responses.column(name, models), models) for name in self._encoders}
 
-    def _within(self, name: str, values: Column, models: IndexArray) -> Column:
+    def _check_there(self, responses: Responses) -> None:
+        names = responses.names
+        for name in self._encoders:
+            if name not in names:
+                raise ValueError(f"{_label(name)}, which was there in the fit, is missing")
+
+    def _within(self, name: str, values: Any, models: IndexArray | int) -> Any:
         """Take numbers beyond the range of the fit as its nearer end: a regression says nothing of what is beyond."""
-        checked_magnitudes(_label(name), values)
         if name not in self._ends:
             return values
         low, high = self._ends[name]
-        return np.asarray(np.clip(values, low[models], high[models]))
+        return clipped(checked_magnitudes(_label(name), values), low[models], high[models])
 
     def _of_models(self, seen: Mapping[str, Column], n_queries: int, n_models: int) -> FloatArray:
         """Encode what models returned: shape (n_queries, n_models, n_features)."""

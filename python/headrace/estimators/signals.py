@@ -5,6 +5,7 @@ All functions take arrays whose last axis is that of one response's numbers, and
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,18 @@ __all__ = [
     "are_tokens",
     "class_features",
     "divergences",
+    "is_absent",
     "padded",
     "probabilities_known",
     "text_features",
+    "text_features_of_one",
     "token_features",
+    "token_features_of_one",
 ]
 
 #: Probabilities below this don't change an entropy.
 TINY = 1e-12
+LOG_TINY = np.log(TINY)
 
 #: Quantile of the token log-probabilities: the least sure tokens, less noisy than the lowest one.
 LOW_QUANTILE = 0.1
@@ -58,6 +63,11 @@ def absent(values: Column) -> BoolArray:
     return np.asarray(sizes == 0, dtype=np.bool_)
 
 
+def is_absent(value: Any) -> bool:
+    """Tell whether an object is None or empty text."""
+    return value is None or (isinstance(value, str) and not value)
+
+
 def text_features(values: Column) -> FloatArray:
     """Give, of objects, whether there is any, the logarithm of the text's length, and whether it is a refusal.
 
@@ -76,6 +86,14 @@ def text_features(values: Column) -> FloatArray:
     for row in np.flatnonzero(sizes >= SHORTEST_REFUSAL).tolist():
         features[row, 2] = _is_refusal(cells[row])
     return features.reshape(*values.shape, 3)
+
+
+def text_features_of_one(value: Any) -> list[float]:
+    """Give the numbers of `text_features` of a single object, in less time."""
+    if not isinstance(value, str):
+        return [float(value is not None), 0.0, 0.0]
+    size = len(value)
+    return [float(size > 0), float(np.log1p(float(size))), float(size >= SHORTEST_REFUSAL and _is_refusal(value))]
 
 
 def _is_refusal(text: str) -> bool:
@@ -141,16 +159,36 @@ def token_features(log_probabilities: FloatArray) -> FloatArray:
     >>> token_features(np.array([-0.5, -1.5, np.nan]))[:3].tolist()
     [-1.0, -1.5, -1.5]
     """
-    n_tokens = (~np.isnan(log_probabilities)).sum(axis=-1)
-    if not log_probabilities.shape[-1]:
-        return np.full((*n_tokens.shape, 4), np.nan)
+    shape, most = log_probabilities.shape[:-1], log_probabilities.shape[-1]
+    if not most:
+        return np.full((*shape, 4), np.nan)
     # NaN comes last.
-    ranked = np.sort(np.maximum(log_probabilities, np.log(TINY)), axis=-1)
-    total = np.where(np.isnan(ranked), 0.0, ranked).sum(axis=-1)
-    mean = np.where(n_tokens > 0, total / np.maximum(n_tokens, 1), np.nan)
+    ranked = np.maximum(log_probabilities, LOG_TINY).reshape(-1, most)
+    ranked.sort(axis=1)
+    missing = np.isnan(ranked)
+    n_tokens = most - np.add.reduce(missing, axis=1, dtype=np.intp)
     position = np.maximum(LOW_QUANTILE * (n_tokens - 1), 0.0).astype(np.intp)
-    low = np.take_along_axis(ranked, position[..., None], axis=-1)[..., 0]
-    return np.stack([mean, ranked[..., 0], low, np.where(n_tokens > 0, np.log1p(n_tokens), np.nan)], axis=-1)
+    features = np.empty((len(ranked), 4))
+    features[:, 1] = ranked[:, 0]
+    features[:, 2] = ranked[np.arange(len(ranked)), position]
+    ranked[missing] = 0.0
+    features[:, 0] = np.add.reduce(ranked, axis=1) / np.maximum(n_tokens, 1)
+    features[:, 3] = np.log1p(n_tokens)
+    features[n_tokens == 0] = np.nan
+    return features.reshape(*shape, 4)
+
+
+def token_features_of_one(log_probabilities: FloatArray) -> list[float]:
+    """Give the numbers of `token_features` of a single response, in less time."""
+    ranked = np.maximum(log_probabilities, LOG_TINY)
+    ranked.sort()
+    n_tokens = int(ranked.searchsorted(np.nan))  # NaN comes last
+    if not n_tokens:
+        return [math.nan] * 4
+    low = float(ranked[int(LOW_QUANTILE * (n_tokens - 1))])
+    ranked[n_tokens:] = 0.0
+    mean = float(np.add.reduce(ranked)) / n_tokens
+    return [mean, float(ranked[0]), low, float(np.log1p(float(n_tokens)))]
 
 
 def are_probabilities(values: Column) -> bool:

@@ -12,6 +12,8 @@ A function, such as `equal` of `LinearQuality`, is known by the name under which
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -23,7 +25,7 @@ import numpy as np
 from headrace.arguments import listed
 from headrace.errors import ArtefactError
 
-__all__ = ["Stateful", "flattened", "restored"]
+__all__ = ["Stateful", "fingerprint", "flattened", "restored"]
 
 #: Groups of entry points under which packages register estimators and functions.
 ESTIMATORS = ("headrace.quality_estimators", "headrace.cost_estimators")
@@ -144,6 +146,26 @@ def flattened(value: Any, put: Callable[[np.ndarray], int]) -> Any:
         items = [flattened(item, put) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
         return {"$tuple": items} if isinstance(value, tuple) else items
     return _of_object(value, put)
+
+
+def fingerprint(value: Any) -> bytes:
+    """Give a hash of a value of a state: that of an equal one is the same; errors as in `flattened`.
+
+    Examples
+    --------
+    >>> from headrace.estimators.state import fingerprint
+    >>> fingerprint({"range": (0.0, 1.0)}) == fingerprint({"range": (0.0, 1.0)}) != fingerprint({"range": [0.0, 1.0]})
+    True
+    """
+    hashed = hashlib.blake2b(digest_size=16)
+
+    def put(array: np.ndarray) -> int:
+        hashed.update(f"{array.dtype.str} {array.shape}".encode())
+        hashed.update(array.tobytes())
+        return 0
+
+    hashed.update(json.dumps(flattened(value, put)).encode())
+    return hashed.digest()
 
 
 def restored(value: Any, take: Callable[[int], np.ndarray]) -> Any:

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from headrace.arguments import BoolArray, Column, FloatArray, checked_numbers
+from headrace.arguments import BoolArray, FloatArray, checked_numbers
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import CostEstimator, Queries
 from headrace.estimators.responses import Responses
@@ -74,7 +74,9 @@ class SwitchingCost(Parameters, Stateful, part="switching-cost", kept=("_base",)
             self._base.warm(runs)
 
 
-def _others(queries: Queries) -> dict[str, Column]:
+def _others(queries: Queries) -> Queries:
+    if COLUMN not in queries:
+        return queries
     return {name: values for name, values in queries.items() if name != COLUMN}
 
 

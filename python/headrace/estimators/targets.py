@@ -43,6 +43,6 @@ def checked_targets(targets: npt.ArrayLike, *, fewest: int = 1, partly: bool = F
     return values
 
 
-def clipped(estimates: FloatArray, least: float | FloatArray, largest: float | FloatArray) -> FloatArray:
-    """Keep estimates within the range of the targets: as `np.clip`, which takes longer for a few numbers."""
-    return np.asarray(np.minimum(np.maximum(estimates, least), largest))
+def clipped(values: FloatArray, least: float | FloatArray, largest: float | FloatArray) -> FloatArray:
+    """Keep numbers, such as estimates, within a range: as `np.clip`, which takes longer for a few numbers."""
+    return np.asarray(np.minimum(np.maximum(values, least), largest))

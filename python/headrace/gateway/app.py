@@ -23,6 +23,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace.errors import ArtefactError
+from headrace.gateway.budgets import account_of
 from headrace.gateway.live import Live
 from headrace.gateway.page import page
 from headrace.gateway.wire import (
@@ -64,6 +65,7 @@ def make_app(
     max_body_bytes: int = 4 * 2**20,
     deadline_s: float | None = None,
     stream_mode: str = "decide-first",
+    budget_by: str | None = None,
 ) -> Starlette:
     """Make the gateway's app.
 
@@ -80,6 +82,8 @@ def make_app(
         Deadline of requests that don't say one.
     stream_mode : {"decide-first", "buffer"}
         How streams are made where the request doesn't say it; see `Runner.stream`.
+    budget_by : str, optional
+        Whose accounts pay (`headrace.gateway.budgets`), where the runner keeps some.
 
     Returns
     -------
@@ -110,6 +114,7 @@ def make_app(
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: _not_found, 405: _not_found})
     app.state.gateway = gateway
+    gateway.budget_by = budget_by
     if key is not None:
         app.add_middleware(_Keyed, key=key)
     return app
@@ -124,6 +129,7 @@ class _Gateway:
         self._max_body_bytes = max_body_bytes
         self._deadline_s = deadline_s
         self._stream_mode = stream_mode
+        self.budget_by: str | None = None
 
     async def chat(self, request: Request) -> Response:
         """Answer a conversation."""
@@ -133,6 +139,8 @@ class _Gateway:
             if self._deadline_s is not None:
                 asked.terms.setdefault("deadline_s", self._deadline_s)
             asked.terms.setdefault("strict", "columns" in asked.terms)
+            if self.budget_by is not None:
+                asked.terms["account"] = account_of(self.budget_by, request.headers, asked.terms["options"])
             if asked.stream:
                 mode = asked.mode or self._stream_mode
                 pieces = self.runner.stream(asked.messages, mode=mode, **asked.terms)

@@ -28,6 +28,7 @@ def app_of(settings: Settings) -> Starlette:
         max_body_bytes=settings.max_body_bytes,
         deadline_s=settings.deadline_s,
         stream_mode=settings.stream,
+        budget_by=settings.budgets.get("by"),
     )
 
 

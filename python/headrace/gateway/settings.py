@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.arguments import checked_int, checked_number, checked_seconds, listed
+from headrace.gateway.budgets import accounts_of, checked_budgets
 from headrace.runner import DecisionLog, LitellmTarget, OpenAITarget, Runner
 from headrace.runner.targets import Target
 from headrace.serving import Decider, load
@@ -29,10 +30,11 @@ SETTINGS_VARIABLE, ROUTER_VARIABLE = "HEADRACE_SERVE", "HEADRACE_ROUTER"
 
 #: What each table of the file may hold.
 TABLES: Mapping[str, frozenset[str]] = {
-    "": frozenset({"router", "listen", "limits", "log", "targets"}),
+    "": frozenset({"router", "listen", "limits", "log", "budgets", "targets"}),
     "listen": frozenset({"host", "port", "key_env"}),
     "limits": frozenset({"timeout_s", "deadline_s", "concurrency", "max_body_bytes", "stream"}),
     "log": frozenset({"path", "audit"}),
+    "budgets": frozenset({"path", "limit", "every", "by", "per_request", "largest_cost", "hold_s"}),
     "target": frozenset({"url", "model", "litellm", "key_env", "prices", "options", "supports"}),
 }
 
@@ -65,6 +67,8 @@ class Settings:
         The decision log.
     audit : float
         Share of the queries that all models run on.
+    budgets : mapping of str to value
+        What `Accounts` gets, and "by": whose budgets these are (`headrace.gateway.budgets`); empty = none.
     """
 
     router: Path | None = None
@@ -79,6 +83,7 @@ class Settings:
     stream: str = "decide-first"
     log: Path | None = None
     audit: float = 0.0
+    budgets: Mapping[str, Any] = field(default_factory=dict)
 
     def key(self) -> str | None:
         """Give the key that clients must send.
@@ -137,6 +142,7 @@ class Settings:
             supports=self.supports,
             log=None if self.log is None else DecisionLog(self.log),
             audit=self.audit,
+            accounts=accounts_of(self.budgets),
         )
 
     @property
@@ -182,8 +188,10 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file.name}: expected TOML ({error})") from error
     _known(told, "", file.name)
-    tables = {name: _table(told.get(name, {}), name, file.name) for name in ("listen", "limits", "log", "targets")}
-    for name in ("listen", "limits", "log"):
+    tables = {
+        name: _table(told.get(name, {}), name, file.name) for name in ("listen", "limits", "log", "budgets", "targets")
+    }
+    for name in ("listen", "limits", "log", "budgets"):
         _known(tables[name], name, file.name)
     for name, target in tables["targets"].items():
         _known(_table(target, f"targets.{name}", file.name), "target", file.name, f"targets.{name}")
@@ -195,6 +203,8 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
         given["log"] = file.parent / str(log["path"])
     if "audit" in log:
         given["audit"] = log["audit"]
+    if tables["budgets"]:
+        given["budgets"] = checked_budgets(tables["budgets"], file.parent)
     return checked(Settings(**given))
 
 

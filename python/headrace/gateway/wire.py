@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from headrace.arguments import listed
+from headrace.errors import AccountEmpty
 from headrace.json_values import plain
 from headrace.runner import Exhausted, Fault, Result
 from headrace.runner.queries import Terms
@@ -226,7 +228,8 @@ def receipt(result: Result) -> dict[str, Any]:
 
 def headers(result: Result) -> dict[str, str]:
     """Give the receipt's headers."""
-    return {
+    left = {} if result.left is None else {"x-headrace-left": f"{result.left:.9g}"}
+    return left | {
         "x-headrace-decision": _ascii(result.id),
         "x-headrace-model": _ascii(result.model or ""),
         "x-headrace-cost": f"{result.cost:.9g}",
@@ -254,6 +257,10 @@ def error_of(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     if isinstance(error, BadRequest):
         body = error_body(str(error), kind="invalid_request_error", code=error.code, param=error.param)
         return error.status, body, {}
+    if isinstance(error, AccountEmpty):
+        wait = None if error.resets_at is None else max(math.ceil(error.resets_at - time.time()), 1)
+        told = {"x-headrace-left": f"{error.left:.9g}"} | ({} if wait is None else {"retry-after": str(wait)})
+        return 429, error_body(str(error), kind="insufficient_quota", code="insufficient_quota"), told
     if isinstance(error, Exhausted):
         result = error.result
         kinds = {attempt.kind for attempt in result.attempts}

@@ -1,5 +1,6 @@
 """The runner: calls real models as a decider says, through failures, bills and deadlines; the decision log."""
 
+from headrace.runner.accounts import Accounts
 from headrace.runner.breaker import Breaker
 from headrace.runner.faults import KINDS, Fault, FaultKind
 from headrace.runner.litellm_target import LitellmTarget
@@ -13,6 +14,7 @@ from headrace.runner.targets import Reply, Request, StreamingTarget, Target
 
 __all__ = [
     "KINDS",
+    "Accounts",
     "Attempt",
     "Breaker",
     "DecisionLog",

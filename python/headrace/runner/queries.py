@@ -18,6 +18,7 @@ class Terms(TypedDict, total=False):
     """On what terms a query is answered; see `Runner.arun`."""
 
     id: str
+    account: str
     columns: Mapping[str, Any]
     options: Mapping[str, Any]
     allowed: Sequence[str]

@@ -66,7 +66,8 @@ class Recording:
 
     def audits(self, walk: Walk) -> bool:
         """Tell whether all models are to run on a query that has been answered."""
-        return bool(self._audit) and bool(walk.replies) and is_audited(walk.session.id, self._audit)
+        known = self._known is not None and self._known.decider.fingerprint == walk.policy
+        return known and bool(self._audit) and bool(walk.replies) and is_audited(walk.session.id, self._audit)
 
     def decided(self, walk: Walk, *, seconds: float, audited: bool) -> None:
         """Write down a query that has ended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from headrace.errors import NoModelLeft
 from headrace.notebook import html_table
@@ -12,7 +12,7 @@ from headrace.policy.explanation import Explanation
 from headrace.runner.targets import Reply
 from headrace.serving.session import Session
 
-__all__ = ["Attempt", "Exhausted", "Result"]
+__all__ = ["Attempt", "Exhausted", "Piece", "Result"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,8 @@ class Attempt:
     ----------
     model : str
     kind : str
-        "ok", a kind of fault (`faults.KINDS`), or "breaker": not called, since its breaker is open.
+        "ok", a kind of fault (`faults.KINDS`), or "breaker": not called, since its breaker is open; "account":
+        not called, since what is left of the account doesn't cover it.
     cost : dict of str to float
         What it cost, of each cost by name; 0 where that isn't known of a call that failed.
     seconds : float
@@ -70,6 +71,8 @@ class Result:
         or a fixed model served, and the decision was logged only.
     policy : str
         Fingerprint of the decider that decided.
+    left : float or None
+        What is left of the account; None without one.
     """
 
     id: str
@@ -82,6 +85,7 @@ class Result:
     stopped: str
     policy: str
     session: Session
+    left: float | None = None
 
     @property
     def cost(self) -> float:
@@ -108,6 +112,10 @@ class Result:
             for a in self.attempts
         ]
         return html_table(repr(self), rows, ("model", "", "cost", "seconds"))
+
+
+#: What a stream gives: chunks as a choice's ``delta`` in OpenAI's format, and last the result.
+Piece: TypeAlias = Mapping[str, Any] | Result
 
 
 class Exhausted(NoModelLeft):

@@ -11,16 +11,18 @@ from threading import Lock
 from typing import Any, Self, Unpack, cast
 
 from headrace.arguments import checked_number, checked_seconds, listed
-from headrace.runner.ahead import end_ahead
+from headrace.runner.accounts import Accounts
+from headrace.runner.ahead import begin_ahead, end_ahead
 from headrace.runner.background import BackgroundLoop
 from headrace.runner.breaker import Breaker, Breakers
 from headrace.runner.calling import Called, Caller, delta_of, per_model
 from headrace.runner.faults import Fault
 from headrace.runner.log import DecisionLog
 from headrace.runner.observing import Observer
+from headrace.runner.purse import Purses
 from headrace.runner.queries import Asked, Query, Terms, asked_of, with_deadline
 from headrace.runner.recording import Grade, Recording
-from headrace.runner.result import Attempt, Result
+from headrace.runner.result import Attempt, Piece, Result
 from headrace.runner.retry import Retry
 from headrace.runner.targets import Reply, Request, TargetLike, as_target
 from headrace.runner.walk import Walk
@@ -30,9 +32,6 @@ __all__ = ["Runner"]
 
 #: How often calls are made again, and when a model is left alone, if nothing else is said.
 RETRY, BREAKER = Retry(), Breaker()
-
-#: A deadline is tight where two calls, one after the other, usually take more than its rest over this.
-HASTE = 1.5
 
 
 class Runner:
@@ -69,6 +68,8 @@ class Runner:
         ``grade(query, reply)`` says how good an audited answer is, or None; `feedback` can tell it later.
     observer : Observer, optional
         Is told of each query's calls and end, e.g. `headrace.integrations.otel.OpenTelemetry`.
+    accounts : Accounts, optional
+        Budgets of keys, users or conversations; see `account` of `arun`.
 
     Attributes
     ----------
@@ -110,6 +111,7 @@ class Runner:
         explore: float = 0.0,
         grade: Grade | None = None,
         observer: Observer | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self.decider = decider
         known = decider.models
@@ -133,6 +135,7 @@ class Runner:
         self._shadow = shadow
         self._recording = Recording(log, audit=audit, explore=explore, grade=grade)
         self._observer = observer
+        self._accounts = accounts
         self._loop = BackgroundLoop()
         self._watching = Lock()
         self._background: set[asyncio.Task[None]] = set()
@@ -151,6 +154,7 @@ class Runner:
         """
         if set(decider.models) != set(self.decider.models):
             raise ValueError(f"decider: expected one over {listed(self.decider.models)}, got {listed(decider.models)}")
+        self._purses = Purses(self._accounts, decider)
         with suppress(ValueError):  # too many run sets to fit beforehand: each is fitted when it is first met
             decider.warm()
         self._recording.decides(decider)
@@ -169,6 +173,8 @@ class Runner:
             its last message is then the column "text", where the fit had one.
         id : str, optional
             By default a hash of the query's columns.
+        account : str, optional
+            Who pays; audits are the runner's. Without one, nothing is reserved or booked.
         columns : mapping of str to value, optional
             Further columns of the query.
         options : mapping of str to value, optional
@@ -189,6 +195,10 @@ class Runner:
         ------
         Exhausted
             No model gave an answer.
+        AccountEmpty
+            What is left of the account covers no call.
+        sqlite3.Error
+            The accounts can't be read.
         CapTooSmall, UnknownColumn, MissingColumn, TypeError, ValueError
             As `Decider.start` and `Session.next`.
         """
@@ -209,7 +219,7 @@ class Runner:
 
     async def stream(
         self, query: Query, *, mode: str = "decide-first", **terms: Unpack[Terms]
-    ) -> AsyncGenerator[Mapping[str, Any] | Result, None]:
+    ) -> AsyncGenerator[Piece]:
         """Answer a query in pieces: chunks as a choice's ``delta`` in OpenAI's format, and last the `Result`.
 
         Parameters
@@ -243,11 +253,14 @@ class Runner:
         try:
             while not walk.replies and (model := walk.next(final=True)) is not None:
                 request = self._request(walk, asked, model)
+                if not walk.affords(model):
+                    continue
                 async with aclosing(self._caller.stream(request, time_left=walk.time_left)) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Called):
                             self._take(walk, model, piece)
                         else:
+                            walk.begun = model
                             yield piece
             walk.stopped = walk.stopped or "plan"
         finally:
@@ -258,9 +271,7 @@ class Runner:
         """Do as `arun`, from code without ``await``; threads may share the runner."""
         return self._loop.run(self.arun(query, **terms))
 
-    def iterate(
-        self, query: Query, *, mode: str = "decide-first", **terms: Unpack[Terms]
-    ) -> Generator[Mapping[str, Any] | Result, None, None]:
+    def iterate(self, query: Query, *, mode: str = "decide-first", **terms: Unpack[Terms]) -> Generator[Piece]:
         """Do as `stream`, from code without ``await``."""
         return self._loop.iterate(self.stream(query, mode=mode, **terms))
 
@@ -338,7 +349,9 @@ class Runner:
         unknown = [name for name in terms if name not in Terms.__annotations__]
         if unknown:
             raise TypeError(f"unknown argument {unknown[0]!r}; known: {listed(Terms.__annotations__)}")
-        decider, start = self.decider, cast(dict[str, Any], dict(terms))
+        purses, start = self._purses, cast(dict[str, Any], dict(terms))
+        purse = purses.open(start.pop("account", None))
+        decider = purses.decider if purse is None else purse.decider
         columns, options = start.pop("columns", None), start.pop("options", None)
         asked = asked_of(query, columns, options, decider.query_columns)
         requires = frozenset(start.pop("requires", ()))
@@ -348,27 +361,24 @@ class Runner:
         if deadline_s is not None:
             deadline_s = checked_seconds("deadline_s", deadline_s, above_zero=True)
             start["max_cost"] = with_deadline(start.get("max_cost"), deadline_s, decider.policy.costs)
+        if purse is not None:
+            deadline_s, start["max_cost"] = purse.deadline(deadline_s), purse.cap(start.get("max_cost"))
         session = decider.start(asked.columns, **start)
         start = {**start, "query": asked.columns, "id": session.id}
-        watcher = self._recording.watcher(session.id)
+        watcher = self._recording.watcher(session.id) if decider is purses.decider else None
         if watcher is not None and watcher.decider is not decider:
             session = watcher.decider.start(**start)
-        walk = Walk(
-            session,
-            self._breakers,
-            policy=decider.fingerprint,
-            deadline_s=deadline_s,
-            watcher=watcher,
-            observer=self._observer,
-        )
+        policy = decider.fingerprint
+        walk = Walk(session, self._breakers, policy=policy, deadline_s=deadline_s, watcher=watcher, purse=purse)
+        walk.observed_by(self._observer)
         return walk, asked, start
 
     def _ended(self, walk: Walk, asked: Asked, start: Mapping[str, Any]) -> None:
         """Write down a query that has ended, and begin its audit."""
-        walk.end()
+        walk.close()
         audited = walk.stopped != "cancelled" and self._recording.audits(walk)
         self._recording.decided(walk, seconds=walk.seconds, audited=audited)
-        if self.monitor is not None and walk.replies:
+        if self.monitor is not None and walk.replies and walk.policy == self.decider.fingerprint:
             with self._watching:
                 self.monitor.observe(dict(walk.session.costs))
         if audited:
@@ -403,8 +413,11 @@ class Runner:
         model, n_calls = request.model, 0
         while True:
             n_calls += 1
+            if not walk.affords(model):
+                return
             begun = ahead.pop(model, None)
-            self._begin_ahead(walk, request, ahead)
+            if self._speculative:
+                begin_ahead(walk, request, self._caller, ahead)
             try:
                 called = await (begun or self._caller.call(request, time_left=walk.time_left))
             except asyncio.CancelledError:
@@ -434,15 +447,3 @@ class Runner:
         if self.monitor is not None and math.isfinite(attempt.expected_cost):
             with self._watching:
                 self.monitor.ran(attempt.model, cost=next(iter(attempt.cost.values())), expected=attempt.expected_cost)
-
-    def _begin_ahead(self, walk: Walk, request: Request, ahead: dict[str, asyncio.Task[Called]]) -> None:
-        """Begin the best of the plan's further models, where the deadline leaves no time for one after the other."""
-        if not self._speculative or ahead:
-            return
-        later = walk.later(request.model)
-        usual = self._caller.usual_seconds
-        if not later or walk.time_left >= HASTE * (usual(request.model) + usual(later[0])):
-            return
-        walk.calls(later[0])
-        begun = replace(request, model=later[0], timeout_s=self._caller.limit(later[0], walk.time_left))
-        ahead[later[0]] = asyncio.create_task(self._caller.call(begun, time_left=walk.time_left))

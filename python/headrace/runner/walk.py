@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from headrace.errors import NoModelLeft
+from headrace.errors import CapTooSmall, NoModelLeft
 from headrace.runner.breaker import Breakers
 from headrace.runner.counterfactuals import Watcher
 from headrace.runner.faults import KINDS, Fault
 from headrace.runner.observing import Observed, Observer
+from headrace.runner.purse import Purse
 from headrace.runner.result import Attempt, Exhausted, Result
 from headrace.runner.targets import Reply
 from headrace.serving.session import Session
@@ -33,8 +34,8 @@ class Walk:
         Seconds from now on that the query may take.
     watcher : Watcher, optional
         Is told of every decision, where exploration is on.
-    observer : Observer, optional
-        Is told of every call, and of the end.
+    purse : Purse, optional
+        What pays, where the query has an account.
     clock : callable
         Gives seconds.
 
@@ -53,6 +54,8 @@ class Walk:
         See `Result`; "" while it goes on.
     faults : dict of str to Fault
         The last fault of each model that failed.
+    begun : str or None
+        The model whose answer has begun to be streamed.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Walk:
         policy: str,
         deadline_s: float | None = None,
         watcher: Watcher | None = None,
-        observer: Observer | None = None,
+        purse: Purse | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
@@ -74,6 +77,8 @@ class Walk:
         self._breakers = breakers
         self.policy = policy
         self.watcher = watcher
+        self.begun: str | None = None
+        self._purse = purse
         self._clock = clock
         self._begun = clock()
         self._deadline = math.inf if deadline_s is None else self._begun + deadline_s
@@ -81,7 +86,7 @@ class Walk:
         self._admits_all = False
         self._expected: dict[str, tuple[float, dict[str, float]]] = {}
         self._under_way: set[str] = set()
-        self._observed = Observed(observer, session.id)
+        self._observed = Observed(None, session.id)
         self.plan: tuple[str, ...] = ()
 
     @property
@@ -106,6 +111,8 @@ class Walk:
         ------
         CapTooSmall
             No model is within a cap.
+        AccountEmpty
+            That cap is what is left of the account.
         """
         while True:
             model, self.stopped = self._decided(final)
@@ -115,6 +122,10 @@ class Walk:
             self.session.fail(model, kind="breaker")
             self._left_alone.append(model)
 
+    def observed_by(self, observer: Observer | None) -> None:
+        """Let an observer be told of every call from now on, and of the end."""
+        self._observed = Observed(observer, self.session.id)
+
     def later(self, model: str) -> list[str]:
         """Give the plan's other models that may still be called, the best first."""
         done = {model, *self.session.run, *self.session.failed}
@@ -123,9 +134,33 @@ class Walk:
 
     def calls(self, model: str) -> None:
         """Note what is expected of a model that is about to be called."""
-        self._under_way.add(model)
         with suppress(Exception):  # what is only told must not end a walk
             self._expected[model] = self.session.expected(model)
+
+    def reserves(self, model: str) -> bool:
+        """Tell whether the account covers a call of a model: then it is reserved, and the call begins."""
+        _, costs = self._expected.get(model, (math.nan, {}))
+        if self._purse is not None and not self._purse.reserve(model, next(iter(costs.values()), math.nan)):
+            return False
+        self._under_way.add(model)
+        return True
+
+    def affords(self, model: str) -> bool:
+        """Do as `reserves`; a model that the account doesn't cover leaves the walk."""
+        if self.reserves(model):
+            return True
+        self._book(model, "account", {}, 0.0, "")
+        self.session.fail(model, kind="account")
+        return False
+
+    def close(self) -> None:
+        """End the walk: release what is reserved still; calls that are under way have been cancelled."""
+        if self._purse is not None:
+            self._purse.close(self.begun)
+        for model in sorted(self._under_way):
+            self.failed(model, Fault("cancelled"), math.nan, retry=False)
+        self.stopped = self.stopped or "cancelled"
+        self._observed.ended(self.result())
 
     def succeeded(self, model: str, reply: Reply, seconds: float) -> None:
         """Take in what a model returned."""
@@ -154,13 +189,6 @@ class Walk:
         _, costs = self._expected.get(model, (math.nan, {}))
         self.failed(model, Fault("cancelled", "begun ahead", cost=costs), math.nan, retry=False)
 
-    def end(self) -> None:
-        """Take in that the query has ended; calls that are under way have been cancelled."""
-        for model in sorted(self._under_way):
-            self.failed(model, Fault("cancelled"), math.nan, retry=False)
-        self.stopped = self.stopped or "cancelled"
-        self._observed.ended(self.result())
-
     def result(self) -> Result:
         """Give what came of the query so far."""
         model = self.session.model if self.replies else None
@@ -176,6 +204,7 @@ class Walk:
             stopped=self.stopped,
             policy=self.policy,
             session=self.session,
+            left=None if self._purse is None else self._purse.left,
         )
 
     def answered(self) -> Result:
@@ -183,11 +212,16 @@ class Walk:
 
         Raises
         ------
+        AccountEmpty
+            It has none, since the account covers no call.
         Exhausted
-            It has none.
+            It has none for another reason.
         """
         result = self.result()
         if result.model is None:
+            kinds = {attempt.kind for attempt in self.attempts}
+            if self._purse is not None and self._purse.refusal is not None and kinds <= {"account", "breaker"}:
+                raise self._purse.refusal
             raise Exhausted(result) from next(reversed(self.faults.values()), None)
         return result
 
@@ -205,7 +239,9 @@ class Walk:
             while self._left_alone:
                 self.session.readmit(self._left_alone.pop())
             return self._decided(final)
-        except Exception:
+        except Exception as error:
+            if self._purse is not None and isinstance(error, CapTooSmall) and not self.replies:
+                raise self._purse.told(error) from error
             if not self.replies:
                 raise
             return None, "error"  # an answer that was paid for is had, whatever becomes of an estimate
@@ -243,6 +279,9 @@ class Walk:
     ) -> None:
         self._under_way.discard(model)
         quality, costs = self._expected.get(model, (math.nan, {}))
+        # An answer that was broken off has cost all of its reservation: `close` books it.
+        if self._purse is not None and (kind == "ok" or model != self.begun):
+            self._purse.settle(model, next(iter(spent.values()), 0.0))
         attempt = Attempt(
             model=model,
             kind=kind,

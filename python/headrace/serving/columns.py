@@ -152,13 +152,15 @@ def checked_cell(label: str, value: Any, dtype: np.dtype[Any], shape: tuple[int,
         return np.full(shape, np.nan) if shape else math.nan, False
     wanted = f"numbers of shape {shape}" if shape else "a number"
     try:
+        if not shape and type(value) in (float, int) and math.isfinite(value):
+            return float(value), False
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{label}: expected {wanted}, got {_shown(value)}") from error
     if array.shape != shape or isinstance(value, str):
         raise ValueError(f"{label}: expected {wanted}, got {_shown(value)}")
     infinite = np.isinf(array)
-    return np.where(infinite, np.nan, array), bool(infinite.any())
+    return (np.where(infinite, np.nan, array), True) if np.count_nonzero(infinite) else (array, False)
 
 
 def checked_cost(argument: str, value: Any) -> float:

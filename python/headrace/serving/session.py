@@ -13,8 +13,8 @@ from headrace.arguments import BoolArray, Column, FloatArray, answer_text, liste
 from headrace.errors import NoModelLeft
 from headrace.estimators.asked import believed, priced
 from headrace.estimators.belief import Belief
+from headrace.estimators.one_query import OneQuery, OneResponses
 from headrace.estimators.protocol import CostEstimator, QualityEstimator
-from headrace.estimators.responses import Responses
 from headrace.policy import Policy
 from headrace.policy.explanation import Explanation, explain
 from headrace.policy.policy import weighed
@@ -91,24 +91,20 @@ class Session:
         self._models = policy.models
         self._rule = policy.rule_for(id)
         self._quality_estimator, self._cost_estimators = quality, tuple(costs)
-        self._queries = dict(queries)
+        self._queries = OneQuery(queries)
         self._kinds = response_columns
         self._columns = {
             name: missing_cells((1, len(self._models), *shape), dtype)
             for name, (dtype, shape) in response_columns.items()
         }
+        self._encoded: dict[Any, Any] = {}
         self._run: BoolArray = np.zeros(len(self._models), dtype=np.bool_)
         self._order: list[int] = []
         self._responses: dict[int, Any] = {}
         self._spent_by: dict[int, dict[str, float]] = {}
         self._answer = answer
-        self._options = {
-            "allowed": allowed,
-            "deny": deny,
-            "max_cost": max_cost,
-            "switching_cost": switching_cost,
-            "prices": prices,
-        }
+        self._options = {"allowed": allowed, "deny": deny, "max_cost": max_cost}
+        self._options |= {"switching_cost": switching_cost, "prices": prices}
         denied = {self._index("deny", name) for name in sequence_of("deny", deny)}
         every = self._models if allowed is None else sequence_of("allowed", allowed)
         self._allowed = [j for j in (self._index("allowed", name) for name in every) if j not in denied]
@@ -372,7 +368,7 @@ class Session:
     def _beliefs(self) -> tuple[Belief, FloatArray]:
         """Beliefs, and the estimates of each cost: shape (n_costs, 1, n_models)."""
         if self._believed is None:
-            responses = Responses(self._run[None, :], self._columns)
+            responses = OneResponses(self._run[None, :], self._columns, self._encoded)
             named = zip(self.costs, self._cost_estimators, strict=True)
             costs = np.array([priced(name, estimator, self._queries, responses) for name, estimator in named])
             costs[0] = costs[0] * self._prices + self._switching

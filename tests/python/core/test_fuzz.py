@@ -49,9 +49,15 @@ OF_QUALITY = 1e-8  # of the largest quality: a tie is 1e-11 of it, or of one up 
 OF_DEVIATION = 2e-7  # of the largest standard deviation: the stated accuracy of two expected maxima
 OF_FACTOR = 8e-4  # the same with one factor, at kinks
 OF_JOINT = 4e-3  # the same of joint qualities, which a search values at a fixed, small number of points
+OF_FEWER_POINTS = (
+    8  # of the error of an expected maximum: a search has an eighth of its points, and errors fall like 1 / n
+)
+OF_LEVEL = 1e-13  # of a reservation value: its rounding, and that of the price that it is solved for
+OF_LEAD = 1e-6  # of the largest standard deviation: what a profile of reservation values may miss
 OF_PRICE = 1e-11  # of the price of the best plan: sums of prices in another order
 OF_ROUNDING = 1e-14  # of the largest quality up to `USUAL`: gains are added up from the lowest of them
 USUAL = 1e4
+SMALLEST_SD = 1e-150  # a deviation that counts as none
 SMALLEST = 1e-300  # near it, numbers lose their digits
 SEARCHED = 500  # nodes within which most searches come to their end
 REACH = 40.0  # standard deviations beyond which a model doesn't matter
@@ -334,7 +340,7 @@ class Problem:
             variance = np.diag(self.spread["covariance"])
         loading = self.spread.get("loading", np.zeros(self.k))
         deviations: np.ndarray[Any, Any] = np.hypot(np.sqrt(np.maximum(variance, 0.0)), loading) * self.scale
-        return deviations
+        return np.where(deviations > SMALLEST_SD, deviations, 0.0)
 
     def value(self, plan: list[int]) -> tuple[float, float]:
         """Give the expected maximum of a plan's models, and how far off it may be."""
@@ -344,6 +350,15 @@ class Problem:
             name: numbers[np.ix_(plan, plan)] if name == "covariance" else numbers[plan]
             for name, numbers in self.spread.items()
         }
+        try:
+            return hr.expected_max(self.quality[plan], **part, uncertainty_scale=self.scale, with_error=True)
+        except ValueError as error:
+            if "semi-definite" not in str(error):
+                raise
+        # The whole is semi-definite to within a fraction of its largest variance, which may be far above those of a
+        # part. The nearest matrix that is semi-definite lies within that fraction.
+        sizes, directions = np.linalg.eigh(part["covariance"])
+        part["covariance"] = (directions * np.maximum(sizes, 0.0)) @ directions.T
         return hr.expected_max(self.quality[plan], **part, uncertainty_scale=self.scale, with_error=True)
 
     def price(self, plan: list[int]) -> float:
@@ -423,8 +438,7 @@ def check_best(found: hr.Decision, problem: Problem, settings: Arguments, plans:
         OF_QUALITY * max((abs(problem.quality[j]) for j in matter), default=0.0)
         + approximate
         + OF_PRICE * (weight * problem.price(best) if problem.price(best) else 0.0)
-        + error
-        + own_error
+        + (error + own_error) * (OF_FEWER_POINTS if kind == "covariance" else 1)
         + OF_ROUNDING * max(usual, default=0.0)
         + SMALLEST
     )
@@ -503,7 +517,9 @@ def check_profile(r: random.Random, kind: str, settings: Arguments, arguments: A
     if settings.get("node_limit", SEARCHED) < SEARCHED or decision.status == "bounded":
         return None
     alone = -1 if decision.next is None else decision.next
-    near = alone == models[at] or is_near_tie(kind, settings | changed, row_of(arguments, rows[at]), int(models[at]))
+    near = alone == models[at] or all(
+        is_near_tie(kind, settings | changed, row_of(arguments, rows[at]), model) for model in (int(models[at]), alone)
+    )
     require(near, f"row {rows[at]}, at {changed}: {models[at]} in the profile, but {decision}")
     return "pieces"
 
@@ -511,12 +527,15 @@ def check_profile(r: random.Random, kind: str, settings: Arguments, arguments: A
 def is_near_tie(kind: str, settings: Arguments, one: Arguments, model: int) -> bool:
     """Whether a plan that runs a model next is as good as any, where values are approximate."""
     problem = Problem(one, settings.get("uncertainty_scale", 0.0))
+    if kind == "IndexRule":
+        return is_near_lead(problem, settings["cost_weight"], model)
     accuracy = OF_JOINT if "covariance" in problem.spread else OF_FACTOR if "loading" in problem.spread else 0.0
     if kind not in ("Cascade", "CascadeRouting") or not accuracy:
         return False
     depth = settings["max_depth"]
     plans = problem.plans(depth) if kind == "CascadeRouting" else problem.prefixes(settings["order"], depth)
     worth: dict[int, float] = {}
+    most_off = 0.0
     for plan in plans:
         added = [j for j in plan if j not in problem.run]
         if kind == "Cascade" and settings["order"] is not None:
@@ -524,9 +543,46 @@ def is_near_tie(kind: str, settings: Arguments, one: Arguments, model: int) -> b
         elif kind == "CascadeRouting":
             added.sort(key=lambda j: problem.cost[j])
         first = added[0] if added else -1
-        tradeoff = problem.value(plan)[0] - settings["cost_weight"] * problem.price(plan)
+        value, error = problem.value(plan)
+        most_off = max(most_off, error)
+        tradeoff = value - settings["cost_weight"] * problem.price(plan)
         worth[first] = max(worth.get(first, -math.inf), tradeoff)
-    return worth.get(model, -math.inf) >= max(worth.values()) - accuracy * max(problem.deviations())
+    slack = accuracy * max(problem.deviations()) + OF_FEWER_POINTS * most_off
+    return worth.get(model, -math.inf) >= max(worth.values()) - slack
+
+
+def is_near_lead(problem: Problem, weight: float, model: int) -> bool:
+    """Whether no reservation value is higher than that of a model, as far as a profile and its rounding tell.
+
+    At the highest reservation value r, E[(Q - r)+] is the price for the first model and less for the others: what they
+    lack is the lead. r is the mean less the price where the price is high, whatever the spread, so that models of one
+    mean and price differ there by less than r has digits: by 2e-16 of r from rounding, and a few times that from the
+    price. A profile states that it may miss a lead of `OF_LEAD`.
+    """
+    deviations = problem.deviations()
+
+    def excess(j: int, level: float) -> float:
+        sd, lead = float(deviations[j]), float(problem.quality[j]) - level
+        if sd == 0.0:
+            return max(lead, 0.0)
+        z = lead / sd
+        return lead * normal_cdf(z) + sd * math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+
+    def reservation(j: int) -> float:
+        price = weight * float(problem.cost[j])
+        low, high = problem.quality[j] - price, problem.quality[j] + REACH * deviations[j]
+        while low < (middle := low + 0.5 * (high - low)) < high:
+            low, high = (middle, high) if excess(j, middle) >= price else (low, middle)
+        return float(low)
+
+    if model not in problem.open or not all(problem.cost[j] > 0.0 for j in problem.open):
+        return False
+    level, first = max((reservation(j), j) for j in problem.open)
+    lead = weight * problem.cost[model] - excess(model, level)
+    slack = OF_LEAD * max(deviations) + OF_LEVEL * max(
+        abs(level), abs(problem.quality[model]), abs(problem.quality[first])
+    )
+    return bool(lead * problem.cost[first] <= slack * problem.cost[model])
 
 
 def is_resolved(kind: str, one: Arguments) -> bool:
@@ -556,7 +612,7 @@ def check_expected_max(r: random.Random, arguments: Arguments, found: Any) -> st
     if "covariance" in problem.spread and problem.k == 2:
         a = problem.spread["covariance"] * problem.scale**2
         theta = math.sqrt(max(a[0, 0] + a[1, 1] - 2 * a[0, 1], 0.0))
-        if theta > 1e-5 * largest:  # below, the difference of the variances has lost its digits
+        if theta > 1e-5 * largest > 0.0:  # below, the difference of the variances has lost its digits
             x = (quality[0] - quality[1]) / theta
             exact = quality[0] * normal_cdf(x) + quality[1] * normal_cdf(-x)
             exact += theta * math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
@@ -785,6 +841,99 @@ def test_a_search_that_ends_early_at_a_far_off_model_says_how_bad_it_is(far: flo
     found = rule.select([0.44, far, 0.03], [0.06, 0.04, 0.08], run=[1], **spread)
     assert found.value == pytest.approx(far if found.plan == (1,) else 0.44, abs=1e-3)
     assert found.gap >= 0.43 - found.tradeoff
+
+
+@pytest.mark.parametrize("run", [[1], [1, 3], [1, 3, 4]])
+@pytest.mark.parametrize("node_limit", [1, 2, 3])
+def test_what_has_run_far_below_the_rest_leaves_a_gap_that_is_none_or_positive(run: list[int], node_limit: int) -> None:
+    quality, cost = [0.24, -1e140, 0.61, -1e5, -1e60, 0.03], [0.04, 0.02, 0.36, 0.42, 0.1, 0.07]
+    found = hr.CascadeRouting(1000.0, node_limit=node_limit).select(quality, cost, run=run)
+    best = 0.24 - 1000.0 * 0.04
+    assert (found.status == "bounded") == (found.gap > 0.0)
+    assert found.gap >= 0.0
+    assert found.tradeoff <= best + 1e-9 <= found.tradeoff + found.gap + 2e-9
+    assert found.value == pytest.approx(max(quality[j] for j in found.plan), rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-5, 1e-9, 1e-18, 1e-100])
+@pytest.mark.parametrize(
+    "spread",
+    [
+        {"variance": np.ones(4)},
+        {"covariance": np.eye(4) + 0.2},
+        {"covariance": np.array([[1.0, 0.9, 0.1, 0], [0.9, 1, 0.2, 0], [0.1, 0.2, 1, 0], [0, 0, 0, 1]])},
+        {"variance": np.ones(4), "loading": np.array([0.1, 0.3, -0.2, 0.5])},
+    ],
+    ids=["variance", "covariance", "joint", "loading"],
+)
+def test_deviations_around_zero_count_at_any_size(spread: Arguments, size: float) -> None:
+    zeros = np.zeros(4)
+    rules = (
+        (hr.CascadeRouting(1.0), hr.CascadeRouting(1.0, uncertainty_scale=size)),
+        (hr.CascadeRouting(math.inf), hr.CascadeRouting(math.inf, uncertainty_scale=size)),
+        (hr.Cascade(1.0), hr.Cascade(1.0, uncertainty_scale=size)),
+    )
+    runs: tuple[list[int], ...] = ([], [2])
+    for (rule, scaled), run in itertools.product(rules, runs):
+        for cost in (zeros, np.array([0.0, 0.01, 0.0, 0.0])):
+            # Whatever the size, the same plan is the best: everything scales, except where the price is a tie.
+            by_one = rule.select(zeros, cost, run=run, **spread)
+            found = scaled.select(zeros, cost * size, run=run, **spread)
+            assert (found.next, found.plan) == (by_one.next, by_one.plan)
+            assert found.value == pytest.approx(size * by_one.value, rel=1e-6)
+            lower, upper = [0.0], [2.0]
+            pieces = scaled.profile_batch(
+                [zeros], cost * size, run=run_mask(run, 4), lower=lower, upper=upper, **spread
+            )
+            alike = rule.profile_batch([zeros], cost, run=run_mask(run, 4), lower=lower, upper=upper, **spread)
+            assert pieces[3].tolist() == alike[3].tolist()
+
+
+def run_mask(run: list[int], k: int) -> list[bool]:
+    return [j in run for j in range(k)]
+
+
+@pytest.mark.parametrize(
+    ("quality", "cost", "variance", "weight"),
+    [
+        ([0.016] * 8, [1.0] * 8, [0.18, 0.92, 0.19, 0.04, 0.81, 0.06, 0.89, 0.62], 7.58),
+        ([0.109, 0.109, 0.109 + 4e-17], [0.16] * 3, [0.4, 0.0, 0.4], 0.68),
+        ([0.8] * 3, [1e17] * 3, [2.6e-7, 0.13, 0.0], 0.0039),
+    ],
+)
+def test_reservation_values_that_differ_by_rounding_may_come_in_any_order(
+    quality: list[float], cost: list[float], variance: list[float], weight: float
+) -> None:
+    one: Arguments = {"quality": quality, "cost": cost, "variance": variance}
+    settings = {"uncertainty_scale": 1.0, "cost_weight": weight}
+    chosen = hr.IndexRule(weight).select(**one).next
+    _, _, _, model = hr.IndexRule(0.0).profile_batch(
+        [quality], cost, variance=variance, lower=[weight], upper=[weight * 1.001]
+    )
+    assert is_near_tie("IndexRule", settings, one, int(model[0]))
+    assert is_near_tie("IndexRule", settings, one, int(chosen or 0))
+    # A model that is worse by more than that is told apart.
+    worse = {**one, "quality": [*quality[:-1], quality[-1] - max(0.01, 0.1 * weight * cost[-1])]}
+    assert not is_near_tie("IndexRule", settings, worse, len(quality) - 1)
+
+
+def test_a_part_of_a_covariance_is_valued_where_the_whole_is_semidefinite_to_rounding() -> None:
+    factor = np.array([1.9, -0.477, 0.141])
+    joint = np.outer(factor, factor)
+    joint[1, 2] = joint[2, 1] = joint[1, 2] * (1.0 + 4e-8)
+    one: Arguments = {"quality": [0.55] * 3, "cost": [0.1] * 3, "covariance": joint}
+    assert hr.CascadeRouting(0.0).select(**one).plan
+    value, _ = Problem(one, 1.0).value([1, 2])
+    assert value == pytest.approx(0.55 + (0.477 + 0.141) / math.sqrt(2.0 * math.pi), rel=1e-4)
+
+
+@pytest.mark.parametrize(("quality", "variance"), [([0.0] * 3, [0.45, 0.84, 0.26]), ([5e-324], [1e13])])
+def test_deviations_too_small_to_resolve_count_as_none(quality: list[float], variance: list[float]) -> None:
+    arguments: Arguments = {"quality": quality, "variance": variance, "uncertainty_scale": 5e-324}
+    found = hr.expected_max(**arguments)
+    assert found == max(quality)
+    for seed in range(50):
+        check_expected_max(random.Random(seed), arguments, found)
 
 
 @pytest.mark.parametrize("far", [-1e4, -1e10, -1e20, -1e30, -1e60, -1e140, -1e150])

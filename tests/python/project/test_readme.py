@@ -1,4 +1,4 @@
-"""The examples of the README run, and print what it says."""
+"""The examples of the README and of the pages on serving run; the first one prints what it says."""
 
 from __future__ import annotations
 
@@ -7,16 +7,25 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[3] / "README.md"
+ROOT = Path(__file__).parents[3]
+
+README = ROOT / "README.md"
+
+#: Pages whose examples run.
+PAGES = [README, *(path for path in (ROOT / "docs").glob("*.md") if path.stem in ("serving",))]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+def blocks(language: str, page: Path = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[2][:40])
-def test_example_runs(code: str) -> None:
-    exec(compile(code, str(README), "exec"), {})
+@pytest.mark.parametrize(
+    ("page", "code"),
+    [(page, code) for page in PAGES for code in blocks("python", page)],
+    ids=lambda given: given.stem if isinstance(given, Path) else given.splitlines()[2][:40],
+)
+def test_example_runs(page: Path, code: str) -> None:
+    exec(compile(code, str(page), "exec"), {})
 
 
 def test_first_example_prints_the_decision_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,199 @@
+"""One query on its way: what is encoded once gives the beliefs of what is encoded anew each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+
+import headrace as hr
+from headrace import Responses
+from headrace.estimators import (
+    CalibratedQuality,
+    ClusterQuality,
+    JointQuality,
+    KNeighborsQuality,
+    LinearCost,
+    LinearQuality,
+    PriceTable,
+    SwitchingCost,
+    make,
+)
+from headrace.estimators.one_query import OneQuery, OneResponses
+from headrace.estimators.query_features import QueryFeatures
+from headrace.estimators.response_features import ResponseFeatures, _Answers, _Tokens
+from headrace.estimators.signals import text_features, text_features_of_one, token_features, token_features_of_one
+
+N, K = 60, 3
+
+ESTIMATORS: dict[str, Callable[[], Any]] = {
+    "linear": LinearQuality,
+    "linear, equal": lambda: LinearQuality(equal=lambda a, b: a[:1] == b[:1]),
+    "linear, ex ante": lambda: LinearQuality(ex_ante=KNeighborsQuality(n_neighbors=5)),
+    "linear, n-grams": lambda: LinearQuality(n_grams=True),
+    "joint": JointQuality,
+    "calibrated": lambda: CalibratedQuality(method=None),
+    "clusters": lambda: ClusterQuality(n_clusters=3),
+    "neighbors": KNeighborsQuality,
+    "boosting": lambda: make("boosting", n_trees=3),
+    "constant": lambda: make("constant"),
+    "cost": LinearCost,
+    "prices": lambda: PriceTable([1.0, 2.0, 3.0], [2.0, 4.0, 9.0]),
+    "switching": lambda: SwitchingCost(LinearCost()),
+}
+
+
+def table(seed: int, *, lists: bool = False) -> hr.Outcomes:
+    """Simulate a table with columns of all kinds; `lists`: also token log-probabilities of different numbers."""
+    rng = np.random.default_rng(seed)
+    logprobs = -rng.exponential(size=(N, K, 12))
+    logprobs[rng.random((N, K)) < 0.1] = np.nan
+    logprobs[np.arange(12) >= rng.integers(3, 13, (N, K))[:, :, None]] = np.nan
+    scores = rng.normal(size=(N, K))
+    scores[rng.random((N, K)) < 0.2] = np.nan
+    responses: dict[str, Any] = {
+        "answer": rng.choice(np.array(["a1", "a2", "b", "", None, "I'm sorry, I can't."], dtype=object), (N, K)),
+        "classes": rng.dirichlet(np.ones(4), (N, K)),
+        "logprobs": logprobs,
+        "score": scores,
+        "several": rng.normal(size=(N, K, 5)),
+        "output_tokens": rng.integers(1, 900, (N, K)).astype(float),
+    }
+    if lists:
+        column = np.empty((N, K), dtype=object)
+        for i, j in np.ndindex(N, K):
+            column[i, j] = (-rng.exponential(size=rng.integers(1, 30))).tolist()
+        responses["tokens"] = column
+        responses["hidden"] = rng.normal(size=(N, K, 70))
+    return hr.Outcomes(
+        models=["a", "b", "c"],
+        quality=(rng.random((N, K)) < 0.6).astype(float),
+        cost=rng.random((N, K)) + np.array([0.1, 1.0, 2.0]),
+        queries={
+            "text": np.array(["why? " * int(n) for n in rng.integers(1, 40, N)], dtype=object),
+            "task": rng.choice(np.array(["code", "prose"], dtype=object), N),
+            "size": rng.integers(1, 900, N).astype(float),
+        },
+        responses=responses,
+    )
+
+
+def fitted(name: str, log: hr.Outcomes) -> Any:
+    is_cost = name in ("cost", "prices", "switching")
+    return ESTIMATORS[name]().fit(log.queries, log.responses_for([True] * K), log.cost if is_cost else log.quality)
+
+
+def numbers(estimate: Any) -> list[np.ndarray]:
+    return [part for part in (estimate if isinstance(estimate, tuple) else (estimate,)) if part is not None]
+
+
+@pytest.mark.parametrize("lists", [False, True])
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_estimates_are_those_of_an_estimator_by_itself(name: str, lists: bool) -> None:
+    log, fresh = table(1, lists=lists), table(2, lists=lists)
+    estimator = fitted(name, log)
+    for row, order in enumerate(permutations(range(K))):
+        one = fresh.take([row])
+        query, encoded, run = OneQuery(one.queries), {}, np.zeros((1, K), dtype=np.bool_)
+        for j in (None, *order):
+            if j is not None:
+                run[0, j] = True
+            alone = estimator.predict(dict(one.queries), Responses(run, one.responses))
+            shared = estimator.predict(query, OneResponses(run, one.responses, encoded))
+            again = estimator.predict(query, OneResponses(run, one.responses, encoded))
+            for here, there, once_more in zip(numbers(shared), numbers(alone), numbers(again), strict=True):
+                if lists:  # sums of other lengths, products of other sizes: the last bits may differ
+                    np.testing.assert_allclose(here, there, rtol=0.0, atol=1e-12)
+                else:
+                    np.testing.assert_array_equal(here, there)
+                np.testing.assert_array_equal(once_more, here)
+
+
+def test_a_session_encodes_the_query_once_and_each_response_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = table(1)
+    decider = hr.Router(quality="linear", cost="linear", n_folds=2).fit(log, budget=4.0).decider_.warm()
+    calls: dict[str, int] = {}
+
+    def counted(owner: type, method: str) -> None:
+        original = getattr(owner, method)
+
+        def called(*arguments: Any) -> Any:
+            calls[method] = calls.get(method, 0) + 1
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, method, called)
+
+    counted(QueryFeatures, "_blocks")
+    counted(_Tokens, "of_one")
+    counted(_Answers, "of_two")
+    session = decider.start({name: column[0] for name, column in log.queries.items()}, id="q")
+    for j, model in enumerate(decider.models):
+        session.next()
+        session.why()
+        session.observe(model, {name: column[0, j] for name, column in log.responses.items()}, cost=1.0)
+    session.next()
+    assert session.model in decider.models
+    assert calls == {"_blocks": 1, "of_one": K, "of_two": K * (K - 1) // 2}
+
+
+def test_another_mapping_or_another_encoder_shares_nothing() -> None:
+    log, other = table(1), table(3)
+    first, same, another = (QueryFeatures().fit(t.queries) for t in (log, log, other))
+    query = OneQuery(log.take([0]).queries)
+    assert first.transform(query, 1) is same.transform(query, 1)
+    changed = {**query, "text": np.array(["something else"], dtype=object)}
+    assert (first.transform(changed, 1) != first.transform(query, 1)).any()
+    with pytest.raises(ValueError, match="read-only"):
+        first.transform(query, 1)[0, 0] = 1.0
+
+    run, encoded = np.array([[True, False, True]]), {}
+    seen = OneResponses(run, log.take([0]).responses, encoded)
+    everything = [t.responses_for([True] * K) for t in (log, log, other)]
+    features = [ResponseFeatures().fit(responses) for responses in everything]
+    assert features[0].transform(seen, run[0]) is features[1].transform(seen, run[0])
+    assert features[0].transform(seen, run[0]) is not features[2].transform(seen, run[0])
+    assert features[0].fit(other.responses_for([True] * K)).transform(seen, run[0]) is features[2].transform(
+        seen, run[0]
+    )
+    equal = ResponseFeatures(equal=lambda a, b: True).fit(log.responses_for([True] * K))
+    assert equal.transform(seen, run[0]) is not features[1].transform(seen, run[0])
+    assert another.transform(query, 1).shape[0] == 1
+
+
+def test_a_column_that_lacks_is_named() -> None:
+    log = table(1)
+    encoder = ResponseFeatures().fit(log.responses_for([True] * K))
+    run = np.array([[True, False, False]])
+    with pytest.raises(ValueError, match="'answer', which was there in the fit, is missing"):
+        encoder.transform(OneResponses(run, {"score": log.responses["score"][:1]}, {}), run[0])
+
+
+def test_a_number_too_large_is_refused_each_time() -> None:
+    log = table(1)
+    encoder = ResponseFeatures().fit(log.responses_for([True] * K))
+    columns = {name: column[:1].copy() for name, column in log.responses.items()}
+    columns["score"][0, 0] = 1e200
+    seen = OneResponses(np.array([[True, False, False]]), columns, {})
+    for _ in range(2):
+        with pytest.raises(ValueError, match="column 'score': expected numbers up to"):
+            encoder.transform(seen, seen.run[0])
+
+
+@pytest.mark.parametrize("text", [None, "", "Paris", "I\u2019m sorry, but no.", 7, ["a"]])
+def test_features_of_one_text(text: Any) -> None:
+    boxed = np.empty(1, dtype=object)
+    boxed[0] = text
+    assert text_features(boxed)[0].tolist() == text_features_of_one(text)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 128, 300])
+def test_features_of_the_tokens_of_one_response(n: int) -> None:
+    rows = -np.random.default_rng(n).exponential(size=(4, n))
+    rows[0, 0] = -np.inf
+    rows[1, n // 2 :] = np.nan
+    rows[2] = np.nan
+    for row, expected in zip(rows, token_features(rows), strict=True):
+        np.testing.assert_array_equal(token_features_of_one(row), expected)

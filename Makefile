@@ -13,7 +13,7 @@ WHEEL :=
 PROFILED := typical-11 hard-11
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-rust test-python test-long test-integrations lint bench bench-docs bench-kernels \
+.PHONY: help build demo demo-serve test test-rust test-python test-long test-integrations lint bench bench-docs bench-kernels \
   bench-calibration dispatch gate gate-update wheel docs clean
 
 help: ## list the targets
@@ -36,6 +36,9 @@ build: .venv/made ## build the core and install the package into .venv, with all
 demo: build ## compare the rules on the bundled table: a table in the terminal, and out/demo.png
 	@mkdir -p out
 	$(BIN)/headrace demo --out out/demo.png --force
+
+demo-serve: build ## serve three pretend models, and ask them: a page in the browser, the bill at Ctrl-C
+	$(BIN)/headrace serve --demo
 
 test: test-rust test-python ## run all tests
 

@@ -1,11 +1,29 @@
-"""Where the environment says CI, Hypothesis draws the same cases every time: a red run then speaks of the change."""
+"""What all tests share: Hypothesis' profile, and the provider that runners and gateways call."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
 
+if TYPE_CHECKING:
+    from fake_provider import FakeProvider
+
+# Where the environment says CI, Hypothesis draws the same cases every time: a red run then speaks of the change.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[FakeProvider]:
+    """Start a server for the session. Tests whose faults have ``times=`` take ids of their own."""
+    pytest.importorskip("starlette")
+    pytest.importorskip("uvicorn")
+    from fake_provider import FakeProvider
+
+    with FakeProvider() as server:
+        yield server

@@ -44,14 +44,18 @@ def serve(
 
             run_demo(port=8700 if port is None else port, n_queries=queries)
             return
-        from headrace.gateway.serving import ROUTER_VARIABLE, SETTINGS_VARIABLE, app_of
+        from headrace.gateway.serving import KEEP_ALIVE_S, ROUTER_VARIABLE, SETTINGS_VARIABLE, app_of, bound
         from headrace.gateway.settings import checked, read_settings
 
+        if not targets.exists():
+            raise ValueError(f"{targets}: no such file; it says where the models are (--targets), or try --demo")
         settings = read_settings(targets)
         given: dict[str, Any] = {"router": router, "host": host, "port": port}
         settings = checked(replace(settings, **{name: value for name, value in given.items() if value is not None}))
         app = app_of(settings)
-        where = f"http://{settings.host}:{settings.port}"
+        with bound(settings.host, settings.port) as held:  # uvicorn's own message for a port that is taken is long
+            free = held.getsockname()[1]
+        where = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{free}"
         console.print(f"{app.state.gateway.runner.decider.headline}")
         console.print(f'page {where}/headrace      OpenAI base_url {where}/v1, model "headrace"')
         served: object = app
@@ -63,8 +67,9 @@ def serve(
             served,
             factory=workers > 1,
             host=settings.host,
-            port=settings.port,
+            port=free,
             workers=workers,
             log_level="warning",
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=10,
         )

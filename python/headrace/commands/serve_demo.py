@@ -6,8 +6,8 @@ import asyncio
 import math
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -16,7 +16,9 @@ from rich.console import Console
 
 import headrace as hr
 from headrace.gateway.app import make_app
+from headrace.gateway.live import Live, amount, reason
 from headrace.gateway.pretend import PRICES, ask, pretend_app, question, right_answer
+from headrace.gateway.serving import KEEP_ALIVE_S, bound
 from headrace.runner import OpenAITarget, Runner
 from headrace.serving import Decider
 
@@ -38,13 +40,13 @@ TWO_SIDED = 1.96
 def run_demo(*, port: int, n_queries: int) -> None:
     """Run it until so many questions are answered, or until Ctrl-C."""
     console = Console(soft_wrap=True, highlight=False)
-    started = time.perf_counter()
-    table = _labelled()
-    decider = hr.Router().fit(table, budget=BUDGET).decider_
-    fitted_s = time.perf_counter() - started
     bill = _Bill(console)
-    with suppress(KeyboardInterrupt):
-        asyncio.run(_served(console, decider, table, bill, fitted_s, port=port, n_queries=n_queries))
+    with bound("127.0.0.1", port) as held, suppress(KeyboardInterrupt):
+        started = time.perf_counter()
+        table = _labelled()
+        decider = hr.Router().fit(table, budget=BUDGET).decider_
+        fitted_s = time.perf_counter() - started
+        asyncio.run(_served(console, decider, table, bill, fitted_s, held=held, n_queries=n_queries))
     bill.show()
 
 
@@ -66,9 +68,16 @@ def _labelled() -> hr.Outcomes:
 
 
 async def _served(
-    console: Console, decider: Decider, table: hr.Outcomes, bill: _Bill, fitted_s: float, *, port: int, n_queries: int
+    console: Console,
+    decider: Decider,
+    table: hr.Outcomes,
+    bill: _Bill,
+    fitted_s: float,
+    *,
+    held: socket.socket,
+    n_queries: int,
 ) -> None:
-    async with _listening(pretend_app(), 0) as models_port:
+    async with _listening(pretend_app(), bound("127.0.0.1", 0)) as models_port:
         url = f"http://127.0.0.1:{models_port}/v1"
         targets = {
             name: OpenAITarget(url, name, prices={"input": price, "output": price}, options={"logprobs": True})
@@ -78,16 +87,17 @@ async def _served(
         console.print(f"three pretend models on 127.0.0.1:{models_port} ({prices} per million tokens)")
         large, cost = table.quality[:, -1].mean(), table.cost[:, -1].mean()
         console.print(
-            f"fitted on {N_FITTED} questions in {fitted_s:.1f} s; budget ${BUDGET:g} a question: expect "
-            f"{decider.point.quality:.1%} right; large alone {large:.1%} at ${cost:.2g}"
+            f"fitted on {N_FITTED} questions in {fitted_s:.1f} s; budget ${amount(BUDGET)} a question: expect "
+            f"{decider.point.quality:.1%} right; large alone {large:.1%} at ${amount(cost)}"
         )
-        async with _listening(make_app(Runner(decider, targets)), port) as gateway_port:
+        app = make_app(Runner(decider, targets))
+        async with _listening(app, held) as gateway_port:
             where = f"http://127.0.0.1:{gateway_port}"
             console.print(f'page {where}/headrace      OpenAI base_url {where}/v1, model "headrace"')
-            await _ask_all(f"{where}/v1", bill, n_queries)
+            await _ask_all(f"{where}/v1", bill, app.state.gateway.live, n_queries)
 
 
-async def _ask_all(base_url: str, bill: _Bill, n_queries: int) -> None:
+async def _ask_all(base_url: str, bill: _Bill, live: Live, n_queries: int) -> None:
     """Ask question after question, as an app would."""
     client = _client(base_url)
     number = 0
@@ -96,7 +106,8 @@ async def _ask_all(base_url: str, bill: _Bill, n_queries: int) -> None:
         query = question(asked)
         begun = time.monotonic()
         body = await client(query["text"], {"id": f"q-{asked}", "columns": {"looks_hard": query["looks_hard"]}})
-        bill.add(body, right=body["choices"][0]["message"]["content"] == right_answer(asked), number=asked)
+        why = "" if live.last is None else reason(live.last)
+        bill.add(body, right=body["choices"][0]["message"]["content"] == right_answer(asked), number=asked, why=why)
         number += 1
         await asyncio.sleep(max(1.0 / RATE - (time.monotonic() - begun), 0.0))
 
@@ -136,7 +147,7 @@ class _Bill:
         self._n_right = 0
         self._alone = 0.0
 
-    def add(self, body: dict[str, Any], *, right: bool, number: int) -> None:
+    def add(self, body: dict[str, Any], *, right: bool, number: int, why: str) -> None:
         """Take in an answer; the first ones, and then every hundredth, are shown."""
         receipt = body["headrace"]
         self._costs.append(receipt["cost"]["cost"])
@@ -146,7 +157,7 @@ class _Bill:
         if n <= N_LISTED or n % 100 == 0:
             calls = " > ".join(one["model"] for one in receipt["attempts"])
             mark = "right" if right else "wrong"
-            self._console.print(f"q-{number} {calls:<24} ${receipt['cost']['cost']:<10.2g} {mark}")
+            self._console.print(f"q-{number} {calls:<22} ${amount(receipt['cost']['cost']):<9} {mark}  {why}")
         if n == N_LISTED:
             self._console.print("... going on; every hundredth is shown; Ctrl-C ends it")
 
@@ -159,22 +170,27 @@ class _Bill:
         spread = math.sqrt(sum((cost - mean) ** 2 for cost in self._costs) / max(n - 1, 1) / n) * TWO_SIDED
         total = sum(self._costs)
         self._console.print(
-            f"{n} questions: {self._n_right / n:.1%} right, ${total:.2g} against ${self._alone:.2g} for large alone "
-            f"({total / self._alone - 1.0:+.0%}); mean {mean:.2g} [{mean - spread:.2g}, {mean + spread:.2g}], "
-            f"budget {BUDGET:g}"
+            f"{n} questions: {self._n_right / n:.1%} right, ${amount(total)} against ${amount(self._alone)} for large "
+            f"alone ({total / self._alone - 1.0:+.0%}); mean ${amount(mean)} "
+            f"[{amount(mean - spread)}, {amount(mean + spread)}], budget ${amount(BUDGET)}"
         )
 
 
+class _Server(uvicorn.Server):
+    """Leaves Ctrl-C to the command, which ends the client first."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
 @asynccontextmanager
-async def _listening(app: Any, port: int) -> AsyncIterator[int]:
-    """Serve an app on this machine's address; a port of 0 is any that is free."""
-    with socket.socket() as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            held.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ValueError(f"port: {port} is taken ({error.strerror}); give another one by --port") from error
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+async def _listening(app: Any, held: socket.socket) -> AsyncIterator[int]:
+    """Serve an app at an address that was taken; give its port."""
+    settings: dict[str, Any] = {"timeout_keep_alive": KEEP_ALIVE_S, "timeout_graceful_shutdown": 2}
+    with held:
+        server = _Server(uvicorn.Config(app, log_level="warning", lifespan="on", **settings))
         task = asyncio.create_task(server.serve(sockets=[held]))
         while not server.started:
             if task.done():

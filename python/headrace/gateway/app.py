@@ -6,38 +6,39 @@ uvicorn doesn't cancel a handler when its client leaves: a watcher does, so that
 from __future__ import annotations
 
 import asyncio
-import base64
-import hmac
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from headrace.errors import ArtefactError
 from headrace.gateway.budgets import account_of
+from headrace.gateway.doors import Keyed, Unkeyed
 from headrace.gateway.live import Live
 from headrace.gateway.page import page
 from headrace.gateway.wire import (
     ROUTED,
+    Asked,
     BadRequest,
     chunk,
     completion,
     error_body,
     error_of,
+    finish_of,
     headers,
+    logprobs_of,
+    read_json,
     read_request,
 )
 from headrace.json_values import plain
-from headrace.runner import Result, Runner
+from headrace.runner import Delta, Result, Runner
 from headrace.serving import load
 
 __all__ = ["make_app"]
@@ -56,6 +57,8 @@ PAGE_MAY = (
 
 logger = logging.getLogger("headrace")
 
+T = TypeVar("T")
+
 
 def make_app(
     runner: Runner,
@@ -73,7 +76,7 @@ def make_app(
     ----------
     runner : Runner
     key : str, optional
-        What clients must send as bearer token; without it, everybody is let in.
+        What clients must send as bearer token; without it, everybody is let in who reaches the address.
     artefact : Path, optional
         The router's file: when it is written anew, it is loaded, and decides from the next request on.
     max_body_bytes : int
@@ -115,8 +118,10 @@ def make_app(
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: _not_found, 405: _not_found})
     app.state.gateway = gateway
     gateway.budget_by = budget_by
-    if key is not None:
-        app.add_middleware(_Keyed, key=key)
+    if key is None:
+        app.add_middleware(Unkeyed)
+    else:
+        app.add_middleware(Keyed, key=key)
     return app
 
 
@@ -143,46 +148,41 @@ class _Gateway:
                 asked.terms["account"] = account_of(self.budget_by, request.headers, asked.terms["options"])
             if asked.stream:
                 mode = asked.mode or self._stream_mode
-                pieces = self.runner.stream(asked.messages, mode=mode, **asked.terms)
-                return await self._streamed(pieces, with_usage=asked.with_usage)
-            answering = self.runner.arun(asked.messages, **asked.terms)
-            result = await _unless_left(request, answering)
+                return await self._streamed(
+                    request, asked, self.runner.stream(asked.messages, mode=mode, **asked.terms)
+                )
+            result = await _unless_left(request, self.runner.arun(asked.messages, **asked.terms))
+            self.live.answered(result)
+            return _Json(completion(result, logprobs=asked.logprobs), headers=headers(result))
         except ClientDisconnect:
             return Response(status_code=LEFT)
         except Exception as error:
             return self._refused(error)
-        self.live.answered(result)
-        return JSONResponse(completion(result, logprobs=asked.logprobs), headers=headers(result))
 
-    async def _streamed(
-        self, pieces: AsyncGenerator[Mapping[str, Any] | Result, None], *, with_usage: bool
-    ) -> Response:
+    async def _streamed(self, request: Request, asked: Asked, pieces: AsyncGenerator[Delta | Result, None]) -> Response:
         """Answer in pieces; what fails before the first one has a status of its own."""
-        first = await anext(pieces)
+        first = await _unless_left(request, anext(pieces))
 
         async def events() -> AsyncIterator[str]:
-            id, model, finish = "", None, "stop"
             async with aclosing(pieces):
                 try:
-                    piece: Mapping[str, Any] | Result | None = first
-                    while piece is not None:
-                        if isinstance(piece, Result):
-                            self.live.answered(piece)
-                            id, model = piece.id, piece.model
-                            finish = (piece.reply.finish if piece.reply else None) or "stop"
-                            yield chunk(id, model, {}, finish=finish)
-                            if with_usage:
-                                yield chunk(id, model, result=piece)
-                            break
-                        yield chunk(id, model, piece)
-                        piece = await anext(pieces, None)
+                    piece = first
+                    while isinstance(piece, Delta):
+                        yield chunk(piece.id, piece.model, piece)
+                        piece = await anext(pieces)
+                    self.live.answered(piece)
+                    logprobs = logprobs_of(piece) if asked.logprobs else None
+                    yield chunk(piece.id, piece.model, {}, finish=finish_of(piece), logprobs=logprobs)
+                    if asked.with_usage:
+                        yield chunk(piece.id, piece.model, result=piece)
                 except Exception as error:
                     _, body, _ = error_of(error)
                     self.live.refused(error)
-                    yield f"data: {json.dumps(body)}\n\n"
+                    yield f"data: {json.dumps(plain(body))}\n\n"
             yield "data: [DONE]\n\n"
 
-        return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+        told = {**headers(first), "cache-control": "no-store"}
+        return StreamingResponse(events(), media_type="text/event-stream", headers=told)
 
     async def models(self, _: Request) -> Response:
         """List the router and its targets."""
@@ -200,7 +200,7 @@ class _Gateway:
             unknown = sorted(set(body) - {"query", "id", "ran", "failed", "allowed", "deny", "max_cost", "strict"})
             if unknown:
                 raise BadRequest(f"unknown field {unknown[0]!r}", code="unknown_field", param=unknown[0])
-            ran, failed = body.pop("ran", None) or [], body.pop("failed", None) or []
+            ran, failed = _ran(body.pop("ran", None)), _failed(body.pop("failed", None))
             session = self.runner.decider.start(**{"strict": False, **body})
             for run in ran:
                 session.observe(run["model"], run.get("response", {}), cost=run.get("cost"), extra="ignore")
@@ -209,9 +209,7 @@ class _Gateway:
             following = session.next()
             answer = session.model if session.run else None
             made = {"next": following, "plan": list(session.plan), "answer": answer, "id": session.id}
-            return JSONResponse({**made, "why": session.why().to_dict()})
-        except KeyError as error:
-            return self._refused(BadRequest(f"ran: expected {error} of each run", code="invalid_ran", param="ran"))
+            return _Json({**made, "why": session.why().to_dict()})
         except Exception as error:
             return self._refused(error)
 
@@ -219,8 +217,10 @@ class _Gateway:
         """Take in how good an answer was."""
         try:
             body = await self._json(request)
-            if not isinstance(body, dict) or not set(body) <= {"id", "quality", "model"}:
+            if not isinstance(body, dict) or not {"id", "quality"} <= set(body) <= {"id", "quality", "model"}:
                 raise BadRequest("expected id, quality, perhaps model", code="invalid_feedback")
+            if not isinstance(body["id"], str) or body.get("model") not in (None, *self.runner.decider.models):
+                raise BadRequest("expected a text as id, and as model one of the router's", code="invalid_feedback")
             await run_in_threadpool(self.runner.feedback, **body)
             self.live.feedback(body["quality"])
             return JSONResponse({"ok": True})
@@ -241,14 +241,14 @@ class _Gateway:
 
     async def state(self, _: Request) -> Response:
         """Give what the page shows."""
-        return JSONResponse(plain(self.live.state(self.runner)), headers={"cache-control": "no-store"})
+        return _Json(self.live.state(self.runner), headers={"cache-control": "no-store"})
 
     def _refused(self, error: Exception) -> Response:
         self.live.refused(error)
         status, body, told = error_of(error)
         if status == 500:
             logger.error("a request failed: %s", type(error).__name__)
-        return JSONResponse(body, status_code=status, headers=told)
+        return _Json(body, status_code=status, headers=told)
 
     async def _json(self, request: Request) -> Any:
         """Read a body, up to the limit."""
@@ -258,38 +258,33 @@ class _Gateway:
             if size > self._max_body_bytes:
                 raise BadRequest(f"the body is over {self._max_body_bytes} bytes", code="body_too_long", status=413)
             parts.append(part)
-        try:
-            return json.loads(b"".join(parts))
-        except (ValueError, RecursionError):
-            raise BadRequest("expected a body of JSON", code="invalid_json") from None
+        return read_json(b"".join(parts))
 
 
-class _Keyed:
-    """Lets in who sends the key, as a bearer token or as the password of basic auth; /health is open."""
+class _Json(JSONResponse):
+    """JSON of anything that a provider may have sent: halves of characters, numbers that aren't finite."""
 
-    def __init__(self, app: ASGIApp, key: str) -> None:
-        self._app = app
-        self._key = key.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == "/health" or self._lets_in(dict(scope["headers"])):
-            await self._app(scope, receive, send)
-            return
-        body = error_body("a key is needed", kind="authentication_error", code="invalid_api_key")
-        told = {"www-authenticate": 'Basic realm="headrace"'}
-        await JSONResponse(body, status_code=401, headers=told)(scope, receive, send)
-
-    def _lets_in(self, told: Mapping[bytes, bytes]) -> bool:
-        kind, _, given = told.get(b"authorization", b"").partition(b" ")
-        if kind.lower() == b"basic":
-            with suppress(ValueError):
-                given = base64.b64decode(given, validate=True).partition(b":")[2]
-        elif kind.lower() != b"bearer":
-            return False
-        return hmac.compare_digest(given.strip(), self._key)
+    def render(self, content: Any) -> bytes:
+        return json.dumps(plain(content), separators=(",", ":")).encode()
 
 
-async def _unless_left(request: Request, answering: Any) -> Result:
+def _ran(given: Any) -> list[dict[str, Any]]:
+    """Check the runs that a decision is asked after."""
+    runs = [] if given is None else given
+    if not isinstance(runs, list) or not all(isinstance(one, dict) and "model" in one for one in runs):
+        raise BadRequest("ran: expected a list of objects with model, response, cost", code="invalid_ran", param="ran")
+    return runs
+
+
+def _failed(given: Any) -> list[str]:
+    """Check the models that have failed before a decision."""
+    models = [] if given is None else given
+    if not isinstance(models, list):
+        raise BadRequest("failed: expected a list of models", code="invalid_failed", param="failed")
+    return models
+
+
+async def _unless_left(request: Request, answering: Awaitable[T]) -> T:
     """Wait for an answer; when the client leaves, end what runs for it.
 
     Raises
@@ -302,8 +297,7 @@ async def _unless_left(request: Request, answering: Any) -> Result:
     try:
         await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
-            result: Result = task.result()
-            return result
+            return task.result()
         raise ClientDisconnect
     finally:
         leaving.cancel()
@@ -320,7 +314,7 @@ async def _left(receive: Callable[[], Any]) -> None:
 
 async def _reloaded(gateway: _Gateway, artefact: Path) -> None:
     """Load the router anew whenever its file is another one."""
-    seen = _version(artefact)
+    seen = None  # it may be another one already than the one that was loaded
     while True:
         await asyncio.sleep(LOOK_S)
         now = _version(artefact)
@@ -329,8 +323,10 @@ async def _reloaded(gateway: _Gateway, artefact: Path) -> None:
         seen = now
         try:
             decider = await run_in_threadpool(load, artefact)
+            if decider.fingerprint == gateway.runner.decider.fingerprint:
+                continue
             await run_in_threadpool(gateway.runner.swap, decider)
-        except (ArtefactError, OSError, ValueError) as error:
+        except Exception as error:  # whatever is wrong with it, the present one goes on
             logger.error("%s is not taken up: %s", artefact.name, error)
             continue
         gateway.live.swapped(decider)

@@ -5,23 +5,32 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter as Counted
-from collections import deque
+from collections import defaultdict, deque
+from contextlib import suppress
 from typing import Any
 
 from headrace.extras import imported
 from headrace.runner import Exhausted, Result, Runner
 from headrace.serving import Decider
 
-__all__ = ["Live"]
+__all__ = ["Live", "amount", "reason"]
 
 #: Queries of the page's curve, and decisions that it lists.
-N_CURVE, N_LISTED = 400, 25
+N_CURVE, N_LISTED = 400, 10
 
 #: Queries that one point of the curve is the mean of.
 N_MEAN = 25
 
 #: Ends of the histogram's classes, in seconds.
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+#: Why there was no further call, where it wasn't the plan that wanted none.
+STOPPED = {
+    "deadline": "the deadline came",
+    "exhausted": "no model was left",
+    "error": "an estimate failed",
+    "shadow": "one model serves all queries",
+}
 
 #: Half the width of a 95% interval, in standard errors.
 TWO_SIDED = 1.96
@@ -56,6 +65,7 @@ class Live:
         self._last: deque[Result] = deque(maxlen=N_LISTED)
         self._costs: deque[float] = deque(maxlen=N_CURVE)
         self._by: Counted[str] = Counted()
+        self._spent_by: defaultdict[str, float] = defaultdict(float)
         self._n = self._n_errors = 0
         self._total = self._squares = self._total_alone = 0.0
         self._qualities: list[float] = [0.0, 0.0, 0.0]
@@ -76,8 +86,7 @@ class Live:
         self._n += 1
         self._total += result.cost
         self._squares += result.cost**2
-        expected = [next(iter(result.session.expected(name)[1].values())) for name in result.session.models]
-        self._total_alone += max(expected)
+        self._total_alone += _most_expensive(result)
 
     def refused(self, error: Exception) -> None:
         """Take in a request without an answer."""
@@ -91,6 +100,11 @@ class Live:
         n, total, squares = self._qualities
         self._qualities = [n + 1, total + quality, squares + quality**2]
 
+    @property
+    def last(self) -> Result | None:
+        """The last answer."""
+        return self._last[0] if self._last else None
+
     def prometheus(self) -> bytes:
         """Give the numbers as Prometheus reads them."""
         exposed: bytes = self._exposed(self._registry)
@@ -102,7 +116,7 @@ class Live:
         alarms = [watch.name for watch in runner.report() if watch.verdict != "as promised"]
         return {
             "policy": decider.fingerprint,
-            "headline": decider.headline,
+            "rule": decider.policy.rule,
             "since": self._begun,
             "cost_name": decider.policy.costs[0],
             "budget": None if decider.budget is None else decider.budget.get(decider.policy.costs[0]),
@@ -114,8 +128,8 @@ class Live:
             "saved": 1.0 - self._total / self._total_alone if self._total_alone else None,
             "total": self._total,
             "total_alone": self._total_alone,
-            "curve": _curve(list(self._costs)),
-            "answered_by": [{"model": name, "n": self._by[name]} for name in decider.models],
+            "curve": _curve(list(self._costs), self._n),
+            "models": [{"model": name, "n": self._by[name], "cost": self._spent_by[name]} for name in decider.models],
             "left_alone": list(runner.left_alone),
             "alarms": alarms,
             "last": [_told(result) for result in self._last],
@@ -124,7 +138,44 @@ class Live:
     def _count(self, result: Result) -> None:
         for attempt in result.attempts:
             self._attempts.labels(attempt.model, attempt.kind).inc()
-            self._spent.labels(attempt.model).inc(next(iter(attempt.cost.values())))
+            cost = next(iter(attempt.cost.values()))
+            self._spent.labels(attempt.model).inc(cost)
+            self._spent_by[attempt.model] += cost
+
+
+def amount(cost: float) -> str:
+    """Write a cost with the two digits that count.
+
+    Examples
+    --------
+    >>> from headrace.gateway.live import amount
+    >>> amount(2.81e-05), amount(0.5), amount(1234.5), amount(0.0)
+    ('0.000028', '0.50', '1234', '0')
+    """
+    if not cost or not math.isfinite(cost):
+        return f"{cost:g}"
+    return f"{cost:.{max(1 - math.floor(math.log10(abs(cost))), 0)}f}"
+
+
+def reason(result: Result) -> str:
+    """Say in a few words why no further model was called."""
+    if result.stopped in STOPPED:
+        return STOPPED[result.stopped]
+    why = result.why()
+    if why.next is not None:
+        return "streamed: decided before its first word"
+    costs = {one["model"]: one["cost"] for one in why.models}
+    if why.runner_up not in costs:
+        return "no other model may run" if why.excluded else "all models have run"
+    return f"sure enough: {why.runner_up} isn't worth another {amount(costs[why.runner_up])}"
+
+
+def _most_expensive(result: Result) -> float:
+    """Tell what the most expensive model alone was expected to cost; where that can't be estimated, what was spent."""
+    with suppress(Exception):
+        session = result.session
+        return max(next(iter(session.expected(name)[1].values())) for name in session.models)
+    return result.cost
 
 
 def _mean(n: float, total: float, squares: float) -> dict[str, float] | None:
@@ -137,26 +188,25 @@ def _mean(n: float, total: float, squares: float) -> dict[str, float] | None:
     return {"n": n, "mean": mean, "low": mean - half, "high": mean + half}
 
 
-def _curve(costs: list[float]) -> list[dict[str, float]]:
-    """Give means of successive queries, with their intervals."""
-    parts = [costs[start : start + N_MEAN] for start in range(0, len(costs), N_MEAN)]
-    means = [_mean(len(part), sum(part), sum(cost**2 for cost in part)) for part in parts if len(part) > 1]
+def _curve(costs: list[float], n: int) -> list[dict[str, float]]:
+    """Give means of successive queries, with their intervals; of the first ones, before there are enough, one mean.
+
+    Its points stand still: they begin at every 25th query since the start.
+    """
+    first = (len(costs) - n) % N_MEAN
+    parts = [costs[start : start + N_MEAN] for start in range(first, len(costs) - N_MEAN + 1, N_MEAN)]
+    parts = parts or [costs] * (len(costs) > 1)
+    means = [_mean(len(part), sum(part), sum(cost**2 for cost in part)) for part in parts]
     return [mean for mean in means if mean is not None]
 
 
 def _told(result: Result) -> dict[str, Any]:
     """Give a decision as the page lists it; without a word of the query or of the answer."""
-    why = result.why()
-    beaten = "stopping" if why.runner_up == "stop" else why.runner_up
-    reason = {"deadline": "the deadline came", "exhausted": "no model was left", "error": "an estimate failed"}.get(
-        result.stopped,
-        "sure enough" if why.margin is None else f"sure enough: {beaten} would be {why.margin:.2g} worse",
-    )
     return {
         "id": result.id,
         "calls": [{"model": attempt.model, "kind": attempt.kind} for attempt in result.attempts],
         "model": result.model,
         "cost": result.cost,
         "seconds": result.seconds,
-        "reason": reason,
+        "reason": reason(result),
     }

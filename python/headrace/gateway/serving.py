@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import socket
+
 from starlette.applications import Starlette
 
 from headrace.gateway.app import make_app
 from headrace.gateway.settings import ROUTER_VARIABLE, SETTINGS_VARIABLE, Settings, settings_from_environment
 
-__all__ = ["ROUTER_VARIABLE", "SETTINGS_VARIABLE", "app_from_environment", "app_of"]
+__all__ = ["KEEP_ALIVE_S", "ROUTER_VARIABLE", "SETTINGS_VARIABLE", "app_from_environment", "app_of", "bound"]
+
+#: Seconds that an idle connection is kept: longer than clients keep theirs, who else find one closed as they use it.
+KEEP_ALIVE_S = 75
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Take an address to listen at; a port of 0 is any that is free.
+
+    Raises
+    ------
+    ValueError
+        It is taken, or isn't this machine's.
+
+    Examples
+    --------
+    >>> from headrace.gateway.serving import bound
+    >>> with bound("127.0.0.1", 0) as held:
+    ...     held.getsockname()[1] > 0
+    True
+    """
+    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        held.bind((host, port))
+    except OSError as error:
+        held.close()
+        raise ValueError(f"{host}:{port}: {error.strerror}; --host and --port give another address") from error
+    return held
 
 
 def app_of(settings: Settings) -> Starlette:

@@ -94,7 +94,7 @@ class Settings:
             None is set, and others than this machine's programs could connect; or the variable is empty.
         """
         if self.key_env is not None:
-            key = os.environ.get(self.key_env)
+            key = os.environ.get(self.key_env, "").strip()
             if not key:
                 raise ValueError(f"listen.key_env: the environment variable {self.key_env} is not set")
             return key
@@ -195,12 +195,19 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
         _known(tables[name], name, file.name)
     for name, target in tables["targets"].items():
         _known(_table(target, f"targets.{name}", file.name), "target", file.name, f"targets.{name}")
+        for part in ("prices", "options"):
+            _table(target.get(part, {}), f"targets.{name}.{part}", file.name)
+        for part in ("url", "model", "litellm", "key_env"):
+            _text(target.get(part, ""), f"targets.{name}.{part}", file.name)
+        able = target.get("supports", [])
+        if not isinstance(able, list) or not all(isinstance(one, str) for one in able):
+            raise ValueError(f"{file.name}: targets.{name}.supports: expected a list of texts, got {able!r:.40}")
     listen, limits, log = tables["listen"], tables["limits"], tables["log"]
     given: dict[str, Any] = {**listen, **limits, "targets": tables["targets"]}
     if "router" in told:
-        given["router"] = file.parent / str(told["router"])
+        given["router"] = file.parent / _text(told["router"], "router", file.name)
     if "path" in log:
-        given["log"] = file.parent / str(log["path"])
+        given["log"] = file.parent / _text(log["path"], "log.path", file.name)
     if "audit" in log:
         given["audit"] = log["audit"]
     if tables["budgets"]:
@@ -271,7 +278,11 @@ def _target(name: str, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> Ta
     """Make a target; messages name its table."""
     options = {**wanted, **told.get("options", {})}
     try:
+        if "api_key" in options:
+            raise ValueError("options: a key doesn't belong here; name its environment variable by key_env")
         if "litellm" in told:
+            if own := sorted({"url", "model", "key_env", "prices"} & set(told)):
+                raise ValueError(f"litellm knows address, key and prices itself; leave out {listed(own)}")
             return LitellmTarget(told["litellm"], **options)
         if not isinstance(told.get("url"), str) or not isinstance(told.get("model"), str):
             raise ValueError("expected url and model, or litellm")
@@ -285,6 +296,12 @@ def _target(name: str, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> Ta
 def _table(value: Any, name: str, file: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{file}: {name}: expected a table, got {value!r:.40}")
+    return value
+
+
+def _text(value: Any, name: str, file: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{file}: {name}: expected a text, got {value!r:.40}")
     return value
 
 

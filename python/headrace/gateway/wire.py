@@ -8,11 +8,12 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from headrace.arguments import listed
 from headrace.errors import AccountEmpty
 from headrace.json_values import plain
-from headrace.runner import Exhausted, Fault, Result
+from headrace.runner import Delta, Exhausted, Fault, Result
 from headrace.runner.queries import Terms
 
 __all__ = [
@@ -23,7 +24,10 @@ __all__ = [
     "completion",
     "error_body",
     "error_of",
+    "finish_of",
     "headers",
+    "logprobs_of",
+    "read_json",
     "read_request",
     "receipt",
 ]
@@ -60,6 +64,13 @@ OWN = frozenset(["headrace", "logprobs", "messages", "model", "n", "stream", "st
 
 #: What a client may say of how its query is answered: prices, and what a switch costs, are the server's.
 CLIENTS_TERMS = frozenset(["allowed", "columns", "deadline_s", "deny", "id", "max_cost", "requires", "strict"])
+
+
+#: A longer id is refused.
+MOST_ID = 200
+
+#: What a header's value may hold as it is; anything else is written with percent signs.
+PLAIN = "!#$&'()*+,/:;=?@[]"
 
 
 class BadRequest(ValueError):  # noqa: N818  # what it is
@@ -104,6 +115,26 @@ class Asked:
     with_usage: bool
     logprobs: bool
     mode: str | None
+
+
+def read_json(data: bytes) -> Any:
+    """Read JSON as its standard has it: UTF-8, each key once, numbers that are finite.
+
+    Raises
+    ------
+    BadRequest
+        Anything else, or too many levels.
+
+    Examples
+    --------
+    >>> from headrace.gateway.wire import read_json
+    >>> read_json(b'{"n": 1}')
+    {'n': 1}
+    """
+    try:
+        return json.loads(data.decode(), parse_constant=_finite, parse_float=_finite, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise BadRequest("expected a body of JSON", code="invalid_json") from None
 
 
 def read_request(body: Any, models: Sequence[str], supports: Collection[str] = ()) -> Asked:
@@ -172,8 +203,8 @@ def completion(result: Result, *, logprobs: bool) -> dict[str, Any]:
     choice = {
         "index": 0,
         "message": _message(result),
-        "finish_reason": _finish(result),
-        "logprobs": _logprobs(result) if logprobs else None,
+        "finish_reason": finish_of(result),
+        "logprobs": logprobs_of(result) if logprobs else None,
     }
     return {
         "id": f"chatcmpl-{result.id}",
@@ -192,10 +223,12 @@ def chunk(
     delta: Mapping[str, Any] | None = None,
     *,
     finish: str | None = None,
+    logprobs: Any = None,
     result: Result | None = None,
 ) -> str:
     """Make one event of a stream: a delta, or with `result` the usage at its end."""
-    choices = [] if delta is None else [{"index": 0, "delta": dict(delta), "finish_reason": finish, "logprobs": None}]
+    choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
+    choices = [] if delta is None else [choice]
     body: dict[str, Any] = {
         "id": f"chatcmpl-{id}",
         "object": "chat.completion.chunk",
@@ -205,7 +238,7 @@ def chunk(
     }
     if result is not None:
         body |= {"usage": _usage(result), "headrace": receipt(result)}
-    return f"data: {json.dumps(body)}\n\n"
+    return f"data: {json.dumps(plain(body))}\n\n"
 
 
 def receipt(result: Result) -> dict[str, Any]:
@@ -226,16 +259,17 @@ def receipt(result: Result) -> dict[str, Any]:
     return made
 
 
-def headers(result: Result) -> dict[str, str]:
-    """Give the receipt's headers."""
-    left = {} if result.left is None else {"x-headrace-left": f"{result.left:.9g}"}
-    return left | {
-        "x-headrace-decision": _ascii(result.id),
-        "x-headrace-model": _ascii(result.model or ""),
-        "x-headrace-cost": f"{result.cost:.9g}",
-        "x-headrace-runs": _ascii(",".join(result.run)),
-        "x-headrace-policy": result.policy,
+def headers(answer: Result | Delta) -> dict[str, str]:
+    """Give the receipt's headers; when a stream begins, cost and runs aren't known yet."""
+    made = {
+        "x-headrace-decision": _ascii(answer.id),
+        "x-headrace-model": _ascii(answer.model or ""),
+        "x-headrace-policy": answer.policy,
     }
+    if isinstance(answer, Result):
+        made |= {"x-headrace-cost": f"{answer.cost:.9g}", "x-headrace-runs": _ascii(",".join(answer.run))}
+        made |= {} if answer.left is None else {"x-headrace-left": f"{answer.left:.9g}"}
+    return made
 
 
 def error_body(message: str, *, kind: str, code: str, param: str | None = None) -> dict[str, Any]:
@@ -290,7 +324,26 @@ def _terms(given: Any) -> dict[str, Any]:
             code="unknown_field",
             param="headrace",
         )
+    id = given.get("id")
+    if id is not None and not (isinstance(id, str) and 0 < len(id) <= MOST_ID):
+        raise BadRequest(
+            f"headrace.id: expected a text of 1 to {MOST_ID} characters", code="invalid_id", param="headrace"
+        )
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key comes twice")
+    return made
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number that isn't finite")
+    return number
 
 
 def _needed(body: Mapping[str, Any]) -> set[str]:
@@ -318,7 +371,8 @@ def _message(result: Result) -> dict[str, Any]:
     return {"role": "assistant", "content": None if result.answer is None else str(result.answer)}
 
 
-def _finish(result: Result) -> str:
+def finish_of(result: Result) -> str:
+    """Say why the answering model stopped, in OpenAI's words."""
     return (result.reply.finish if result.reply else None) or "stop"
 
 
@@ -329,10 +383,11 @@ def _usage(result: Result) -> dict[str, int]:
     return {**counts, "total_tokens": sum(counts.values())}
 
 
-def _logprobs(result: Result) -> Any:
+def logprobs_of(result: Result) -> Any:
+    """Give the log-probabilities of an answer, as its provider gave them."""
     return None if result.reply is None else result.reply.logprobs
 
 
 def _ascii(text: str) -> str:
     """Make a text safe for a header."""
-    return text.encode("ascii", "backslashreplace").decode().replace("\r", "").replace("\n", "")[:200]
+    return quote(text, safe=PLAIN, errors="backslashreplace")

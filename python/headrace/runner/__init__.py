@@ -7,7 +7,7 @@ from headrace.runner.litellm_target import LitellmTarget
 from headrace.runner.log import DecisionLog, read_log
 from headrace.runner.observing import Observation, Observer
 from headrace.runner.openai_target import OpenAITarget
-from headrace.runner.result import Attempt, Exhausted, Result
+from headrace.runner.result import Attempt, Delta, Exhausted, Result
 from headrace.runner.retry import Retry
 from headrace.runner.runner import Runner
 from headrace.runner.targets import Reply, Request, StreamingTarget, Target
@@ -18,6 +18,7 @@ __all__ = [
     "Attempt",
     "Breaker",
     "DecisionLog",
+    "Delta",
     "Exhausted",
     "Fault",
     "FaultKind",

@@ -158,7 +158,12 @@ _FREE = _Free()
 
 def delta_of(reply: Reply) -> Mapping[str, Any]:
     """Make one piece of a whole reply."""
-    return reply.message or {"role": "assistant", "content": reply.answer}
+    message = reply.message or {"role": "assistant", "content": reply.answer}
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list):
+        return message
+    numbered = [{"index": i, **call} for i, call in enumerate(calls) if isinstance(call, Mapping)]
+    return {**message, "tool_calls": numbered}
 
 
 def per_model(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from headrace.errors import NoModelLeft
 from headrace.notebook import html_table
@@ -12,7 +12,7 @@ from headrace.policy.explanation import Explanation
 from headrace.runner.targets import Reply
 from headrace.serving.session import Session
 
-__all__ = ["Attempt", "Exhausted", "Piece", "Result"]
+__all__ = ["Attempt", "Delta", "Exhausted", "Result"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +114,29 @@ class Result:
         return html_table(repr(self), rows, ("model", "", "cost", "seconds"))
 
 
-#: What a stream gives: chunks as a choice's ``delta`` in OpenAI's format, and last the result.
-Piece: TypeAlias = Mapping[str, Any] | Result
+class Delta(dict[str, Any]):
+    """A piece of an answer, as a choice's ``delta`` in OpenAI's format, that knows whose answer it is.
+
+    Parameters
+    ----------
+    delta : mapping
+    id : str
+        Id of the query.
+    model : str
+    policy : str
+        Fingerprint of the decider that decided.
+
+    Examples
+    --------
+    >>> from headrace.runner import Delta
+    >>> piece = Delta({"content": "4"}, id="q-17", model="small", policy="")
+    >>> piece == {"content": "4"}, piece.model
+    (True, 'small')
+    """
+
+    def __init__(self, delta: Mapping[str, Any], *, id: str, model: str, policy: str) -> None:
+        super().__init__(delta)
+        self.id, self.model, self.policy = id, model, policy
 
 
 class Exhausted(NoModelLeft):

@@ -22,7 +22,7 @@ from headrace.runner.observing import Observer
 from headrace.runner.purse import Purses
 from headrace.runner.queries import Asked, Query, Terms, asked_of, with_deadline
 from headrace.runner.recording import Grade, Recording
-from headrace.runner.result import Attempt, Piece, Result
+from headrace.runner.result import Attempt, Delta, Result
 from headrace.runner.retry import Retry
 from headrace.runner.targets import Reply, Request, TargetLike, as_target
 from headrace.runner.walk import Walk
@@ -66,10 +66,10 @@ class Runner:
         Share of the queries that are decided at a random point of the budget path, with the probability in the log.
     grade : callable, optional
         ``grade(query, reply)`` says how good an audited answer is, or None; `feedback` can tell it later.
-    observer : Observer, optional
-        Is told of each query's calls and end, e.g. `headrace.integrations.otel.OpenTelemetry`.
     accounts : Accounts, optional
         Budgets of keys, users or conversations; see `account` of `arun`.
+    observer : Observer, optional
+        Is told of each query's calls and end, e.g. `headrace.integrations.otel.OpenTelemetry`.
 
     Attributes
     ----------
@@ -110,8 +110,8 @@ class Runner:
         audit: float = 0.0,
         explore: float = 0.0,
         grade: Grade | None = None,
-        observer: Observer | None = None,
         accounts: Accounts | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.decider = decider
         known = decider.models
@@ -134,8 +134,8 @@ class Runner:
             raise ValueError(f"shadow: expected a model with a target, {listed(made)}; got {shadow!r}")
         self._shadow = shadow
         self._recording = Recording(log, audit=audit, explore=explore, grade=grade)
-        self._observer = observer
         self._accounts = accounts
+        self._observer = observer
         self._loop = BackgroundLoop()
         self._watching = Lock()
         self._background: set[asyncio.Task[None]] = set()
@@ -219,7 +219,7 @@ class Runner:
 
     async def stream(
         self, query: Query, *, mode: str = "decide-first", **terms: Unpack[Terms]
-    ) -> AsyncGenerator[Piece]:
+    ) -> AsyncGenerator[Delta | Result, None]:
         """Answer a query in pieces: chunks as a choice's ``delta`` in OpenAI's format, and last the `Result`.
 
         Parameters
@@ -243,15 +243,17 @@ class Runner:
         """
         if mode == "buffer":
             result = await self.arun(query, **terms)
-            if result.reply is not None:
-                yield delta_of(result.reply)
+            if result.reply is not None and result.model is not None:
+                yield Delta(delta_of(result.reply), id=result.id, model=result.model, policy=result.policy)
             yield result
             return
         if mode != "decide-first":
             raise ValueError(f'mode: expected "decide-first" or "buffer", got {mode!r}')
         walk, asked, start = self._begin(query, terms)
+        fixed = self._shadow
         try:
             while not walk.replies and (model := walk.next(final=True)) is not None:
+                model, fixed = fixed or model, None
                 request = self._request(walk, asked, model)
                 if not walk.affords(model):
                     continue
@@ -261,8 +263,8 @@ class Runner:
                             self._take(walk, model, piece)
                         else:
                             walk.begun = model
-                            yield piece
-            walk.stopped = walk.stopped or "plan"
+                            yield Delta(piece, id=walk.session.id, model=model, policy=walk.policy)
+            walk.stopped = walk.stopped or ("plan" if self._shadow is None else "shadow")
         finally:
             self._ended(walk, asked, start)
         yield walk.answered()
@@ -271,7 +273,9 @@ class Runner:
         """Do as `arun`, from code without ``await``; threads may share the runner."""
         return self._loop.run(self.arun(query, **terms))
 
-    def iterate(self, query: Query, *, mode: str = "decide-first", **terms: Unpack[Terms]) -> Generator[Piece]:
+    def iterate(
+        self, query: Query, *, mode: str = "decide-first", **terms: Unpack[Terms]
+    ) -> Generator[Mapping[str, Any] | Result, None, None]:
         """Do as `stream`, from code without ``await``."""
         return self._loop.iterate(self.stream(query, mode=mode, **terms))
 
@@ -368,14 +372,13 @@ class Runner:
         watcher = self._recording.watcher(session.id) if decider is purses.decider else None
         if watcher is not None and watcher.decider is not decider:
             session = watcher.decider.start(**start)
-        policy = decider.fingerprint
-        walk = Walk(session, self._breakers, policy=policy, deadline_s=deadline_s, watcher=watcher, purse=purse)
-        walk.observed_by(self._observer)
+        told: dict[str, Any] = {"watcher": watcher, "purse": purse, "observer": self._observer}
+        walk = Walk(session, self._breakers, policy=decider.fingerprint, deadline_s=deadline_s, **told)
         return walk, asked, start
 
     def _ended(self, walk: Walk, asked: Asked, start: Mapping[str, Any]) -> None:
         """Write down a query that has ended, and begin its audit."""
-        walk.close()
+        walk.end()
         audited = walk.stopped != "cancelled" and self._recording.audits(walk)
         self._recording.decided(walk, seconds=walk.seconds, audited=audited)
         if self.monitor is not None and walk.replies and walk.policy == self.decider.fingerprint:
@@ -389,7 +392,8 @@ class Runner:
     async def _audit(self, walk: Walk, asked: Asked, start: Mapping[str, Any]) -> None:
         """Run the models that haven't run on a query that has been answered."""
         outcomes: dict[str, Reply | Fault] = {**walk.faults, **walk.replies}
-        lacking = [name for name in self._caller.targets if name not in outcomes and name not in start["deny"]]
+        allowed = set(start.get("allowed") or self._caller.targets) - set(start["deny"])
+        lacking = [name for name in self._caller.targets if name in allowed and name not in outcomes]
         called = await asyncio.gather(
             *(self._caller.call(self._request(walk, asked, name, time_left=math.inf)) for name in lacking)
         )
@@ -418,11 +422,7 @@ class Runner:
             begun = ahead.pop(model, None)
             if self._speculative:
                 begin_ahead(walk, request, self._caller, ahead)
-            try:
-                called = await (begun or self._caller.call(request, time_left=walk.time_left))
-            except asyncio.CancelledError:
-                walk.failed(model, Fault("cancelled"), math.nan, retry=False)
-                raise
+            called = await (begun or self._caller.call(request, time_left=walk.time_left))
             wait = None
             if isinstance(called.outcome, Fault):
                 wait = self._retry.wait(called.outcome, n_calls=n_calls)

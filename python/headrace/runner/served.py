@@ -89,7 +89,8 @@ class Served:
         ...     quality=lambda text, returned: returned["answer"] == models["large"](text)["answer"],
         ... )
         >>> router = hr.Router(quality="linear").fit(table, budget=9.5)
-        >>> router.run("17", models)
+        >>> router.run("17", models).model
+        'large'
         """
         with Runner(self._served("run"), targets) as runner:
             return runner.run(query, **terms)

@@ -36,6 +36,8 @@ class Walk:
         Is told of every decision, where exploration is on.
     purse : Purse, optional
         What pays, where the query has an account.
+    observer : Observer, optional
+        Is told of every call, and of the end.
     clock : callable
         Gives seconds.
 
@@ -67,6 +69,7 @@ class Walk:
         deadline_s: float | None = None,
         watcher: Watcher | None = None,
         purse: Purse | None = None,
+        observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
@@ -86,7 +89,7 @@ class Walk:
         self._admits_all = False
         self._expected: dict[str, tuple[float, dict[str, float]]] = {}
         self._under_way: set[str] = set()
-        self._observed = Observed(None, session.id)
+        self._observed = Observed(observer, session.id)
         self.plan: tuple[str, ...] = ()
 
     @property
@@ -122,10 +125,6 @@ class Walk:
             self.session.fail(model, kind="breaker")
             self._left_alone.append(model)
 
-    def observed_by(self, observer: Observer | None) -> None:
-        """Let an observer be told of every call from now on, and of the end."""
-        self._observed = Observed(observer, self.session.id)
-
     def later(self, model: str) -> list[str]:
         """Give the plan's other models that may still be called, the best first."""
         done = {model, *self.session.run, *self.session.failed}
@@ -153,15 +152,6 @@ class Walk:
         self.session.fail(model, kind="account")
         return False
 
-    def close(self) -> None:
-        """End the walk: release what is reserved still; calls that are under way have been cancelled."""
-        if self._purse is not None:
-            self._purse.close(self.begun)
-        for model in sorted(self._under_way):
-            self.failed(model, Fault("cancelled"), math.nan, retry=False)
-        self.stopped = self.stopped or "cancelled"
-        self._observed.ended(self.result())
-
     def succeeded(self, model: str, reply: Reply, seconds: float) -> None:
         """Take in what a model returned."""
         self._breakers.count(model, failed=False)
@@ -188,6 +178,15 @@ class Walk:
         """Take in that a call begun ahead isn't wanted any more: it counts with what it was expected to cost."""
         _, costs = self._expected.get(model, (math.nan, {}))
         self.failed(model, Fault("cancelled", "begun ahead", cost=costs), math.nan, retry=False)
+
+    def end(self) -> None:
+        """Take in that the query has ended: calls under way have been cancelled, and what is reserved still is free."""
+        if self._purse is not None:
+            self._purse.close(self.begun)
+        for model in sorted(self._under_way):
+            self.failed(model, Fault("cancelled"), math.nan, retry=False)
+        self.stopped = self.stopped or "cancelled"
+        self._observed.ended(self.result())
 
     def result(self) -> Result:
         """Give what came of the query so far."""
@@ -279,7 +278,7 @@ class Walk:
     ) -> None:
         self._under_way.discard(model)
         quality, costs = self._expected.get(model, (math.nan, {}))
-        # An answer that was broken off has cost all of its reservation: `close` books it.
+        # What a stream that broke off has cost isn't known: its whole reservation is booked at the end.
         if self._purse is not None and (kind == "ok" or model != self.begun):
             self._purse.settle(model, next(iter(spent.values()), 0.0))
         attempt = Attempt(

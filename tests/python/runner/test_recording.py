@@ -128,6 +128,22 @@ def test_a_model_that_fails_in_an_audit_is_written_down_as_failed(decider: hr.De
     assert {event["models"]["large"]["kind"] for event in audits} == {"malformed"}
 
 
+def test_an_audit_calls_no_model_that_the_query_may_not_have(decider: hr.Decider, tmp_path: Path) -> None:
+    called: list[str] = []
+    log = DecisionLog(tmp_path / "decisions.jsonl")
+
+    async def main() -> None:
+        targets = {name: lambda given, name=name: called.append(name) or asked(name)(given) for name in MODELS}
+        async with Runner(decider, targets, log=log, audit=1.0) as runner:
+            await runner.arun(query(0), id="q-0", allowed=["small", "medium"])
+            await runner.arun(query(1), id="q-1", deny=["large"])
+            await runner.drain()
+
+    asyncio.run(main())
+    assert set(called) == {"small", "medium"}
+    assert [set(e["models"]) for e in read_log(log.path) if e["event"] == "audit"] == [{"small", "medium"}] * 2
+
+
 def test_exploring_decides_some_queries_elsewhere_and_says_how_likely_that_was(
     decider: hr.Decider, tmp_path: Path
 ) -> None:
@@ -152,7 +168,15 @@ def test_in_shadow_a_fixed_model_serves_and_the_plan_is_only_logged(decider: hr.
         session = decider.start({**query(row), "text": f"PLANTED {row}"}, id=f"q-{row}")
         session.next()
         assert tuple(event["steps"][0]["plan"]) == session.plan
-    failing = {**{name: asked(name) for name in MODELS}, "large": lambda _: None}
+    targets = {name: asked(name) for name in MODELS}
+
+    async def streamed() -> Any:
+        async with Runner(decider, targets, shadow="large") as runner:
+            return [piece async for piece in runner.stream(query(0), id="q-0")][-1]
+
+    result = asyncio.run(streamed())
+    assert (result.model, result.stopped) == ("large", "shadow")
+    failing = {**targets, "large": lambda _: None}
     (tmp_path / "down").mkdir()
     _, decision = events_of(decider, tmp_path / "down", range(1), failing, shadow="large")
     assert decision["steps"][0]["kind"] == "malformed"

@@ -19,14 +19,12 @@ import hashlib
 import json
 import math
 import re
-import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-import uvicorn
+from listening import Listening
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -114,33 +112,12 @@ class FakeProvider:
         self._app = Starlette(routes=routes)
 
     def __enter__(self) -> FakeProvider:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
-        config = uvicorn.Config(
-            _Counting(self._app, self.live),
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            timeout_graceful_shutdown=2,
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
-        self._thread.start()
-        while not self._server.started:
-            if not self._thread.is_alive():
-                raise RuntimeError("the server did not start")
-            time.sleep(0.005)
+        self._listening = Listening(_Counting(self._app, self.live), lifespan="off")
+        self.url = f"{self._listening.__enter__().url}/v1"
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=10)
-        self._socket.close()
-        assert not self._thread.is_alive()
+        self._listening.__exit__(*exc_info)
 
     def is_idle(self, within_s: float = 1.0) -> bool:
         """Whether no request runs any more, now or within some time."""
@@ -194,7 +171,7 @@ class FakeProvider:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0.0:
             await asyncio.sleep(min(left, 0.01))
-            if self._server.should_exit or await request.is_disconnected():
+            if self._listening.should_exit or await request.is_disconnected():
                 return False
         return True
 

@@ -1,4 +1,4 @@
-"""The provider and the router of the runner's tests, for models that are called through other people's packages."""
+"""The provider and the router of the other tests, for models that are called through other people's packages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python" / "runner"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "python"))
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or litellm asks the internet for prices
 

@@ -95,7 +95,7 @@ class OpenTelemetry:
         if fault is not None:
             child.set_status(trace.StatusCode.ERROR)
         child.end(ended)
-        if fault != "breaker":
+        if fault not in ("breaker", "account"):  # not called
             self._seconds.record((ended - begun) / 1e9, told)
         for kind, n in tokens.items():
             self._tokens.record(n, {**tags, "gen_ai.token.type": kind})

@@ -133,14 +133,16 @@ class Walk:
 
     def calls(self, model: str) -> None:
         """Note what is expected of a model that is about to be called."""
-        self._under_way.add(model)
         with suppress(Exception):  # what is only told must not end a walk
             self._expected[model] = self.session.expected(model)
 
     def reserves(self, model: str) -> bool:
-        """Tell whether the account covers a call of a model: then it is reserved."""
+        """Tell whether the account covers a call of a model: then it is reserved, and the call begins."""
         _, costs = self._expected.get(model, (math.nan, {}))
-        return self._purse is None or self._purse.reserve(model, next(iter(costs.values()), math.nan))
+        if self._purse is not None and not self._purse.reserve(model, next(iter(costs.values()), math.nan)):
+            return False
+        self._under_way.add(model)
+        return True
 
     def affords(self, model: str) -> bool:
         """Do as `reserves`; a model that the account doesn't cover leaves the walk."""

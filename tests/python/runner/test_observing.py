@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 import pools
 import pytest
 
 import headrace as hr
 from headrace.runner import Attempt, Exhausted, Fault, Reply, Request, Result
+from headrace.runner.breaker import Breakers
+from headrace.runner.walk import Walk
 
 
 def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -133,6 +135,23 @@ async def test_a_call_begun_ahead_is_cancelled_with_its_query() -> None:
     assert n_before >= 1
     assert len(recorder.calls) == 2
     assert {kind for _, kind in recorder.calls} == {"cancelled"}
+
+
+def test_a_call_that_the_account_does_not_cover_has_not_begun() -> None:
+    class Empty:
+        left = 0.0
+
+        def reserve(self, *_: Any) -> bool:
+            return False
+
+        def close(self, begun: str | None) -> None:
+            pass
+
+    walk = Walk(pools.fitted().start(pools.query(3)), Breakers(None), policy="", purse=cast(Any, Empty()))
+    walk.calls("large")
+    assert not walk.reserves("large")
+    walk.end()
+    assert not walk.attempts
 
 
 def test_an_observer_that_fails_ends_no_query(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,8 @@ def targets(provider: FakeProvider) -> dict[str, OpenAITarget]:
 
 
 @pytest.fixture
-def runner(decider: hr.Decider, targets: dict[str, OpenAITarget]) -> Iterator[hr.Runner]:
+async def runner(decider: hr.Decider, targets: dict[str, OpenAITarget]) -> AsyncIterator[hr.Runner]:
+    """Give a runner whose connections are closed in the test's loop, and in its own."""
     with hr.Runner(decider, targets, retry=hr.runner.Retry(base_s=0.01)) as runner:
         yield runner
+        await runner.aclose()

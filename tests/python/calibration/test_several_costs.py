@@ -175,8 +175,8 @@ def test_a_model_without_any_further_cost_is_named() -> None:
     ("fields", "error", "message"),
     [
         ({"cost": {}}, ValueError, "cost: expected at least one cost"),
-        ({"cost": {"usd": [1.0, 2.0, -3.0], "seconds": [1, 1, 1]}}, ValueError, "cost 'usd': model 'large'"),
-        ({"cost": {"usd": [1, 1, 1], "seconds": [1.0, math.inf, 1]}}, ValueError, "cost 'seconds': model 'medium'"),
+        ({"cost": {"usd": [1.0, 2.0, -3.0], "seconds": [1, 1, 1]}}, ValueError, "cost 'usd': .*model 'large'"),
+        ({"cost": {"usd": [1, 1, 1], "seconds": [1.0, math.inf, 1]}}, ValueError, "cost 'seconds': .*model 'medium'"),
         ({"cost": {"usd": [1, 1]}}, ValueError, "cost: expected shape"),
         ({"cost": {"usd": [1, 1, 1], "seconds": [1, 1]}}, ValueError, "cost 'seconds': expected shape"),
         ({"cost": {"": [1, 1, 1]}}, TypeError, "cost: expected non-empty str"),

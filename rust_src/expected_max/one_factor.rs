@@ -19,7 +19,7 @@
 //!
 //! Complexity: that of [`IndependentMax`] times the number of nodes, 9 to 20 where loadings differ by no more than the standard
 //! deviations. A search keeps the grids of all nodes: of 128 models whose deviations and loadings differ by a factor of 1e8,
-//! with kinks, half a gigabyte, and some seconds for 500 sets.
+//! with kinks, half a gigabyte, and ten seconds for 500 sets.
 
 use super::closed_forms::mean_loading;
 use super::independent::{IndependentMax, Prepared, Resolution};

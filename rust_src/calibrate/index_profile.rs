@@ -46,7 +46,8 @@ impl Levels {
         let (leader, lambda) = self.leader(level);
         let leads = |p: &&Prospect| {
             let rounded = level.abs().max(p.mean.abs()) * p.worth_lost(level) + lambda;
-            p.model == leader || lambda - p.worth(level) <= ROUNDING * rounded
+            // Prices near zero make lambdas without a number: there nothing is known of rounding.
+            p.model == leader || rounded.is_finite() && lambda - p.worth(level) <= ROUNDING * rounded
         };
         let of = |model: usize| self.prospects.iter().find(|p| p.model == model).filter(leads);
         of(below).or_else(|| of(above)).map_or(leader, |p| p.model)

@@ -1034,6 +1034,14 @@ def test_models_that_differ_by_rounding_do_not_take_turns_in_a_profile(ulps: lis
             assert not is_near_tie("IndexRule", settings, one, 0 if chosen == len(ulps) else len(ulps))
 
 
+def test_profiles_end_where_prices_near_zero_have_infinite_parameters() -> None:
+    quality, variance = [5.7e8, 4.3e8, 1.4e8, 7.8e8], [0.77, 0.51, 0.51, 0.51]
+    cost = [1e-300, 1e-300, 1e-320, 0.1]
+    rule = hr.IndexRule(0.01, uncertainty_scale=50.0)
+    _, _, _, model = rule.profile_batch([quality], cost, variance=variance, lower=[0.5], upper=[math.inf])
+    assert 1 <= len(model) < 8
+
+
 def test_a_search_values_a_part_of_a_covariance_to_its_stated_accuracy() -> None:
     generator, worst = np.random.default_rng(7), 0.0
     for k in (3, 5, 8, 12) * 30:

@@ -36,14 +36,21 @@ struct Levels {
 impl Levels {
     /// The model that is next where the reservation values peak at `level`, and the lambda at which they do.
     fn leader(&self, level: f64) -> (usize, f64) {
-        let ranked = self.prospects.iter().map(|p| (p.worth(level), *p));
-        let leader = ranked.reduce(|a, b| {
-            // Ties as in the rule: the cheaper, then the higher mean, then the first.
-            let order =
-                a.0.total_cmp(&b.0).then(b.1.cost.total_cmp(&a.1.cost)).then(a.1.mean.total_cmp(&b.1.mean));
-            if order.is_lt() { b } else { a }
-        });
+        let leader = self.prospects.iter().map(|p| (p.worth(level), *p)).reduce(Prospect::preferred);
         leader.map_or((0, 0.0), |(lambda, prospect)| (prospect.model, lambda))
+    }
+
+    /// The model that is next at a level between two others: one of their leaders, as far as rounding tells. Models that differ
+    /// by rounding alone would else take turns at every level.
+    fn leader_between(&self, below: usize, above: usize, level: f64) -> usize {
+        let (leader, lambda) = self.leader(level);
+        let leads = |p: &&Prospect| {
+            let rounded = level.abs().max(p.mean.abs()) * p.worth_lost(level) + lambda;
+            // Prices near zero make lambdas without a number: there nothing is known of rounding.
+            p.model == leader || rounded.is_finite() && lambda - p.worth(level) <= ROUNDING * rounded
+        };
+        let of = |model: usize| self.prospects.iter().find(|p| p.model == model).filter(leads);
+        of(below).or_else(|| of(above)).map_or(leader, |p| p.model)
     }
 
     /// Below this level every excess is linear in the level.
@@ -102,7 +109,7 @@ impl Levels {
             }
             return;
         }
-        let (leader, _) = self.leader(middle);
+        let leader = self.leader_between(below, above, middle);
         self.changes((low, below), (middle, leader), out);
         self.changes((middle, leader), (high, above), out);
     }

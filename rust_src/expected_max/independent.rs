@@ -52,9 +52,6 @@ const MOST_EVEN_PANELS: f64 = 8.0;
 /// A standard deviation below this fraction of its mean is not resolved by floating point and counts as zero.
 const UNRESOLVED: f64 = 1e-14;
 
-/// So does one below this fraction of the largest: it matters less than the accuracy, and panels need not follow it.
-const NEGLIGIBLE: f64 = 1e-10;
-
 /// Bound of the error, in units of the largest standard deviation.
 const ACCURACY: f64 = 1e-7;
 
@@ -75,17 +72,20 @@ const fn nodes_per_sd(n: usize) -> f64 {
     }
 }
 
-/// How far from the means the grid reaches, in standard deviations, and how densely it samples them.
+/// How far from the means the grid reaches, in standard deviations, how densely it samples them, and which it leaves out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Resolution {
     pub reach: f64,
     /// Factor of [`nodes_per_sd`].
     pub density: f64,
+    /// A standard deviation below this fraction of the largest counts as zero: it matters less than the accuracy, and panels
+    /// need not follow it.
+    pub negligible: f64,
 }
 
 impl Default for Resolution {
     fn default() -> Self {
-        Self { reach: REACH, density: 1.0 }
+        Self { reach: REACH, density: 1.0, negligible: 1e-10 }
     }
 }
 
@@ -144,8 +144,9 @@ impl IndependentMax {
             self.sd.push(sd);
         }
         self.largest_sd = in_play.iter().map(|j| self.sd[j]).fold(0.0, f64::max);
+        let negligible = self.resolution.negligible * self.largest_sd;
         for (sd, mean) in self.sd.iter_mut().zip(&self.mean) {
-            if *sd <= (UNRESOLVED * mean.abs()).max(NEGLIGIBLE * self.largest_sd).max(SMALLEST_SD) {
+            if *sd <= (UNRESOLVED * mean.abs()).max(negligible).max(SMALLEST_SD) {
                 *sd = 0.0;
             }
         }

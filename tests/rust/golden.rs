@@ -341,6 +341,26 @@ fn one_factor_values_are_as_accurate_as_documented() {
     }
 }
 
+#[test]
+fn kinks_beside_a_large_deviation_take_few_nodes_and_keep_the_accuracy() {
+    let mut uniforms = Uniforms(29);
+    for at in 0..60 {
+        let k = 3 + at % 5;
+        let largest = [30.0, 300.0, 1e4, 1e8][at % 4];
+        let mean: Vec<f64> = (0..k).map(|_| uniforms.between(0.0, 0.1)).collect();
+        let own_sd: Vec<f64> = (0..k).map(|j| if j == 0 { largest } else { 0.0 }).collect();
+        let loading: Vec<f64> = (0..k).map(|_| uniforms.between(-0.05, 0.05)).collect();
+        let models = OneFactor { mean: &mean, own_sd: &own_sd, loading: &loading };
+        let mut evaluator = OneFactorMax::new(DECISION_NODES);
+        evaluator.reset(&mean, &squares(&own_sd), &loading, 1.0, models.all());
+        let value = value_of(&mut evaluator, models.all());
+        let off = (value - conditional_max(&models, models.all())).abs();
+        assert!(off <= evaluator.slack() + ORACLE_ACCURACY * largest, "{off:e}: {mean:?} {loading:?}");
+        assert!(off <= 1e-6 * largest, "{off:e}: {mean:?} {loading:?}");
+        assert!(largest < 1e4 || evaluator.n_nodes() <= 25, "{} nodes", evaluator.n_nodes());
+    }
+}
+
 /// The grids at the nodes of the factor, coarser than those of independent models, at the latter's hardest cases.
 #[test]
 fn a_vanishing_factor_changes_little() {

@@ -14,7 +14,7 @@ use headrace::batch::{Batch, BatchUncertainty, Rows, select_batch};
 use headrace::belief::{Belief, Uncertainty};
 use headrace::expected_max::expected_max;
 use headrace::rule::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade, Workspace};
-use headrace::search::Limits;
+use headrace::search::{Limits, Problem};
 use inputs::{CORRELATED, INDEPENDENT, Input, N_PROBLEMS, ONE_FACTOR, Spread, inputs};
 
 thread_local! {
@@ -133,17 +133,35 @@ fn a_workspace_stays_small() {
     }
 }
 
-#[test]
-fn an_expected_maximum_of_many_scales_stays_small() {
-    // Kinks ask for the most nodes of the factor, the scales for thousands of nodes at each of them.
+/// Many models of many scales that share a factor, and the bytes that they ask for: the scales take thousands of nodes at each
+/// node of the factor.
+fn of_many_scales(largest_loading: f64, work: impl Fn(&Belief<'_>)) -> usize {
     let quality: Vec<f64> = (0..128).map(|j| f64::from(j % 7)).collect();
     let variance: Vec<f64> = (0..128).map(|j| [0.0, 1.0, 1e17, 1e9, 1e-9][j % 5]).collect();
-    let loading: Vec<f64> = (0..128).map(|j| 0.01 * f64::from(j % 11)).collect();
+    let loading: Vec<f64> = (0..128).map(|j| 0.1 * largest_loading * f64::from(j % 11)).collect();
     let uncertainty = Uncertainty::OneFactor { variance: &variance, loading: &loading };
     let belief = Belief::new(&quality, uncertainty).unwrap();
-    let (_, bytes) = asked(|| assert!(expected_max(&belief, 1.0).unwrap().value > 6.0));
+    let (_, bytes) = asked(|| work(&belief));
     println!("{bytes} bytes");
+    bytes
+}
+
+#[test]
+fn an_expected_maximum_of_many_scales_stays_small() {
+    // Kinks that matter beside the largest deviation ask for the most nodes of the factor.
+    let bytes = of_many_scales(1e8, |belief| assert!(expected_max(belief, 1.0).unwrap().value > 6.0));
     assert!(bytes < 300_000_000, "{bytes} bytes");
+}
+
+#[test]
+fn a_search_of_many_scales_takes_few_nodes_of_a_factor_that_matters_little() {
+    let rule = CascadeRouting::new(0.5, Limits { max_depth: 5, node_limit: 500 }, 1.0).unwrap();
+    let cost: Vec<f64> = (0..128).map(|j| 0.01 * f64::from(j % 3)).collect();
+    let bytes = of_many_scales(0.1, |belief| {
+        let problem = Problem::new(*belief, &cost).unwrap();
+        assert!(rule.select(&problem, &mut Workspace::default()).unwrap().value > 6.0);
+    });
+    assert!(bytes < 100_000_000, "{bytes} bytes");
 }
 
 /// Requests for memory of a batch of `n` queries, by all threads of a pool.

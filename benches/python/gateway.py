@@ -5,7 +5,8 @@
     python benches/python/gateway.py --minutes 10 --rate 100 --faults 0.05
 
 Provider, gateway and proxy run in processes of their own; the client is this one. Added latency: what the client
-waited, less what the calls of models took by the provider's clock, which is fixed. All in turns, in one run.
+waited, less what the calls of models took by the provider's clock, which is fixed. CPU above its calls: less what
+such calls take of this client. All in turns, in one run.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
 PRICES = {"small": 0.1, "medium": 1.0, "large": 10.0}
+#: Requests at once.
+N_CONNECTIONS = 50
+
+DIRECTLY = "the strongest model, directly"
 KINDS = ("429 after=0.05", "500", "503", "cut", "bad_json", "empty")
 
 PROVIDER = """
@@ -126,50 +131,64 @@ async def wait_for(url: str, seconds: float) -> None:
     raise SystemExit(f"{url} doesn't answer")
 
 
-async def loaded(url: str, model: str, n: int, latency_s: float, headers: dict[str, str]) -> list[float]:
-    """Ask n questions over 50 connections; give the milliseconds that were added to the models' own."""
+async def loaded(
+    url: str, model: str, n: int, latency_s: float, headers: dict[str, str]
+) -> tuple[list[float], list[int]]:
+    """Ask n questions over 50 connections; give the milliseconds that were added to the models' own, and the calls."""
     added: list[float] = []
+    calls: list[int] = []
     numbers = iter(range(n))
-    async with httpx.AsyncClient(timeout=60.0, limits=httpx.Limits(max_connections=50), headers=headers) as client:
+    # A few connections per client: its pool looks at all of them at every call.
+    clients = [httpx.AsyncClient(timeout=60.0, headers=headers) for _ in range(N_CONNECTIONS // 10)]
 
-        async def worker() -> None:
-            for number in numbers:
-                routed = {"headrace": {"id": f"g-{number}", "columns": {"difficulty": (number * 0.37) % 1.0}}}
-                asked = body(number) | {"model": model} | (routed if model == "headrace" else {})
-                begun = time.perf_counter()
-                answer = await client.post(url + "/chat/completions", json=asked)
-                seconds = time.perf_counter() - begun
-                answer.raise_for_status()
-                told = answer.json()
-                assert f"[id g-{number}]" in told["choices"][0]["message"]["content"]
-                n_calls = len(told["headrace"]["attempts"]) if "headrace" in told else 1
-                added.append(1e3 * (seconds - n_calls * latency_s))
+    async def worker(place: int) -> None:
+        client = clients[place % len(clients)]
+        await asyncio.sleep(latency_s * place / N_CONNECTIONS)  # not all at one time
+        for number in numbers:
+            routed = {"headrace": {"id": f"g-{number}", "columns": {"difficulty": (number * 0.37) % 1.0}}}
+            asked = body(number) | {"model": model} | (routed if model == "headrace" else {})
+            begun = time.perf_counter()
+            answer = await client.post(url + "/chat/completions", json=asked)
+            seconds = time.perf_counter() - begun
+            answer.raise_for_status()
+            told = answer.json()
+            assert f"[id g-{number}]" in told["choices"][0]["message"]["content"]
+            n_calls = len(told["headrace"]["attempts"]) if "headrace" in told else 1
+            added.append(1e3 * (seconds - n_calls * latency_s))
+            calls.append(n_calls)
 
-        await asyncio.gather(*(worker() for _ in range(50)))
-    return added
+    await asyncio.gather(*(worker(place) for place in range(N_CONNECTIONS)))
+    for client in clients:
+        await client.aclose()
+    return added, calls
 
 
-async def compared(urls: dict[str, tuple[str, str, int | None, dict[str, str]]], n: int, latency_s: float) -> None:
+async def compared(urls: dict[str, tuple[str, str, int, dict[str, str]]], n: int, latency_s: float) -> None:
     """Print a table: who is asked, in turns."""
     rounds = 3
     added: dict[str, list[float]] = {name: [] for name in urls}
+    calls: dict[str, list[int]] = {name: [] for name in urls}
     cpu: Counter[str] = Counter()
     memory: dict[str, float] = {}
     for turn in range(rounds + 1):
         for name, (url, model, pid, headers) in urls.items():
-            before = usage(pid)[0] if pid else 0.0
-            found = await loaded(url, model, n if turn else 100, latency_s, headers)
+            before = usage(pid)[0]
+            found, called = await loaded(url, model, n if turn else 100, latency_s, headers)
             if turn:  # the first round warms up
                 added[name] += found
-                cpu[name] += usage(pid)[0] - before if pid else 0.0
-                memory[name] = usage(pid)[1] if pid else 0.0
-    print("| asked | added ms, median | added ms, 99% | CPU ms a request | memory, MB |")
-    print("|---|---|---|---|---|")
+                calls[name] += called
+                cpu[name] += usage(pid)[0] - before
+                memory[name] = usage(pid)[1]
+    per_call = 1e3 * cpu[DIRECTLY] / len(added[DIRECTLY])
+    print(f"a call by httpx takes {per_call:.1f} ms of CPU")
+    print("| asked | calls | added ms, median | added ms, 99% | CPU ms a request | above its calls | memory, MB |")
+    print("|---|---|---|---|---|---|---|")
     for name, values in added.items():
         values.sort()
+        own, n_calls = 1e3 * cpu[name] / len(values), statistics.mean(calls[name])
+        told = f"{own:.1f} | {own - n_calls * per_call:.1f} | {memory[name]:.0f}" if name != DIRECTLY else "- | - | -"
         p99 = values[int(0.99 * len(values))]
-        own = f"{1e3 * cpu[name] / (rounds * n):.1f} | {memory[name]:.0f}" if memory[name] else "- | -"
-        print(f"| {name} | {statistics.median(values):.1f} | {p99:.1f} | {own} |")
+        print(f"| {name} | {n_calls:.2f} | {statistics.median(values):.1f} | {p99:.1f} | {told} |")
 
 
 async def soaked(url: str, pid: int, minutes: float, rate: float, faults: float) -> None:
@@ -229,7 +248,7 @@ async def soaked(url: str, pid: int, minutes: float, rate: float, faults: float)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=600, help="per round")
-    parser.add_argument("--latency", type=float, default=0.5, help="seconds that a model takes")
+    parser.add_argument("--latency", type=float, default=2.0, help="seconds that a model takes")
     parser.add_argument("--litellm", help="the command of litellm's proxy")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--rate", type=float, default=100.0)
@@ -251,8 +270,8 @@ def main() -> None:
                 models.stdin.flush()
                 print(f"live upstream at the end: {models.stdout.readline().strip()}")
                 return
-            urls: dict[str, tuple[str, str, int | None, dict[str, str]]] = {
-                "the strongest model, directly": (upstream, "large", None, {}),
+            urls: dict[str, tuple[str, str, int, dict[str, str]]] = {
+                DIRECTLY: (upstream, "large", os.getpid(), {}),
                 "headrace, the strongest model pinned": (url, "large", gateway.pid, {}),
                 "headrace, cascade": (url, "headrace", gateway.pid, {}),
             }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from typing import Any
 
 import uvicorn
+
+from headrace.gateway.serving import bound
 
 __all__ = ["Listening"]
 
@@ -30,7 +31,7 @@ class Listening:
         self._app, self._lifespan = app, lifespan
 
     def __enter__(self) -> Listening:
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = bound("127.0.0.1", 0)
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ pytest.importorskip("httpx")
 import pools
 from pools import MODELS
 
+from headrace.gateway.serving import bound
 from headrace.gateway.settings import TABLES, read_settings
 
 if TYPE_CHECKING:
@@ -152,3 +154,9 @@ def test_a_target_that_is_none_is_told_by_name(tmp_path: Path, decider: hr.Decid
     settings = read_settings(written(tmp_path, f"[targets.small]\n{target}\n{others}"))
     with pytest.raises(ValueError, match=rf"targets\.small: .*{says}"):
         settings.targets_for(decider)
+
+
+def test_answers_are_sent_at_once() -> None:
+    # asyncio turns the delay off (TCP_NODELAY) for connections whose socket names its protocol.
+    with bound("127.0.0.1", 0) as held:
+        assert held.proto == socket.IPPROTO_TCP

@@ -266,6 +266,7 @@ def main() -> None:
             asyncio.run(wait_for(f"http://127.0.0.1:{port}/health", 60.0))
             if given.minutes:
                 asyncio.run(soaked(url, gateway.pid, given.minutes, given.rate, given.faults))
+                time.sleep(2.0)  # audits end after their answers
                 models.stdin.write("live\n")
                 models.stdin.flush()
                 print(f"live upstream at the end: {models.stdout.readline().strip()}")

@@ -107,7 +107,9 @@ async def _ask_all(base_url: str, bill: _Bill, live: Live, n_queries: int) -> No
         begun = time.monotonic()
         body = await client(query["text"], {"id": f"q-{asked}", "columns": {"looks_hard": query["looks_hard"]}})
         why = "" if live.last is None else reason(live.last)
-        bill.add(body, right=body["choices"][0]["message"]["content"] == right_answer(asked), number=asked, why=why)
+        right = body["choices"][0]["message"]["content"] == right_answer(asked)
+        live.feedback(float(right))  # an app would POST it to /v1/feedback
+        bill.add(body, right=right, number=asked, why=why)
         number += 1
         await asyncio.sleep(max(1.0 / RATE - (time.monotonic() - begun), 0.0))
 

@@ -197,42 +197,45 @@ async def soaked(url: str, pid: int, minutes: float, rate: float, faults: float)
     seconds: list[float] = []
     n = int(60 * minutes * rate)
     start_mb = end_mb = 0.0
-    async with httpx.AsyncClient(timeout=60.0, limits=httpx.Limits(max_connections=400)) as client:
+    # A few connections per client: its pool looks at all of them at every call.
+    clients = [httpx.AsyncClient(timeout=60.0) for _ in range(N_CONNECTIONS // 5)]
 
-        async def one(number: int) -> None:
-            is_faulty = (number * 0.6180339887) % 1.0 < faults
-            asked = body(number, KINDS[number % len(KINDS)] if is_faulty else "")
-            asked["headrace"] = {
-                "id": f"g-{number}",
-                "columns": {"difficulty": (number * 0.37) % 1.0},
-                "deadline_s": 30.0,
-            }
-            begun = time.perf_counter()
-            try:
-                answer = await client.post(url + "/chat/completions", json=asked)
-            except httpx.HTTPError as error:
-                ended[f"lost: {type(error).__name__}"] += 1
-                return
-            seconds.append(time.perf_counter() - begun)
-            if answer.status_code != 200:
-                ended[f"error {answer.status_code}"] += 1
-            elif f"[id g-{number}]" in answer.json()["choices"][0]["message"]["content"]:
-                ended["answered"] += 1
-            else:
-                ended["mixed up"] += 1
+    async def one(number: int) -> None:
+        is_faulty = (number * 0.6180339887) % 1.0 < faults
+        asked = body(number, KINDS[number % len(KINDS)] if is_faulty else "")
+        asked["headrace"] = {
+            "id": f"g-{number}",
+            "columns": {"difficulty": (number * 0.37) % 1.0},
+            "deadline_s": 30.0,
+        }
+        begun = time.perf_counter()
+        try:
+            answer = await clients[number % len(clients)].post(url + "/chat/completions", json=asked)
+        except httpx.HTTPError as error:
+            ended[f"lost: {type(error).__name__}"] += 1
+            return
+        seconds.append(time.perf_counter() - begun)
+        if answer.status_code != 200:
+            ended[f"error {answer.status_code}"] += 1
+        elif f"[id g-{number}]" in answer.json()["choices"][0]["message"]["content"]:
+            ended["answered"] += 1
+        else:
+            ended["mixed up"] += 1
 
-        begun = time.monotonic()
-        tasks: set[asyncio.Task[None]] = set()
-        for number in range(n):
-            if (left := begun + number / rate - time.monotonic()) > 0.0:
-                await asyncio.sleep(left)
-            task = asyncio.create_task(one(number))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            if number == n // 10:
-                start_mb = usage(pid)[1]
-        await asyncio.gather(*tasks)
-        end_mb = usage(pid)[1]
+    begun = time.monotonic()
+    tasks: set[asyncio.Task[None]] = set()
+    for number in range(n):
+        if (left := begun + number / rate - time.monotonic()) > 0.0:
+            await asyncio.sleep(left)
+        task = asyncio.create_task(one(number))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        if number == n // 10:
+            start_mb = usage(pid)[1]
+    await asyncio.gather(*tasks)
+    end_mb = usage(pid)[1]
+    for client in clients:
+        await client.aclose()
     seconds.sort()
     took = time.monotonic() - begun
     print(

@@ -1,4 +1,4 @@
-"""The command line: ``headrace demo | sample | convert | fit | path | evaluate | show | explain | logs | bench``."""
+"""The command line, ``headrace``: its commands are in `headrace.commands`."""
 
 from __future__ import annotations
 

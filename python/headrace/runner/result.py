@@ -66,9 +66,9 @@ class Result:
         From the start to the answer.
     attempts : tuple of Attempt
         Every call, in the order in which they ended.
-    stopped : {"plan", "deadline", "exhausted", "error", "shadow"}
-        Why there was no further call: the plan wanted none; the deadline came; no model was left; an estimate failed;
-        or a fixed model served, and the decision was logged only.
+    stopped : {"plan", "deadline", "exhausted", "error", "shadow", "cancelled"}
+        Why there was no further call: the plan wanted none; the deadline came; no model was left; an estimate failed; a
+        fixed model served, and the decision was logged only; or nobody waited any more, which only observers see.
     policy : str
         Fingerprint of the decider that decided.
     left : float or None

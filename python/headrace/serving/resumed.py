@@ -17,6 +17,9 @@ __all__ = ["KIND", "kept", "resumed"]
 #: What says that a dict is a session's.
 KIND = "headrace-session-1"
 
+#: What is kept beside it.
+KEPT = ("id", "models", "query", "options", "runs", "failed", "costs", "notes")
+
 #: What `Decider.start` takes beside the query.
 OPTIONS = ("allowed", "deny", "max_cost", "switching_cost", "prices")
 
@@ -54,6 +57,9 @@ def resumed(decider: Any, state: Mapping[str, Any]) -> Any:
     """Make the session that `kept` told of; see `Decider.resume`."""
     if not isinstance(state, Mapping) or state.get("kind") != KIND:
         raise ValueError(f"state: expected what Session.to_dict gave (kind {KIND!r}), got {type(state).__name__}")
+    lacking = [name for name in KEPT if name not in state]
+    if lacking:
+        raise ValueError(f"state: expected what Session.to_dict gave, lacks {listed(lacking)}")
     if tuple(state["models"]) != decider.models:
         raise ValueError(f"state: it is of a session over {listed(state['models'])}; this decider has {decider.models}")
     options = {name: _options(state["options"].get(name)) for name in OPTIONS}

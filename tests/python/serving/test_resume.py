@@ -83,6 +83,8 @@ def test_other_states_are_refused(decider: hr.Decider) -> None:
         decider.resume({})
     with pytest.raises(ValueError, match=r"state: expected what Session\.to_dict gave.*got str"):
         decider.resume("q-0")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"state: expected what Session\.to_dict gave, lacks 'runs'"):
+        decider.resume({name: value for name, value in state.items() if name != "runs"})
     with pytest.raises(ValueError, match="state: it is of a session over 'small', 'large'"):
         decider.resume({**state, "models": ["small", "large"]})
 

@@ -81,6 +81,9 @@ def asked_of(
     >>> asked_of("Why?", None, None, {"text"}).messages
     ({'role': 'user', 'content': 'Why?'},)
     """
+    for name, given in (("columns", columns), ("options", options)):
+        if given is not None and not isinstance(given, Mapping):
+            raise TypeError(f"{name}: expected a mapping of names to values, got {type(given).__name__}")
     further, called = dict(columns or {}), dict(options or {})
     if isinstance(query, str):
         return Asked({"text": query, **further}, query, _user(query), called)

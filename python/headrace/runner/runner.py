@@ -27,6 +27,7 @@ from headrace.runner.retry import Retry
 from headrace.runner.targets import Reply, Request, TargetLike, as_target
 from headrace.runner.walk import Walk
 from headrace.serving import Decider, Monitor, Watch
+from headrace.serving.columns import sequence_of
 
 __all__ = ["Runner"]
 
@@ -128,7 +129,7 @@ class Runner:
         self._caller = Caller(made, timeouts, slots)
         self._retry = retry
         self._breakers = Breakers(breaker)
-        self._supports = {name: frozenset(able) for name, able in (supports or {}).items()}
+        self._supports = {name: frozenset(sequence_of("supports", able)) for name, able in (supports or {}).items()}
         self._speculative = speculative
         if shadow is not None and shadow not in made:
             raise ValueError(f"shadow: expected a model with a target, {listed(made)}; got {shadow!r}")
@@ -358,7 +359,7 @@ class Runner:
         decider = purses.decider if purse is None else purse.decider
         columns, options = start.pop("columns", None), start.pop("options", None)
         asked = asked_of(query, columns, options, decider.query_columns)
-        requires = frozenset(start.pop("requires", ()))
+        requires = frozenset(sequence_of("requires", start.pop("requires", ())))
         unable = [name for name in decider.models if not requires <= self._supports.get(name, frozenset())]
         start["deny"] = (*(start.get("deny") or ()), *self._left_out, *(unable if requires else ()))
         deadline_s = start.pop("deadline_s", None)

@@ -211,10 +211,10 @@ def nothing_ran(n_queries: int, n_models: int, kinds: Kinds) -> Responses:
     return Responses(np.zeros(shape, dtype=np.bool_), columns)
 
 
-def sequence_of(argument: str, names: Sequence[str]) -> list[str]:
+def sequence_of(argument: str, names: Collection[str]) -> list[str]:
     """Give names as a list; a text alone is none."""
     if isinstance(names, str):
-        raise TypeError(f"{argument}: expected a sequence of models, got the text {names!r}")
+        raise TypeError(f"{argument}: expected a sequence of names, got the text {names!r}")
     return list(names)
 
 

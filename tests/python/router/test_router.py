@@ -1065,7 +1065,7 @@ def test_unknown_allowed_models_are_refused(router: hr.Router) -> None:
                 ValueError, match=rf"{argument}: unknown model 'huge'; known: 'small', 'medium', 'large'"
             ):
                 router.start(QUESTION, strict=False, **{argument: models})
-        with pytest.raises(TypeError, match=f"{argument}: expected a sequence of models, got the text 'small'"):
+        with pytest.raises(TypeError, match=f"{argument}: expected a sequence of names, got the text 'small'"):
             router.start(QUESTION, strict=False, **{argument: "small"})
 
 

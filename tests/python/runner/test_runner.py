@@ -413,6 +413,12 @@ def test_terms_reach_the_session(decider: hr.Decider) -> None:
         run(decider, Pool(), max_cost=0.01)
     with pytest.raises(NoModelLeft):
         run(decider, Pool(), settings=settings, requires={"wings"})
+    with pytest.raises(TypeError, match="requires: expected a sequence of names, got the text 'vision'"):
+        run(decider, Pool(), settings=settings, requires="vision")
+    with pytest.raises(TypeError, match="supports: expected a sequence of names"):
+        run(decider, Pool(), settings={"supports": {"large": "vision"}})
+    with pytest.raises(TypeError, match="options: expected a mapping of names to values, got str"):
+        run(decider, Pool(), options="cold")
     with pytest.raises(TypeError, match="unknown argument 'alowed'"):
         run(decider, Pool(), alowed=["small"])
     with pytest.raises(ValueError, match="deadline_s: expected seconds"):

@@ -21,7 +21,7 @@ from headrace.commands.fit import ROUTER
 from headrace.commands.outputs import Force, check_output
 from headrace.evaluation.logged import METHODS, LoggedEstimate, Mean, evaluate_log, policies_in, recalibrated
 from headrace.evaluation.report.units import Units
-from headrace.runner.log import events_in, read_log
+from headrace.runner.log import events_in, open_parts, read_log
 
 __all__ = ["app"]
 
@@ -170,7 +170,7 @@ def line_of(decision: Mapping[str, Any]) -> str:
 
 
 def _new_lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    """Yield lines as they come; a file that was renamed is read to its end, then the new one."""
+    """Yield lines as they come; a file that was renamed is read to its end, then the one begun after it."""
     line, was_renamed = b"", False
     while True:
         line += file.readline()
@@ -178,10 +178,25 @@ def _new_lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
             yield line
             line = b""
             continue
-        time.sleep(PAUSE)
         # Other processes may write to the old file for a moment more: it is left at the second look.
         renamed = path.exists() and not os.path.samestat(os.fstat(file.fileno()), path.stat())
         if renamed and was_renamed and file.tell() == os.fstat(file.fileno()).st_size:
-            file.close()
-            file, line, renamed = path.open("rb"), b"", False
-        was_renamed = renamed
+            file, was_renamed = _next_part(path, file)
+            line = b""
+        else:
+            time.sleep(PAUSE)
+            was_renamed = renamed
+
+
+def _next_part(path: Path, file: BinaryIO) -> tuple[BinaryIO, bool]:
+    """Give the file begun after this one and whether it was renamed too; the oldest kept where this one is gone."""
+    parts = open_parts(path)
+    own = os.fstat(file.fileno())
+    places = [place for place, part in enumerate(parts) if os.path.samestat(os.fstat(part.fileno()), own)]
+    following = places[0] - 1 if places else len(parts) - 1
+    if following >= 0:
+        file.close()
+        file = parts.pop(following)
+    for part in parts:
+        part.close()
+    return file, following > 0

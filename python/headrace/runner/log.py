@@ -25,7 +25,7 @@ from headrace.json_values import plain
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["MARK", "DecisionLog", "events_in", "is_decision_log", "read_log"]
+__all__ = ["MARK", "DecisionLog", "events_in", "is_decision_log", "open_parts", "read_log"]
 
 #: First key of every line, and the format.
 MARK = ("headrace", "decision-log-1")
@@ -185,19 +185,12 @@ def read_log(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     See `DecisionLog`.
     """
     path = Path(path)
-    numbers = [int(part.suffix[1:]) for part in path.parent.glob(f"{path.name}.*") if part.suffix[1:].isdecimal()]
     with ExitStack() as stack:
-        # The newest first: a file that is renamed meanwhile is met twice, and known by its number on the disk.
-        files: dict[tuple[int, int], BinaryIO] = {}
-        for part in [path, *(_part(path, number) for number in sorted(numbers))]:
-            with suppress(FileNotFoundError):
-                file: BinaryIO = stack.enter_context(part.open("rb"))
-                found = os.fstat(file.fileno())
-                files.setdefault((found.st_dev, found.st_ino), file)
+        files = [stack.enter_context(file) for file in open_parts(path)]
         if not files:
             raise FileNotFoundError(f"no such file: {path}")
         n_lines = n_events = 0
-        for file in reversed(files.values()):
+        for file in reversed(files):
             for line in file:
                 n_lines += 1
                 for event in events_in([line], str(path)):
@@ -205,6 +198,30 @@ def read_log(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
                     yield event
         if n_lines > 1 and not n_events:
             raise ValueError(f"{path}: expected the lines of a decision log, got something else")
+
+
+def open_parts(path: Path) -> list[BinaryIO]:
+    """Open the file that is written now and the renamed ones, the newest first, each file once.
+
+    The caller closes them.
+
+    Examples
+    --------
+    >>> import pathlib
+    >>> from headrace.runner.log import open_parts
+    >>> open_parts(pathlib.Path("no-such.jsonl"))
+    []
+    """
+    numbers = [int(part.suffix[1:]) for part in path.parent.glob(f"{path.name}.*") if part.suffix[1:].isdecimal()]
+    # The newest first: a file that is renamed meanwhile is met twice, and known by its number on the disk.
+    files: dict[tuple[int, int], BinaryIO] = {}
+    for part in [path, *(_part(path, number) for number in sorted(numbers))]:
+        with suppress(FileNotFoundError):
+            file = part.open("rb")
+            found = os.fstat(file.fileno())
+            if files.setdefault((found.st_dev, found.st_ino), file) is not file:
+                file.close()
+    return list(files.values())
 
 
 def events_in(lines: Iterable[bytes], source: str) -> Iterator[dict[str, Any]]:

@@ -73,6 +73,13 @@ def checked_magnitudes(label: str, values: Any) -> Any:
     return values
 
 
+def checked_magnitude(label: str, number: float) -> float:
+    """Pass a float on; otherwise as `checked_magnitudes`."""
+    if abs(number) > LARGEST:
+        raise ValueError(f"{label}: expected numbers up to {LARGEST:g} in size (NaN = missing), got {number:g}")
+    return number
+
+
 def broadcast_rows(argument: str, values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Array of `shape` out of one that has it, or that has a row of it."""
     if values.shape not in (shape, shape[1:]):

@@ -12,7 +12,7 @@ from headrace.estimators.belief import Belief
 from headrace.estimators.protocol import CostEstimator, QualityEstimator, Queries
 from headrace.estimators.responses import Responses
 
-__all__ = ["believed", "named_on_error", "priced"]
+__all__ = ["add_note", "believed", "named_on_error", "priced"]
 
 
 @contextmanager
@@ -21,11 +21,12 @@ def named_on_error(kind: str, estimator: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        _add_note(kind, estimator, error)
+        add_note(kind, estimator, error)
         raise
 
 
-def _add_note(kind: str, estimator: object, error: Exception) -> None:
+def add_note(kind: str, estimator: object, error: Exception) -> None:
+    """Name the estimator that an error comes from."""
     error.add_note(f"raised by the {kind} estimator {type(estimator).__name__}")
 
 
@@ -63,7 +64,7 @@ def believed(estimator: QualityEstimator, queries: Queries, responses: Responses
     try:
         belief = estimator.predict(queries, responses)
     except Exception as error:
-        _add_note("quality", estimator, error)
+        add_note("quality", estimator, error)
         raise
     name = type(estimator).__name__
     if not isinstance(belief, Belief):
@@ -77,7 +78,7 @@ def priced(name: str, estimator: CostEstimator, queries: Queries, responses: Res
     try:
         costs = estimator.predict(queries, responses)
     except Exception as error:
-        _add_note("cost", estimator, error)
+        add_note("cost", estimator, error)
         raise
     return _check_shape(name, type(estimator).__name__, costs, responses)
 

@@ -31,6 +31,7 @@ from headrace.estimators.exchangeable import Variables
 from headrace.estimators.gaussian import Moments, Strengths, fit_moments
 from headrace.estimators.held_out import cross_validate
 from headrace.estimators.linear import common_run
+from headrace.estimators.linear_map import LinearMap
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.query_features import QueryFeatures
@@ -188,6 +189,15 @@ class JointQuality(
             if self.covariance
             else Belief(quality, variance=gain.update.diagonal())
         )
+
+    def linear_map(self, run: BoolArray) -> LinearMap:
+        """Give what `predict` does after a run set; see `headrace.estimators.linear_map`."""
+        gain = self._gain(run)
+        made = LinearMap(
+            self._query_features, self._response_features, gain.average, gain.weights, gain.mean, *self._range
+        )
+        spread = gain.update
+        return made._replace(covariance=spread) if self.covariance else made._replace(variance=spread.diagonal())
 
     def warm(self, runs: BoolArray) -> None:
         """Find the gains of run sets, a row each, which otherwise are found when first asked for."""

@@ -18,6 +18,7 @@ import numpy as np
 from headrace.arguments import BoolArray, Column, FloatArray, IndexArray
 from headrace.estimators.belief import Belief
 from headrace.estimators.blas import one_blas_thread
+from headrace.estimators.linear_map import LinearMap
 from headrace.estimators.one_query import once
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import QualityEstimator, Queries
@@ -194,6 +195,15 @@ class RunSetRegressions(
         blocks.append(self._response_features.transform(responses, run))
         return ridge.predict(np.concatenate(blocks, axis=1) - centre), run
 
+    def linear_map(self, run: BoolArray, low: float | FloatArray, high: float | FloatArray) -> LinearMap | None:
+        """Give the regression for a run set as a map that keeps its estimates within a range, if it is all there is."""
+        if self._ex_ante is not None:
+            return None
+        ridge, centre = self._regression(run)
+        return LinearMap(
+            self._query_features, self._response_features, centre, ridge.weights, ridge.intercept, low, high
+        )
+
     def _regression(self, run: BoolArray) -> tuple[Ridge, FloatArray]:
         key = run.tobytes()
         if key not in self._fitted:
@@ -284,6 +294,14 @@ class LinearQuality(Parameters, Stateful, part="linear-quality", kept=("_regress
         update = self._update(run)
         return Belief(quality, covariance=update) if self.covariance else Belief(quality, variance=update)
 
+    def linear_map(self, run: BoolArray) -> LinearMap | None:
+        """Give what `predict` does after a run set; see `headrace.estimators.linear_map`."""
+        made = self._regressions.linear_map(run, *self._range)
+        if made is None:
+            return None
+        update = self._update(run)
+        return made._replace(covariance=update) if self.covariance else made._replace(variance=update)
+
     def warm(self, runs: BoolArray) -> None:
         """Fit the regressions of run sets, a row each, which otherwise are fitted when first met."""
         for run in runs:
@@ -336,6 +354,10 @@ class LinearCost(Parameters, Stateful, part="linear-cost", kept=("_regressions",
         """Estimate for queries in all of which the same models have run."""
         estimates, _ = self._regressions.predict(queries, responses)
         return clipped(estimates, *self._range)
+
+    def linear_map(self, run: BoolArray) -> LinearMap | None:
+        """Give what `predict` does after a run set; see `headrace.estimators.linear_map`."""
+        return self._regressions.linear_map(run, *self._range)
 
     def warm(self, runs: BoolArray) -> None:
         """Fit the regressions of run sets, a row each, which otherwise are fitted when first met."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cached_property
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
-from headrace.arguments import Column, FloatArray, checked_magnitudes
-from headrace.estimators.one_query import once
+from headrace.arguments import Column, FloatArray, checked_magnitude, checked_magnitudes
+from headrace.estimators.one_query import OneQuery
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.reduction import TextReduction, WideReduction
@@ -34,11 +34,16 @@ WIDE = 64
 
 
 class _Encoder(Protocol):
-    """Turns one column of queries into features."""
+    """Turns one column of queries into features.
+
+    The same features are had of one cell, as it comes in a session: there, calls of NumPy are what takes time.
+    """
 
     def fit(self, values: Column) -> Self: ...
 
     def transform(self, values: Column) -> FloatArray: ...
+
+    def of_one(self, cell: Any) -> list[float]: ...
 
 
 class _Categories(Stateful, part="query-categories", kept=("_position", "_indicators")):
@@ -60,6 +65,10 @@ class _Categories(Stateful, part="query-categories", kept=("_position", "_indica
         position = {text: self._position.get(_hashed(text), -1) for text in set(texts)}
         return self._indicators[[position[text] for text in texts]]
 
+    def of_one(self, cell: Any) -> list[float]:
+        row: list[float] = self._indicators[self._position.get(_hashed(_text(cell)), -1)].tolist()
+        return row
+
 
 class _Text(Stateful, part="query-text", kept=("_reduction",)):
     """Numbers of characters and lines, and, if wanted, the reduction of hashed n-grams."""
@@ -79,6 +88,11 @@ class _Text(Stateful, part="query-text", kept=("_reduction",)):
             return np.log1p(sizes)
         return np.concatenate([np.log1p(sizes), self._reduction.transform(texts)], axis=1)
 
+    def of_one(self, cell: Any) -> list[float]:
+        text = _text(cell)
+        sizes = [math.log1p(len(text)), math.log1p(text.count("\n"))]
+        return sizes if self._reduction is None else [*sizes, *self._reduction.transform([text])[0].tolist()]
+
 
 class _Numbers(Stateful, part="query-numbers", kept=("_shape", "_logarithmic", "_reduction")):
     """Numbers as they are, or their logarithms; a wide column is reduced."""
@@ -93,6 +107,12 @@ class _Numbers(Stateful, part="query-numbers", kept=("_shape", "_logarithmic", "
     def transform(self, values: Column) -> FloatArray:
         numbers = scaled(_flat(np.asarray(values, dtype=np.float64)), self._logarithmic)
         return numbers if self._reduction is None else self._reduction.transform(numbers)
+
+    def of_one(self, cell: Any) -> list[float]:
+        if isinstance(cell, float):
+            return [math.log1p(max(cell, 0.0)) if self._logarithmic and cell == cell else cell]
+        row: list[float] = self.transform(self.missing(1) if cell is None else cell[None])[0].tolist()
+        return row
 
     def missing(self, n_queries: int) -> FloatArray:
         return np.full((n_queries, *self._shape), np.nan)
@@ -134,9 +154,9 @@ class QueryFeatures(Parameters, Stateful, part="query-features", kept=("_encoder
         """Learn categories, scales and directions."""
         self._encoders: dict[str, _Encoder] = {}
         for name, values in queries.items():
-            self._encoders[name] = self._encoder(values).fit(checked_magnitudes(f"queries: column {name!r}", values))
+            self._encoders[name] = self._encoder(values).fit(checked_magnitudes(_label(name), values))
         self.widths_ = tuple(block.shape[1] for block in self._blocks({}, 0))
-        vars(self).pop("_key", None)
+        vars(self).pop("key", None)
         return self
 
     def _encoder(self, values: Column) -> _Encoder:
@@ -149,15 +169,33 @@ class QueryFeatures(Parameters, Stateful, part="query-features", kept=("_encoder
 
     def transform(self, queries: Queries, n_queries: int) -> FloatArray:
         """Encode queries: shape (n_queries, n_features). A column that is lacking counts as missing throughout."""
-        return once(
-            queries,
-            self._key,
-            lambda: np.concatenate([np.empty((n_queries, 0)), *self._blocks(queries, n_queries)], axis=1),
-        )
+        if isinstance(queries, OneQuery):
+            return np.array([self.of_one(queries)], dtype=np.float64)
+        return np.concatenate([np.empty((n_queries, 0)), *self._blocks(queries, n_queries)], axis=1)
+
+    def of_one(self, query: OneQuery) -> list[float]:
+        """Give the features of one query on its way, which is encoded once; not to be changed."""
+        features: list[float] | None = query.encoded.get(self.key)
+        if features is None:
+            features = []
+            for name, encoder in self._encoders.items():
+                cell = query.cells.get(name)
+                if isinstance(cell, float):
+                    checked_magnitude(_label(name), cell)
+                elif isinstance(cell, np.ndarray):
+                    checked_magnitudes(_label(name), cell)
+                features += encoder.of_one(cell)
+            query.encoded[self.key] = features
+        return features
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return sum(self.widths_)
 
     @cached_property
-    def _key(self) -> bytes:
-        """Under which what it encodes is remembered."""
+    def key(self) -> Hashable:
+        """Under which what it encodes is remembered: the same for an encoder that has learned the same."""
         return fingerprint(self._encoders)
 
     def _blocks(self, queries: Queries, n_queries: int) -> list[FloatArray]:
@@ -167,7 +205,7 @@ class QueryFeatures(Parameters, Stateful, part="query-features", kept=("_encoder
             if values is None and isinstance(encoder, _Numbers):
                 values = encoder.missing(n_queries)
             values = np.full(n_queries, None, dtype=object) if values is None else values
-            blocks.append(encoder.transform(checked_magnitudes(f"queries: column {name!r}", values)))
+            blocks.append(encoder.transform(checked_magnitudes(_label(name), values)))
         return blocks
 
 
@@ -183,7 +221,15 @@ def scaled(values: FloatArray, logarithmic: bool) -> FloatArray:
 
 
 def _texts(values: Column) -> list[str]:
-    return ["" if value is None else str(value) for value in values.tolist()]
+    return [_text(value) for value in values.tolist()]
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _label(name: str) -> str:
+    return f"queries: column {name!r}"
 
 
 def _hashed(text: str) -> str:

@@ -9,6 +9,7 @@ are: the features of any run set are put together from these (`headrace.estimato
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import cached_property, lru_cache
@@ -17,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from headrace.arguments import BoolArray, Column, FloatArray, IndexArray, checked_magnitudes
+from headrace.arguments import BoolArray, Column, FloatArray, IndexArray, checked_magnitude, checked_magnitudes
 from headrace.estimators.one_query import OneResponses
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.query_features import WIDE, is_large, scaled
@@ -79,8 +80,10 @@ class _Numbers(_Encoder, Stateful, part="response-numbers", kept=("_logarithmic"
         return numbers[:, :, None] if numbers.ndim == 2 else numbers
 
     def of_one(self, cell: Any) -> list[float]:
-        numbers = scaled(cell, self._logarithmic).tolist()
-        return numbers if isinstance(numbers, list) else [numbers]
+        if isinstance(cell, float):
+            return [math.log1p(max(cell, 0.0)) if self._logarithmic and cell == cell else cell]
+        numbers: list[float] = scaled(cell, self._logarithmic).tolist()
+        return numbers
 
 
 class _Wide(_Encoder, Stateful, part="response-wide", kept=("_reduction",)):
@@ -206,7 +209,8 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
             self._encoders[name] = self._encoder(name, values)
             if values.dtype != object:
                 self._ends[name] = _ends(values)
-        vars(self).pop("_key", None)
+        for name in ("key", "_compares"):
+            vars(self).pop(name, None)
         return self
 
     def _encoder(self, name: str, values: Column) -> _Encoder:
@@ -223,7 +227,7 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
     def transform(self, responses: Responses, run: BoolArray) -> FloatArray:
         """Encode the responses of the models of `run`: shape (len(responses), n_features)."""
         if isinstance(responses, OneResponses):
-            return self._once(responses, run)
+            return np.array([self.of_one(responses, run.nonzero()[0].tolist())], dtype=np.float64)
         models = np.flatnonzero(run)
         if not len(models):
             return np.empty((len(responses), 0))
@@ -231,25 +235,20 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
         of_models = self._of_models(seen, len(responses), len(models))
         return _beside(of_models, self._of_pairs(seen, len(responses), len(models)))
 
-    def _once(self, responses: OneResponses, run: BoolArray) -> FloatArray:
-        """Put together what is remembered of models and pairs; encode what is new."""
-        made = responses.encoded.setdefault(self._key, {})
-        key = run.tobytes()
-        if key not in made:
-            models = run.nonzero()[0].tolist()
-            features: list[float] = []
-            for model in models:
-                if model not in made:
-                    made[model] = self._of_one(responses, model)
-                features += made[model]
+    def of_one(self, responses: OneResponses, models: list[int]) -> list[float]:
+        """Give the features of the responses to one query: put together what is remembered, encode what is new."""
+        made = responses.encoded.setdefault(self.key, {})
+        features: list[float] = []
+        for model in models:
+            if model not in made:
+                made[model] = self._of_one(responses, model)
+            features += made[model]
+        if self._compares:
             for pair in combinations(models, 2):
                 if pair not in made:
                     made[pair] = self._of_two(responses, *pair)
                 features += made[pair]
-            made[key] = np.array([features], dtype=np.float64)
-            made[key].setflags(write=False)
-        row: FloatArray = made[key]
-        return row
+        return features
 
     def _of_one(self, responses: OneResponses, model: int) -> list[float]:
         """Encode what a model returned."""
@@ -269,7 +268,11 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
         return features
 
     @cached_property
-    def _key(self) -> Hashable:
+    def _compares(self) -> bool:
+        return any(encoder.compares for encoder in self._encoders.values())
+
+    @cached_property
+    def key(self) -> Hashable:
         """Under which what it encodes is remembered; a function is like no other."""
         return fingerprint((self._encoders, self._ends)) if self.equal is None else object()
 
@@ -289,6 +292,9 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
         if name not in self._ends:
             return values
         low, high = self._ends[name]
+        if isinstance(values, float):
+            checked_magnitude(_label(name), values)
+            return values if values != values else min(max(values, float(low[models])), float(high[models]))
         return clipped(checked_magnitudes(_label(name), values), low[models], high[models])
 
     def _of_models(self, seen: Mapping[str, Column], n_queries: int, n_models: int) -> FloatArray:

@@ -115,9 +115,9 @@ class Responses:
         >>> Responses([[True, False]], {"answer": [["A", "B"]]}).column("answer").tolist()
         [['A', None]]
         """
-        if name not in self._columns:
+        if name not in self.names:
             raise ValueError(f"name: no response column {name!r}; known: {listed(self.names)}")
-        values, run = self._columns[name], self.run
+        values, run = self._column(name), self.run
         if models is not None:
             values, run = values.take(models, axis=1), run.take(models, axis=1)
         objects = values.dtype == object
@@ -125,6 +125,9 @@ class Responses:
         if not run.all():
             seen[~run] = None if objects else np.nan
         return seen
+
+    def _column(self, name: str) -> Column:
+        return self._columns[name]
 
     def take(self, rows: npt.ArrayLike) -> Responses:
         """Take rows by index, in the order given, or by a bool mask.

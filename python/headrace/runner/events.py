@@ -71,7 +71,7 @@ def decision_event(
         "event": "decision",
         "id": session.id,
         "policy": policy,
-        "query": content_id({name: cells[0] for name, cells in session._queries.items()}),
+        "query": content_id(session._query.cells),
         "pool": [session._models[j] for j in session._allowed],
         "steps": [dict(step) for step in steps],
         "model": session.model if session.run else None,

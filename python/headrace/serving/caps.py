@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from headrace.arguments import BoolArray, FloatArray
 from headrace.errors import CapTooSmall
+from headrace.policy import Policy
+from headrace.serving.columns import checked_caps
 
-__all__ = ["Caps"]
+__all__ = ["NO_CAPS", "Caps", "caps_of"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Caps:
             No model is within a cap, and none has run.
         """
         allowed = left
+        if not self.limits:
+            return allowed
         for name, cost in zip(spent, estimates, strict=True):
             if name not in self.limits or name == self.traded:
                 continue
@@ -79,3 +83,13 @@ class Caps:
                 f"expected to take; got {limit:.6g}",
                 needed=least + spent[name],
             )
+
+
+#: Where no cost has a cap.
+NO_CAPS = Caps({}, None)
+
+
+def caps_of(max_cost: float | Mapping[str, float], policy: Policy) -> Caps:
+    """Give the caps that `Decider.start` is told of; errors as there."""
+    # The rule keeps the cap of the very cost that it trades, for the whole plan.
+    return Caps(checked_caps(max_cost, policy.costs), policy.costs[0] if policy.rates == (1.0,) else None)

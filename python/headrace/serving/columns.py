@@ -7,13 +7,14 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import Column, IndexArray, checked_array, listed
+from headrace.arguments import LARGEST, Column, IndexArray, checked_array, listed
 from headrace.errors import MissingColumn, UnknownColumn
+from headrace.estimators.one_query import Kinds
 from headrace.estimators.responses import Responses
 
 __all__ = [
@@ -25,13 +26,12 @@ __all__ = [
     "checked_cost",
     "checked_names",
     "checked_query",
-    "missing_cells",
     "nothing_ran",
     "sequence_of",
 ]
 
-#: Columns of a fit by name: type, and shape of a cell.
-Kinds: TypeAlias = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
+#: A column that the fit did not have: numbers of any shape.
+NUMBERS: tuple[np.dtype[Any], None] = (np.dtype(np.float64), None)
 
 #: Longest text that a message shows.
 LONGEST_SHOWN = 20
@@ -69,8 +69,8 @@ def checked_names(
 
 def checked_query(
     query: Mapping[str, Any] | str, known: Kinds, optional: Collection[str], *, strict: bool
-) -> dict[str, Column]:
-    """Make columns of one row of a query.
+) -> dict[str, Any]:
+    """Give the cells of a query as its columns hold them: objects, floats, or arrays of floats.
 
     Parameters
     ----------
@@ -95,18 +95,25 @@ def checked_query(
     >>> from headrace.serving.columns import checked_query
     >>> known = {"difficulty": (np.dtype(float), ())}
     >>> checked_query({"difficulty": 0.3}, known, (), strict=True)
-    {'difficulty': array([0.3])}
+    {'difficulty': 0.3}
     >>> checked_query({"dificulty": 0.3}, known, (), strict=True)
     Traceback (most recent call last):
     headrace.errors.UnknownColumn: query: unknown column 'dificulty' (did you mean 'difficulty'?); the fit had ...
     """
-    if not isinstance(query, Mapping | str):
+    if type(query) is dict:
+        given: Mapping[str, Any] = query
+    elif isinstance(query, str):
+        given = {"text": query}
+    elif isinstance(query, Mapping):
+        given = query
+    else:
         raise TypeError(f"query: expected a mapping of columns, or a text, got {type(query).__name__}")
-    given = {"text": query} if isinstance(query, str) else query
+    if given.keys() == known.keys():
+        return {name: _query_cell(name, value, known[name]) for name, value in given.items()}
     if strict:
         checked_names("query", given, known, optional)
     return {
-        name: _one_row(f"query: column {name!r}", value, known.get(name))
+        name: _query_cell(name, value, known.get(name, NUMBERS))
         for name, value in given.items()
         if name in known or name in optional
     }
@@ -138,7 +145,7 @@ def checked_batch(
     return columns
 
 
-def checked_cell(label: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[Any, bool]:
+def checked_cell(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[Any, bool]:
     """Give a response's value as its column holds it, and whether numbers in it were infinite: they count as missing.
 
     Raises
@@ -147,7 +154,9 @@ def checked_cell(label: str, value: Any, dtype: np.dtype[Any], shape: tuple[int,
         A value of another shape, or no number where the fit had numbers.
     """
     if dtype.kind == "O":
-        return _finite_sequence(label, value)
+        if value is None or type(value) is str:
+            return value, False
+        return _finite_sequence(_label(name), value)
     if value is None:
         return np.full(shape, np.nan) if shape else math.nan, False
     wanted = f"numbers of shape {shape}" if shape else "a number"
@@ -157,11 +166,12 @@ def checked_cell(label: str, value: Any, dtype: np.dtype[Any], shape: tuple[int,
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         # The exception before this one shows the whole value.
-        raise ValueError(f"{label}: expected {wanted}, got {_shown(value)}") from None
+        raise ValueError(f"{_label(name)}: expected {wanted}, got {_shown(value)}") from None
     if array.shape != shape or isinstance(value, str):
-        raise ValueError(f"{label}: expected {wanted}, got {_shown(value)}")
+        raise ValueError(f"{_label(name)}: expected {wanted}, got {_shown(value)}")
     infinite = np.isinf(array)
-    return (np.where(infinite, np.nan, array), True) if np.count_nonzero(infinite) else (array, False)
+    array, any_infinite = (np.where(infinite, np.nan, array), True) if infinite.any() else (array, False)
+    return (array if shape else float(array)), any_infinite
 
 
 def checked_cost(argument: str, value: Any) -> float:
@@ -190,11 +200,6 @@ def checked_caps(max_cost: float | Mapping[str, float] | None, costs: Sequence[s
     return {name: float(limit) for name, limit in caps.items()}
 
 
-def missing_cells(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Column:
-    """Make a response column in which nothing is known: None among objects, NaN among numbers."""
-    return np.full(shape, None, dtype=object) if dtype.kind == "O" else np.full(shape, np.nan)
-
-
 def alike(rows: npt.NDArray[Any]) -> list[IndexArray]:
     """Group the numbers of equal rows."""
     if not len(rows):
@@ -220,7 +225,7 @@ def sequence_of(argument: str, names: Collection[str]) -> list[str]:
 
 def _finite_sequence(label: str, value: Any) -> tuple[Any, bool]:
     """Take a text or an object as it is; of a sequence of numbers, such as log-probabilities, the finite ones."""
-    if isinstance(value, str) or not isinstance(value, list | tuple | np.ndarray):
+    if not isinstance(value, list | tuple | np.ndarray):
         return value, False
     try:
         numbers = np.asarray(value, dtype=np.float64)
@@ -232,25 +237,32 @@ def _finite_sequence(label: str, value: Any) -> tuple[Any, bool]:
     return (numbers[~infinite], True) if infinite.any() else (value, False)
 
 
-def _one_row(label: str, value: Any, kind: tuple[np.dtype[Any], tuple[int, ...]] | None) -> Column:
-    """Make a column of one query."""
-    if kind is None:
-        return np.asarray(value, dtype=np.float64)[None]
+def _label(name: str) -> str:
+    return f"response: column {name!r}"
+
+
+def _query_cell(name: str, value: Any, kind: tuple[np.dtype[Any], tuple[int, ...] | None]) -> Any:
+    """Give a query's value as its column holds it."""
     dtype, shape = kind
     if dtype.kind == "O":
         if shape == () and isinstance(value, list | tuple | dict | set | np.ndarray):
+            label = f"query: column {name!r}"
             raise TypeError(f"{label}: expected a text or a single value, as in the fit, got {type(value).__name__}")
-        column = np.empty((1, *shape), dtype=object)
-        column[0] = value
-        return column
+        return value
+    if type(value) in (float, int) and shape == () and -LARGEST < value < LARGEST:
+        return float(value)
     wanted = f"numbers of shape {shape}" if shape else "a number"
     try:
-        array = np.full(shape, np.nan) if value is None else np.asarray(value, dtype=np.float64)
+        array = np.full(shape or (), np.nan) if value is None else np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{label}: expected {wanted}, as in the fit, got {_shown(value)}") from None
-    if array.shape != shape or isinstance(value, str) or np.isinf(array).any():
-        raise ValueError(f"{label}: expected {wanted}, as in the fit, got {_shown(value)}")
-    return array[None]
+        raise _misfit(name, wanted, value) from None
+    if array.shape != (array.shape if shape is None else shape) or isinstance(value, str) or np.isinf(array).any():
+        raise _misfit(name, wanted, value)
+    return array if array.ndim else float(array)
+
+
+def _misfit(name: str, wanted: str, value: Any) -> ValueError:
+    return ValueError(f"query: column {name!r}: expected {wanted}, as in the fit, got {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

@@ -16,8 +16,10 @@ import numpy.typing as npt
 from headrace.arguments import listed
 from headrace.estimators.asked import believed, priced
 from headrace.estimators.blas import one_blas_thread
+from headrace.estimators.one_query import Kinds, OneQuery
 from headrace.estimators.protocol import Estimators
 from headrace.estimators.responses import Responses
+from headrace.estimators.together import Together
 from headrace.notebook import html_table
 from headrace.policy import Policy
 from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget, shown_limits
@@ -25,7 +27,7 @@ from headrace.policy.hashing import content_id, fold_of, folds_of
 from headrace.policy.policy import weighed
 from headrace.policy.run_sets import run_sets
 from headrace.serving.artefact import write_artefact
-from headrace.serving.columns import Kinds, alike, checked_batch, checked_query, nothing_ran
+from headrace.serving.columns import alike, checked_batch, checked_query, nothing_ran
 from headrace.serving.frames import Frame
 from headrace.serving.promised import Promised
 from headrace.serving.resumed import resumed
@@ -178,14 +180,13 @@ class Decider:
             A value that doesn't fit its column; an unknown model or cost; a cap, a price or a switching cost that isn't
             a number >= 0.
         """
-        columns = checked_query(query, self.query_columns, self._optional, strict=strict)
-        query_id = content_id({name: cell[0] for name, cell in columns.items()}) if id is None else str(id)
-        quality, costs = self.estimators[fold_of(self.policy.seed, query_id, len(self.estimators))]
+        cells = checked_query(query, self.query_columns, self._optional, strict=strict)
+        query_id = content_id(cells) if id is None else str(id)
+        fold = fold_of(self.policy.seed, query_id, len(self.estimators)) if len(self.estimators) > 1 else 0
         return Session(
             self.policy,
-            quality,
-            costs,
-            columns,
+            self._together[fold],
+            OneQuery(cells, self.query_columns),
             id=query_id,
             response_columns=self.response_columns,
             answer=self.answer,
@@ -415,17 +416,22 @@ class Decider:
         True
         """
         runs = run_sets(self.policy, max_runs)
-        for quality, costs in self.estimators:
-            for estimator in (quality, *costs):
-                if hasattr(estimator, "warm"):
-                    estimator.warm(runs)
+        for estimators in self._together:
+            estimators.warm(runs)
         return self
 
     def _at(self, point: PathPoint, **wanted: Any) -> Decider:
         policy = replace(self.policy, parameters=point.parameters, share=point.share)
         return replace(self, policy=policy, point=point, promised=None, **wanted)
 
-    @property
+    @cached_property
+    def _together(self) -> list[Together]:
+        """The estimators of each fold."""
+        return [
+            Together(quality, dict(zip(self.policy.costs, costs, strict=True))) for quality, costs in self.estimators
+        ]
+
+    @cached_property
     def _optional(self) -> frozenset[str]:
         """Columns of queries that estimators read where they are there, though the fit need not have had them."""
         quality, costs = self.estimators[0]

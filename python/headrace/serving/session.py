@@ -9,26 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arguments import BoolArray, Column, FloatArray, answer_text, listed
+from headrace.arguments import BoolArray, FloatArray, answer_text, listed
 from headrace.errors import NoModelLeft
-from headrace.estimators.asked import believed, priced
 from headrace.estimators.belief import Belief
-from headrace.estimators.one_query import OneQuery, OneResponses
-from headrace.estimators.protocol import CostEstimator, QualityEstimator
+from headrace.estimators.one_query import Kinds, OneQuery, OneResponses
+from headrace.estimators.together import Together
 from headrace.policy import Policy
 from headrace.policy.explanation import Explanation, explain
 from headrace.policy.policy import weighed
 from headrace.rules import Decision
-from headrace.serving.caps import Caps
-from headrace.serving.columns import (
-    Kinds,
-    checked_caps,
-    checked_cell,
-    checked_cost,
-    checked_names,
-    missing_cells,
-    sequence_of,
-)
+from headrace.serving.caps import NO_CAPS, caps_of
+from headrace.serving.columns import checked_cell, checked_cost, checked_names, sequence_of
 from headrace.serving.resumed import kept
 from headrace.serving.session_table import session_table
 
@@ -69,9 +60,8 @@ class Session:
     def __init__(
         self,
         policy: Policy,
-        quality: QualityEstimator,
-        costs: Sequence[CostEstimator],
-        queries: Mapping[str, Column],
+        estimators: Together,
+        query: OneQuery,
         *,
         id: str,  # the word that users say
         response_columns: Kinds,
@@ -90,30 +80,21 @@ class Session:
         self._policy = policy
         self._models = policy.models
         self._rule = policy.rule_for(id)
-        self._quality_estimator, self._cost_estimators = quality, tuple(costs)
-        self._queries = OneQuery(queries)
-        self._kinds = response_columns
-        self._columns = {
-            name: missing_cells((1, len(self._models), *shape), dtype)
-            for name, (dtype, shape) in response_columns.items()
-        }
-        self._encoded: dict[Any, Any] = {}
-        self._run: BoolArray = np.zeros(len(self._models), dtype=np.bool_)
+        self._estimators = estimators
+        self._query = query
+        self._run: BoolArray = np.zeros(len(policy.models), dtype=np.bool_)
+        #: What models have returned, as estimators see it.
+        self._seen = OneResponses(self._run[None, :], response_columns, {})
         self._order: list[int] = []
         self._responses: dict[int, Any] = {}
         self._spent_by: dict[int, dict[str, float]] = {}
         self._answer = answer
-        self._options = {"allowed": allowed, "deny": deny, "max_cost": max_cost}
-        self._options |= {"switching_cost": switching_cost, "prices": prices}
-        denied = {self._index("deny", name) for name in sequence_of("deny", deny)}
-        every = self._models if allowed is None else sequence_of("allowed", allowed)
-        self._allowed = [j for j in (self._index("allowed", name) for name in every) if j not in denied]
-        # The rule keeps the cap of the very cost that it trades, for the whole plan.
-        traded = policy.costs[0] if policy.rates == (1.0,) else None
-        self._caps = Caps(checked_caps(max_cost, policy.costs), traded)
-        self._switching = self._of_models("switching_cost", switching_cost, 0.0)
-        self._prices = self._of_models("prices", prices, 1.0)
-        self._changes = dict(price_changes or {})
+        self._options = allowed, deny, max_cost, switching_cost, prices
+        self._allowed = self._pool(allowed, deny)
+        self._caps = NO_CAPS if max_cost is None else caps_of(max_cost, policy)
+        self._switching = self._of_models("switching_cost", switching_cost, 0.0) if switching_cost else None
+        self._prices = self._of_models("prices", prices, 1.0) if prices else None
+        self._changes = price_changes or {}
         self._notes: list[str] = []
         self._believed: tuple[Belief, FloatArray] | None = None
         #: The last estimates of quality that there were: the answer doesn't depend on new ones.
@@ -146,14 +127,14 @@ class Session:
         belief, costs = self._beliefs()
         rule = self._policy.final_rule_for(self.id) if final else self._rule
         self.decision = rule.select(
-            belief.quality[0],
-            weighed(costs[:, 0], self._policy.rates),
-            variance=_row(belief.variance, 1),
-            covariance=_row(belief.covariance, 2),
-            loading=_row(belief.loading, 1),
+            belief.quality,
+            weighed(costs, self._policy.rates),
+            variance=belief.variance,
+            covariance=belief.covariance,
+            loading=belief.loading,
             run=self._run,
-            allowed=self._caps.within(left, costs[:, 0], self.costs, self._run),
-            max_cost=self._caps.of_rule(left, costs[:, 0], self.costs, self._run),
+            allowed=self._caps.within(left, costs, self.costs, self._run),
+            max_cost=self._caps.of_rule(left, costs, self.costs, self._run),
         )
         return None if self.decision.next is None else self._models[self.decision.next]
 
@@ -192,10 +173,9 @@ class Session:
             raise ValueError(f'extra: expected "refuse" or "ignore", got {extra!r}')
         columns = dict(response) if isinstance(response, Mapping) else {"answer": response}
         if isinstance(response, Mapping) and extra == "refuse":
-            checked_names("response", columns, self._kinds, {*self.costs, "cost"}, needed=False)
+            checked_names("response", columns, self._seen.kinds, {*self.costs, "cost"}, needed=False)
         spent = self._spent(j, columns, cost)
-        written, infinite = self._with_response(j, columns, spent)
-        self._columns = written
+        self._seen.cells[j], infinite = self._cells_of(j, columns, spent)
         self._notes += [f"{name} of {model}: infinite numbers count as missing" for name in infinite]
         self.costs = {name: value + spent.get(name, 0.0) for name, value in self.costs.items()}
         self._run[j] = True
@@ -252,7 +232,7 @@ class Session:
         """
         j = self._index("model", model)
         belief, costs = self._beliefs()
-        return float(belief.quality[0, j]), dict(zip(self.costs, costs[:, 0, j].tolist(), strict=True))
+        return float(belief.quality[j]), dict(zip(self.costs, costs[:, j].tolist(), strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Give the session as JSON knows it, for a store; `Decider.resume` goes on with it, here or elsewhere.
@@ -299,7 +279,7 @@ class Session:
         if self._answer == "last":
             return self._models[self._order[-1]]
         try:
-            quality: FloatArray | None = self._beliefs()[0].quality[0]
+            quality: FloatArray | None = self._beliefs()[0].quality
         except Exception:
             # An answer that was paid for is had, whatever becomes of an estimate.
             quality = self._last_quality
@@ -327,17 +307,17 @@ class Session:
         """
         belief, costs = self._beliefs()
         left = self._left_to_run()
-        within = self._caps.within(left, costs[:, 0], self.costs, self._run)
+        within = self._caps.within(left, costs, self.costs, self._run)
         return explain(
             self._policy,
-            belief.quality[0],
-            costs[:, 0],
-            variance=_row(belief.variance, 1),
-            covariance=_row(belief.covariance, 2),
-            loading=_row(belief.loading, 1),
+            belief.quality,
+            costs,
+            variance=belief.variance,
+            covariance=belief.covariance,
+            loading=belief.loading,
             run=self.run,
             allowed=[self._models[j] for j in within],
-            max_cost=self._caps.of_rule(left, costs[:, 0], self.costs, self._run),
+            max_cost=self._caps.of_rule(left, costs, self.costs, self._run),
             spent=self.costs,
             excluded=self._excluded(left, within),
             notes=self._notes,
@@ -357,7 +337,7 @@ class Session:
 
     def _left_to_run(self) -> list[int]:
         """Models that may run, or have run."""
-        return [j for j in self._allowed if self._models[j] not in self.failed]
+        return [j for j in self._allowed if self._models[j] not in self.failed] if self.failed else self._allowed
 
     def _excluded(self, left: Collection[int], within: Collection[int]) -> dict[str, str]:
         """Say of each model that may not run what excludes it."""
@@ -366,14 +346,14 @@ class Session:
         return excluded | {self._models[j]: "above a cap on the cost" for j in left if j not in within}
 
     def _beliefs(self) -> tuple[Belief, FloatArray]:
-        """Beliefs, and the estimates of each cost: shape (n_costs, 1, n_models)."""
+        """Beliefs, of shape (n_models,), and the estimates of each cost, of shape (n_costs, n_models)."""
         if self._believed is None:
-            responses = OneResponses(self._run[None, :], self._columns, self._encoded)
-            named = zip(self.costs, self._cost_estimators, strict=True)
-            costs = np.array([priced(name, estimator, self._queries, responses) for name, estimator in named])
-            costs[0] = costs[0] * self._prices + self._switching
-            belief = believed(self._quality_estimator, self._queries, responses)
-            self._believed, self._last_quality = (belief, costs), belief.quality[0]
+            belief, costs = self._estimators.estimates(self._query, self._seen, self._run)
+            if self._prices is not None:
+                costs[0] *= self._prices
+            if self._switching is not None:
+                costs[0] += self._switching
+            self._believed, self._last_quality = (belief, costs), belief.quality
         return self._believed
 
     def _checked_costs(self, given: Mapping[str, Any]) -> dict[str, float]:
@@ -395,43 +375,52 @@ class Session:
             if value is None and name == first:
                 value = columns.get("cost")
             if value is None:
-                value = max(float(self._beliefs()[1][number, 0, j] - (number == 0) * self._switching[j]), 0.0)
+                estimate = float(self._beliefs()[1][number, j])
+                switching = 0.0 if number or self._switching is None else float(self._switching[j])
+                value = max(estimate - switching, 0.0)
             spent |= self._checked_costs({name: value})
         return spent
 
-    def _with_response(
+    def _cells_of(
         self, j: int, response: Mapping[str, Any], spent: Mapping[str, float]
-    ) -> tuple[dict[str, Column], list[str]]:
-        """Copy the columns with one model's response in; name those with infinite numbers."""
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Give one model's response as columns hold it; name the columns with infinite numbers."""
         first = self._policy.costs[0]
-        columns, infinite = dict(self._columns), []
-        for name, (dtype, shape) in self._kinds.items():
+        cells, infinite = {}, []
+        for name, (dtype, shape) in self._seen.kinds.items():
             is_cost = name in self.costs or name == "cost"
             if name not in response and not is_cost:
                 continue
             value = response[name] if name in response else spent[name if name in spent else first]
             value = answer_text(value) if name == "answer" and dtype.kind == "O" else value
-            cell, was_infinite = checked_cell(f"response: column {name!r}", value, dtype, shape)
+            cell, was_infinite = checked_cell(name, value, dtype, shape)
             if is_cost and dtype.kind != "O":
                 cell = cell / self._price_factor(name, j)
-            columns[name] = self._columns[name].copy()
-            columns[name][0, j] = cell
+            cells[name] = cell
             if was_infinite:
                 infinite.append(name)
-        return columns, infinite
+        return cells, infinite
 
     def _price_factor(self, column: str, j: int) -> float:
         """How much a model's cost has changed since the fit: a cost is evidence at the prices of the fit only."""
         name = column if column in self.costs else self._policy.costs[0]
         factor = float(self._changes[name][j]) if name in self._changes else 1.0
-        if name == self._policy.costs[0]:
+        if name == self._policy.costs[0] and self._prices is not None:
             factor *= float(self._prices[j])
         return factor or 1.0
 
-    def _of_models(self, argument: str, given: Mapping[str, float] | None, default: float) -> FloatArray:
+    def _pool(self, allowed: Sequence[str] | None, deny: Sequence[str]) -> list[int]:
+        """Models that may run."""
+        if allowed is None and not deny:
+            return list(range(len(self._models)))
+        denied = {self._index("deny", name) for name in sequence_of("deny", deny)}
+        every = self._models if allowed is None else sequence_of("allowed", allowed)
+        return [j for j in (self._index("allowed", name) for name in every) if j not in denied]
+
+    def _of_models(self, argument: str, given: Mapping[str, float], default: float) -> FloatArray:
         """Give a number per model, from those that are named."""
         numbers = np.full(len(self._models), default)
-        for name, value in (given or {}).items():
+        for name, value in given.items():
             if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= float(value) < math.inf:
                 raise ValueError(f"{argument}: expected finite numbers >= 0, got {value!r} for {name!r}")
             numbers[self._index(argument, name)] = value
@@ -442,7 +431,3 @@ class Session:
             return self._models.index(name)
         except ValueError:
             raise ValueError(f"{argument}: unknown model {name!r}; known: {listed(self._models)}") from None
-
-
-def _row(values: FloatArray | None, axes: int) -> FloatArray | None:
-    return values if values is None or values.ndim == axes else values[0]

@@ -22,10 +22,12 @@ from headrace.estimators import (
     SwitchingCost,
     make,
 )
+from headrace.estimators.linear_map import Folded, LinearMap
 from headrace.estimators.one_query import OneQuery, OneResponses
-from headrace.estimators.query_features import QueryFeatures
+from headrace.estimators.query_features import QueryFeatures, _Text
 from headrace.estimators.response_features import ResponseFeatures, _Answers, _Tokens
 from headrace.estimators.signals import text_features, text_features_of_one, token_features, token_features_of_one
+from headrace.estimators.together import Together
 
 N, K = 60, 3
 
@@ -86,6 +88,37 @@ def fitted(name: str, log: hr.Outcomes) -> Any:
     return ESTIMATORS[name]().fit(log.queries, log.responses_for([True] * K), log.cost if is_cost else log.quality)
 
 
+def plain_cells(cells: dict[str, Any]) -> dict[str, Any]:
+    return {name: float(cell) if isinstance(cell, np.floating) else cell for name, cell in cells.items()}
+
+
+def one_query(one: hr.Outcomes) -> OneQuery:
+    """Give the only query of a table as a session holds it."""
+    kinds = {name: (column.dtype, column.shape[1:]) for name, column in one.queries.items()}
+    return OneQuery(plain_cells({name: column[0] for name, column in one.queries.items()}), kinds)
+
+
+def one_responses(one: hr.Outcomes, run: np.ndarray) -> OneResponses:
+    """Give the responses to the only query of a table as a session holds them."""
+    kinds = {name: (column.dtype, column.shape[2:]) for name, column in one.responses.items()}
+    cells: dict[int, dict[str, Any]] = {}
+    for j in np.flatnonzero(run[0]).tolist():
+        cells[j] = plain_cells({name: column[0, j] for name, column in one.responses.items()})
+    return OneResponses(run, kinds, cells)
+
+
+def with_gaps(log: hr.Outcomes) -> hr.Outcomes:
+    """Take out a number of every seventh query."""
+    size = np.where(np.arange(N) % 7, log.queries["size"], np.nan)
+    return hr.Outcomes(
+        models=log.models,
+        quality=log.quality,
+        cost=log.cost,
+        queries={**log.queries, "size": size},
+        responses=log.responses,
+    )
+
+
 def numbers(estimate: Any) -> list[np.ndarray]:
     return [part for part in (estimate if isinstance(estimate, tuple) else (estimate,)) if part is not None]
 
@@ -97,19 +130,74 @@ def test_estimates_are_those_of_an_estimator_by_itself(name: str, lists: bool) -
     estimator = fitted(name, log)
     for row, order in enumerate(permutations(range(K))):
         one = fresh.take([row])
-        query, encoded, run = OneQuery(one.queries), {}, np.zeros((1, K), dtype=np.bool_)
+        query, run = one_query(one), np.zeros((1, K), dtype=np.bool_)
+        held = one_responses(one, run)
         for j in (None, *order):
             if j is not None:
                 run[0, j] = True
+                held.cells.update(one_responses(one, run).cells)
             alone = estimator.predict(dict(one.queries), Responses(run, one.responses))
-            shared = estimator.predict(query, OneResponses(run, one.responses, encoded))
-            again = estimator.predict(query, OneResponses(run, one.responses, encoded))
+            shared = estimator.predict(query, held)
+            again = estimator.predict(query, held)
             for here, there, once_more in zip(numbers(shared), numbers(alone), numbers(again), strict=True):
-                if lists:  # sums of other lengths, products of other sizes: the last bits may differ
-                    np.testing.assert_allclose(here, there, rtol=0.0, atol=1e-12)
-                else:
-                    np.testing.assert_array_equal(here, there)
+                # Sums of other lengths, logarithms of another library: the last bits may differ.
+                np.testing.assert_allclose(here, there, rtol=0.0, atol=1e-12)
                 np.testing.assert_array_equal(once_more, here)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("quality", ["linear", "linear, equal", "linear, ex ante", "joint", "calibrated"])
+@pytest.mark.parametrize("cost", ["cost", "prices", "switching"])
+def test_estimators_asked_together_give_what_each_gives(quality: str, cost: str, gaps: bool) -> None:
+    log, fresh = (with_gaps(table(seed)) if gaps else table(seed) for seed in (1, 2))
+    estimators = fitted(quality, log), fitted(cost, log)
+    together = Together(estimators[0], {"usd": estimators[1], "seconds": fitted("cost", log)})
+    for row, order in enumerate(permutations(range(K))):
+        one = fresh.take([7 * row if gaps else row])
+        query, run = one_query(one), np.zeros((1, K), dtype=np.bool_)
+        held = one_responses(one, run)
+        for j in (None, *order):
+            if j is not None:
+                run[0, j] = True
+                held.cells.update(one_responses(one, run).cells)
+            seen = Responses(run, one.responses)
+            belief, costs = together.estimates(query, held, run[0])
+            expected = estimators[0].predict(dict(one.queries), seen)
+            np.testing.assert_allclose(belief.quality, expected.quality[0], rtol=0.0, atol=1e-12)
+            for mine, theirs in zip(belief[1:], expected[1:], strict=True):
+                assert (mine is None) == (theirs is None)
+                if mine is not None:
+                    np.testing.assert_array_equal(mine, theirs if theirs.shape == mine.shape else theirs[0])
+            np.testing.assert_allclose(
+                costs[0], estimators[1].predict(dict(one.queries), seen)[0], rtol=0.0, atol=1e-12
+            )
+
+
+def test_a_map_whose_averages_differ_counts_missing_features_as_its_own_average() -> None:
+    rng = np.random.default_rng(0)
+    log = table(1)
+    query_features, response_features = QueryFeatures().fit({"x": log.queries["size"]}), ResponseFeatures()
+    response_features.fit(Responses(np.ones((N, K), dtype=np.bool_), {}))
+    run = np.zeros(K, dtype=np.bool_)
+    maps = [
+        LinearMap(
+            query_features,
+            response_features,
+            rng.normal(size=1),
+            rng.normal(size=(1, K)),
+            rng.normal(size=K),
+            -9.0,
+            9.0,
+        )
+        for _ in range(3)
+    ]
+    folded = Folded(maps, run)
+    for size in (3.5, float("nan")):
+        found = folded.estimates(OneQuery({"x": size}, {}), OneResponses(run[None], {}, {}))
+        feature = query_features.transform({"x": np.array([size])}, 1)[0]
+        for one, estimates in zip(maps, found, strict=True):
+            centred = np.where(np.isnan(feature), 0.0, feature - one.average)
+            np.testing.assert_allclose(estimates, (centred @ one.weights + one.intercept).clip(-9.0, 9.0), atol=1e-12)
 
 
 def test_a_session_encodes_the_query_once_and_each_response_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,15 +206,15 @@ def test_a_session_encodes_the_query_once_and_each_response_once(monkeypatch: py
     calls: dict[str, int] = {}
 
     def counted(owner: type, method: str) -> None:
-        original = getattr(owner, method)
+        original, label = getattr(owner, method), f"{owner.__name__}.{method}"
 
         def called(*arguments: Any) -> Any:
-            calls[method] = calls.get(method, 0) + 1
+            calls[label] = calls.get(label, 0) + 1
             return original(*arguments)
 
         monkeypatch.setattr(owner, method, called)
 
-    counted(QueryFeatures, "_blocks")
+    counted(_Text, "of_one")
     counted(_Tokens, "of_one")
     counted(_Answers, "of_two")
     session = decider.start({name: column[0] for name, column in log.queries.items()}, id="q")
@@ -136,31 +224,30 @@ def test_a_session_encodes_the_query_once_and_each_response_once(monkeypatch: py
         session.observe(model, {name: column[0, j] for name, column in log.responses.items()}, cost=1.0)
     session.next()
     assert session.model in decider.models
-    assert calls == {"_blocks": 1, "of_one": K, "of_two": K * (K - 1) // 2}
+    assert calls == {"_Text.of_one": 1, "_Tokens.of_one": K, "_Answers.of_two": K * (K - 1) // 2}
 
 
 def test_another_mapping_or_another_encoder_shares_nothing() -> None:
     log, other = table(1), table(3)
-    first, same, another = (QueryFeatures().fit(t.queries) for t in (log, log, other))
-    query = OneQuery(log.take([0]).queries)
-    assert first.transform(query, 1) is same.transform(query, 1)
+    one = log.take([0])
+    first, same = (QueryFeatures().fit(log.queries) for _ in range(2))
+    query = one_query(one)
+    assert first.of_one(query) is same.of_one(query)
     changed = {**query, "text": np.array(["something else"], dtype=object)}
     assert (first.transform(changed, 1) != first.transform(query, 1)).any()
-    with pytest.raises(ValueError, match="read-only"):
-        first.transform(query, 1)[0, 0] = 1.0
 
-    run, encoded = np.array([[True, False, True]]), {}
-    seen = OneResponses(run, log.take([0]).responses, encoded)
+    seen = one_responses(one, np.array([[True, False, True]]))
     everything = [t.responses_for([True] * K) for t in (log, log, other)]
     features = [ResponseFeatures().fit(responses) for responses in everything]
-    assert features[0].transform(seen, run[0]) is features[1].transform(seen, run[0])
-    assert features[0].transform(seen, run[0]) is not features[2].transform(seen, run[0])
-    assert features[0].fit(other.responses_for([True] * K)).transform(seen, run[0]) is features[2].transform(
-        seen, run[0]
-    )
-    equal = ResponseFeatures(equal=lambda a, b: True).fit(log.responses_for([True] * K))
-    assert equal.transform(seen, run[0]) is not features[1].transform(seen, run[0])
-    assert another.transform(query, 1).shape[0] == 1
+    for encoder in features[:2]:
+        encoder.of_one(seen, [0, 2])
+    assert len(seen.encoded) == 1
+    features[2].of_one(seen, [0, 2])
+    assert len(seen.encoded) == 2
+    features[0].fit(other.responses_for([True] * K)).of_one(seen, [0, 2])
+    assert len(seen.encoded) == 2
+    ResponseFeatures(equal=lambda a, b: True).fit(log.responses_for([True] * K)).of_one(seen, [0, 2])
+    assert len(seen.encoded) == 3
 
 
 def test_a_column_that_lacks_is_named() -> None:
@@ -168,15 +255,14 @@ def test_a_column_that_lacks_is_named() -> None:
     encoder = ResponseFeatures().fit(log.responses_for([True] * K))
     run = np.array([[True, False, False]])
     with pytest.raises(ValueError, match="'answer', which was there in the fit, is missing"):
-        encoder.transform(OneResponses(run, {"score": log.responses["score"][:1]}, {}), run[0])
+        encoder.transform(OneResponses(run, {"score": (np.dtype(float), ())}, {0: {"score": 0.5}}), run[0])
 
 
 def test_a_number_too_large_is_refused_each_time() -> None:
     log = table(1)
     encoder = ResponseFeatures().fit(log.responses_for([True] * K))
-    columns = {name: column[:1].copy() for name, column in log.responses.items()}
-    columns["score"][0, 0] = 1e200
-    seen = OneResponses(np.array([[True, False, False]]), columns, {})
+    seen = one_responses(log.take([0]), np.array([[True, False, False]]))
+    seen.cells[0]["score"] = 1e200
     for _ in range(2):
         with pytest.raises(ValueError, match="column 'score': expected numbers up to"):
             encoder.transform(seen, seen.run[0])

@@ -19,7 +19,7 @@
 //!
 //! **The map.** [`belief`] checks the numbers; [`expected_max`] values sets; [`search`] finds the best set; [`rule`] turns
 //! it into the next model; [`calibrate`] finds what every cost weight would do; [`batch`] does both for many queries over
-//! threads. [`gaussian`] conditions on what is known after a run set; [`text`] makes numbers of a query; [`normal`],
+//! threads. [`gaussian`] conditions on what is known after a run set; [`linear`] estimates; [`text`] makes numbers of a query; [`normal`],
 //! [`model_set`] and [`error`] are what they say; `far_off` keeps hopeless models from blurring the others. With the feature `python`, `py` shows all that to Python.
 
 pub mod batch;
@@ -29,6 +29,7 @@ pub mod error;
 pub mod expected_max;
 mod far_off;
 pub mod gaussian;
+pub mod linear;
 pub mod model_set;
 pub mod normal;
 pub mod rule;

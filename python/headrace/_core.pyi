@@ -188,4 +188,19 @@ def expected_max(
 def regressions(
     covariance: npt.ArrayLike, members: npt.ArrayLike, runs: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...
+
+@final
+class Linear:
+    def __new__(
+        cls,
+        average: npt.ArrayLike,
+        weights: npt.ArrayLike,
+        missing: npt.ArrayLike,
+        intercept: npt.ArrayLike,
+        low: npt.ArrayLike,
+        high: npt.ArrayLike,
+        n_rows: int,
+    ) -> Linear: ...
+    def estimates(self, features: _Numbers) -> npt.NDArray[np.float64]: ...
+
 def project_texts(texts: list[bytes], rarity: npt.ArrayLike, directions: npt.ArrayLike) -> npt.NDArray[np.float64]: ...

@@ -9,13 +9,13 @@ on features that they mostly share. Folded, the features are laid out once, and 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from headrace.arguments import BoolArray, FloatArray, IndexArray
+from headrace._core import Linear
+from headrace.arguments import BoolArray, FloatArray
 from headrace.estimators.one_query import OneQuery, OneResponses
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import ResponseFeatures
@@ -77,57 +77,41 @@ class Folded:
 
     def __init__(self, maps: Sequence[LinearMap], run: BoolArray) -> None:
         self._models: list[int] = run.nonzero()[0].tolist()
-        self._encoders: list[QueryFeatures | ResponseFeatures] = []
-        averages: list[FloatArray] = []
-        begin: dict[Hashable, int] = {}
-        rows: list[IndexArray] = []
-        for one in maps:
-            n_query = one.query_features.width
-            parts = (one.query_features, one.average[:n_query]), (one.response_features, one.average[n_query:])
-            places = [np.empty(0, dtype=np.intp)]
-            for encoder, average in parts:
-                key = type(encoder), encoder.key
-                if key not in begin:
-                    begin[key] = sum(map(len, averages))
-                    averages.append(average)
-                    self._encoders.append(encoder)
-                places.append(np.arange(begin[key], begin[key] + len(average)))
-            rows.append(np.concatenate(places))
-        self._average = np.concatenate(averages)
-        k = len(run)
-        self._weights = np.zeros((len(self._average), len(maps) * k))
-        self._missing = np.zeros_like(self._weights)
+        # Encoders that have learned the same give the same features, which are laid out once.
+        of_query = {one.query_features.key: one.query_features for one in maps}
+        of_responses = {one.response_features.key: one.response_features for one in maps}
+        self._of_query, self._of_responses = list(of_query.values()), list(of_responses.values())
+        averages = {
+            **{one.query_features.key: one.average[: one.query_features.width] for one in maps},
+            **{one.response_features.key: one.average[one.query_features.width :] for one in maps},
+        }
+        average, k = np.concatenate([averages[key] for key in (*of_query, *of_responses)]), len(run)
+        begin, places = 0, {}
+        for key in (*of_query, *of_responses):
+            places[key] = np.arange(begin, begin + len(averages[key]))
+            begin += len(averages[key])
+        rows = [np.concatenate([places[one.query_features.key], places[one.response_features.key]]) for one in maps]
+        weights = np.zeros((len(average), len(maps) * k))
+        missing = np.zeros_like(weights)
         intercepts = []
         for number, (one, row) in enumerate(zip(maps, rows, strict=True)):
             columns = slice(number * k, (number + 1) * k)
-            self._weights[row, columns] = one.weights
-            apart = self._average[row] - one.average
+            apart = average[row] - one.average
+            weights[row, columns] = one.weights
+            missing[row, columns] = -apart[:, None] * one.weights
             intercepts.append(one.intercept + apart @ one.weights)
-            self._missing[row, columns] = -apart[:, None] * one.weights
-        self._intercept = np.concatenate(intercepts)
-        self._low = np.concatenate([np.broadcast_to(one.low, k) for one in maps])
-        self._high = np.concatenate([np.broadcast_to(one.high, k) for one in maps])
-        self._shape = len(maps), k
+        low, high = (
+            np.concatenate([np.broadcast_to(end, k) for end in ends])
+            for ends in ([one.low for one in maps], [one.high for one in maps])
+        )
+        self._linear = Linear(average, weights, missing, np.concatenate(intercepts), low, high, len(maps))
 
     def estimates(self, query: OneQuery, responses: OneResponses) -> FloatArray:
         """Give the estimates of one query: shape (n_maps, n_models)."""
         features: list[float] = []
-        for encoder in self._encoders:
-            if isinstance(encoder, QueryFeatures):
-                features += encoder.of_one(query)
-            elif self._models:
-                features += encoder.of_one(responses, self._models)
-        centred = np.array(features, dtype=np.float64)
-        centred -= self._average
-        if math.isnan(sum(features)):
-            missing = np.isnan(centred)
-            centred[missing] = 0.0
-            estimates: FloatArray = centred.dot(self._weights)
-            estimates += missing.astype(np.float64).dot(self._missing)
-        else:
-            estimates = centred.dot(self._weights)
-        estimates += self._intercept
-        np.maximum(estimates, self._low, out=estimates)
-        np.minimum(estimates, self._high, out=estimates)
-        estimates.shape = self._shape
-        return estimates
+        for encoder in self._of_query:
+            features += encoder.of_one(query)
+        if self._models:
+            for of_responses in self._of_responses:
+                features += of_responses.of_one(responses, self._models)
+        return self._linear.estimates(features)

@@ -87,12 +87,12 @@ class OneResponses(Responses):
     run : bool ndarray of shape (1, n_models)
     kinds : mapping of str to (dtype, tuple of int)
         All columns.
-    cells : dict of int to dict of str to value
-        What each model that has run returned, by its index and by column; a column that isn't there is missing. Cells
-        stay as they are.
 
     Attributes
     ----------
+    cells : dict of int to dict of str to value
+        What each model that has run returned, by its index and by column; a column that isn't there is missing. Cells
+        stay as they are.
     encoded : dict
         What has been made of the models that have run.
     """
@@ -101,9 +101,10 @@ class OneResponses(Responses):
     cells: dict[int, dict[str, Any]]
     encoded: dict[Hashable, dict[Any, list[float]]]
 
-    def __init__(self, run: BoolArray, kinds: Kinds, cells: dict[int, dict[str, Any]]) -> None:
-        # What is frozen is set at once: a call of `object.__setattr__` for each takes longer.
-        vars(self).update(run=run, kinds=kinds, cells=cells, encoded={})
+    def __init__(self, run: BoolArray, kinds: Kinds) -> None:
+        # What is frozen is set behind its back: `object.__setattr__` for each takes longer.
+        own = self.__dict__
+        own["run"], own["kinds"], own["cells"], own["encoded"] = run, kinds, {}, {}
 
     @property
     def names(self) -> tuple[str, ...]:

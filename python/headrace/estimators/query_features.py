@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -31,6 +31,9 @@ LARGE = 20.0
 
 #: A column of more numbers than this per query or response is reduced to its principal components.
 WIDE = 64
+
+#: Hashes of texts of at most so many characters are remembered.
+SHORT = 64
 
 
 class _Encoder(Protocol):
@@ -233,7 +236,15 @@ def _label(name: str) -> str:
 
 
 def _hashed(text: str) -> str:
+    return _hashed_before(text) if len(text) <= SHORT else _hash(text)
+
+
+def _hash(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+#: Categories come again and again; what is remembered is in no file.
+_hashed_before = lru_cache(maxsize=1024)(_hash)
 
 
 def _flat(values: FloatArray) -> FloatArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,10 @@ class Together:
         self._quality = quality
         self._costs = dict(costs)
         self._plans: dict[bytes, _Plan] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is folded is made again from the estimators.
+        return vars(self) | {"_plans": {}}
 
     def estimates(self, query: OneQuery, responses: OneResponses, run: BoolArray) -> tuple[Belief, FloatArray]:
         """Estimate for one query.

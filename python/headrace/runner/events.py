@@ -72,7 +72,7 @@ def decision_event(
         "id": session.id,
         "policy": policy,
         "query": content_id(session._query.cells),
-        "pool": [session._models[j] for j in session._allowed],
+        "pool": [session._models[j] for j in session._limits.allowed],
         "steps": [dict(step) for step in steps],
         "model": session.model if session.run else None,
         "cost": session.costs,

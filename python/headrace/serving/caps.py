@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from headrace.arguments import BoolArray, FloatArray
 from headrace.errors import CapTooSmall
-from headrace.policy import Policy
-from headrace.serving.columns import checked_caps
 
-__all__ = ["NO_CAPS", "Caps", "caps_of"]
+__all__ = ["NO_CAPS", "Caps"]
 
 
 @dataclass(frozen=True)
@@ -87,9 +85,3 @@ class Caps:
 
 #: Where no cost has a cap.
 NO_CAPS = Caps({}, None)
-
-
-def caps_of(max_cost: float | Mapping[str, float], policy: Policy) -> Caps:
-    """Give the caps that `Decider.start` is told of; errors as there."""
-    # The rule keeps the cap of the very cost that it trades, for the whole plan.
-    return Caps(checked_caps(max_cost, policy.costs), policy.costs[0] if policy.rates == (1.0,) else None)

@@ -33,6 +33,9 @@ __all__ = [
 #: A column that the fit did not have: numbers of any shape.
 NUMBERS: tuple[np.dtype[Any], None] = (np.dtype(np.float64), None)
 
+#: A column of texts.
+TEXT: tuple[np.dtype[Any], tuple[int, ...]] = (np.dtype(object), ())
+
 #: Longest text that a message shows.
 LONGEST_SHOWN = 20
 
@@ -109,7 +112,10 @@ def checked_query(
     else:
         raise TypeError(f"query: expected a mapping of columns, or a text, got {type(query).__name__}")
     if given.keys() == known.keys():
-        return {name: _query_cell(name, value, known[name]) for name, value in given.items()}
+        return {
+            name: value if type(value) is str and known[name] == TEXT else _query_cell(name, value, known[name])
+            for name, value in given.items()
+        }
     if strict:
         checked_names("query", given, known, optional)
     return {

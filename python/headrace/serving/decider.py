@@ -29,9 +29,10 @@ from headrace.policy.run_sets import run_sets
 from headrace.serving.artefact import write_artefact
 from headrace.serving.columns import alike, checked_batch, checked_query, nothing_ran
 from headrace.serving.frames import Frame
+from headrace.serving.limits import Limits, limits_of
 from headrace.serving.promised import Promised
 from headrace.serving.resumed import resumed
-from headrace.serving.session import Session
+from headrace.serving.session import Served, Session
 
 __all__ = ["Decider"]
 
@@ -183,20 +184,17 @@ class Decider:
         cells = checked_query(query, self.query_columns, self._optional, strict=strict)
         query_id = content_id(cells) if id is None else str(id)
         fold = fold_of(self.policy.seed, query_id, len(self.estimators)) if len(self.estimators) > 1 else 0
-        return Session(
-            self.policy,
-            self._together[fold],
-            OneQuery(cells, self.query_columns),
-            id=query_id,
-            response_columns=self.response_columns,
-            answer=self.answer,
-            allowed=allowed,
-            deny=deny,
-            max_cost=max_cost,
-            switching_cost=switching_cost,
-            prices=prices,
-            price_changes=self.price_changes,
-        )
+        limits = self._unlimited
+        if not (allowed is None and not deny and max_cost is None and not switching_cost and not prices):
+            limits = limits_of(
+                self.policy,
+                allowed=allowed,
+                deny=deny,
+                max_cost=max_cost,
+                switching_cost=switching_cost,
+                prices=prices,
+            )
+        return Session(self._served[fold], OneQuery(cells, self.query_columns), limits, query_id)
 
     def resume(self, state: Mapping[str, Any]) -> Session:
         """Go on with a session that `Session.to_dict` gave; it decides as it would have there.
@@ -416,8 +414,8 @@ class Decider:
         True
         """
         runs = run_sets(self.policy, max_runs)
-        for estimators in self._together:
-            estimators.warm(runs)
+        for served in self._served:
+            served.estimators.warm(runs)
         return self
 
     def _at(self, point: PathPoint, **wanted: Any) -> Decider:
@@ -425,11 +423,22 @@ class Decider:
         return replace(self, policy=policy, point=point, promised=None, **wanted)
 
     @cached_property
-    def _together(self) -> list[Together]:
-        """The estimators of each fold."""
+    def _served(self) -> list[Served]:
+        """What the sessions of each fold share."""
         return [
-            Together(quality, dict(zip(self.policy.costs, costs, strict=True))) for quality, costs in self.estimators
+            Served(
+                self.policy,
+                Together(quality, dict(zip(self.policy.costs, costs, strict=True))),
+                self.response_columns,
+                self.answer,
+                self.price_changes,
+            )
+            for quality, costs in self.estimators
         ]
+
+    @cached_property
+    def _unlimited(self) -> Limits:
+        return limits_of(self.policy)
 
     @cached_property
     def _optional(self) -> frozenset[str]:

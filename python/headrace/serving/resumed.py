@@ -35,17 +35,17 @@ def kept(session: Any) -> dict[str, Any]:
     runs = [
         {
             "model": model,
-            "response": _json(f"response of {model!r}", session._responses[j]),
-            "costs": session._spent_by[j],
+            "response": _json(f"response of {model!r}", response),
+            "costs": costs,
         }
-        for j, model in zip(session._order, session.run, strict=True)
+        for model, (response, costs) in zip(session.run, session._ran.values(), strict=True)
     ]
     return {
         "kind": KIND,
         "id": session.id,
         "models": list(session._models),
         "query": {name: plain(cell) for name, cell in session._query.cells.items()},
-        "options": plain(dict(zip(OPTIONS, session._options, strict=True)), infinity="inf"),
+        "options": plain(session._limits.options, infinity="inf"),
         "runs": runs,
         "failed": dict(session.failed),
         "costs": dict(session.costs),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
-from numbers import Real
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,12 +16,32 @@ from headrace.policy import Policy
 from headrace.policy.explanation import Explanation, explain
 from headrace.policy.policy import weighed
 from headrace.rules import Decision
-from headrace.serving.caps import NO_CAPS, caps_of
-from headrace.serving.columns import checked_cell, checked_cost, checked_names, sequence_of
+from headrace.serving.columns import checked_cell, checked_cost, checked_names
+from headrace.serving.limits import Limits, index_of
 from headrace.serving.resumed import kept
 from headrace.serving.session_table import session_table
 
-__all__ = ["Session"]
+__all__ = ["Served", "Session"]
+
+
+class Served(NamedTuple):
+    """What the sessions of a decider share, if the same estimators serve them.
+
+    Attributes
+    ----------
+    policy : Policy
+    estimators : Together
+    response_columns : mapping of str to (dtype, tuple of int)
+    answer : {"best", "last"}
+    price_changes : mapping of str to ndarray of shape (n_models,)
+        As in `headrace.serving.decider.Decider`.
+    """
+
+    policy: Policy
+    estimators: Together
+    response_columns: Kinds
+    answer: str
+    price_changes: Mapping[str, FloatArray]
 
 
 class Session:
@@ -57,44 +75,22 @@ class Session:
     (True, True, True)
     """
 
-    def __init__(
-        self,
-        policy: Policy,
-        estimators: Together,
-        query: OneQuery,
-        *,
-        id: str,  # the word that users say
-        response_columns: Kinds,
-        answer: str = "best",
-        allowed: Sequence[str] | None = None,
-        deny: Sequence[str] = (),
-        max_cost: float | Mapping[str, float] | None = None,
-        switching_cost: Mapping[str, float] | None = None,
-        prices: Mapping[str, float] | None = None,
-        price_changes: Mapping[str, FloatArray] | None = None,
-    ) -> None:
+    def __init__(self, served: Served, query: OneQuery, limits: Limits, id: str) -> None:  # id: the word that users say
+        policy = served.policy
         self.id = id
         self.costs = dict.fromkeys(policy.costs, 0.0)
         self.decision: Decision | None = None
         self.failed: dict[str, str] = {}
-        self._policy = policy
+        self._served = served
         self._models = policy.models
+        self._limits = limits
         self._rule = policy.rule_for(id)
-        self._estimators = estimators
         self._query = query
         self._run: BoolArray = np.zeros(len(policy.models), dtype=np.bool_)
         #: What models have returned, as estimators see it.
-        self._seen = OneResponses(self._run[None, :], response_columns, {})
-        self._order: list[int] = []
-        self._responses: dict[int, Any] = {}
-        self._spent_by: dict[int, dict[str, float]] = {}
-        self._answer = answer
-        self._options = allowed, deny, max_cost, switching_cost, prices
-        self._allowed = self._pool(allowed, deny)
-        self._caps = NO_CAPS if max_cost is None else caps_of(max_cost, policy)
-        self._switching = self._of_models("switching_cost", switching_cost, 0.0) if switching_cost else None
-        self._prices = self._of_models("prices", prices, 1.0) if prices else None
-        self._changes = price_changes or {}
+        self._seen = OneResponses(self._run[None, :], served.response_columns)
+        #: By index of the model, in the order of the runs: what it returned, and what it cost.
+        self._ran: dict[int, tuple[Any, dict[str, float]]] = {}
         self._notes: list[str] = []
         self._believed: tuple[Belief, FloatArray] | None = None
         #: The last estimates of quality that there were: the answer doesn't depend on new ones.
@@ -103,7 +99,7 @@ class Session:
     @property
     def cost(self) -> float:
         """Cost of the models run so far; of several costs, the first."""
-        return self.costs[self._policy.costs[0]]
+        return self.costs[self._served.policy.costs[0]]
 
     def next(self, *, final: bool = False) -> str | None:
         """Give the model to run now; None = stop, the answer is there.
@@ -121,20 +117,21 @@ class Session:
             None is within a cap on the cost, while none has run.
         """
         left = self._left_to_run()
-        if not left and not self._order:
+        if not left and not self._ran:
             failed = ", ".join(f"{name!r} ({kind})" for name, kind in self.failed.items()) or "none"
             raise NoModelLeft(f"next: no model is left to run; failed: {failed}")
         belief, costs = self._beliefs()
-        rule = self._policy.final_rule_for(self.id) if final else self._rule
+        within = self._limits.caps.within(left, costs, self.costs, self._run)
+        rule = self._served.policy.final_rule_for(self.id) if final else self._rule
         self.decision = rule.select(
             belief.quality,
-            weighed(costs, self._policy.rates),
+            weighed(costs, self._served.policy.rates),
             variance=belief.variance,
             covariance=belief.covariance,
             loading=belief.loading,
-            run=self._run,
-            allowed=self._caps.within(left, costs, self.costs, self._run),
-            max_cost=self._caps.of_rule(left, costs, self.costs, self._run),
+            run=self._run if self._ran else None,
+            allowed=None if len(within) == len(self._models) else within,
+            max_cost=self._limits.caps.of_rule(left, costs, self.costs, self._run),
         )
         return None if self.decision.next is None else self._models[self.decision.next]
 
@@ -179,8 +176,7 @@ class Session:
         self._notes += [f"{name} of {model}: infinite numbers count as missing" for name in infinite]
         self.costs = {name: value + spent.get(name, 0.0) for name, value in self.costs.items()}
         self._run[j] = True
-        self._order.append(j)
-        self._responses[j], self._spent_by[j] = response, spent
+        self._ran[j] = response, spent
         # An answer that comes late is an answer.
         self.failed.pop(model, None)
         self._believed = self.decision = None
@@ -208,7 +204,7 @@ class Session:
         j = self._index("model", model)
         if self._run[j]:
             raise ValueError(f"model: {model!r} has been observed before in this session")
-        given = dict(cost) if isinstance(cost, Mapping) else {self._policy.costs[0]: cost}
+        given = dict(cost) if isinstance(cost, Mapping) else {self._served.policy.costs[0]: cost}
         spent = self._checked_costs(given)
         self.costs = {name: value + spent.get(name, 0.0) for name, value in self.costs.items()}
         if retry:
@@ -258,7 +254,7 @@ class Session:
     @property
     def run(self) -> tuple[str, ...]:
         """Models that have run, in their order; without those that failed."""
-        return tuple(self._models[j] for j in self._order)
+        return tuple(self._models[j] for j in self._ran)
 
     @property
     def plan(self) -> tuple[str, ...]:
@@ -274,23 +270,23 @@ class Session:
         ValueError
             No model has run yet.
         """
-        if not self._order:
+        if not self._ran:
             raise ValueError("answer: no model has run yet; run the one that next() names, and observe its response")
-        if self._answer == "last":
-            return self._models[self._order[-1]]
+        if self._served.answer == "last":
+            return self.run[-1]
         try:
             quality: FloatArray | None = self._beliefs()[0].quality
         except Exception:
             # An answer that was paid for is had, whatever becomes of an estimate.
             quality = self._last_quality
         if quality is None:
-            return self._models[self._order[-1]]
+            return self.run[-1]
         return self._models[int(np.where(self._run, quality, -np.inf).argmax())]
 
     @property
     def answer(self) -> Any:
         """The response of `model`, as it was observed; errors as there."""
-        return self._responses[self._models.index(self.model)]
+        return self._ran[self._models.index(self.model)][0]
 
     def why(self) -> Explanation:
         """Say what is believed of each model, what is decided now, what that beats, and what would flip it.
@@ -307,9 +303,9 @@ class Session:
         """
         belief, costs = self._beliefs()
         left = self._left_to_run()
-        within = self._caps.within(left, costs, self.costs, self._run)
+        within = self._limits.caps.within(left, costs, self.costs, self._run)
         return explain(
-            self._policy,
+            self._served.policy,
             belief.quality,
             costs,
             variance=belief.variance,
@@ -317,7 +313,7 @@ class Session:
             loading=belief.loading,
             run=self.run,
             allowed=[self._models[j] for j in within],
-            max_cost=self._caps.of_rule(left, costs, self.costs, self._run),
+            max_cost=self._limits.caps.of_rule(left, costs, self.costs, self._run),
             spent=self.costs,
             excluded=self._excluded(left, within),
             notes=self._notes,
@@ -325,7 +321,7 @@ class Session:
         )
 
     def __repr__(self) -> str:
-        ran = f"ran {', '.join(self.run)}" if self._order else "nothing has run"
+        ran = f"ran {', '.join(self.run)}" if self._ran else "nothing has run"
         failed = f"; failed: {', '.join(self.failed)}" if self.failed else ""
         chosen = None if self.decision is None else self.decision.next
         state = "" if self.decision is None else f"; next: {'stop' if chosen is None else self._models[chosen]}"
@@ -337,22 +333,26 @@ class Session:
 
     def _left_to_run(self) -> list[int]:
         """Models that may run, or have run."""
-        return [j for j in self._allowed if self._models[j] not in self.failed] if self.failed else self._allowed
+        return (
+            [j for j in self._limits.allowed if self._models[j] not in self.failed]
+            if self.failed
+            else self._limits.allowed
+        )
 
     def _excluded(self, left: Collection[int], within: Collection[int]) -> dict[str, str]:
         """Say of each model that may not run what excludes it."""
-        excluded = {name: "not allowed here" for j, name in enumerate(self._models) if j not in self._allowed}
+        excluded = {name: "not allowed here" for j, name in enumerate(self._models) if j not in self._limits.allowed}
         excluded |= {name: f"failed: {kind}" for name, kind in self.failed.items()}
         return excluded | {self._models[j]: "above a cap on the cost" for j in left if j not in within}
 
     def _beliefs(self) -> tuple[Belief, FloatArray]:
         """Beliefs, of shape (n_models,), and the estimates of each cost, of shape (n_costs, n_models)."""
         if self._believed is None:
-            belief, costs = self._estimators.estimates(self._query, self._seen, self._run)
-            if self._prices is not None:
-                costs[0] *= self._prices
-            if self._switching is not None:
-                costs[0] += self._switching
+            belief, costs = self._served.estimators.estimates(self._query, self._seen, self._run)
+            if self._limits.prices is not None:
+                costs[0] *= self._limits.prices
+            if self._limits.switching is not None:
+                costs[0] += self._limits.switching
             self._believed, self._last_quality = (belief, costs), belief.quality
         return self._believed
 
@@ -365,7 +365,7 @@ class Session:
 
     def _spent(self, j: int, columns: Mapping[str, Any], cost: float | Mapping[str, float] | None) -> dict[str, float]:
         """Give what a run cost, of each cost by name."""
-        first = self._policy.costs[0]
+        first = self._served.policy.costs[0]
         given = dict(cost) if isinstance(cost, Mapping) else {} if cost is None else {first: cost}
         spent = self._checked_costs(given)
         for number, name in enumerate(self.costs):
@@ -376,7 +376,7 @@ class Session:
                 value = columns.get("cost")
             if value is None:
                 estimate = float(self._beliefs()[1][number, j])
-                switching = 0.0 if number or self._switching is None else float(self._switching[j])
+                switching = 0.0 if number or self._limits.switching is None else float(self._limits.switching[j])
                 value = max(estimate - switching, 0.0)
             spent |= self._checked_costs({name: value})
         return spent
@@ -385,7 +385,7 @@ class Session:
         self, j: int, response: Mapping[str, Any], spent: Mapping[str, float]
     ) -> tuple[dict[str, Any], list[str]]:
         """Give one model's response as columns hold it; name the columns with infinite numbers."""
-        first = self._policy.costs[0]
+        first = self._served.policy.costs[0]
         cells, infinite = {}, []
         for name, (dtype, shape) in self._seen.kinds.items():
             is_cost = name in self.costs or name == "cost"
@@ -403,31 +403,11 @@ class Session:
 
     def _price_factor(self, column: str, j: int) -> float:
         """How much a model's cost has changed since the fit: a cost is evidence at the prices of the fit only."""
-        name = column if column in self.costs else self._policy.costs[0]
-        factor = float(self._changes[name][j]) if name in self._changes else 1.0
-        if name == self._policy.costs[0] and self._prices is not None:
-            factor *= float(self._prices[j])
+        name = column if column in self.costs else self._served.policy.costs[0]
+        factor = float(self._served.price_changes[name][j]) if name in self._served.price_changes else 1.0
+        if name == self._served.policy.costs[0] and self._limits.prices is not None:
+            factor *= float(self._limits.prices[j])
         return factor or 1.0
 
-    def _pool(self, allowed: Sequence[str] | None, deny: Sequence[str]) -> list[int]:
-        """Models that may run."""
-        if allowed is None and not deny:
-            return list(range(len(self._models)))
-        denied = {self._index("deny", name) for name in sequence_of("deny", deny)}
-        every = self._models if allowed is None else sequence_of("allowed", allowed)
-        return [j for j in (self._index("allowed", name) for name in every) if j not in denied]
-
-    def _of_models(self, argument: str, given: Mapping[str, float], default: float) -> FloatArray:
-        """Give a number per model, from those that are named."""
-        numbers = np.full(len(self._models), default)
-        for name, value in given.items():
-            if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= float(value) < math.inf:
-                raise ValueError(f"{argument}: expected finite numbers >= 0, got {value!r} for {name!r}")
-            numbers[self._index(argument, name)] = value
-        return numbers
-
     def _index(self, argument: str, name: str) -> int:
-        try:
-            return self._models.index(name)
-        except ValueError:
-            raise ValueError(f"{argument}: unknown model {name!r}; known: {listed(self._models)}") from None
+        return index_of(argument, name, self._models)

@@ -101,10 +101,10 @@ def one_query(one: hr.Outcomes) -> OneQuery:
 def one_responses(one: hr.Outcomes, run: np.ndarray) -> OneResponses:
     """Give the responses to the only query of a table as a session holds them."""
     kinds = {name: (column.dtype, column.shape[2:]) for name, column in one.responses.items()}
-    cells: dict[int, dict[str, Any]] = {}
+    seen = OneResponses(run, kinds)
     for j in np.flatnonzero(run[0]).tolist():
-        cells[j] = plain_cells({name: column[0, j] for name, column in one.responses.items()})
-    return OneResponses(run, kinds, cells)
+        seen.cells[j] = plain_cells({name: column[0, j] for name, column in one.responses.items()})
+    return seen
 
 
 def with_gaps(log: hr.Outcomes) -> hr.Outcomes:
@@ -193,7 +193,7 @@ def test_a_map_whose_averages_differ_counts_missing_features_as_its_own_average(
     ]
     folded = Folded(maps, run)
     for size in (3.5, float("nan")):
-        found = folded.estimates(OneQuery({"x": size}, {}), OneResponses(run[None], {}, {}))
+        found = folded.estimates(OneQuery({"x": size}, {}), OneResponses(run[None], {}))
         feature = query_features.transform({"x": np.array([size])}, 1)[0]
         for one, estimates in zip(maps, found, strict=True):
             centred = np.where(np.isnan(feature), 0.0, feature - one.average)
@@ -255,7 +255,7 @@ def test_a_column_that_lacks_is_named() -> None:
     encoder = ResponseFeatures().fit(log.responses_for([True] * K))
     run = np.array([[True, False, False]])
     with pytest.raises(ValueError, match="'answer', which was there in the fit, is missing"):
-        encoder.transform(OneResponses(run, {"score": (np.dtype(float), ())}, {0: {"score": 0.5}}), run[0])
+        encoder.transform(OneResponses(run, {"score": (np.dtype(float), ())}), run[0])
 
 
 def test_a_number_too_large_is_refused_each_time() -> None:

@@ -46,7 +46,7 @@ test-rust:
 	cargo test --locked
 
 test-python: build .venv/group-test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-long: ## run the properties of the search with 10 times as many random cases
 	HEADRACE_CASES=10 cargo test --locked --test properties

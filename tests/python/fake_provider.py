@@ -119,7 +119,7 @@ class FakeProvider:
     def __exit__(self, *exc_info: object) -> None:
         self._listening.__exit__(*exc_info)
 
-    def is_idle(self, within_s: float = 1.0) -> bool:
+    def is_idle(self, within_s: float = 10.0) -> bool:
         """Whether no request runs any more, now or within some time."""
         until = time.monotonic() + within_s
         while self.live.total() and time.monotonic() < until:

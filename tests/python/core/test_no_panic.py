@@ -507,7 +507,7 @@ print("came back")
 
 def comes_back(call: str) -> None:
     code = textwrap.dedent(GUARD).replace("CALL", call)
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10, check=False)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert run.stdout.endswith("came back\n"), run.stderr[-2000:]
 
 

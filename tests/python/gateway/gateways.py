@@ -49,7 +49,7 @@ def serving(
     url: str, decider: hr.Decider, *, runner: Mapping[str, Any] | None = None, **settings: Any
 ) -> Iterator[Served]:
     """Serve `make_app` of a runner for the provider at `url`."""
-    given: dict[str, Any] = {"retry": Retry(attempts=2, base_s=0.001, cap_s=1.0), "timeout_s": 10.0, **(runner or {})}
+    given: dict[str, Any] = {"retry": Retry(attempts=2, base_s=0.001, cap_s=1.0), "timeout_s": 60.0, **(runner or {})}
     made = Runner(decider, given.pop("targets", None) or targets(url), **given)
     with (
         Listening(make_app(made, **settings)) as listening,

@@ -95,7 +95,7 @@ def test_ctrl_c_ends_the_demonstration_with_the_bill() -> None:
     with command("--demo", "--port", "0") as process:
         found, _ = until(process.stdout, r"page (\S+)/headrace")
         until(process.stdout, "^q-5003 ")
-        state = httpx.get(f"{found[1]}/headrace/state").json()
+        state = httpx.get(f"{found[1]}/headrace/state", timeout=PATIENCE).json()
         assert state["n"] >= 4
         said = ended(process)
     assert re.search(r"\n?\d+ questions: .* against ", said)

@@ -128,9 +128,9 @@ def test_a_client_that_leaves_ends_what_runs_for_it(gateway: Any, provider: Fake
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    assert provider.is_idle(5.0)
+    assert provider.is_idle()
     asyncio.run(leaving())
-    assert provider.is_idle(5.0)
+    assert provider.is_idle()
 
 
 def test_a_client_that_leaves_a_stream_in_its_middle_ends_it(gateway: Any, provider: FakeProvider) -> None:
@@ -141,7 +141,7 @@ def test_a_client_that_leaves_a_stream_in_its_middle_ends_it(gateway: Any, provi
         assert next(iter(stream)).model == "large"
         assert provider.live.total()
         stream.close()
-    assert provider.is_idle(5.0)
+    assert provider.is_idle()
 
 
 def test_the_server_says_which_mode_is_the_default(provider: FakeProvider, decider: hr.Decider) -> None:

@@ -655,9 +655,9 @@ def test_many_columns_take_time_in_proportion(tmp_path: Path) -> None:
     def seconds(n: int) -> float:
         names = [name for j in range(n // 2) for name in (f"m{j}|quality", f"m{j}|cost")]
         path = written(tmp_path / "t.csv", ",".join(names) + "\n" + ",".join(["1"] * len(names)) + "\n")
-        start = time.perf_counter()
+        start = time.process_time()
         Outcomes.from_file(path)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(100)
     assert seconds(60_000) < 60.0 * seconds(3_000)  # 20 in proportion, 400 if quadratic

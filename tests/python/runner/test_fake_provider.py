@@ -25,7 +25,7 @@ def asked(text: str) -> list[Any]:
 
 @pytest.fixture
 def client(provider: FakeProvider) -> Any:
-    with openai.OpenAI(base_url=provider.url, api_key="sk-none", max_retries=0, timeout=5.0) as made:
+    with openai.OpenAI(base_url=provider.url, api_key="sk-none", max_retries=0, timeout=30.0) as made:
         yield made
 
 

@@ -92,7 +92,7 @@ def test_each_fault_has_its_kind_and_another_model_answers(
     assert f"[id {id}]" in result.answer
     assert result.session.failed == {"small": kind}
     assert "small" not in result.why().run
-    assert provider.is_idle(1.0)
+    assert provider.is_idle()
 
 
 @pytest.mark.parametrize("fault", ["no_usage", "nan", "slow after=0.05"])
@@ -130,7 +130,7 @@ def test_a_cancelled_query_leaves_nothing_running_upstream(provider: FakeProvide
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert await asyncio.to_thread(provider.is_idle, 1.0)
+            assert await asyncio.to_thread(provider.is_idle)
 
     asyncio.run(main())
 
@@ -162,4 +162,4 @@ def test_under_load_with_faults_every_query_ends_and_none_is_mixed_up(
     ended = asyncio.run(main())
     assert [how for how, _ in ended] == ["answered"] * n
     assert max(seconds for _, seconds in ended) < deadline_s + 1.0
-    assert provider.is_idle(2.0)
+    assert provider.is_idle()

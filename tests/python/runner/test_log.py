@@ -27,10 +27,12 @@ import itertools, os, random, signal, sys, time
 from headrace.runner import DecisionLog
 
 path, n_children, n, max_bytes = sys.argv[1], *map(int, sys.argv[2:])
+reading, writing = os.pipe()
 
 def write(name):
     log = DecisionLog(path, max_bytes=max_bytes, keep=10_000)
     log.append({"event": "policy", "policy": name})
+    os.write(writing, b".")
     for i in range(n) if n else itertools.count():
         log.append({"event": "decision", "policy": name, "id": f"{name}-{i}", "padding": "x" * (i % 700)})
 
@@ -47,6 +49,7 @@ if n:
 draw = random.Random(0)
 for k in range(n_children):
     child = begun(f"w{k}")
+    os.read(reading, 1)  # it writes
     time.sleep(draw.uniform(0.01, 0.04))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

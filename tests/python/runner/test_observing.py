@@ -115,24 +115,24 @@ async def test_calls_that_are_cut_off_are_cancelled() -> None:
 
 @in_loop
 async def test_a_call_begun_ahead_is_cancelled_with_its_query() -> None:
-    async def hangs(_: Any) -> Any:
-        await asyncio.sleep(0.05)
-        if started.is_set():
+    async def hangs(_: Any) -> None:
+        live.append(None)
+        try:
             await asyncio.sleep(60)
-        return pools.reply("small", sure=False)
+        finally:
+            live.pop()
 
-    started = asyncio.Event()
+    live: list[None] = []
     recorder = Recorder()
     async with runner_of(hangs, recorder, speculative=True) as runner:
-        await runner.arun(pools.query(3))  # tells how long calls usually take
-        n_before = len(recorder.calls)
-        recorder.calls.clear()
-        started.set()
-        task = asyncio.create_task(runner.arun(pools.query(3, 0.9), deadline_s=0.1))
-        await asyncio.sleep(0.06)
+        for name in pools.MODELS:
+            runner._caller.took(name, 30.0)
+        task = asyncio.create_task(runner.arun(pools.query(3, 0.9), deadline_s=30.0))
+        while len(live) < 2:
+            await asyncio.sleep(0.001)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert n_before >= 1
+        assert not live
     assert len(recorder.calls) == 2
     assert {kind for _, kind in recorder.calls} == {"cancelled"}
 

@@ -81,13 +81,16 @@ def test_a_query_without_an_answer_is_written_down_too(decider: hr.Decider, tmp_
 def test_a_cancelled_query_is_written_down_with_the_call_that_it_ended(decider: hr.Decider, tmp_path: Path) -> None:
     log = DecisionLog(tmp_path / "decisions.jsonl")
 
+    begun = asyncio.Event()
+
     async def hanging(_: Any) -> None:
+        begun.set()
         await asyncio.sleep(60.0)
 
     async def main() -> None:
         async with Runner(decider, dict.fromkeys(MODELS, hanging), log=log) as runner:
             task = asyncio.create_task(runner.arun(query(0), id="q-0"))
-            await asyncio.sleep(0.05)
+            await begun.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

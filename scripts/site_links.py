@@ -1,4 +1,4 @@
-"""Make links of the pages that the pages name: ``docs/serving.md`` becomes a link to it; a hook of mkdocs.yml."""
+"""Make links of the pages that a page names: ``docs/serving.md`` becomes a link to it. A hook of mkdocs.yml."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 DOCS = Path(__file__).parents[1] / "docs"
 
-#: A page or a folder with an index, as text or as code; not one within a link or a longer path.
-NAMED = re.compile(r"`docs/([\w/.-]*?)`|(?<![\w/`(\[.])docs/([\w/-]+\.md)\b")
+#: A page as ``docs/...`` or by a name in its own folder, or a folder with an index; text or code, and not in a link.
+NAMED = re.compile(
+    r"(?<!\]\()(?<![\w/`])(?:`docs/([\w/-]+(?:\.md|/))`|`([\w-]+\.md)`|docs/([\w/-]+\.md)\b|([\w-]+\.md)\b)"
+)
 
 
 def linked(text: str, page: str) -> str:
@@ -20,15 +22,17 @@ def linked(text: str, page: str) -> str:
 
 
 def _link(match: re.Match[str], page: str) -> str:
-    target = match[1] if match[1] is not None else match[2]
-    path = target if target.endswith(".md") else posixpath.join(target, "index.md")
-    if not (DOCS / path).is_file():
+    folder = posixpath.dirname(page)
+    rooted, near = match[1] or match[3], match[2] or match[4]
+    path = posixpath.normpath(rooted or posixpath.join(folder, near))
+    if rooted and rooted.endswith("/"):
+        path = posixpath.join(path, "index.md")
+    if not (DOCS / path).is_file() or path == page:
         return match[0]
-    heading = re.search(r"^# (.+)$", (DOCS / path).read_text(encoding="utf-8"), flags=re.MULTILINE)
-    title = heading[1].split(":")[0] if heading else target
-    return f"[{title}]({posixpath.relpath(path, posixpath.dirname(page) or '.')})"
+    title = (DOCS / path).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ").partition(":")[0]
+    return f"[{title}]({posixpath.relpath(path, folder or '.')})"
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Called by mkdocs for each page."""
+    """Give mkdocs the Markdown of a page."""
     return linked(markdown, page.file.src_uri)

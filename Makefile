@@ -108,8 +108,9 @@ wheel: .venv/made ## build a release wheel into dist/
 	$(WITHIN) .venv-docs/bin/python -m pip --disable-pip-version-check -q install --group docs
 	@touch $@
 
+# Not --quiet: it hides warnings from --strict as well.
 docs: build .venv-docs/made ## build the documentation into out/site; a warning is an error
-	NO_MKDOCS_2_WARNING=1 PYTHONPATH=python .venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=python .venv-docs/bin/mkdocs build --strict
 
 docs-serve: build .venv-docs/made ## serve the documentation on this machine, built anew when a page changes
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=python .venv-docs/bin/mkdocs serve

@@ -14,7 +14,7 @@ PROFILED := typical-11 hard-11
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo demo-serve test test-rust test-python test-long test-integrations lint bench bench-docs bench-kernels \
-  bench-calibration dispatch gate gate-update wheel docs clean
+  bench-calibration dispatch gate gate-update wheel docs docs-serve docs-rust stale clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -102,8 +102,24 @@ bench-calibration: build ## time whole budget paths on simulated queries
 wheel: .venv/made ## build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist
 
-docs: ## build the documentation of the Rust core into target/doc
+.venv-docs/made: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	$(WITHIN) .venv-docs/bin/python -m pip --disable-pip-version-check -q install --upgrade 'pip>=25.1'
+	$(WITHIN) .venv-docs/bin/python -m pip --disable-pip-version-check -q install --group docs
+	@touch $@
+
+# Not --quiet: it hides warnings from --strict as well.
+docs: build .venv-docs/made ## build the documentation into out/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=python .venv-docs/bin/mkdocs build --strict
+
+docs-serve: build .venv-docs/made ## serve the documentation on this machine, built anew when a page changes
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=python .venv-docs/bin/mkdocs serve
+
+docs-rust: ## build the documentation of the Rust core into target/doc
 	cargo doc --no-deps --locked
+
+stale: ## list the pages of results that are older than the code that they measure
+	$(PYTHON) scripts/stale.py
 
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-* target dist out

@@ -152,8 +152,11 @@ release-check: ## build sdist and portable wheel anew, check them, install each 
 deny: ## check licences, advisories and sources of the crates (cargo install --locked cargo-deny)
 	cargo deny --locked check
 
-audit: .venv-audit/made ## check the extras' packages for known holes; asks PyPI
-	.venv-audit/bin/pip-audit --strict --progress-spinner off .
+audit: build .venv-audit/made ## check the workflows, and all packages in .venv for known holes; asks PyPI
+	.venv-audit/bin/zizmor --offline .github
+	@mkdir -p out
+	$(BIN)/python -m pip freeze --exclude headrace > out/packages.txt
+	.venv-audit/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip --requirement out/packages.txt
 
 sbom: build .venv-audit/made ## write what comes along as CycloneDX into out/sbom: crates (from the wheel), Python packages
 	rm -rf out/sbom && mkdir -p out/sbom

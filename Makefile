@@ -1,6 +1,8 @@
 # Everything runs in .venv, which these targets make and fill. Needed beforehand: Python 3.11 or later, and cargo.
 PYTHON ?= python3
 BIN := .venv/bin
+EXTRAS := cli,data,estimators,report,serve
+COMMA := ,
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 # Each package of other people has an environment of its own, made within a limit of time.
@@ -13,11 +15,14 @@ WHEEL :=
 PROFILED := typical-11 hard-11
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-serve test test-rust test-python test-long test-integrations lint bench bench-docs bench-kernels \
-  bench-calibration dispatch gate gate-update wheel docs docs-serve docs-rust stale clean
+.PHONY: help build demo demo-serve test test-rust test-python test-long test-integrations test-floors lint bench bench-docs \
+  bench-kernels bench-calibration dispatch gate gate-update wheel wheel-portable sdist release-check deny audit sbom docs docs-serve docs-rust \
+  stale clean
+
+##@ First steps
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/made:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; say make PYTHON=...") if sys.version_info < (3, 11) else 0'
@@ -31,7 +36,7 @@ help: ## list the targets
 	@touch $@
 
 build: .venv/made ## build the core and install the package into .venv, with all extras
-	VIRTUAL_ENV=$(CURDIR)/.venv PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin develop --release --locked --extras cli,data,estimators,report,serve
+	VIRTUAL_ENV=$(CURDIR)/.venv PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin develop --release --locked --extras $(EXTRAS)
 
 demo: build ## compare the rules on the bundled table: a table in the terminal, and out/demo.png
 	@mkdir -p out
@@ -40,13 +45,29 @@ demo: build ## compare the rules on the bundled table: a table in the terminal, 
 demo-serve: build ## serve three pretend models, and ask them: a page in the browser, the bill at Ctrl-C
 	$(BIN)/headrace serve --demo
 
+##@ Before a commit
+
 test: test-rust test-python ## run all tests
 
-test-rust:
+test-rust: ## run the tests of the core alone, which need no Python
 	cargo test --locked
 
-test-python: build .venv/group-test
+test-python: build .venv/group-test ## run the tests of the package alone
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+lint: build .venv/group-lint .venv/group-test ## check format, lints, types, the stub, the floors and the core's documentation
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --lib --example empty_call --features python -- -D warnings
+	cargo clippy --locked --lib --features abi3 -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd docs && ../$(BIN)/python -m mypy.stubtest headrace._core
+
+##@ Longer checks
 
 test-long: ## run the properties of the search with 10 times as many random cases
 	HEADRACE_CASES=10 cargo test --locked --test properties
@@ -63,16 +84,28 @@ test-integrations: $(if $(WHEEL),,build) .venv-langchain/made .venv-litellm/made
 	  $(if $(WHEEL),,PYTHONPATH=python) $(WITHIN) .venv-$$name/bin/python -m pytest tests/integrations -q || exit 1; \
 	done
 
-lint: build .venv/group-lint .venv/group-test ## check format, lints, types, the stub and the floors
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --lib --example empty_call --features python -- -D warnings
-	cargo clippy --locked --lib --features abi3 -- -D warnings
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	cd docs && ../$(BIN)/python -m mypy.stubtest headrace._core
+.venv-floors/made: pyproject.toml scripts/floors.py
+	$(PYTHON) -m venv .venv-floors
+	.venv-floors/bin/python -m pip --disable-pip-version-check -q install --upgrade 'pip>=25.1'
+	.venv-floors/bin/python scripts/floors.py $(subst $(COMMA), ,$(EXTRAS)) > .venv-floors/floors.txt
+	.venv-floors/bin/python -m pip -q install -r .venv-floors/floors.txt -c .venv-floors/floors.txt --group test-base
+	@touch $@
+
+test-floors: build .venv-floors/made ## run the tests with the oldest versions of the dependencies that pyproject.toml allows
+	PYTHONPATH=python .venv-floors/bin/python -m pytest -n auto -q -p no:cacheprovider
+
+gate: ## count the instructions of a fixed set of decisions: over 5% more than stored fails; needs valgrind
+	$(PYTHON) benches/gate/gate.py
+
+gate-update: ## store the counts of now
+	$(PYTHON) benches/gate/gate.py --update
+
+dispatch: ## check that a million decisions are the same, bit for bit, with and without the kernels for newer processors
+	@here=$$(cargo run --locked --release -q --example dispatch); \
+	plain=$$(RUSTFLAGS="--cfg headrace_plain" cargo run --locked --release -q --target-dir target/plain --example dispatch); \
+	echo "dispatched: $$here, plain: $$plain"; test "$$here" = "$$plain"
+
+##@ Measure
 
 bench: build ## print one table: case, median, p99, what it is compared with, goal
 	$(BIN)/python benches/python/table.py
@@ -85,22 +118,54 @@ bench-kernels: build .venv/group-bench .venv/group-test ## time kernels (criteri
 	cargo bench --locked
 	$(BIN)/python -m pytest benches/python --benchmark-only --benchmark-columns=min,median,ops
 
-gate: ## count the instructions of a fixed set of decisions: over 5% more than stored fails; needs valgrind
-	$(PYTHON) benches/gate/gate.py
-
-dispatch: ## check that a million decisions are the same, bit for bit, with and without the kernels for newer processors
-	@here=$$(cargo run --locked --release -q --example dispatch); \
-	plain=$$(RUSTFLAGS="--cfg headrace_plain" cargo run --locked --release -q --target-dir target/plain --example dispatch); \
-	echo "dispatched: $$here, plain: $$plain"; test "$$here" = "$$plain"
-
-gate-update: ## store the counts of now
-	$(PYTHON) benches/gate/gate.py --update
-
 bench-calibration: build ## time whole budget paths on simulated queries
 	$(BIN)/python benches/python/calibration.py
 
+##@ Release
+
 wheel: .venv/made ## build a release wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist
+
+sdist: .venv/made ## build the source distribution into dist/
+	$(BIN)/maturin sdist --out dist
+
+.venv-release/made .venv-audit/made: .venv-%/made: pyproject.toml
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip --disable-pip-version-check -q install --upgrade 'pip>=25.1'
+	.venv-$*/bin/python -m pip --disable-pip-version-check -q install --group $*
+	@touch $@
+
+wheel-portable: .venv-release/made ## build a wheel for any Linux with a C library from 2012 on (manylinux_2_17) into dist/, by zig
+	PATH="$(CURDIR)/.venv-release/bin:$$PATH" .venv-release/bin/maturin build --release --locked --zig --compatibility manylinux_2_17 \
+	  --target-dir target/portable --out dist
+	.venv-release/bin/auditwheel show dist/*manylinux_2_17*.whl | tr '\n' ' ' | grep -E 'consistent with *the following platform tag: "manylinux_2_17_'
+
+release-check: ## build sdist and portable wheel anew, check them, install each in a bare environment
+	rm -rf dist
+	$(MAKE) sdist wheel-portable
+	.venv-release/bin/twine check --strict dist/*
+	$(PYTHON) scripts/check_distributions.py dist/*
+	for file in dist/*; do \
+	  $(PYTHON) -m venv --clear .venv-bare && .venv-bare/bin/python -m pip --disable-pip-version-check -q install $$file && \
+	  .venv-bare/bin/python scripts/check_bare_install.py || exit 1; \
+	done
+
+deny: ## check licences, advisories and sources of the crates (cargo install --locked cargo-deny)
+	cargo deny --locked check
+
+audit: build .venv-audit/made ## check the workflows, and all packages in .venv for known holes; asks PyPI
+	.venv-audit/bin/zizmor --offline .github
+	@mkdir -p out
+	$(BIN)/python -m pip freeze --exclude headrace > out/packages.txt
+	.venv-audit/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip --requirement out/packages.txt
+
+sbom: build .venv-audit/made ## write what comes along as CycloneDX into out/sbom: crates (from the wheel), Python packages
+	rm -rf out/sbom && mkdir -p out/sbom
+	$(BIN)/maturin build --release --locked --out out/sbom
+	cd out/sbom && $(PYTHON) -m zipfile -e *.whl . && mv headrace-*.dist-info/sboms/*.json crates.cdx.json && rm -r headrace* *.whl
+	.venv-audit/bin/cyclonedx-py environment --output-reproducible -o out/sbom/python.cdx.json $(BIN)/python
+
+##@ Other
 
 .venv-docs/made: pyproject.toml
 	$(PYTHON) -m venv .venv-docs

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas
-import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +18,9 @@ from headrace.policy import Policy
 from headrace.policy.hashing import fold_of, folds_of, share_of, shares_of
 from headrace.serving import BeliefDecider, decide_file
 from headrace.serving.frames import arrow_table, column_of
+
+pandas = pytest.importorskip("pandas")
+polars = pytest.importorskip("polars")
 
 MODELS = ("small", "medium", "large")
 POLICY = Policy(MODELS, "cascade-routing", {"max_depth": 3}, (150.0, 60.0), 0.4, seed=3)

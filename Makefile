@@ -5,8 +5,9 @@ EXTRAS := cli,data,estimators,report,serve
 COMMA := ,
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-# Each package of other people has an environment of its own, made within a limit of time.
-WITHIN := $(if $(shell command -v timeout),timeout 180)
+# Each package of other people has an environment of its own, made and tested within a limit of time.
+WITHIN := $(if $(shell command -v timeout),timeout 300)
+INTEGRATIONS := langchain litellm
 
 # A built wheel to test the integrations with, by WHEEL=; else they are tested as they lie here.
 WHEEL :=
@@ -21,13 +22,16 @@ PROFILED := typical-11 hard-11
 
 ##@ First steps
 
+# Or make would remove the environments, as files that are only on the way.
+.PRECIOUS: .venv-%/made
+
 help: ## list the targets
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/made:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; say make PYTHON=...") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv .venv
-	$(PIP) install --upgrade 'pip>=25.1' 'maturin>=1.9,<2'
+	$(PIP) install --upgrade 'pip>=25.1' 'maturin>=1.9,<2' 'uv>=0.9'
 	@touch $@
 
 # Groups of development packages, each installed once and again when pyproject.toml changes.
@@ -72,17 +76,19 @@ lint: build .venv/group-lint .venv/group-test ## check format, lints, types, the
 test-long: ## run the properties of the search with 10 times as many random cases
 	HEADRACE_CASES=10 cargo test --locked --test properties
 
-.venv-%/made: pyproject.toml
-	$(PYTHON) -m venv .venv-$*
-	$(WITHIN) .venv-$*/bin/python -m pip --disable-pip-version-check -q install --upgrade 'pip>=25.1'
-	$(WITHIN) .venv-$*/bin/python -m pip --disable-pip-version-check -q install --group integration-$*
+# uv needs seconds where pip needs minutes; pip is there for settings that only pip reads.
+.venv-%/made: .venv/made pyproject.toml
+	$(PYTHON) -m venv --without-pip .venv-$*
+	$(WITHIN) $(BIN)/uv pip install -q --python .venv-$*/bin/python --group integration-$* || \
+	  $(WITHIN) $(PIP) --python .venv-$*/bin/python install --group integration-$*
 	@touch $@
 
-test-integrations: $(if $(WHEEL),,build) .venv-langchain/made .venv-litellm/made ## run the tests of LangChain, litellm, OpenTelemetry
-	for name in langchain litellm; do \
-	  $(if $(WHEEL),.venv-$$name/bin/python -m pip --disable-pip-version-check -q install --force-reinstall --no-deps $(WHEEL),:) && \
-	  $(if $(WHEEL),,PYTHONPATH=python) $(WITHIN) .venv-$$name/bin/python -m pytest tests/integrations -q || exit 1; \
-	done
+test-integrations: $(if $(WHEEL),,build) .venv/made ## run the tests of LangChain, litellm and its proxy, OpenTelemetry
+	$(MAKE) -j 2 $(INTEGRATIONS:%=test-with-%)
+
+test-with-%: .venv-%/made
+	$(if $(WHEEL),$(PIP) --python .venv-$*/bin/python install --force-reinstall --no-deps $(WHEEL))
+	$(if $(WHEEL),,PYTHONPATH=python) $(WITHIN) .venv-$*/bin/python -m pytest tests/integrations -q
 
 .venv-floors/made: pyproject.toml scripts/floors.py
 	$(PYTHON) -m venv .venv-floors

@@ -9,7 +9,7 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.py"))
 
-#: What an example needs beside the package; `make test-integrations` has Ray Serve.
+#: What an example needs beside the package; `make test-with-rayserve` has Ray Serve.
 NEEDED = {"own_log": "pyarrow", "classifiers": "sklearn", "ray_serve": "ray.serve"}
 
 

@@ -38,10 +38,10 @@ N_WEIGHTS = 30
 #: Least share of the range of qualities that a model must gain to be run, on average, at the lowest of these weights.
 LEAST_GAIN = 0.003
 
-#: Steps whose share of stops is varied where the sweeps begin.
-MOST_VARIED = 4
+#: First steps whose share of stops is varied where the sweeps begin.
+MOST_VARIED = 2
 
-#: Most sweeps; they end earlier where none of the thresholds moves.
+#: Most sweeps after the first; they end earlier where none of the thresholds moves.
 MOST_SWEEPS = 10
 
 
@@ -171,22 +171,29 @@ class _Fit:
 
     def _swept(self, cuts: IndexArray) -> tuple[IndexArray, FloatArray]:
         """Better one threshold after the other until none moves; give them, and the mean worth."""
-        before = np.full(len(cuts), -np.inf)
+        cuts, worth = self._sweep(cuts, np.arange(len(cuts)))
+        # The only threshold of a pair is at its best.
+        moving = np.arange(len(cuts) if len(self.rank) > 1 else 0)
         for _ in range(MOST_SWEEPS):
-            cuts, worth = self._sweep(cuts)
-            if not (worth > before + 1e-12).any():
+            if not len(moving):
                 break
-            before = worth
+            cuts[moving], better = self._sweep(cuts[moving], moving)
+            moved = better > worth[moving] + 1e-12
+            worth[moving] = better
+            moving = moving[moved]
         return cuts, worth
 
-    def _sweep(self, cuts: IndexArray) -> tuple[IndexArray, FloatArray]:
-        stops = self.rank[None] < cuts[:, :, None]
-        cuts, worth = cuts.copy(), self.worth[-1]
+    def _sweep(self, cuts: IndexArray, which: IndexArray) -> tuple[IndexArray, FloatArray]:
+        """Better each threshold once, from the last to the first, for some of the cost weights."""
+        reach = np.ones((len(self.rank), len(cuts), self.rank.shape[1]), np.bool_)
+        for step in range(1, len(reach)):
+            np.logical_and(reach[step - 1], self.rank[step - 1] >= cuts[:, step - 1, None], out=reach[step])
+        cuts, onward = cuts.copy(), self.worth[-1, which]
         for step in range(len(self.rank) - 1, -1, -1):
-            reach = ~stops[:, :step].any(axis=1)
-            cuts[:, step] = self._best_cut(step, np.where(reach, self.worth[step] - worth, 0.0))
-            worth = np.where(self.rank[step] < cuts[:, step, None], self.worth[step], worth)
-        return cuts, worth.mean(axis=1)
+            worth = self.worth[step, which]
+            cuts[:, step] = self._best_cut(step, np.where(reach[step], worth - onward, 0.0))
+            onward = np.where(self.rank[step] < cuts[:, step, None], worth, onward)
+        return cuts, onward.mean(axis=1)
 
     def _best_cut(self, step: int, gain: FloatArray) -> IndexArray:
         """Give how many queries should stop, by what each gains by stopping: shape (n_weights, n_queries)."""

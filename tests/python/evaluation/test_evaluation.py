@@ -198,7 +198,7 @@ def test_the_summary_names_everything(evaluation: Evaluation) -> None:
     for word in ("this router", "oracle", "svm", "threshold cascade", "area", "answered by"):
         assert word in text
     assert text.startswith(evaluation.verdict[0])
-    assert repr(evaluation).startswith("Evaluation(cascade-routing, 240 queries, 9 methods: ")
+    assert repr(evaluation).startswith("Evaluation(cascade-routing, 240 queries, 10 methods: ")
 
 
 def test_the_numbers_are_json(evaluation: Evaluation) -> None:

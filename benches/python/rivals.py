@@ -24,13 +24,27 @@ METHODS = tuple(name for name in BASELINES if name not in ("cascade-routing", GR
 
 HEAD = """# Cascade routing against strong baselines
 
-`python benches/python/rivals.py DATA_DIR --seeds {seeds}`: half of the queries fit and calibrate all methods (five folds),
-the other half are the test; five models each, the package's default estimators, the same for all methods. The area is
+`python benches/python/rivals.py DATA_DIR --seeds {seeds}`: half of the queries fit and calibrate all methods (five
+folds), the other half are the test; five models each, the package's default estimators, the same for all methods. The area is
 the mean quality over the costs from the cheapest to the most expensive single model, in %. The difference is cascade
 routing's area minus the method's, in points: mean over {seeds} splits; brackets: 95%, pooled paired bootstrap over the
 test queries of all splits, so that of one split. "Ahead" and "behind" count the splits whose own interval is above or
-below zero. Seconds: calibration and replay, in one process; those of cascade routing's row are its fit.
+below zero. Seconds: calibration and replay after the
+first progress, without the estimates that other methods asked for before; in cascade routing's row those of its fit.
 """
+
+
+class Clock:
+    """Adds up the seconds of each method, from the first time that its progress is told."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds, self.begun = seconds, dict[str, float]()
+
+    def __call__(self, method: str, share: float) -> None:
+        now = time.perf_counter()
+        begun = self.begun.setdefault(method, now)
+        if share == 1.0:
+            self.seconds[method] += now - begun
 
 
 def pooled(values: list[float], resampled: list[FloatArray]) -> str:
@@ -66,16 +80,8 @@ def main() -> None:
             started = time.perf_counter()
             router = hr.Router(seed=seed).fit(fitting)
             seconds["router"] += time.perf_counter() - started
-            begun: dict[str, float] = {}
-
-            def tell(method: str, share: float, begun: dict[str, float] = begun) -> None:
-                begun.setdefault(method, time.perf_counter())
-                if share == 1.0:
-                    seconds[method] += time.perf_counter() - begun[method]
-
-            evaluations.append(
-                hr.evaluate(router, test, fitting=fitting, baselines=METHODS, seed=seed, progress=tell)
-            )
+            clock = Clock(seconds)
+            evaluations.append(hr.evaluate(router, test, fitting=fitting, baselines=METHODS, seed=seed, progress=clock))
             print(f"{case[0]}, seed {seed}: {time.perf_counter() - started:.1f} s", file=sys.stderr)
         print(f"## {case[0]}\n")
         print(f"{fitting.n_queries} queries to fit, {test.n_queries} to test.\n")

@@ -18,7 +18,7 @@ from headrace.estimators.belief import Belief
 from headrace.evaluation.cascades import replay_cascade
 from headrace.evaluation.fold import Fold, Wanted
 from headrace.evaluation.greedy import GreedyRule
-from headrace.evaluation.hull import mixed, on_path, singles, together
+from headrace.evaluation.hull import mixed, on_path, singles
 from headrace.evaluation.pairs import replay_pairs
 from headrace.evaluation.replay import Replay, join, points_for, replay
 from headrace.evaluation.thresholds import replay_thresholds
@@ -133,11 +133,11 @@ def _mixed(name: str, fold: Fold, wanted: Wanted) -> Replay:
 
 
 def _routing(name: str, fold: Fold, wanted: Wanted) -> Replay:
-    """Calibrate routing on one part of the queries, and mix its policies and the single models on the other."""
-    known, test = fold.calibration.outcomes, fold.held_out.outcomes
+    """Calibrate routing on one part of the queries, and replay the hull of its path on the other."""
+    test = fold.held_out.outcomes
     path = calibrate(name, fold.calibration, progress=wanted.progress).path
     policies = on_path(path, lambda: walk(make_rule(name, 0.0, {}), test, fold.held_out), test.n_models)
-    return mixed(name, together([policies, singles(known, test)]), test, wanted.budgets, estimates=estimates_of(name))
+    return mixed(name, policies, test, wanted.budgets, estimates=estimates_of(name))
 
 
 def _calibrated(name: str, fold: Fold, wanted: Wanted) -> Replay:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from simulated_tables import Simulated
 
 import headrace as hr
 from headrace.estimators.belief import Belief
@@ -14,7 +15,6 @@ from headrace.evaluation.fold import Fold, Wanted
 from headrace.evaluation.hull import Ends, Policies, hull_area, mixed, singles, together
 from headrace.evaluation.metrics import concave_hull
 from headrace.evaluation.pairs import gain_per_cost, replay_pairs
-from simulated_tables import Simulated
 
 # Sums of a few dozen numbers, in another order.
 EXACT = 1e-12

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from simulated_tables import Simulated
 
 import headrace as hr
 from headrace.evaluation.chains import by_cost
@@ -21,7 +22,6 @@ from headrace.evaluation.thresholds import (
     steps_of,
     stop_steps,
 )
-from simulated_tables import Simulated
 
 Floats = npt.NDArray[np.float64]
 

@@ -25,12 +25,12 @@ METHODS = tuple(name for name in BASELINES if name not in ("cascade-routing", GR
 HEAD = """# Cascade routing against strong baselines
 
 `python benches/python/rivals.py DATA_DIR --seeds {seeds}`: half of the queries fit and calibrate all methods (five
-folds), the other half are the test; five models each, the package's default estimators, the same for all methods. The area is
-the mean quality over the costs from the cheapest to the most expensive single model, in %. The difference is cascade
-routing's area minus the method's, in points: mean over {seeds} splits; brackets: 95%, pooled paired bootstrap over the
-test queries of all splits, so that of one split. "Ahead" and "behind" count the splits whose own interval is above or
-below zero. Seconds: calibration and replay after the
-first progress, without the estimates that other methods asked for before; in cascade routing's row those of its fit.
+folds), the other half are the test; five models each, the package's default estimators, the same for all methods. The
+area is the mean quality over the costs from the cheapest to the most expensive single model, in %. The difference is
+cascade routing's area minus the method's, in points: mean over {seeds} splits; brackets: 95%, pooled paired bootstrap
+over the test queries of all splits, so that of one split. "Ahead" and "behind" count the splits whose own interval is
+above or below zero. Seconds: calibration and replay after the first progress, without the estimates that other methods
+asked for before; in cascade routing's row those of its fit.
 """
 
 

@@ -119,10 +119,11 @@ def replay_baseline(
 
         def tell(share: float, done: int = done) -> None:
             if progress is not None:
-                progress((done + share) / len(folds))
+                progress((done + 0.9 * share) / len(folds))
 
         parts.append(PLAYED[name](name, fold, Wanted(budgets, max_depth, answer, tell)))
-        tell(1.0)
+        if progress is not None:
+            progress((done + 1) / len(folds))
     return join(parts, [fold.rows for fold in folds])
 
 

@@ -7,18 +7,21 @@ they are replayed on have seen.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, IndexArray
-from headrace.beliefs.belief_table import BeliefTable
 from headrace.calibration.settings import Calibration, calibrate, rule_settings
 from headrace.calibration.walk import budget_path, walk
 from headrace.estimators.belief import Belief
+from headrace.evaluation.cascades import replay_cascade
+from headrace.evaluation.fold import Fold, Wanted
 from headrace.evaluation.greedy import GreedyRule
-from headrace.evaluation.metrics import concave_hull
-from headrace.evaluation.replay import Replay, join, mixture, points_for, replay
+from headrace.evaluation.hull import mixed, on_path, singles
+from headrace.evaluation.pairs import replay_pairs
+from headrace.evaluation.replay import Replay, join, points_for, replay
+from headrace.evaluation.thresholds import replay_thresholds
 from headrace.outcomes import Outcomes
 from headrace.rules import RULES, Routing, make_rule
 
@@ -29,6 +32,7 @@ __all__ = [
     "LINEAR",
     "NO_EXPECTED_MAX",
     "ORACLE",
+    "PAIRS",
     "Fold",
     "estimates_of",
     "replay_baseline",
@@ -36,6 +40,9 @@ __all__ = [
 
 #: Single models mixed at random, on the hull of their costs and qualities.
 LINEAR = "linear interpolation"
+
+#: A cheap model, and a second one where the difference of their estimates is worth its cost.
+PAIRS = "pairs"
 
 #: Cascade routing with greedy set growth instead of the search.
 GREEDY = "greedy"
@@ -47,7 +54,7 @@ NO_EXPECTED_MAX = "no-expected-max"
 ORACLE = "oracle"
 
 #: All baselines, in the order of the tables.
-BASELINES = (LINEAR, *RULES, GREEDY, NO_EXPECTED_MAX, ORACLE)
+BASELINES = (LINEAR, *RULES, PAIRS, GREEDY, NO_EXPECTED_MAX, ORACLE)
 
 
 #: How the methods are called in tables, pictures and sentences.
@@ -59,25 +66,11 @@ LABELS = {
     "cascade": "cascade",
     "cascade-routing": "cascade routing",
     "index": "index rule",
+    PAIRS: "pairs",
     GREEDY: "greedy growth",
     NO_EXPECTED_MAX: "no expected max",
     ORACLE: "oracle",
 }
-
-
-class Fold(NamedTuple):
-    """Queries to calibrate on, and others to replay on.
-
-    Attributes
-    ----------
-    calibration, held_out : BeliefTable
-    rows : ndarray of int
-        Rows of `held_out` in the whole test table.
-    """
-
-    calibration: BeliefTable
-    held_out: BeliefTable
-    rows: IndexArray
 
 
 def estimates_of(rule: str) -> str:
@@ -123,45 +116,48 @@ def replay_baseline(
         return _oracle(test, budgets)
     parts = []
     for done, fold in enumerate(folds):
-        if name == LINEAR:
-            known = fold.calibration.outcomes
-            hull = concave_hull(known.mean_cost, known.mean_quality)
-            parts.append(mixture(name, known, fold.held_out.outcomes, hull, budgets))
-        else:
-            tell = None if progress is None else lambda share, done=done: progress((done + 0.9 * share) / len(folds))
-            parts.append(_calibrated(name, fold, budgets, max_depth, answer, tell))
+
+        def tell(share: float, done: int = done) -> None:
+            if progress is not None:
+                progress((done + 0.9 * share) / len(folds))
+
+        parts.append(PLAYED[name](name, fold, Wanted(budgets, max_depth, answer, tell)))
         if progress is not None:
             progress((done + 1) / len(folds))
     return join(parts, [fold.rows for fold in folds])
 
 
-def _calibrated(
-    name: str,
-    fold: Fold,
-    budgets: FloatArray,
-    max_depth: int,
-    answer: str,
-    progress: Callable[[float], None] | None,
-) -> Replay:
-    """Calibrate a rule on one part of the queries and replay it on the other."""
-    kind = "cascade-routing" if name in (GREEDY, NO_EXPECTED_MAX) else name
-    answer = RULES[kind].answer or answer
+def _mixed(name: str, fold: Fold, wanted: Wanted) -> Replay:
+    """Mix the single models."""
     test = fold.held_out.outcomes
-    # A plain cascade that may not run its last models isn't one: its depth is their number.
-    depth = test.n_models if name == "cascade" else max_depth
-    settings = rule_settings(kind, fold.calibration.outcomes, max_depth=depth)
+    return mixed(name, singles(fold.calibration.outcomes, test), test, wanted.budgets)
+
+
+def _routing(name: str, fold: Fold, wanted: Wanted) -> Replay:
+    """Calibrate routing on one part of the queries, and replay the hull of its path on the other."""
+    test = fold.held_out.outcomes
+    path = calibrate(name, fold.calibration, progress=wanted.progress).path
+    policies = on_path(path, lambda: walk(make_rule(name, 0.0, {}), test, fold.held_out), test.n_models)
+    return mixed(name, policies, test, wanted.budgets, estimates=estimates_of(name))
+
+
+def _calibrated(name: str, fold: Fold, wanted: Wanted) -> Replay:
+    """Calibrate a rule on one part of the queries, and replay it on the other between neighbours of its path."""
+    kind = "cascade-routing" if name in (GREEDY, NO_EXPECTED_MAX) else name
+    answer = RULES[kind].answer or wanted.answer
+    known, test = fold.calibration.outcomes, fold.held_out.outcomes
+    settings = rule_settings(kind, known, max_depth=wanted.max_depth)
     scale = 0.0 if name == NO_EXPECTED_MAX else None
     chosen = calibrate(
-        kind, fold.calibration, settings=settings, uncertainty_scale=scale, answer=answer, progress=progress
+        kind, fold.calibration, settings=settings, uncertainty_scale=scale, answer=answer, progress=wanted.progress
     )
     rule: Any = make_rule(kind, 0.0, chosen.settings)
     path = chosen.path
     if name == GREEDY:
         # At the scale that suits the search: what remains is the difference between search and growth.
-        rule = GreedyRule(max_depth, _scale(chosen))
-        known = fold.calibration.outcomes
+        rule = GreedyRule(wanted.max_depth, _scale(chosen))
         path = budget_path(walk(rule, known, fold.calibration, answer=answer), known.costs)
-    points, feasible = points_for(path, budgets)
+    points, feasible = points_for(path, wanted.budgets)
     stops = walk(rule, test, fold.held_out, answer=answer)
     return replay(
         name,
@@ -187,3 +183,17 @@ def _oracle(test: Outcomes, budgets: FloatArray) -> Replay:
     stops = walk(Routing(0.0), test, believe)
     points, feasible = points_for(budget_path(stops, test.costs), budgets)
     return replay(ORACLE, points, stops, test, feasible=feasible, estimates="none")
+
+
+#: How each baseline but the oracle is calibrated on one part of the queries and replayed on the other.
+PLAYED: dict[str, Callable[[str, Fold, Wanted], Replay]] = {
+    LINEAR: _mixed,
+    "routing": _routing,
+    "threshold-cascade": replay_thresholds,
+    PAIRS: replay_pairs,
+    "cascade": replay_cascade,
+    "cascade-routing": _calibrated,
+    "index": _calibrated,
+    GREEDY: _calibrated,
+    NO_EXPECTED_MAX: _calibrated,
+}

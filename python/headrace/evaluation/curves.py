@@ -18,8 +18,9 @@ from headrace.arguments import FloatArray, listed
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.beliefs.fitting import cross_fit
 from headrace.estimators import CostEstimator, QualityEstimator
-from headrace.evaluation.baselines import BASELINES, LINEAR, Fold, replay_baseline
+from headrace.evaluation.baselines import BASELINES, LINEAR, replay_baseline
 from headrace.evaluation.bootstrap import N_RESAMPLES, resampling_weights
+from headrace.evaluation.fold import Fold
 from headrace.evaluation.method import Curves, summarise
 from headrace.evaluation.metrics import concave_hull
 from headrace.evaluation.replay import Replay

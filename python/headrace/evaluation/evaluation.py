@@ -23,11 +23,12 @@ from headrace.evaluation.arguments import (
     checked_fitting,
     checked_tables,
 )
-from headrace.evaluation.baselines import Fold, estimates_of
+from headrace.evaluation.baselines import estimates_of
 from headrace.evaluation.bootstrap import N_RESAMPLES, resampling_weights
 from headrace.evaluation.curves import budget_grid, cross_fitted, replayed_folds
 from headrace.evaluation.estimation import checked_estimation, estimation_costs
 from headrace.evaluation.findings import SECONDS, judged_policy, judged_singles, latencies
+from headrace.evaluation.fold import Fold
 from headrace.evaluation.replay import points_for, replay
 from headrace.evaluation.report.page import methods_html, write_report
 from headrace.evaluation.report.summary import as_dict, summary

@@ -12,7 +12,7 @@ from headrace.calibration.walk import Stops
 from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import ROUNDING, BudgetPath, PathPoint
 
-__all__ = ["Replay", "join", "mixture", "points_for", "replay"]
+__all__ = ["Replay", "join", "points_for", "replay"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,42 +109,6 @@ def replay(
         further_costs={cost: mean(stops.total(values)) for cost, values in outcomes.further_costs.items()},
         uncertainty_scale=uncertainty_scale,
         estimates=estimates,
-    )
-
-
-def mixture(name: str, calibration: Outcomes, test: Outcomes, hull: IndexArray, budgets: FloatArray) -> Replay:
-    """Mix neighbouring single models at random, in expectation: linear interpolation.
-
-    Parameters
-    ----------
-    name : str
-    calibration : Outcomes
-        Its mean costs say how much of which model a budget allows.
-    test : Outcomes
-    hull : ndarray of int of shape (n_hull,)
-        The models that are mixed, by rising cost.
-    budgets : ndarray of shape (n_budgets,)
-    """
-    costs = calibration.mean_cost[hull]
-    place = np.interp(budgets, costs, np.arange(len(hull)))
-    left = np.minimum(place.astype(np.intp), max(len(hull) - 2, 0))
-    right = np.minimum(left + 1, len(hull) - 1)
-    share = (place - left)[:, None]
-
-    def mix(values: FloatArray) -> FloatArray:
-        return np.asarray((1.0 - share) * values[:, hull[left]].T + share * values[:, hull[right]].T)
-
-    shares = mix(np.eye(test.n_models))
-    return Replay(
-        name=name,
-        cost=mix(test.cost),
-        quality=mix(test.quality),
-        n_runs=np.ones((len(budgets), test.n_queries)),
-        feasible=budgets >= costs[0] * (1.0 - ROUNDING),
-        answers=shares,
-        runs=shares,
-        further_costs={cost: mix(values).mean(axis=1) for cost, values in test.further_costs.items()},
-        estimates="none",
     )
 
 

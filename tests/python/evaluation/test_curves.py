@@ -19,8 +19,8 @@ from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, Linea
 from headrace.evaluation import Curves, replayed
 from headrace.evaluation.bootstrap import N_RESAMPLES
 from headrace.evaluation.curves import METHODS, budget_grid, cross_fitted
+from headrace.evaluation.hull import mixed, singles
 from headrace.evaluation.metrics import concave_hull
-from headrace.evaluation.replay import mixture
 from headrace.rules import make_rule
 
 Floats = npt.NDArray[np.float64]
@@ -180,8 +180,8 @@ def test_a_budget_that_falls_short_by_rounding_only_allows_the_cheapest_model(
 ) -> None:
     cheapest = float(digits[0].mean_cost.min())
     budgets = cheapest * np.array([1.0 - 1e-9, 1.0 - 1e-14, 1.0])
-    mixed = mixture("x", digits[0], digits[1], np.array([1, 2, 0]), budgets)
-    assert mixed.feasible.tolist() == [False, True, True]
+    found = mixed("x", singles(*digits), digits[1], budgets)
+    assert found.feasible.tolist() == [False, True, True]
 
 
 def test_areas_and_intervals(curves: Curves, digits: tuple[hr.Outcomes, hr.Outcomes]) -> None:
@@ -242,9 +242,9 @@ def test_what_a_method_realises_is_what_its_walk_says(curves: Curves, digits: tu
     fitting, test = digits
     table = cross_fit(fitting, LinearQuality(), LinearCost(), n_folds=5, seed=0)
     held_out = BeliefTable.served(test, table.estimators, seed=0)
-    for name, answer in (("threshold-cascade", "last"), ("cascade-routing", "best")):
-        calibration = calibrate(name, table, settings=rule_settings(name, fitting), answer=answer)
-        stops = walk(make_rule(name, 0.0, calibration.settings), test, held_out, answer=answer)
+    for name in ("index", "cascade-routing"):
+        calibration = calibrate(name, table, settings=rule_settings(name, fitting))
+        stops = walk(make_rule(name, 0.0, calibration.settings), test, held_out)
         method = curves[name]
         for i, budget in enumerate(curves.budgets.tolist()):
             if not method.feasible[i]:

@@ -13,7 +13,8 @@ import pytest
 
 import headrace as hr
 from headrace.beliefs.belief_table import BeliefTable
-from headrace.calibration.walk import budget_path, walk
+from headrace.calibration.settings import calibrate
+from headrace.calibration.walk import walk
 from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, LinearQuality
 from headrace.evaluation import Evaluation, replayed
 from headrace.evaluation.baselines import BASELINES
@@ -126,33 +127,31 @@ def test_the_chosen_policy_is_the_routers(evaluation: Evaluation, router: hr.Rou
     assert len(test.ids) == evaluation.n_test
 
 
-def test_baselines_with_the_fitting_table_are_routers_fitted_on_it(evaluation: Evaluation, digits: Tables) -> None:
+def test_a_baseline_with_the_fitting_table_is_a_router_fitted_on_it(evaluation: Evaluation, digits: Tables) -> None:
     fitting, test = digits
-    for rule in ("routing", "cascade", "index"):
-        other = hr.evaluate(hr.Router(rule=rule).fit(fitting, budget=60.0), test, baselines=[], n_resamples=20)
-        same = np.isin(other.budgets, evaluation.budgets)
-        here = np.isin(evaluation.budgets, other.budgets)
-        assert same.sum() > 15
-        np.testing.assert_allclose(other["router"].quality[same], evaluation[rule].quality[here], atol=EXACT)
-        np.testing.assert_allclose(other["router"].cost[same], evaluation[rule].cost[here], rtol=EXACT)
+    other = hr.evaluate(hr.Router(rule="index").fit(fitting, budget=60.0), test, baselines=[], n_resamples=20)
+    same = np.isin(other.budgets, evaluation.budgets)
+    here = np.isin(evaluation.budgets, other.budgets)
+    assert same.sum() > 15
+    np.testing.assert_allclose(other["router"].quality[same], evaluation["index"].quality[here], atol=EXACT)
+    np.testing.assert_allclose(other["router"].cost[same], evaluation["index"].cost[here], rtol=EXACT)
 
 
 def test_without_the_fitting_table_each_half_calibrates_the_other(router: hr.Router, digits: Tables) -> None:
     test = digits[1]
-    result = hr.evaluate(router, test, baselines=["routing", "linear interpolation"], n_resamples=20)
+    result = hr.evaluate(router, test, baselines=["index", "linear interpolation"], n_resamples=20)
     assert result.calibrated_on == "the other half of the test queries"
     half = test.folds(2, rng=0)
     expected = np.zeros(len(result.budgets))
     for h in (0, 1):
         known, asked = (BeliefTable.served(test.take(half == g), router.estimators_) for g in (1 - h, h))
-        rule = make_rule("routing", 0.0, {})
-        path = budget_path(walk(rule, known.outcomes, known), known.outcomes.costs)
-        stops = walk(rule, asked.outcomes, asked)
+        chosen = calibrate("index", known)
+        path, stops = chosen.path, walk(make_rule("index", 0.0, chosen.settings), asked.outcomes, asked)
         for i, budget in enumerate(result.budgets):
             point = path.at(budget=max(budget, path.cost.min()))
             cheap, costly = (stops.cost[stops.at(parameter)].sum() for parameter in point.parameters)
             expected[i] += (point.share * cheap + (1.0 - point.share) * costly) / test.n_queries
-    np.testing.assert_allclose(result["routing"].cost, expected, rtol=EXACT)
+    np.testing.assert_allclose(result["index"].cost, expected, rtol=EXACT)
 
 
 def test_joined_replays_keep_the_order_of_rows(router: hr.Router, digits: Tables) -> None:
@@ -198,7 +197,7 @@ def test_the_summary_names_everything(evaluation: Evaluation) -> None:
     for word in ("this router", "oracle", "svm", "threshold cascade", "area", "answered by"):
         assert word in text
     assert text.startswith(evaluation.verdict[0])
-    assert repr(evaluation).startswith("Evaluation(cascade-routing, 240 queries, 9 methods: ")
+    assert repr(evaluation).startswith("Evaluation(cascade-routing, 240 queries, 10 methods: ")
 
 
 def test_the_numbers_are_json(evaluation: Evaluation) -> None:

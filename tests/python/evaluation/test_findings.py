@@ -190,7 +190,9 @@ def test_the_cost_of_estimates_moves_the_curves(per: str, evaluation: Evaluation
             "linear interpolation": 0.0 * free.n_runs,
             "oracle": 0.0 * free.n_runs,
             "routing": np.ones_like(free.n_runs),
-            "threshold-cascade": free.n_runs if per == "decision" else np.ones_like(free.n_runs),
+            **dict.fromkeys(
+                ("threshold-cascade", "pairs"), free.n_runs if per == "decision" else 1.0 + 0.0 * free.n_runs
+            ),
         }.get(method.name, free.n_runs + 1.0 if per == "decision" else np.ones_like(free.n_runs))
         np.testing.assert_allclose(method.cost, free.cost + 2.0 * decisions, rtol=EXACT)
         np.testing.assert_array_equal(method.quality, free.quality)

@@ -276,9 +276,7 @@ def test_four_lines_are_in_ink_and_named(evaluation: Evaluation) -> None:
     assert ">your budget 60<" in svg
     # A line that lies on the router's has no ink of its own.
     same = dataclasses.replace(evaluation["router"], name="index")
-    others = [
-        method for method in evaluation.methods if method.name in ("router", MIXED, "threshold-cascade", "oracle")
-    ]
+    others = [method for method in evaluation.methods if method.name in ("router", MIXED, "routing", "oracle")]
     card = dataclasses.replace(evaluation, methods=(*others[:2], same, *others[2:]))
     assert best_rival(card) == "index"
     assert "index" not in inked(card)

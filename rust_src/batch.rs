@@ -117,7 +117,8 @@ pub struct BatchError {
 
 /// Decides every query of a batch; slot i of `out` gets what `convert` makes of the decision on query i.
 ///
-/// Stops early, without an error, once `cancelled` is set.
+/// In parallel on the threads of a [`Pool`] that runs it, otherwise one after the other. Stops early, without an error,
+/// once `cancelled` is set.
 ///
 /// # Errors
 /// The mistake in the first faulty query.
@@ -128,34 +129,37 @@ pub fn select_batch<R: Rule, T: Send>(
     convert: impl Fn(&Decision) -> T + Sync,
     cancelled: &AtomicBool,
 ) -> std::result::Result<(), BatchError> {
-    let failures: Vec<BatchError> = out
-        .par_chunks_mut(TASK)
-        .enumerate()
-        .map_init(Workspace::default, |workspace, (task, slots)| {
-            let is_cancelled = || cancelled.load(Ordering::Relaxed);
-            let stop = Stop::new(&is_cancelled);
-            for (at, slot) in slots.iter_mut().enumerate() {
-                if is_cancelled() {
-                    return None;
-                }
-                let query = task * TASK + at;
-                let problem = batch.problem(query).map(|problem| Problem { stop, ..problem });
-                match problem.and_then(|problem| rule.select(&problem, workspace)) {
-                    Ok(decision) => *slot = convert(&decision),
-                    Err(Error::Interrupted) => return None,
-                    Err(error) => return Some(BatchError { query, error }),
-                }
+    let decide = |workspace: &mut Workspace, (task, slots): (usize, &mut [T])| {
+        let is_cancelled = || cancelled.load(Ordering::Relaxed);
+        let stop = Stop::new(&is_cancelled);
+        for (at, slot) in slots.iter_mut().enumerate() {
+            if is_cancelled() {
+                return None;
             }
-            None
-        })
-        .flatten()
-        .collect();
-    failures.into_iter().min_by_key(|failure| failure.query).map_or(Ok(()), Err)
+            let query = task * TASK + at;
+            let problem = batch.problem(query).map(|problem| Problem { stop, ..problem });
+            match problem.and_then(|problem| rule.select(&problem, workspace)) {
+                Ok(decision) => *slot = convert(&decision),
+                Err(Error::Interrupted) => return None,
+                Err(error) => return Some(BatchError { query, error }),
+            }
+        }
+        None
+    };
+    let first = if on_a_pool() {
+        let parts = out.par_chunks_mut(TASK).enumerate();
+        let failures: Vec<BatchError> = parts.map_init(Workspace::default, decide).flatten().collect();
+        failures.into_iter().min_by_key(|failure| failure.query)
+    } else {
+        let mut workspace = Workspace::default();
+        out.chunks_mut(TASK).enumerate().find_map(|part| decide(&mut workspace, part))
+    };
+    first.map_or(Ok(()), Err)
 }
 
 /// Profiles of many queries, each on its own interval: `(row, piece)` in the order of the rows.
 ///
-/// Stops early, with what it has, once `cancelled` is set.
+/// In parallel as [`select_batch`]. Stops early, with what it has, once `cancelled` is set.
 ///
 /// # Errors
 /// The mistake in the first faulty row.
@@ -166,39 +170,47 @@ pub fn profile_batch<R: ProfiledRule>(
     to: &[f64],
     cancelled: &AtomicBool,
 ) -> std::result::Result<Vec<(usize, Piece)>, BatchError> {
+    type Found = std::result::Result<Vec<(usize, Piece)>, BatchError>;
     /// Rows that one task profiles.
     const TASK: usize = 16;
-    let tasks: Vec<std::result::Result<Vec<(usize, Piece)>, BatchError>> = (0..batch
-        .n_queries
-        .div_ceil(TASK))
-        .into_par_iter()
-        .map_init(Workspace::default, |workspace, task| {
-            let is_cancelled = || cancelled.load(Ordering::Relaxed);
-            let stop = Stop::new(&is_cancelled);
-            let mut out = Vec::new();
-            let mut pieces = Vec::new();
-            for row in task * TASK..((task + 1) * TASK).min(batch.n_queries) {
-                if is_cancelled() {
-                    break;
-                }
-                pieces.clear();
-                let problem = batch.problem(row).map(|problem| Problem { stop, ..problem });
-                let profiled = problem
-                    .and_then(|problem| rule.profile(&problem, from[row], to[row], workspace, &mut pieces));
-                match profiled {
-                    Err(Error::Interrupted) => break,
-                    done => done.map_err(|error| BatchError { query: row, error })?,
-                }
-                out.extend(pieces.iter().map(|&piece| (row, piece)));
+    let profile = |workspace: &mut Workspace, task: usize| -> Found {
+        let is_cancelled = || cancelled.load(Ordering::Relaxed);
+        let stop = Stop::new(&is_cancelled);
+        let mut out = Vec::new();
+        let mut pieces = Vec::new();
+        for row in task * TASK..((task + 1) * TASK).min(batch.n_queries) {
+            if is_cancelled() {
+                break;
             }
-            Ok(out)
-        })
-        .collect();
+            pieces.clear();
+            let problem = batch.problem(row).map(|problem| Problem { stop, ..problem });
+            let profiled = problem
+                .and_then(|problem| rule.profile(&problem, from[row], to[row], workspace, &mut pieces));
+            match profiled {
+                Err(Error::Interrupted) => break,
+                done => done.map_err(|error| BatchError { query: row, error })?,
+            }
+            out.extend(pieces.iter().map(|&piece| (row, piece)));
+        }
+        Ok(out)
+    };
+    let tasks = 0..batch.n_queries.div_ceil(TASK);
+    let found: Vec<Found> = if on_a_pool() {
+        tasks.into_par_iter().map_init(Workspace::default, profile).collect()
+    } else {
+        let mut workspace = Workspace::default();
+        tasks.map(|task| profile(&mut workspace, task)).collect()
+    };
     let mut all = Vec::new();
-    for task in tasks {
-        all.extend(task?);
+    for pieces in found {
+        all.extend(pieces?);
     }
     Ok(all)
+}
+
+/// Is this one of the threads of a [`Pool`]?
+fn on_a_pool() -> bool {
+    rayon::current_thread_index().is_some()
 }
 
 /// Threads to run a batch on.

@@ -162,6 +162,9 @@ fn caps_of(caps: &Bound<'_, PyAny>, n: usize) -> PyResult<Vec<f64>> {
     }
 }
 
+/// Queries that aren't worth several threads: one task of the smallest kind.
+const FEW: usize = 16;
+
 /// Runs `work` on `threads` threads (all cores by default), detached, and raises what a signal raises meanwhile.
 ///
 /// `work` gets a flag that says when to stop early; what it returns then is dropped.
@@ -173,14 +176,20 @@ pub fn detached<T: Send>(
 ) -> PyResult<T> {
     let cancelled = AtomicBool::new(false);
     let pool = match threads {
-        None => Pool::of_all_cores(),
         Some(n) if !(1..=MOST_THREADS).contains(&n) => {
             return Err(wrong_value("threads", &format!("1 to {MOST_THREADS}"), &n.to_string()));
         }
-        Some(n) => Pool::of(usize::try_from(n).unwrap_or(1)),
+        // To start a thread takes longer than a few decisions.
+        Some(1) => None,
+        _ if batch.n_queries <= FEW => None,
+        Some(n) => Some(Pool::of(usize::try_from(n).unwrap_or(1))),
+        None => Some(Pool::of_all_cores()),
     };
-    let pool = pool.map_err(|error| PyRuntimeError::new_err(format!("threads: {error}")))?;
-    let run = || pool.run(|| work(&cancelled));
+    let pool = pool.transpose().map_err(|error| PyRuntimeError::new_err(format!("threads: {error}")))?;
+    let run = || match &pool {
+        Some(pool) => pool.run(|| work(&cancelled)),
+        None => work(&cancelled),
+    };
     if batch.n_queries <= SMALL.0 && batch.n_models <= SMALL.1 {
         return Ok(py.detach(run));
     }

@@ -93,7 +93,7 @@ def text_features_of_one(value: Any) -> list[float]:
     if not isinstance(value, str):
         return [float(value is not None), 0.0, 0.0]
     size = len(value)
-    return [float(size > 0), float(np.log1p(float(size))), float(size >= SHORTEST_REFUSAL and _is_refusal(value))]
+    return [float(size > 0), math.log1p(size), float(size >= SHORTEST_REFUSAL and _is_refusal(value))]
 
 
 def _is_refusal(text: str) -> bool:
@@ -188,7 +188,7 @@ def token_features_of_one(log_probabilities: FloatArray) -> list[float]:
     low = float(ranked[int(LOW_QUANTILE * (n_tokens - 1))])
     ranked[n_tokens:] = 0.0
     mean = float(np.add.reduce(ranked)) / n_tokens
-    return [mean, float(ranked[0]), low, float(np.log1p(float(n_tokens)))]
+    return [mean, float(ranked[0]), low, math.log1p(n_tokens)]
 
 
 def are_probabilities(values: Column) -> bool:

@@ -42,8 +42,8 @@ class Together:
     """
 
     def __init__(self, quality: QualityEstimator, costs: Mapping[str, CostEstimator]) -> None:
-        self._quality = quality
-        self._costs = dict(costs)
+        self.quality = quality
+        self.costs = dict(costs)
         self._plans: dict[bytes, _Plan] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -72,17 +72,17 @@ class Together:
             try:
                 linear = plan.folded.estimates(query, responses)
             except Exception as error:
-                add_note("quality", self._quality, error)
+                add_note("quality", self.quality, error)
                 raise
             if plan.is_linear:
                 return Belief(linear[0], plan.variance, plan.covariance), linear[1:]
         known, (of_quality, *of_costs) = iter(linear), plan.maps
         if of_quality is None:
-            belief = _one(believed(self._quality, query, responses))
+            belief = _one(believed(self.quality, query, responses))
         else:
             belief = Belief(next(known), plan.variance, plan.covariance)
-        costs = np.empty((len(self._costs), len(run)))
-        for row, of_cost, (name, estimator) in zip(costs, of_costs, self._costs.items(), strict=True):
+        costs = np.empty((len(self.costs), len(run)))
+        for row, of_cost, (name, estimator) in zip(costs, of_costs, self.costs.items(), strict=True):
             row[:] = priced(name, estimator, query, responses)[0] if of_cost is None else next(known)
         return belief, costs
 
@@ -96,7 +96,7 @@ class Together:
             self._plan(run)
 
     def _named(self) -> list[tuple[str, QualityEstimator | CostEstimator]]:
-        return [("quality", self._quality), *(("cost", estimator) for estimator in self._costs.values())]
+        return [("quality", self.quality), *(("cost", estimator) for estimator in self.costs.values())]
 
     def _plan(self, run: BoolArray) -> _Plan:
         maps: list[LinearMap | None] = []

@@ -182,6 +182,8 @@ def checked_cell(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, 
 
 def checked_cost(argument: str, value: Any) -> float:
     """Give a cost as a float: a finite number >= 0; a Decimal is one, a bool isn't."""
+    if type(value) is float and 0.0 <= value < math.inf:
+        return value
     try:
         if isinstance(value, bool | np.bool_) or not isinstance(value, Real | Decimal):
             raise TypeError
@@ -208,8 +210,8 @@ def checked_caps(max_cost: float | Mapping[str, float] | None, costs: Sequence[s
 
 def alike(rows: npt.NDArray[Any]) -> list[IndexArray]:
     """Group the numbers of equal rows."""
-    if not len(rows):
-        return []
+    if len(rows) <= 1:
+        return [np.arange(1)] * len(rows)
     _, group = np.unique(rows, axis=0, return_inverse=True)
     order = np.argsort(group.ravel(), kind="stable")
     return np.split(order, np.cumsum(np.bincount(group.ravel()))[:-1])

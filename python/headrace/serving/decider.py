@@ -14,8 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.arguments import listed
-from headrace.estimators.asked import believed, priced
-from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.one_query import Kinds, OneQuery
 from headrace.estimators.protocol import Estimators
 from headrace.estimators.responses import Responses
@@ -24,9 +22,9 @@ from headrace.notebook import html_table
 from headrace.policy import Policy
 from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget, shown_limits
 from headrace.policy.hashing import content_id, fold_of, folds_of
-from headrace.policy.policy import weighed
 from headrace.policy.run_sets import run_sets
 from headrace.serving.artefact import write_artefact
+from headrace.serving.batches import decided
 from headrace.serving.columns import alike, checked_batch, checked_query, nothing_ran
 from headrace.serving.frames import Frame
 from headrace.serving.limits import Limits, limits_of
@@ -286,22 +284,9 @@ class Decider:
         fold_of_row = folds_of(self.policy.seed, ids, len(self.estimators))
         chosen = np.empty(n, dtype=np.int32)
         for rows in alike(np.column_stack([fold_of_row, seen.run])):
-            quality, costs = self.estimators[fold_of_row[rows[0]]]
             here, ran = {name: values[rows] for name, values in columns.items()}, seen.take(rows)
-            with one_blas_thread:
-                belief = believed(quality, here, ran)
-                named = zip(self.policy.costs, costs, strict=True)
-                price = weighed(np.stack([priced(name, cost, here, ran) for name, cost in named]), self.policy.rates)
-            chosen[rows] = self.policy.select_batch(
-                belief.quality,
-                price,
-                ids=[ids[row] for row in rows.tolist()],
-                variance=belief.variance,
-                covariance=belief.covariance,
-                loading=belief.loading,
-                run=ran.run,
-                threads=threads,
-            )
+            those = [ids[row] for row in rows.tolist()]
+            chosen[rows] = decided(self._served[fold_of_row[rows[0]]], here, ran, those, threads)
         return chosen
 
     def __call__(self, batch: Any, *, threads: int | None = 1) -> Any:

@@ -129,7 +129,7 @@ class Session:
             variance=belief.variance,
             covariance=belief.covariance,
             loading=belief.loading,
-            run=self._run if self._ran else None,
+            run=self._run.tolist() if self._ran else None,  # read in less time than an array
             allowed=None if len(within) == len(self._models) else within,
             max_cost=self._limits.caps.of_rule(left, costs, self.costs, self._run),
         )
@@ -168,8 +168,9 @@ class Session:
             raise TypeError(f"response: expected what {model!r} returned, got None; a failed run is told by fail()")
         if extra not in ("refuse", "ignore"):
             raise ValueError(f'extra: expected "refuse" or "ignore", got {extra!r}')
-        columns = dict(response) if isinstance(response, Mapping) else {"answer": response}
-        if isinstance(response, Mapping) and extra == "refuse":
+        is_named = type(response) is dict or isinstance(response, Mapping)
+        columns = dict(response) if is_named else {"answer": response}
+        if is_named and extra == "refuse":
             checked_names("response", columns, self._seen.kinds, {*self.costs, "cost"}, needed=False)
         spent = self._spent(j, columns, cost)
         self._seen.cells[j], infinite = self._cells_of(j, columns, spent)
@@ -204,8 +205,7 @@ class Session:
         j = self._index("model", model)
         if self._run[j]:
             raise ValueError(f"model: {model!r} has been observed before in this session")
-        given = dict(cost) if isinstance(cost, Mapping) else {self._served.policy.costs[0]: cost}
-        spent = self._checked_costs(given)
+        spent = self._checked_costs(cost)
         self.costs = {name: value + spent.get(name, 0.0) for name, value in self.costs.items()}
         if retry:
             self._notes.append(f"{model} failed ({kind}), and may run again")
@@ -356,18 +356,20 @@ class Session:
             self._believed, self._last_quality = (belief, costs), belief.quality
         return self._believed
 
-    def _checked_costs(self, given: Mapping[str, Any]) -> dict[str, float]:
-        unknown = [name for name in given if name not in self.costs]
+    def _checked_costs(self, cost: float | Mapping[str, float]) -> dict[str, float]:
+        """Give costs by name: a number is the first one."""
+        if type(cost) is float or not isinstance(cost, Mapping):
+            cost = {self._served.policy.costs[0]: cost}
+        unknown = [name for name in cost if name not in self.costs]
         if unknown:
             raise ValueError(f"cost: unknown cost {unknown[0]!r}; known: {listed(self.costs)}")
         several = len(self.costs) > 1
-        return {name: checked_cost(f"cost: {name!r}" if several else "cost", value) for name, value in given.items()}
+        return {name: checked_cost(f"cost: {name!r}" if several else "cost", value) for name, value in cost.items()}
 
     def _spent(self, j: int, columns: Mapping[str, Any], cost: float | Mapping[str, float] | None) -> dict[str, float]:
         """Give what a run cost, of each cost by name."""
         first = self._served.policy.costs[0]
-        given = dict(cost) if isinstance(cost, Mapping) else {} if cost is None else {first: cost}
-        spent = self._checked_costs(given)
+        spent = {} if cost is None else self._checked_costs(cost)
         for number, name in enumerate(self.costs):
             if name in spent:
                 continue

@@ -242,6 +242,11 @@ def test_a_router_decides_a_batch_as_its_sessions_do(rule: str, halves: tuple[hr
         for j in np.flatnonzero(run[row]):
             session.observe(models[j], {name: values[row, j] for name, values in fresh.responses.items()})
         assert (None if chosen[row] < 0 else models[chosen[row]]) == session.next()
+    # A batch of one is decided by itself.
+    for row in range(0, n, 4):
+        one = fresh.take([row])
+        alone = router.select_batch(one.queries, ids=one.ids, responses=one.responses_for(run[row : row + 1]))
+        assert alone.tolist() == [chosen[row]]
     # Without ids, those of the content.
     some = router.select_batch({name: values[:9] for name, values in fresh.queries.items()})
     for row in range(9):

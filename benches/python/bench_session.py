@@ -1,7 +1,7 @@
-"""Time of one query, from its columns to the first decision, to the second, and as a batch of one: ``make bench-kernels``.
+"""Time of one query: to the first decision, to the second, and as a batch of one; ``make bench-kernels``.
 
-Five models; queries of a category and a text of 1,000 characters, a new one each time. Goals: 10 microseconds for a first
-decision, 30 for a walk of two steps.
+Five models; queries of a category and a text of 1,000 characters, a new one each time. Goals: 10 microseconds for a
+first decision, 30 for a walk of two steps.
 """
 
 from __future__ import annotations

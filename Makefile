@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 # Each package of other people has an environment of its own, made and tested within a limit of time.
 WITHIN := $(if $(shell command -v timeout),timeout 300)
-INTEGRATIONS := langchain litellm
+INTEGRATIONS := langchain litellm rayserve
 
 # A built wheel to test the integrations with, by WHEEL=; else they are tested as they lie here.
 WHEEL :=
@@ -83,7 +83,7 @@ test-long: ## run the properties of the search with 10 times as many random case
 	  $(WITHIN) $(PIP) --python .venv-$*/bin/python install --group integration-$*
 	@touch $@
 
-test-integrations: $(if $(WHEEL),,build) .venv/made ## run the tests of LangChain, litellm and its proxy, OpenTelemetry
+test-integrations: $(if $(WHEEL),,build) .venv/made ## run the tests of LangChain, litellm and its proxy, OpenTelemetry, Ray Serve
 	$(MAKE) -j 2 $(INTEGRATIONS:%=test-with-%)
 
 test-with-%: .venv-%/made

@@ -10,7 +10,7 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.py"))
 
 #: What an example needs beside the package; `make test-with-rayserve` has Ray Serve.
-NEEDED = {"own_log": "pyarrow", "classifiers": "sklearn", "ray_serve": "ray.serve"}
+NEEDED = {"own_log": "pyarrow", "classifiers": "sklearn", "gateway": "uvicorn", "ray_serve": "ray.serve"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 README = ROOT / "README.md"
 
 #: Pages whose examples are run by other tests: tests/integrations/test_docs.py has the packages that they need, and
-#: those of the quickstart go on from one another (tests/python/commands/test_quickstart.py).
+#: those of the quickstart go on from one another (tests/python/commands/test_quickstart_page.py).
 ELSEWHERE = {"integrations.md", "quickstart.md"}
 
 #: Blocks that are run by no test: the client of a gateway.

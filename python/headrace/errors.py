@@ -68,7 +68,10 @@ class AccountEmpty(ValueError):  # noqa: N818
 
     def __init__(self, message: str, *, account: str, left: float, limit: float, resets_at: float | None) -> None:
         super().__init__(message)
-        self.account, self.left, self.limit, self.resets_at = account, left, limit, resets_at
+        self.account: str = account
+        self.left: float = left
+        self.limit: float = limit
+        self.resets_at: float | None = resets_at
 
 
 class ArtefactError(ValueError):

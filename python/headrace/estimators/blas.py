@@ -72,4 +72,4 @@ def _set(library: LibController, n_threads: int) -> None:
 
 
 #: ``with one_blas_thread: ...``, or ``@one_blas_thread`` on a function.
-one_blas_thread = _OneThread()
+one_blas_thread: _OneThread = _OneThread()

@@ -162,7 +162,7 @@ class RunSetRegressions(
         response_features: ResponseFeatures,
         ex_ante: QualityEstimator | None = None,
     ) -> None:
-        self.targets = np.ascontiguousarray(checked_targets(targets, fewest=2))
+        self.targets: FloatArray = np.ascontiguousarray(checked_targets(targets, fewest=2))
         self._query_features = query_features.fit(queries)
         self._response_features = response_features.fit(responses)
         self._encoded_responses = EncodedResponses(self._response_features, responses)

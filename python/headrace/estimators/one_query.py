@@ -59,7 +59,7 @@ class OneQuery(Mapping[str, Column]):
     __slots__ = ("_kinds", "cells", "encoded")
 
     def __init__(self, cells: Mapping[str, Any], kinds: Kinds) -> None:
-        self.cells = cells
+        self.cells: Mapping[str, Any] = cells
         self._kinds = kinds
         self.encoded: dict[Hashable, Any] = {}
 

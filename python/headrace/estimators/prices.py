@@ -67,7 +67,7 @@ class PriceTable(
     """
 
     #: Columns of queries that may be there in service without having been in the fit.
-    optional_queries = ("cached_tokens", "prompt_tokens")
+    optional_queries: tuple[str, ...] = ("cached_tokens", "prompt_tokens")
 
     def __init__(
         self,

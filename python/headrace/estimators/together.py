@@ -42,8 +42,8 @@ class Together:
     """
 
     def __init__(self, quality: QualityEstimator, costs: Mapping[str, CostEstimator]) -> None:
-        self.quality = quality
-        self.costs = dict(costs)
+        self.quality: QualityEstimator = quality
+        self.costs: dict[str, CostEstimator] = dict(costs)
         self._plans: dict[bytes, _Plan] = {}
 
     def __getstate__(self) -> dict[str, Any]:

@@ -55,7 +55,7 @@ PAGE_MAY = (
     "frame-ancestors 'none'"
 )
 
-logger = logging.getLogger("headrace")
+logger: logging.Logger = logging.getLogger("headrace")
 
 T = TypeVar("T")
 

@@ -88,7 +88,9 @@ class BadRequest(ValueError):  # noqa: N818  # what it is
 
     def __init__(self, message: str, *, code: str, param: str | None = None, status: int = 400) -> None:
         super().__init__(message)
-        self.code, self.param, self.status = code, param, status
+        self.code: str = code
+        self.param: str | None = param
+        self.status: int = status
 
 
 @dataclass(frozen=True, kw_only=True)

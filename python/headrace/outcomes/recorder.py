@@ -63,7 +63,7 @@ class Recorder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         if self.path.suffix.lower() not in (".jsonl", ".ndjson"):
             raise ValueError(f"path: expected a name that ends in .jsonl, got {self.path.name!r}")
         with self.path.open("a+b") as file:

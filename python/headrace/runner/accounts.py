@@ -126,7 +126,9 @@ class Hold:
     """
 
     def __init__(self, number: int, account: str, amount: float) -> None:
-        self.number, self.account, self.amount = number, account, amount
+        self.number: int = number
+        self.account: str = account
+        self.amount: float = amount
         self.is_open = True
 
     def __repr__(self) -> str:
@@ -189,13 +191,15 @@ class Accounts:
         hold_s: float = 600.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         limits = dict(limit) if isinstance(limit, Mapping) else {OTHERS: limit}
         self._limits = {name: _checked("limit", value) for name, value in limits.items()}
         self._every = every if every in (None, "day", "month") else _checked_every(every)
-        self.per_request = None if per_request is None else _checked("per_request", per_request)
-        self.largest_cost = {name: _checked("largest_cost", cost) for name, cost in (largest_cost or {}).items()}
-        self.hold_s = checked_seconds("hold_s", hold_s, above_zero=True)
+        self.per_request: float | None = None if per_request is None else _checked("per_request", per_request)
+        self.largest_cost: dict[str, float] = {
+            name: _checked("largest_cost", cost) for name, cost in (largest_cost or {}).items()
+        }
+        self.hold_s: float = checked_seconds("hold_s", hold_s, above_zero=True)
         self.clock = clock
         self._lock = Lock()
         self._db: sqlite3.Connection | None = None

@@ -109,8 +109,8 @@ class Counterfactuals:
     """
 
     def __init__(self, decider: Decider) -> None:
-        self.decider = decider
-        self.grid = _grid_of(decider)
+        self.decider: Decider = decider
+        self.grid: tuple[GridPoint, ...] = _grid_of(decider)
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
@@ -209,7 +209,7 @@ class Watcher:
     """
 
     def __init__(self, counterfactuals: Counterfactuals, rate: float, own: int, point: int | None) -> None:
-        self.decider = counterfactuals.decider if point is None else counterfactuals.at(point)
+        self.decider: Decider = counterfactuals.decider if point is None else counterfactuals.at(point)
         self._rules = counterfactuals.rules
         self._drawn = {"rate": rate, "own": own, "point": point}
         self._agree = list(range(len(self._rules)))

@@ -72,9 +72,9 @@ class DecisionLog:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = 64 * 2**20, keep: int = 5) -> None:
-        self.path = Path(path)
-        self.max_bytes = checked_int("max_bytes", max_bytes, 1)
-        self.keep = checked_int("keep", keep, 1)
+        self.path: Path = Path(path)
+        self.max_bytes: int = checked_int("max_bytes", max_bytes, 1)
+        self.keep: int = checked_int("keep", keep, 1)
         if self.path.suffix.lower() not in (".jsonl", ".ndjson"):
             raise ValueError(f"path: expected a name that ends in .jsonl, got {self.path.name!r}")
         self._lock = threading.Lock()

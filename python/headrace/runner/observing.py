@@ -10,7 +10,7 @@ from headrace.runner.result import Attempt, Result
 
 __all__ = ["Observation", "Observed", "Observer"]
 
-logger = logging.getLogger("headrace")
+logger: logging.Logger = logging.getLogger("headrace")
 
 
 class Observation(Protocol):

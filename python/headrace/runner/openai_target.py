@@ -91,11 +91,11 @@ class OpenAITarget:
         if key_env is not None and not os.environ.get(key_env):
             raise ValueError(f"key_env: the environment variable {key_env} is not set")
         host = url.netloc.rpartition("@")[2]
-        self.base_url = SplitResult(url.scheme, host, url.path.rstrip("/"), "", "").geturl()
+        self.base_url: str = SplitResult(url.scheme, host, url.path.rstrip("/"), "", "").geturl()
         self.model = model
         self.key_env = key_env
-        self.prices = checked_prices(prices)
-        self.options = dict(options or {})
+        self.prices: dict[str, float] | None = checked_prices(prices)
+        self.options: dict[str, Any] = dict(options or {})
         self.max_bytes = max_bytes
         self._url = f"{self.base_url}/chat/completions" + (f"?{url.query}" if url.query else "")
         user = (unquote(url.username or ""), unquote(url.password or ""))

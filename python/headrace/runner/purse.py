@@ -36,7 +36,7 @@ N_POINTS = 16
 #: What is reserved is the estimate times this, where nothing else is known.
 USUAL = 4.0
 
-logger = logging.getLogger("headrace")
+logger: logging.Logger = logging.getLogger("headrace")
 
 
 class Purses:
@@ -70,7 +70,8 @@ class Purses:
     """
 
     def __init__(self, accounts: Accounts | None, decider: Decider) -> None:
-        self.accounts, self.decider = accounts, decider
+        self.accounts: Accounts | None = accounts
+        self.decider: Decider = decider
         unknown = [name for name in (accounts.largest_cost if accounts else ()) if name not in decider.models]
         if unknown:
             raise ValueError(f"largest_cost: unknown model {unknown[0]!r}; known: {listed(decider.models)}")
@@ -133,7 +134,7 @@ class Purse:
         if balance.left <= 0.0:
             raise balance.refusal()
         self.refusal: AccountEmpty | None = None
-        self.decider = purses.at(balance.left / (LITTLE * balance.limit))
+        self.decider: Decider = purses.at(balance.left / (LITTLE * balance.limit))
         self._purses, self._accounts, self._balance = purses, accounts, balance
         self._holds: dict[str, Hold] = {}
         self._is_cap = False

@@ -21,7 +21,7 @@ __all__ = ["Grade", "Recording"]
 #: What a grader is: a function of the query, as it was given, and of a reply; None where it can't tell.
 Grade = Callable[[Any, Reply], float | None]
 
-logger = logging.getLogger("headrace")
+logger: logging.Logger = logging.getLogger("headrace")
 
 
 class Recording:

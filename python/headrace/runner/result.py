@@ -136,7 +136,9 @@ class Delta(dict[str, Any]):
 
     def __init__(self, delta: Mapping[str, Any], *, id: str, model: str, policy: str) -> None:
         super().__init__(delta)
-        self.id, self.model, self.policy = id, model, policy
+        self.id: str = id
+        self.model: str = model
+        self.policy: str = policy
 
 
 class Exhausted(NoModelLeft):

@@ -114,7 +114,7 @@ class Runner:
         accounts: Accounts | None = None,
         observer: Observer | None = None,
     ) -> None:
-        self.decider = decider
+        self.decider: Decider = decider
         known = decider.models
         for name in targets:
             if name not in known:
@@ -159,7 +159,7 @@ class Runner:
         with suppress(ValueError):  # too many run sets to fit beforehand: each is fitted when it is first met
             decider.warm()
         self._recording.decides(decider)
-        self.monitor = None if decider.promised is None else Monitor(decider)
+        self.monitor: Monitor | None = None if decider.promised is None else Monitor(decider)
         self.decider = decider
 
     async def arun(self, query: Query, **terms: Unpack[Terms]) -> Result:

@@ -72,14 +72,14 @@ class Walk:
         observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.session = session
+        self.session: Session = session
         self.attempts: list[Attempt] = []
         self.replies: dict[str, Reply] = {}
-        self.stopped = ""
+        self.stopped: str = ""
         self.faults: dict[str, Fault] = {}
         self._breakers = breakers
-        self.policy = policy
-        self.watcher = watcher
+        self.policy: str = policy
+        self.watcher: Watcher | None = watcher
         self.begun: str | None = None
         self._purse = purse
         self._clock = clock

@@ -59,9 +59,9 @@ class BudgetController:
         if budget is None or len(budget) != 1:
             raise ValueError(f"decider: expected one with a budget for one cost, got {budget}")
         ((self._cost, self._budget),) = budget.items()
-        self.decider = decider
-        self.debt = 0.0
-        self.n = 0
+        self.decider: Decider = decider
+        self.debt: float = 0.0
+        self.n: int = 0
         self._horizon = checked_int("horizon", horizon, 1)
         costs = decider.path.costs[self._cost]
         self._least, self._most = float(costs.min()), float(costs.max())

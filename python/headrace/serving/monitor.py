@@ -82,8 +82,8 @@ class ConfidenceSequence:
     """
 
     def __init__(self, least: float, greatest: float, confidence: float) -> None:
-        self.n = 0
-        self.mean = math.nan
+        self.n: int = 0
+        self.mean: float = math.nan
         self._least, self._width = least, max(greatest - least, 1e-300)
         self._log = math.log(2.0 / (1.0 - confidence))
         # Running sums of values and squared deviations, started as if one value had been 1/2.

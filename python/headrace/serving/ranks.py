@@ -88,9 +88,9 @@ class RankDetector:
     """
 
     def __init__(self, known: FloatArray, confidence: float) -> None:
-        self.n = 0
-        self.latest = math.nan
-        self.verdict = "as promised"
+        self.n: int = 0
+        self.latest: float = math.nan
+        self.verdict: str = "as promised"
         places = np.clip(np.rint(np.asarray(known) / STEP), -N_STEPS, N_STEPS).astype(np.intp) + N_STEPS
         self._counts = np.bincount(places, minlength=2 * N_STEPS + 1)
         self._n_all = len(places)

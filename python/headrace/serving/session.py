@@ -78,7 +78,7 @@ class Session:
     def __init__(self, served: Served, query: OneQuery, limits: Limits, id: str) -> None:  # id: the word that users say
         policy = served.policy
         self.id = id
-        self.costs = dict.fromkeys(policy.costs, 0.0)
+        self.costs: dict[str, float] = dict.fromkeys(policy.costs, 0.0)
         self.decision: Decision | None = None
         self.failed: dict[str, str] = {}
         self._served = served

@@ -225,7 +225,7 @@ class Watcher:
         rules = [self._rules[point] for point in self._agree]
         decisions = dict(zip(self._agree, decisions_of(session, rules), strict=True))
         if not self._believed:
-            costs = session._beliefs()[1][0]
+            costs = session.estimates()[1][0]
             self._believed = [
                 (float(f"{one.value:.4g}"), float(f"{sum(costs[j] for j in one.plan):.4g}"))
                 for one in decisions.values()

@@ -8,6 +8,7 @@ from headrace.serving.loading import load
 from headrace.serving.monitor import ConfidenceSequence, Monitor, Watch
 from headrace.serving.promised import Promised
 from headrace.serving.session import Session
+from headrace.serving.within import Within, decide_within
 
 __all__ = [
     "BeliefDecider",
@@ -18,6 +19,8 @@ __all__ = [
     "Promised",
     "Session",
     "Watch",
+    "Within",
     "decide_file",
+    "decide_within",
     "load",
 ]

@@ -15,7 +15,7 @@ from headrace.estimators.together import Together
 from headrace.policy import Policy
 from headrace.policy.explanation import Explanation, explain
 from headrace.policy.policy import weighed
-from headrace.rules import Decision
+from headrace.rules import Decision, Rule
 from headrace.serving.columns import checked_cell, checked_cost, checked_names
 from headrace.serving.limits import Limits, index_of
 from headrace.serving.resumed import kept
@@ -120,10 +120,21 @@ class Session:
         if not left and not self._ran:
             failed = ", ".join(f"{name!r} ({kind})" for name, kind in self.failed.items()) or "none"
             raise NoModelLeft(f"next: no model is left to run; failed: {failed}")
-        belief, costs = self._beliefs()
+        self.decision = self.decided(self._served.policy.final_rule_for(self.id) if final else self._rule)
+        return None if self.decision.next is None else self._models[self.decision.next]
+
+    def decided(self, rule: Rule) -> Decision:
+        """Give what another rule decides now, within the session's caps; the session stays as it is.
+
+        Raises
+        ------
+        CapTooSmall
+            As `next`.
+        """
+        left = self._left_to_run()
+        belief, costs = self.estimates()
         within = self._limits.caps.within(left, costs, self.costs, self._run)
-        rule = self._served.policy.final_rule_for(self.id) if final else self._rule
-        self.decision = rule.select(
+        return rule.select(
             belief.quality,
             weighed(costs, self._served.policy.rates),
             variance=belief.variance,
@@ -133,7 +144,6 @@ class Session:
             allowed=None if len(within) == len(self._models) else within,
             max_cost=self._limits.caps.of_rule(left, costs, self.costs, self._run),
         )
-        return None if self.decision.next is None else self._models[self.decision.next]
 
     def observe(
         self, model: str, response: Any, *, cost: float | Mapping[str, float] | None = None, extra: str = "refuse"
@@ -227,7 +237,7 @@ class Session:
             An unknown model.
         """
         j = self._index("model", model)
-        belief, costs = self._beliefs()
+        belief, costs = self.estimates()
         return float(belief.quality[j]), dict(zip(self.costs, costs[:, j].tolist(), strict=True))
 
     def to_dict(self) -> dict[str, Any]:
@@ -275,7 +285,7 @@ class Session:
         if self._served.answer == "last":
             return self.run[-1]
         try:
-            quality: FloatArray | None = self._beliefs()[0].quality
+            quality: FloatArray | None = self.estimates()[0].quality
         except Exception:
             # An answer that was paid for is had, whatever becomes of an estimate.
             quality = self._last_quality
@@ -301,7 +311,7 @@ class Session:
         ValueError
             As `next`.
         """
-        belief, costs = self._beliefs()
+        belief, costs = self.estimates()
         left = self._left_to_run()
         within = self._limits.caps.within(left, costs, self.costs, self._run)
         return explain(
@@ -345,8 +355,8 @@ class Session:
         excluded |= {name: f"failed: {kind}" for name, kind in self.failed.items()}
         return excluded | {self._models[j]: "above a cap on the cost" for j in left if j not in within}
 
-    def _beliefs(self) -> tuple[Belief, FloatArray]:
-        """Beliefs, of shape (n_models,), and the estimates of each cost, of shape (n_costs, n_models)."""
+    def estimates(self) -> tuple[Belief, FloatArray]:
+        """Give what is believed now: the belief, of shape (n_models,), and each cost, of shape (n_costs, n_models)."""
         if self._believed is None:
             belief, costs = self._served.estimators.estimates(self._query, self._seen, self._run)
             if self._limits.prices is not None:
@@ -377,7 +387,7 @@ class Session:
             if value is None and name == first:
                 value = columns.get("cost")
             if value is None:
-                estimate = float(self._beliefs()[1][number, j])
+                estimate = float(self.estimates()[1][number, j])
                 switching = 0.0 if number or self._limits.switching is None else float(self._limits.switching[j])
                 value = max(estimate - switching, 0.0)
             spent |= self._checked_costs({name: value})

@@ -58,7 +58,7 @@ def runs_of(session: Session, table: hr.Outcomes, row: int) -> list[tuple[str, f
     runs = []
     while (model := session.next()) is not None:
         j = table.models.index(model)
-        expected = float(session._beliefs()[1][0, j])
+        expected = float(session.estimates()[1][0, j])
         response = {name: column[row, j] for name, column in table.responses.items()}
         session.observe(model, response, cost=float(table.cost[row, j]))
         runs.append((model, float(table.cost[row, j]), expected))

@@ -16,7 +16,14 @@ from headrace.calibration.exchange_rates import Walked
 from headrace.calibration.fitted import fit_and_calibrate
 from headrace.calibration.guarantee import Guarantee
 from headrace.calibration.parts import Parts, parted
-from headrace.calibration.settings import check_log, check_settings, check_table, check_wanted, checked_largest, rule_settings
+from headrace.calibration.settings import (
+    check_log,
+    check_settings,
+    check_table,
+    check_wanted,
+    checked_largest,
+    rule_settings,
+)
 from headrace.diagnosis import Diagnosis, diagnose
 from headrace.estimators import CostEstimator, QualityEstimator
 from headrace.estimators.parameters import Parameters
@@ -225,12 +232,8 @@ class Router(Parameters, Served):
         check_wanted(budget, quality_target, confidence)
         if budget is not None:
             checked_budget(budget, outcomes.costs)
-        largest = checked_largest(
-            largest_cost,
-            tuple(outcomes.costs),
-            quality_target=quality_target,
-            is_promised=confidence is not None or calibration is not None,
-        )
+        is_promised = confidence is not None or calibration is not None
+        largest = checked_largest(largest_cost, tuple(outcomes.costs), quality_target, is_promised=is_promised)
         parts = parted(outcomes, calibration, self.models, apart=confidence is not None, seed=int(self.seed))
         fitted = self._fitted(parts, qualities, cost, progress)
         router = copy.copy(self)
@@ -338,7 +341,8 @@ class Router(Parameters, Served):
         settings = super().__repr__() + (", fitted: " if hasattr(self, "path_") else "")
         if not hasattr(self, "decider_"):
             return settings + (f"{len(self.models_)} models, no budget yet" if hasattr(self, "path_") else "")
-        return ", ".join([f"{settings}{self.decider_.headline}", *([self.guarantee_.words] if self.guarantee_ else [])])
+        promise = "" if self.guarantee_ is None else f", {self.guarantee_.words}"
+        return f"{settings}{self.decider_.headline}{promise}"
 
     def _repr_html_(self) -> str:
         return html_table(repr(self), self.decider_.told() if hasattr(self, "decider_") else [])

@@ -19,9 +19,9 @@ than `largest`. The user gives that, or it is the largest among the fitting quer
 latter raises it, and then the weaker evidence of the two counts, so that no cost seen is cut, and the test by the
 fitting queries stays valid. Qualities count from the least among the fitting queries on.
 
-Far above the costs seen, no other bound does much better: n queries without an exception leave an exception of
-probability p unseen with probability (1 - p)^n, so that log(1/delta) largest / (limit - mean) queries are needed by any;
-the boldest stake needs 1/0.99 times that.
+Far above the costs seen, no other bound does much better: an exception of probability p is in none of n queries with
+probability (1 - p)^n, so that any method needs log(1/delta) largest / (limit - mean) queries; the boldest stake needs
+1/0.99 times that.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ class Guarantee(NamedTuple):
             return f"provided that no query's quality is below {self.least:.6g} (the least seen)"
         known = {name: "as given" if name in self.given else "the most expensive seen" for name in self.largest}
         one = len(set(known.values())) == 1
-        shown = {name: f"{largest:.6g}" + ("" if one else f" ({known[name]})") for name, largest in self.largest.items()}
+        shown = {
+            name: f"{largest:.6g}" + ("" if one else f" ({known[name]})") for name, largest in self.largest.items()
+        }
         source = f" ({next(iter(known.values()))})" if one else ""
         return f"provided that no query costs more than {shown_limits(shown)}{source}"
 

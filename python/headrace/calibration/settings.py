@@ -170,7 +170,7 @@ def check_wanted(budget: Any, quality_target: Any, confidence: Any) -> None:
 
 
 def checked_largest(
-    largest_cost: Any, costs: Sequence[str], *, quality_target: Any, is_promised: bool
+    largest_cost: Any, costs: Sequence[str], quality_target: Any, *, is_promised: bool
 ) -> dict[str, float]:
     """Give the most that a query can cost, for each cost named; a number is that of the first."""
     if largest_cost is None:

@@ -326,8 +326,8 @@ class Calibrator:
             if ratio[model] > TAIL:
                 most = max(float(cost[:, model].max()) for cost in halves)
                 warnings.warn(
-                    f"{name} has a heavy tail: a query of {self._models[model]} took {most:.4g}, {ratio[model]:.3g} times "
-                    f"what {USUAL:.0%} of them take at most. The promise holds {guarantee.condition}; give "
+                    f"{name} has a heavy tail: a query of {self._models[model]} took {most:.4g}, {ratio[model]:.3g} "
+                    f"times what {USUAL:.0%} of them take at most. The promise holds {guarantee.condition}; give "
                     "largest_cost=..., e.g. from the price and the limit of tokens, for one that you know",
                     stacklevel=2,
                 )

@@ -268,7 +268,7 @@ def queries_needed(
 
     def suffices(n_bets: int) -> bool:
         share = _stake(largest - limit, sd, confidence, n_bets) / (largest - limit)
-        return n_bets * float(np.log1p(share * slack).mean()) >= -np.log1p(-confidence)
+        return bool(n_bets * np.log1p(share * slack).mean() >= -np.log1p(-confidence))
 
     high = 1
     while not suffices(high):

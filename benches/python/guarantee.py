@@ -1,6 +1,6 @@
 """How often a budget that was promised is broken on fresh queries: light tails, heavy tails, groups, outliers.
 
-    python benches/python/guarantee.py > table.md        # the tables of docs/results/guarantee.md
+    python benches/python/guarantee.py --sizes 500      # docs/results/guarantee.md
 
 Tables are drawn, with replacement, from a population of simulated queries, so that the true mean cost, quality and
 largest cost of any policy are known. The rule is routing, which decides the whole population in one call. Each table is
@@ -23,7 +23,6 @@ from headrace.datasets import NoisyOracle, simulate
 from headrace.estimators import ConstantCost
 
 N_POPULATION, N_MODELS = 10_000, 3
-SIZES = (500, 4_000)
 CONFIDENCES = (None, 0.8, 0.9, 0.95)
 BUDGET = 0.006
 
@@ -132,7 +131,8 @@ class Tally:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=200, help="tables for each population and size")
-    repetitions = parser.parse_args().repetitions
+    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 4_000], help="labelled queries of a table")
+    given = parser.parse_args()
     plain = simulate(N_POPULATION, N_MODELS, rng=100)
     print(
         "| costs | labelled queries | largest cost | confidence | refused | warned | broken | broken, no warning "
@@ -143,10 +143,10 @@ def main() -> None:
     for name, change in POPULATIONS.items():
         population = change(plain)
         largest_costs = {"not given": None, "given": float(population.cost.max())}
-        for n_queries in SIZES:
+        for n_queries in given.sizes:
             rng = np.random.default_rng(1)
             tallies = {(said, level): Tally() for said in largest_costs for level in CONFIDENCES}
-            for seed in range(repetitions):
+            for seed in range(given.repetitions):
                 table = drawn(population, n_queries, rng, grouped=name.startswith("groups"))
                 fitting, calibration = table.split(0.5, rng=seed)
                 for said, largest in largest_costs.items():

@@ -260,7 +260,7 @@ def queries_needed(
     >>> from headrace.calibration.guarantee import queries_needed
     >>> costs = np.full(50, 1.0)
     >>> [round(queries_needed(costs, limit, 100.0, sd=0.1, confidence=0.9)) for limit in (1.5, 3.0)]
-    [459, 114]
+    [460, 114]
     """
     if largest <= limit:
         return float(len(cost))

@@ -246,7 +246,7 @@ def test_every_rule_and_kind_of_target_is_evaluated(digits: Tables) -> None:
     assert guarantee["limits"] == {"cost": 150.0}
     assert promised.guarantee_ is not None
     assert guarantee["condition"] == promised.guarantee_.condition
-    assert f"guaranteed with probability 0.8, {promised.guarantee_.condition}" in str(judged)
+    assert f"guaranteed with probability 0.8, {promised.guarantee_.condition}" in judged.summary()
 
 
 def test_the_same_seed_gives_the_same_numbers(evaluation: Evaluation, router: hr.Router, digits: Tables) -> None:

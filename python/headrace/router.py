@@ -16,7 +16,14 @@ from headrace.calibration.exchange_rates import Walked
 from headrace.calibration.fitted import fit_and_calibrate
 from headrace.calibration.guarantee import Guarantee
 from headrace.calibration.parts import Parts, parted
-from headrace.calibration.settings import check_log, check_settings, check_table, check_wanted, rule_settings
+from headrace.calibration.settings import (
+    check_log,
+    check_settings,
+    check_table,
+    check_wanted,
+    checked_largest,
+    rule_settings,
+)
 from headrace.diagnosis import Diagnosis, diagnose
 from headrace.estimators import CostEstimator, QualityEstimator
 from headrace.estimators.parameters import Parameters
@@ -172,6 +179,7 @@ class Router(Parameters, Served):
         budget: float | Mapping[str, float] | None = None,
         quality_target: float | None = None,
         confidence: float | None = None,
+        largest_cost: float | Mapping[str, float] | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Self:
         """Fit the estimators and calibrate the rule on labelled queries.
@@ -196,6 +204,11 @@ class Router(Parameters, Served):
             Probability, e.g. 0.95, with which the budget or the target is kept on fresh queries; see
             `headrace.calibration.guarantee` for what is assumed. Without `calibration`, one half of the queries, drawn
             at random, fits the estimators, and the other half calibrates.
+        largest_cost : float or mapping of str to float, optional
+            The most that one query can cost with all its runs, in the unit of the budget; of several costs, the first,
+            or by name. It makes the promise of a budget hold where costs have a tail: for each model, its price times
+            the limit of tokens; the largest of these for routing, else the sum of the `max_depth` largest. By default
+            the costs seen decide, and the promise holds if no query costs more (`guarantee_.condition`).
         progress : callable, optional
             Called with the share done.
 
@@ -203,7 +216,13 @@ class Router(Parameters, Served):
         ------
         ValueError
             Unknown models or rule; too few queries; a budget below the cheapest feasible cost or a target above the
-            best quality (the message states the bound), or too near to it for the confidence.
+            best quality (the message states the bound), or too near to it for the confidence (it states how many
+            queries would do); a labelled query that cost more than `largest_cost`.
+
+        Warns
+        -----
+        UserWarning
+            A budget is promised without `largest_cost`, and the costs seen have a heavy tail.
         """
         check_settings(self.rule, self.answer, self.mix, self.order)
         check_counts(n_folds=(self.n_folds, 2), seed=(self.seed, 0), max_depth=(self.max_depth, 1))
@@ -213,11 +232,14 @@ class Router(Parameters, Served):
         check_wanted(budget, quality_target, confidence)
         if budget is not None:
             checked_budget(budget, outcomes.costs)
+        is_promised = confidence is not None or calibration is not None
+        largest = checked_largest(largest_cost, tuple(outcomes.costs), quality_target, is_promised=is_promised)
         parts = parted(outcomes, calibration, self.models, apart=confidence is not None, seed=int(self.seed))
         fitted = self._fitted(parts, qualities, cost, progress)
         router = copy.copy(self)
         router._forget()
         vars(router).update(fitted)
+        router._calibrator.largest_cost = largest
         if budget is not None or quality_target is not None:
             router._set_point(budget, quality_target, confidence)
         # All values are there: nothing of another fit stays.
@@ -229,7 +251,7 @@ class Router(Parameters, Served):
         """Give a copy for another budget, without a fit; errors as in `fit`.
 
         A confidence needs a fit that kept calibration apart: one with ``confidence=...`` or ``calibration=...``. It
-        holds for each budget by itself.
+        holds for each budget by itself, with the `largest_cost` of the fit.
         """
         check_wanted(budget, None, confidence)
         return self._at("with_budget", budget, None, confidence)
@@ -319,7 +341,7 @@ class Router(Parameters, Served):
         settings = super().__repr__() + (", fitted: " if hasattr(self, "path_") else "")
         if not hasattr(self, "decider_"):
             return settings + (f"{len(self.models_)} models, no budget yet" if hasattr(self, "path_") else "")
-        promise = "" if self.guarantee_ is None else f", promised with confidence {self.guarantee_.confidence:g}"
+        promise = "" if self.guarantee_ is None else f", {self.guarantee_.words}"
         return f"{settings}{self.decider_.headline}{promise}"
 
     def _repr_html_(self) -> str:

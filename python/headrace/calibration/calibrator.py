@@ -12,7 +12,7 @@ import numpy as np
 from headrace.arguments import BoolArray, FloatArray, IndexArray, listed
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.calibration.exchange_rates import Walked, balance, one_cost
-from headrace.calibration.guarantee import Guarantee, fixed_sequence
+from headrace.calibration.guarantee import TAIL, USUAL, Guarantee, fixed_sequence, tail_ratio
 from headrace.calibration.promises import Tests, sequence, shuffled
 from headrace.calibration.settings import Calibration
 from headrace.calibration.walk import budget_path, walk
@@ -72,6 +72,8 @@ class Calibrator:
         self.n_queries = table.outcomes.n_queries
         #: Realised costs of the calibration queries, which say what a stop cost.
         self.realised = dict(table.outcomes.costs)
+        #: The most that a query can cost, as far as it was given, by name of the cost.
+        self.largest_cost: Mapping[str, float] = {}
         self._rule, self._answer = rule, answer
         self._settings = chosen.settings
         first = Walked((1.0,), chosen.path, chosen.stops)
@@ -282,21 +284,53 @@ class Calibrator:
             self._fitting_groups,
             self._qualities,
             confidence,
+            self.largest_cost,
         )
         limits = dict(budget or {}) if target is None else {"quality": target}
         tested = sequence(fitting.path, limits, for_quality=target is not None)
         passed = fixed_sequence((tests.evidence(parameter, limits) for parameter in tested), confidence)
         if not passed:
-            argument, side = ("budget", "at least") if target is None else ("quality_target", "at most")
-            up = target is None
-            nearest = {name: rounded(limit, up=up) for name, limit in tests.nearest(tested[0], limits).items()}
-            raise ValueError(
-                f"{argument}: expected {side} {shown_limits(nearest)}, which can be promised with confidence "
-                f"{confidence:g} from {self.n_queries} calibration queries; got {shown_limits(limits)}"
-            )
+            raise ValueError(self._refusal(tests, tested[0], limits, confidence))
         point = walked.path.realised(tested[passed - 1])
         price = point.cost - without.cost if target is not None else without.quality - point.quality
-        return point, Guarantee(limits, confidence, tests.largest, self.n_queries, price)
+        given = tuple(name for name in tests.largest if name in self.largest_cost)
+        least = None if target is None else self._qualities[0]
+        guarantee = Guarantee(limits, confidence, tests.largest, self.n_queries, price, given, least)
+        self._warn_of_tails(guarantee)
+        return point, guarantee
+
+    def _refusal(self, tests: Tests, safest: float, limits: Mapping[str, float], confidence: float) -> str:
+        """Say what could be promised, and how many queries the promise asked for would take."""
+        up = "quality" not in limits
+        argument, side = ("budget", "at least") if up else ("quality_target", "at most")
+        nearest = {name: rounded(limit, up=up) for name, limit in tests.nearest(safest, limits).items()}
+        message = (
+            f"{argument}: expected {side} {shown_limits(nearest)}, which can be promised with confidence "
+            f"{confidence:g} from {self.n_queries} calibration queries; got {shown_limits(limits)}"
+        )
+        needed = tests.n_needed(safest, limits) if up else np.inf
+        if needed > self.n_queries and np.isfinite(needed):
+            message += f", which takes about {float(f'{needed:.2g}'):.0f} calibration queries"
+        if given := {name: largest for name, largest in self.largest_cost.items() if name in limits}:
+            message += f", as a query may cost {shown_limits(given)} (largest_cost)"
+        return message
+
+    def _warn_of_tails(self, guarantee: Guarantee) -> None:
+        """Warn where the costs seen leave doubt of what a query can cost."""
+        for name in guarantee.largest:
+            if name in guarantee.given:
+                continue
+            halves = [costs[name] for costs in (self.realised, self._fitting_costs)]
+            ratio = np.max([tail_ratio(cost) for cost in halves], axis=0)
+            model = int(ratio.argmax())
+            if ratio[model] > TAIL:
+                most = max(float(cost[:, model].max()) for cost in halves)
+                warnings.warn(
+                    f"{name} has a heavy tail: a query of {self._models[model]} took {most:.4g}, {ratio[model]:.3g} "
+                    f"times what {USUAL:.0%} of them take at most. The promise holds {guarantee.condition}; give "
+                    "largest_cost=..., e.g. from the price and the limit of tokens, for one that you know",
+                    stacklevel=2,
+                )
 
     def _walk(self, table: BeliefTable, rates: tuple[float, ...], costs: Mapping[str, FloatArray]) -> Walked:
         rule = make_rule(self._rule, 0.0, self._settings)

@@ -12,27 +12,51 @@ delta (fixed-sequence testing, as in Angelopoulos et al., Learn then Test, Annal
 
 Assumed: the calibration queries and those to come are exchangeable, and calibration has not been used to fit estimators
 or to choose settings. Queries of one group, such as the turns of a conversation, may depend on each other: then it is
-groups that are exchangeable, and each is one bet, with the sum of its slacks over the size of the largest. A query's
-cost counts up to `largest` only, and its quality from the least among the fitting queries on: no finite sample can
-exclude what was never seen.
+groups that are exchangeable, and each is one bet, with the sum of its slacks over the size of the largest.
+
+No finite sample can exclude what was never seen: a promise holds provided that no query, with all its runs, costs more
+than `largest`. The user gives that, or it is the largest among the fitting queries. A calibration query beyond the
+latter raises it, and then the weaker evidence of the two counts, so that no cost seen is cut, and the test by the
+fitting queries stays valid. Qualities count from the least among the fitting queries on.
+
+Far above the costs seen, no other bound does much better: an exception of probability p is in none of n queries with
+probability (1 - p)^n, so that any method needs log(1/delta) largest / (limit - mean) queries; the boldest stake needs
+1/0.99 times that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from headrace.arguments import FloatArray, IndexArray
+from headrace.policy.budget_path import shown_limits
 
-__all__ = ["Guarantee", "by_group", "cost_evidence", "fixed_sequence", "mean_upper_bound", "quality_evidence"]
+__all__ = [
+    "Guarantee",
+    "by_group",
+    "cost_evidence",
+    "fixed_sequence",
+    "mean_upper_bound",
+    "quality_evidence",
+    "queries_needed",
+    "tail_ratio",
+]
 
 #: The largest stake: with all of it, one query could lose everything.
 BOLDEST = 0.99
 
 #: Halvings of the interval in which a bound is searched.
 N_HALVINGS = 50
+
+#: Costs have a tail where the largest of a model exceeds so many times what `USUAL` of its queries cost at most.
+TAIL = 10.0
+USUAL = 0.95
+
+#: More queries than this are not asked for.
+MOST_QUERIES = 10**9
 
 
 class Guarantee(NamedTuple):
@@ -45,12 +69,17 @@ class Guarantee(NamedTuple):
     confidence : float
         Probability, over calibration tables, that the promise is kept.
     largest : dict of str to float
-        What a query's cost counts at most: the largest among the fitting queries.
+        The promise of a cost holds provided that no query, with all its runs, costs more. As given, or the largest
+        seen under the policies that were tested.
     n_queries : int
         Number of calibration queries.
     price : float
         Quality that the guarantee costs: that of the policy which meets the budget on the calibration queries without
         any margin, minus this one's. For a quality target, the cost that it takes more.
+    given : tuple of str
+        Costs of which the largest was given.
+    least : float or None
+        The promise of a quality holds provided that no query's quality is below; None for a promise of costs.
     """
 
     limits: dict[str, float]
@@ -58,6 +87,39 @@ class Guarantee(NamedTuple):
     largest: dict[str, float]
     n_queries: int
     price: float
+    given: tuple[str, ...] = ()
+    least: float | None = None
+
+    @property
+    def words(self) -> str:
+        """Confidence and condition, in words."""
+        return f"promised with confidence {self.confidence:g}, {self.condition}"
+
+    @property
+    def condition(self) -> str:
+        """What must be true of the queries to come, in words.
+
+        Examples
+        --------
+        >>> from headrace.calibration.guarantee import Guarantee
+        >>> Guarantee({"cost": 0.002}, 0.9, {"cost": 0.04}, 500, 0.01, given=("cost",)).condition
+        'provided that no query costs more than 0.04 (as given)'
+        >>> Guarantee({"cost": 0.002}, 0.9, {"cost": 0.04}, 500, 0.01).condition
+        'provided that no query costs more than 0.04 (the most expensive seen)'
+        """
+        if self.least is not None:
+            return f"provided that no query's quality is below {self.least:.6g} (the least seen)"
+        known = {name: "as given" if name in self.given else "the most expensive seen" for name in self.largest}
+        one = len(set(known.values())) == 1
+        shown = {
+            name: f"{largest:.6g}" + ("" if one else f" ({known[name]})") for name, largest in self.largest.items()
+        }
+        source = f" ({next(iter(known.values()))})" if one else ""
+        return f"provided that no query costs more than {shown_limits(shown)}{source}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the numbers and the condition, ready for JSON."""
+        return {**self._asdict(), "condition": self.condition}
 
 
 def cost_evidence(
@@ -177,6 +239,73 @@ def mean_upper_bound(
     return high
 
 
+def queries_needed(
+    cost: FloatArray, limit: float, largest: float, *, sd: float, confidence: float, groups: IndexArray | None = None
+) -> float:
+    """Estimate how many queries like these would suffice for a limit.
+
+    Parameters
+    ----------
+    cost, limit, largest, sd, confidence, groups
+        As in `cost_evidence`.
+
+    Returns
+    -------
+    float
+        Number of queries for which the expected evidence suffices; infinity if none does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.calibration.guarantee import queries_needed
+    >>> costs = np.full(50, 1.0)
+    >>> [round(queries_needed(costs, limit, 100.0, sd=0.1, confidence=0.9)) for limit in (1.5, 3.0)]
+    [460, 114]
+    """
+    if largest <= limit:
+        return float(len(cost))
+    slack = by_group(limit - np.minimum(cost, largest), groups)
+
+    def suffices(n_bets: int) -> bool:
+        share = _stake(largest - limit, sd, confidence, n_bets) / (largest - limit)
+        return bool(n_bets * np.log1p(share * slack).mean() >= -np.log1p(-confidence))
+
+    high = 1
+    while not suffices(high):
+        high *= 2
+        if high > MOST_QUERIES:
+            return float("inf")
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if suffices(middle) else (middle, high)
+    return high * len(cost) / len(slack)
+
+
+def tail_ratio(cost: FloatArray) -> FloatArray:
+    """Give how many times the largest cost of each model exceeds what 95% of its queries cost at most.
+
+    Parameters
+    ----------
+    cost : ndarray of shape (n_queries, n_models)
+
+    Returns
+    -------
+    ndarray of shape (n_models,)
+        1 for a model whose costs are all zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.calibration.guarantee import tail_ratio
+    >>> tail_ratio(np.array([[1.0, 1.0]] * 99 + [[2.0, 100.0]])).tolist()
+    [2.0, 100.0]
+    """
+    usual, most = np.quantile(cost, USUAL, axis=0, method="lower"), cost.max(axis=0)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.divide(most, usual, out=np.ones(len(most)), where=most > 0.0))
+
+
 def by_group(slack: FloatArray, groups: IndexArray | None) -> FloatArray:
     """Sum up values by group, over the size of the largest group.
 
@@ -194,6 +323,10 @@ def by_group(slack: FloatArray, groups: IndexArray | None) -> FloatArray:
 
 def _log_evidence(slack: FloatArray, worst: float, sd: float, confidence: float) -> float:
     """Logarithm of the largest capital on the way; `slack` is never below -worst."""
-    wanted = worst * np.sqrt(-2.0 * np.log1p(-confidence) / len(slack))
-    stake = min(BOLDEST, wanted / sd) if sd > 0.0 else BOLDEST
+    stake = _stake(worst, sd, confidence, len(slack))
     return float(np.cumsum(np.log1p(stake / worst * slack)).max(initial=0.0))
+
+
+def _stake(worst: float, sd: float, confidence: float, n_bets: int) -> float:
+    wanted = worst * float(np.sqrt(-2.0 * np.log1p(-confidence) / n_bets))
+    return min(BOLDEST, wanted / sd) if sd > 0.0 else BOLDEST

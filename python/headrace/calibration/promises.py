@@ -8,8 +8,15 @@ import numpy as np
 
 from headrace.arguments import FloatArray, IndexArray
 from headrace.calibration.exchange_rates import Walked
-from headrace.calibration.guarantee import by_group, cost_evidence, fixed_sequence, mean_upper_bound, quality_evidence
-from headrace.policy.budget_path import BudgetPath
+from headrace.calibration.guarantee import (
+    by_group,
+    cost_evidence,
+    fixed_sequence,
+    mean_upper_bound,
+    quality_evidence,
+    queries_needed,
+)
+from headrace.policy.budget_path import BudgetPath, rounded
 
 __all__ = ["Tests", "sequence", "shuffled"]
 
@@ -45,6 +52,7 @@ class Tests:
         fitting_groups: IndexArray | None,
         qualities: tuple[float, float],
         confidence: float,
+        given: Mapping[str, float],
     ) -> None:
         self._stops, self._fitting = walked.stops, fitting.stops
         # A table may be sorted, e.g. by task: evidence needs an order that doesn't depend on the values.
@@ -54,8 +62,10 @@ class Tests:
         self._values = {name: self._stops.total(cost) for name, cost in costs.items()}
         self._others = {name: self._fitting.total(cost) for name, cost in fitting_costs.items()}
         self._least, self._greatest = qualities
-        self._confidence = confidence
-        #: Of each cost, the largest among the fitting queries under the parameters tested so far.
+        self._confidence, self._given = confidence, given
+        # Of each cost, the largest among the fitting queries under the parameters tested so far.
+        self._seen: dict[str, float] = {}
+        #: Of each cost, the most that a query may cost for the promise to hold.
         self.largest: dict[str, float] = {}
 
     def evidence(self, parameter: float, limits: Mapping[str, float]) -> float:
@@ -71,17 +81,38 @@ class Tests:
                 confidence=self._confidence,
                 groups=self._groups,
             )
-        evidence = []
-        largest = {name: max(self.largest.get(name, 0.0), float(self._others[name][there].max())) for name in limits}
-        for name, limit in limits.items():
-            sd = self._sd(self._others[name][there])
-            values = self._values[name][here]
-            evidence.append(
-                cost_evidence(values, limit, largest[name], sd=sd, confidence=self._confidence, groups=self._groups)
+        bounds = {name: self._bounds(name, here, there) for name in limits}
+        evidence = [
+            cost_evidence(
+                self._values[name][here],
+                limit,
+                bound,
+                sd=self._sd(self._others[name][there]),
+                confidence=self._confidence,
+                groups=self._groups,
             )
+            for name, limit in limits.items()
+            for bound in bounds[name]
+        ]
         if fixed_sequence(evidence, self._confidence) == len(evidence):
-            self.largest = largest
+            self.largest = {name: max(bound) for name, bound in bounds.items()}
         return min(evidence)
+
+    def _bounds(self, name: str, here: IndexArray, there: IndexArray) -> tuple[float, ...]:
+        """Give the largest costs with which there must be evidence: that given, or the largest seen."""
+        fitting, calibration = float(self._others[name][there].max()), float(self._values[name][here].max())
+        if name in self._given:
+            if max(fitting, calibration) > self._given[name]:
+                most = rounded(max(fitting, calibration), up=True)
+                raise ValueError(
+                    f"largest_cost: expected at least {most}, what a labelled query cost in {name} with all its runs; "
+                    f"got {self._given[name]:.6g}"
+                )
+            return (self._given[name],)
+        self._seen[name] = max(self._seen.get(name, 0.0), fitting)
+        by_fitting = self._seen[name]
+        # Valid is the test by the fitting queries; the other one can only take away.
+        return (by_fitting, calibration) if calibration > by_fitting else (by_fitting,)
 
     def nearest(self, parameter: float, limits: Mapping[str, float]) -> dict[str, float]:
         """Give the nearest limits that can be promised of one policy."""
@@ -93,15 +124,34 @@ class Tests:
             bound = mean_upper_bound(missed, span, sd=sd, confidence=self._confidence, groups=self._groups)
             return {"quality": self._greatest - bound}
         return {
-            name: mean_upper_bound(
+            name: max(
+                mean_upper_bound(
+                    self._values[name][here],
+                    bound,
+                    sd=self._sd(self._others[name][there]),
+                    confidence=self._confidence,
+                    groups=self._groups,
+                )
+                for bound in self._bounds(name, here, there)
+            )
+            for name in limits
+        }
+
+    def n_needed(self, parameter: float, limits: Mapping[str, float]) -> float:
+        """Estimate how many calibration queries would do to promise cost limits of one policy; infinity if none."""
+        here, there = self._stops.at(parameter)[self._order], self._fitting.at(parameter)
+        return max(
+            queries_needed(
                 self._values[name][here],
-                float(self._others[name][there].max()),
+                limit,
+                bound,
                 sd=self._sd(self._others[name][there]),
                 confidence=self._confidence,
                 groups=self._groups,
             )
-            for name in limits
-        }
+            for name, limit in limits.items()
+            for bound in self._bounds(name, here, there)
+        )
 
     def _sd(self, values: FloatArray) -> float:
         """Give the standard deviation of the bets to expect, from values of the fitting queries."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headrace.arguments import checked_confidence, checked_number
+from headrace.arguments import checked_confidence, checked_number, listed
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.calibration.walk import Stops, budget_path, walk
 from headrace.outcomes import Outcomes
@@ -22,6 +22,7 @@ __all__ = [
     "check_settings",
     "check_table",
     "check_wanted",
+    "checked_largest",
     "path_area",
     "rule_settings",
 ]
@@ -166,6 +167,25 @@ def check_wanted(budget: Any, quality_target: Any, confidence: Any) -> None:
     checked_confidence(confidence)
     if budget is None and quality_target is None:
         raise ValueError("confidence: expected a budget or a quality_target to promise")
+
+
+def checked_largest(
+    largest_cost: Any, costs: Sequence[str], quality_target: Any, *, is_promised: bool
+) -> dict[str, float]:
+    """Give the most that a query can cost, for each cost named; a number is that of the first."""
+    if largest_cost is None:
+        return {}
+    if quality_target is not None:
+        raise ValueError("largest_cost: expected None for a quality_target, which promises no cost")
+    if not is_promised:
+        raise ValueError("largest_cost: expected a confidence too, or a calibration: nothing is promised without")
+    named = dict(largest_cost) if isinstance(largest_cost, Mapping) else {costs[0]: largest_cost}
+    for name, value in named.items():
+        if name not in costs:
+            raise ValueError(f"largest_cost: unknown cost {name!r}; known: {listed(costs)}")
+        if not 0.0 < checked_number("largest_cost", value) < np.inf:
+            raise ValueError(f"largest_cost: expected a finite number above 0, got {value}")
+    return {name: float(value) for name, value in named.items()}
 
 
 def check_log(outcomes: Outcomes, costs: Sequence[str], *, complete: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,7 @@ __all__ = [
     "progress_bar",
     "read_log",
     "told",
+    "warnings_told",
 ]
 
 
@@ -108,6 +110,20 @@ def told(console: Console) -> Iterator[None]:
         console.print("[red]error:[/] ", end="")
         console.print("; ".join([str(error), *getattr(error, "__notes__", ())]), markup=False)
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def warnings_told(console: Console) -> Iterator[None]:
+    """Say warnings of headrace in a line each, without the place in its code; those of others are theirs."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in caught:
+        if warning.category is UserWarning:
+            console.print("[yellow]warning:[/] ", end="")
+            console.print(str(warning.message), markup=False)
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def names_in(text: str | None) -> list[str] | None:

@@ -33,7 +33,7 @@ from headrace.commands.console import (
     read_log,
     told,
 )
-from headrace.commands.fit import parsed_budget
+from headrace.commands.fit import numbers_in
 from headrace.commands.outputs import Force, Output, attempted, check_output, tell_written
 from headrace.evaluation import Evaluation
 from headrace.evaluation.estimation import MEASURED
@@ -93,7 +93,7 @@ def evaluate(
     """Fit on one half of a log, replay the other half, and compare with single models and other rules."""
     if report is None and (title is not None or text):
         raise typer.BadParameter("--title and --text are for the page: expected --report, too")
-    limits, estimates = None if not budget else parsed_budget(budget), parsed_estimation(estimation_cost or [])
+    limits, estimates = None if not budget else numbers_in("--budget", budget), parsed_estimation(estimation_cost or [])
     console = notes()
     with told(console):
         if report is not None:

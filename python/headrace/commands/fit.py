@@ -31,6 +31,7 @@ from headrace.commands.console import (
     progress_bar,
     read_log,
     told,
+    warnings_told,
 )
 from headrace.commands.outputs import Force, attempted, check_output, tell_written
 from headrace.diagnosis.used_columns import unused_models
@@ -57,6 +58,10 @@ def fit(
     confidence: Annotated[
         float | None, typer.Option(help="Probability, e.g. 0.95, with which fresh queries keep the budget or target.")
     ] = None,
+    largest_cost: Annotated[
+        list[str] | None,
+        typer.Option(help="Most that one query can cost with all its runs, for --confidence; or name=number."),
+    ] = None,
     models: Models = None,
     cost: Cost = None,
     layout: Layout = None,
@@ -78,7 +83,8 @@ def fit(
     """Fit on a log, and write the router for a budget or a quality target."""
     if (budget is None) == (quality_target is None):
         raise typer.BadParameter("expected one of --budget and --quality-target")
-    limits = None if budget is None else parsed_budget(budget)
+    limits = None if budget is None else numbers_in("--budget", budget)
+    largest = None if largest_cost is None else numbers_in("--largest-cost", largest_cost)
     console = notes()
     with told(console):
         if confidence is not None:
@@ -98,12 +104,13 @@ def fit(
         )
         used = columns_told(console, outcomes)
         router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
-        with progress_bar(console, rule) as progress:
+        with warnings_told(console), progress_bar(console, rule) as progress:
             router.fit(
                 outcomes,
                 budget=limits,
                 quality_target=quality_target,
                 confidence=confidence,
+                largest_cost=largest,
                 progress=lambda share: progress(rule, share),
             )
     written = attempted(lambda: _saved(router, out))
@@ -131,13 +138,13 @@ def _saved(router: hr.Router, out: Path) -> Path:
     return out
 
 
-def parsed_budget(given: list[str]) -> float | dict[str, float]:
-    """Read a budget, or one for each of several costs.
+def numbers_in(option: str, given: list[str]) -> float | dict[str, float]:
+    """Read a number, or one for each of several costs.
 
     Examples
     --------
-    >>> from headrace.commands.fit import parsed_budget
-    >>> parsed_budget(["0.002"]), parsed_budget(["usd=0.002", "seconds=1.5"])
+    >>> from headrace.commands.fit import numbers_in
+    >>> numbers_in("--budget", ["0.002"]), numbers_in("--budget", ["usd=0.002", "seconds=1.5"])
     (0.002, {'usd': 0.002, 'seconds': 1.5})
     """
     named = {name: number for name, _, number in (text.rpartition("=") for text in given)}
@@ -147,7 +154,7 @@ def parsed_budget(given: list[str]) -> float | dict[str, float]:
         numbers = {}
     if len(numbers) < len(given) or ("" in numbers and len(numbers) > 1) or not all(n >= 0.0 for n in numbers.values()):
         raise typer.BadParameter(
-            f"--budget: expected a number >= 0, or name=number for each cost; got {', '.join(given)}"
+            f"{option}: expected a number >= 0, or name=number for each cost; got {', '.join(given)}"
         )
     return numbers.get("", numbers)
 
@@ -161,7 +168,7 @@ def summary(router: hr.Router, outcomes: hr.Outcomes) -> dict[str, Any]:
         "uncertainty_scale": router.uncertainty_scale_,
         "quality_estimator": type(router.quality_).__name__,
         "quality_errors": router.quality_errors_,
-        "guarantee": None if guarantee is None else guarantee._asdict(),
+        "guarantee": None if guarantee is None else guarantee.to_dict(),
         "best_single_model": best_single(outcomes, router),
         "n_dropped": router.n_dropped_,
         "unused_models": list(unused(router)),
@@ -210,7 +217,7 @@ def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
         )
         lines.append(
             f"guarantee: mean {promised} on fresh queries of the same kind with probability {guarantee.confidence:g} "
-            f"({guarantee.n_queries} calibration queries); its price: {price}"
+            f"({guarantee.n_queries} calibration queries), {guarantee.condition}; its price: {price}"
         )
     if idle := unused(router):
         lines.append(f"no budget uses {', '.join(idle)}: you can do without")

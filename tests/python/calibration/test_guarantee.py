@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pytest
+from routing_simulation import means_of, routed, worst_rate
 
 import headrace as hr
 from headrace.calibration.guarantee import cost_evidence, fixed_sequence, mean_upper_bound, quality_evidence
@@ -20,37 +21,9 @@ from headrace.serving import Monitor
 
 Floats = npt.NDArray[np.float64]
 
-N_POPULATION, N_DRAWN, N_REPEATS = 20_000, 200, 400
+N_POPULATION, N_DRAWN, N_REPEATS = 4_000, 200, 400
 CONFIDENCE = 0.8
 BUDGET, TARGET = 0.003, 0.7
-
-# A rate of violations of exactly 1 - confidence is beyond this once in 700 times.
-N_SDS = 3.0
-
-
-def worst_rate(confidence: float, n: int) -> float:
-    return 1.0 - confidence + N_SDS * math.sqrt(confidence * (1.0 - confidence) / n)
-
-
-def routed(**settings: Any) -> hr.Router:
-    return hr.Router(quality=NoisyOracle(fusion=True), cost=ConstantCost(), rule="routing", **{"n_folds": 2} | settings)
-
-
-def means_of(router: hr.Router, population: hr.Outcomes) -> tuple[float, float]:
-    """Cost and quality that the policy of a routing router has on a whole population."""
-    nothing_ran = population.responses_for(np.zeros(population.n_models, np.bool_))
-    ((quality, (cost,)),) = router.estimators_
-    belief = quality.predict(population.queries, nothing_ran)
-    rows = np.arange(len(population))
-    means = np.zeros(2)
-    share = router.policy_.share
-    for weight, rule in zip((share, 1.0 - share), router.policy_.rules, strict=True):
-        if weight > 0.0:
-            chosen = rule.select_batch(
-                belief.quality, cost.predict(population.queries, nothing_ran), variance=belief.variance
-            )
-            means += weight * np.array([population.cost[rows, chosen].mean(), population.quality[rows, chosen].mean()])
-    return float(means[0]), float(means[1])
 
 
 class Simulated(NamedTuple):
@@ -129,28 +102,25 @@ def test_a_sorted_table_is_promised_no_more_than_a_shuffled_one() -> None:
     assert n_broken / n_repeats <= worst_rate(CONFIDENCE, n_repeats)
 
 
-def broken(population: hr.Outcomes, *, grouped: bool, n_repeats: int = 150) -> float:
-    """Share of the fits whose budget is broken, where each query comes five times."""
-    rng = np.random.default_rng(4)
+def broken(population: hr.Outcomes, *, grouped: bool, n_repeats: int) -> float:
+    """Share of the fits whose budget is broken, where each query comes twenty times."""
+    budget, rng = 0.006, np.random.default_rng(4)
     n_broken = 0
     for repeat in range(n_repeats):
-        rows = np.repeat(rng.integers(0, len(population), 60), 5)
-        groups = np.arange(300) // 5 if grouped else None
+        rows = np.repeat(rng.integers(0, len(population), 80), 20)
+        groups = np.arange(1600) // 20 if grouped else None
         table = dataclasses.replace(population.take(rows), groups=groups)
-        if grouped:
-            router = routed(seed=repeat).fit(table, budget=BUDGET, confidence=CONFIDENCE)
-        else:
-            # Halves with no query in common, as with groups: only the number of independent bets is another.
-            fitting, calibration = table.take(np.arange(150)), table.take(np.arange(150, 300))
-            router = routed(seed=repeat).fit(fitting, calibration=calibration, budget=BUDGET, confidence=CONFIDENCE)
-        n_broken += means_of(router, population)[0] > BUDGET
+        # Halves with no query in common: only the number of independent bets is another.
+        fitting, calibration = table.take(np.arange(800)), table.take(np.arange(800, 1600))
+        router = routed(seed=repeat).fit(fitting, calibration=calibration, budget=budget, confidence=0.9)
+        n_broken += means_of(router, population)[0] > budget
     return n_broken / n_repeats
 
 
 def test_of_queries_that_depend_on_each_other_each_group_is_one_bet() -> None:
-    population = simulate(4000, 3, rng=5)
-    assert broken(population, grouped=True) <= worst_rate(CONFIDENCE, 150)
-    assert broken(population, grouped=False) > worst_rate(CONFIDENCE, 150)
+    population, n_repeats = simulate(2000, 3, rng=5), 80
+    assert broken(population, grouped=True, n_repeats=n_repeats) <= worst_rate(0.9, n_repeats)
+    assert broken(population, grouped=False, n_repeats=n_repeats) > worst_rate(0.9, n_repeats)
 
 
 # Evidence

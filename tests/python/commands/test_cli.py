@@ -300,9 +300,32 @@ def test_fit_says_what_it_chose_and_promises(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     for words in ("guarantee: mean cost at most", "with probability 0.9", "runs per query", f"written: {policy}"):
         assert words in result.stdout
+    assert "provided that no query costs more than" in result.stdout
+    assert "(the most expensive seen)" in result.stdout
     assert "600 queries x 3 models" in result.stderr
     router = hr.Router().fit(table, budget=budget, confidence=0.9)
     assert hr.Policy.load(policy) == router.policy_
+
+
+def test_fit_takes_the_largest_cost_and_warns_of_a_tail(tmp_path: Path) -> None:
+    table = hr.datasets.simulate(600, 3)
+    cost = table.cost.copy()
+    cost[::150] *= 100.0
+    data = saved(tmp_path, dataclasses.replace(table, cost=cost))
+    options = ["fit", data, "--budget", "0.05", "--confidence", "0.8", "--rule", "routing"]
+    options += ["--out", str(tmp_path / "policy.json")]
+    plain = RUNNER.invoke(app, options)
+    assert plain.exit_code == 0, plain.output
+    assert "warning: cost has a heavy tail" in " ".join(plain.stderr.split())
+    given = RUNNER.invoke(app, [*options, "--largest-cost", "5", "--force"])
+    assert given.exit_code == 0, given.output
+    assert "warning" not in given.stderr
+    assert "provided that no query costs more than 5 (as given)" in given.stdout
+    numbers = invoked(*options, "--largest-cost", "cost=5", "--force")["guarantee"]
+    assert (numbers["largest"], numbers["condition"][-10:]) == ({"cost": 5.0}, "(as given)")
+    low = RUNNER.invoke(app, [*options, "--largest-cost", "0.001", "--force"])
+    assert low.exit_code == 1
+    assert "largest_cost: expected at least" in low.stderr
 
 
 def test_a_log_sorted_by_task_breaks_no_promise(tmp_path: Path) -> None:

@@ -241,8 +241,12 @@ def test_every_rule_and_kind_of_target_is_evaluated(digits: Tables) -> None:
         assert any("quality target of 80.0%" in sentence for sentence in result.verdict)
         assert result.flows.sum(axis=(1, 2)) == pytest.approx(1.0)
     promised = hr.Router().fit(fitting, budget=150.0, confidence=0.8)
-    guarantee = hr.evaluate(promised, test, baselines=[], n_resamples=20).to_dict()["chosen"]["guarantee"]
+    judged = hr.evaluate(promised, test, baselines=[], n_resamples=20)
+    guarantee = judged.to_dict()["chosen"]["guarantee"]
     assert guarantee["limits"] == {"cost": 150.0}
+    assert promised.guarantee_ is not None
+    assert guarantee["condition"] == promised.guarantee_.condition
+    assert f"guaranteed with probability 0.8, {promised.guarantee_.condition}" in judged.summary()
 
 
 def test_the_same_seed_gives_the_same_numbers(evaluation: Evaluation, router: hr.Router, digits: Tables) -> None:

@@ -121,7 +121,8 @@ def test_a_fitted_router_says_what_it_promises(fitted: hr.Router) -> None:
     unset = hr.Router(quality=NoisyOracle()).fit(simulate(60, 3))
     assert repr(unset) == "Router(quality=NoisyOracle()), fitted: 3 models, no budget yet"
     promised = hr.Router(quality=NoisyOracle()).fit(simulate(1000, 3), budget=0.004, confidence=0.8)
-    assert repr(promised).endswith("expected, promised with confidence 0.8")
+    assert promised.guarantee_ is not None
+    assert repr(promised).endswith(f"expected, promised with confidence 0.8, {promised.guarantee_.condition}")
 
 
 def test_scikit_learn_knows_a_fitted_router(fitted: hr.Router) -> None:

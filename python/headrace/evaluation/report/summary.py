@@ -81,7 +81,7 @@ def policy_words(card: Scorecard) -> str:
         f"{setting.replace('_', ' ')} {value:g}" for setting, value in policy.settings.items() if setting != "order"
     ]
     if chosen.guarantee is not None:
-        parts.append(f"guaranteed with probability {chosen.guarantee.confidence:g}")
+        parts.append(f"guaranteed with probability {chosen.guarantee.confidence:g}, {chosen.guarantee.condition}")
     return (
         f"{LABELS[policy.rule]}, {'; '.join(parts)}. On the calibration queries: cost {chosen.predicted_cost:.4g}, "
         f"quality {Units.of(card).quality(chosen.predicted_quality)}"
@@ -115,7 +115,7 @@ def as_dict(card: Scorecard) -> dict[str, Any]:
         "chosen_budget": card.at,
         "chosen": {field.name: getattr(chosen, field.name) for field in fields(chosen)}
         | {
-            "guarantee": None if chosen.guarantee is None else chosen.guarantee._asdict(),
+            "guarantee": None if chosen.guarantee is None else chosen.guarantee.to_dict(),
             "policy": json.loads(chosen.policy.to_json()),
             "entropy": entropy(chosen.answers),
         },

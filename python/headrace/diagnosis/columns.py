@@ -21,8 +21,8 @@ import numpy as np
 from headrace.arguments import BoolArray, Column, FloatArray, checked_int, checked_rng
 from headrace.estimators import QueryFeatures, ResponseFeatures
 from headrace.estimators.blas import one_blas_thread
-from headrace.estimators.linear import fit_ridge
 from headrace.estimators.response_features import EncodedResponses
+from headrace.estimators.ridge import fit_ridge
 from headrace.outcomes import Outcomes
 
 __all__ = ["ColumnGain", "column_gains"]

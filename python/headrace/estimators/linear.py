@@ -2,22 +2,23 @@
 
 After R has run, the features are those of the query and of the responses of R; the targets are the qualities (or
 costs) of all models. So the ex-ante signal is kept after a run, and a run says something about the other models, too.
-The penalty of each target minimises the exact leave-one-out error. The update still to come is the difference between
-the leave-one-out estimates after all models have run and those after R: out of sample, so that it isn't overstated.
+The penalty of each target minimises the exact leave-one-out error, and so do the scales of three blocks of features:
+what a query's text or embedding says, its other columns, the responses (`ridge`). Scales are chosen before any run and
+after all models; those after all hold for every run set in between, where choosing again brings nothing. The update
+still to come is the difference between the leave-one-out estimates after all models have run and those after R: out of
+sample, so that it isn't overstated.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray, IndexArray
 from headrace.estimators.belief import Belief
-from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.linear_map import LinearMap
 from headrace.estimators.one_query import once
 from headrace.estimators.parameters import Parameters
@@ -25,91 +26,14 @@ from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import EncodedResponses, ResponseFeatures
 from headrace.estimators.responses import Responses
+from headrace.estimators.ridge import BLOCKS, CONTENT, PLAIN, RESPONSES, Ridge, choose_scales, fit_ridge
 from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets, clipped
 
-__all__ = ["LinearCost", "LinearQuality", "RunSetRegressions", "common_run", "fit_ridge"]
-
-#: Ridge penalties tried, in units of the number of rows (features have unit variance).
-PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0])
+__all__ = ["LinearCost", "LinearQuality", "RunSetRegressions", "common_run"]
 
 #: Folds in which the estimates of another estimator are made that become features.
 N_FOLDS = 5
-
-#: A row whose leverage is closer to 1 than this is fitted exactly, to rounding.
-LEAST_FREEDOM = 1e-10
-
-#: A feature whose standard deviation is below this fraction of its size is constant.
-CONSTANT = 1e-9
-
-
-@dataclass(frozen=True)
-class Ridge(Stateful, part="ridge", kept=("weights", "intercept")):
-    """A fitted regression: estimates = features @ weights + intercept."""
-
-    weights: FloatArray
-    intercept: FloatArray
-    #: Leave-one-out estimates of the fitting rows, shape (n_queries, n_targets); not part of the state.
-    left_out: FloatArray | None = None
-
-    def predict(self, features: FloatArray) -> FloatArray:
-        """Estimate from centred features; a missing one (NaN) counts as average."""
-        missing = np.isnan(features)
-        known = np.where(missing, 0.0, features) if np.count_nonzero(missing) else features
-        return np.asarray(known @ self.weights + self.intercept)
-
-
-@one_blas_thread
-def fit_ridge(features: FloatArray, targets: FloatArray) -> Ridge:
-    """Fit a ridge regression per target, each with the penalty of the smallest leave-one-out error.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, n_features)
-        Centred: a missing value (NaN) counts as zero.
-    targets : ndarray of shape (n, n_targets)
-
-    Returns
-    -------
-    Ridge
-
-    Notes
-    -----
-    With X = U S V' of the standardised features, the estimates at penalty p are mean + U D U' y, D = s^2 / (s^2 + n p).
-    Leaving row i out changes its residual to (y_i - estimate_i) / (1 - h_i), h_i = 1/n + sum of u_i^2 D (Allen 1974).
-    """
-    n = len(features)
-    known = np.nan_to_num(features, nan=0.0)
-    means = known.mean(axis=0)
-    centred = known - means
-    sds = np.sqrt(np.mean(centred**2, axis=0))
-    used = sds > CONSTANT * (np.abs(means) + 1.0)
-    standardised = centred[:, used] / sds[used]
-    target_means = targets.mean(axis=0)
-    residuals = targets - target_means
-
-    # The eigenvectors of the small Gram matrix: cheaper than a singular value decomposition of the tall one.
-    squares, right = np.linalg.eigh(standardised.T @ standardised)
-    kept = squares > CONSTANT * max(float(squares.max(initial=0.0)), 1.0)
-    squares, right = squares[kept], right[:, kept]
-    left = standardised @ (right / np.sqrt(squares))
-    along = left.T @ residuals
-
-    best_error = np.full(targets.shape[1], np.inf)
-    weights = np.zeros((features.shape[1], targets.shape[1]))
-    left_out = np.tile(target_means, (n, 1))
-    for penalty in PENALTIES:
-        shrink = squares / (squares + n * penalty)
-        fitted = left @ (shrink[:, None] * along)
-        leverage = 1.0 / n + (left**2) @ shrink
-        errors = (residuals - fitted) / np.maximum(1.0 - leverage, LEAST_FREEDOM)[:, None]
-        mean_square = np.mean(errors**2, axis=0)
-        better = mean_square < best_error
-        best_error = np.where(better, mean_square, best_error)
-        left_out[:, better] = (targets - errors)[:, better]
-        direction = right @ ((shrink / np.sqrt(squares))[:, None] * along)
-        weights[np.ix_(used, better)] = direction[:, better] / sds[used, None]
-    return Ridge(weights, target_means - means @ weights, left_out)
 
 
 class _ExAnteFeatures(Stateful, part="ex-ante-features", kept=("_fitted",)):
@@ -147,6 +71,7 @@ class RunSetRegressions(
         "_encoded_responses",
         "_encoded",
         "_ex_ante",
+        "_scales",
         "_fitted",
     ),
 ):
@@ -171,6 +96,9 @@ class RunSetRegressions(
         if ex_ante is not None:
             self._ex_ante = _ExAnteFeatures(ex_ante, queries, responses, self.targets)
             self._encoded = np.hstack([self._encoded, self._ex_ante.out_of_fold])
+        nothing = np.zeros(responses.run.shape[1], dtype=np.bool_)
+        before = self._chosen(nothing, np.ones(len(BLOCKS)))
+        self._scales = before, self._chosen(~nothing, before)
         self._fitted: dict[bytes, tuple[Ridge, FloatArray]] = {}
 
     def after(self, run: BoolArray) -> Ridge:
@@ -211,10 +139,27 @@ class RunSetRegressions(
         return self._fitted[key]
 
     def _fit(self, run: BoolArray) -> tuple[Ridge, FloatArray]:
+        centred, centre = self._centred(run)
+        scales = self._scales[int(run.any())][self._blocks(centred.shape[1])]
+        return fit_ridge(centred, self.targets, scales), centre
+
+    def _chosen(self, run: BoolArray, start: FloatArray) -> FloatArray:
+        centred, _ = self._centred(run)
+        return choose_scales(centred, self.targets, self._blocks(centred.shape[1]), start)
+
+    def _centred(self, run: BoolArray) -> tuple[FloatArray, FloatArray]:
+        """Give the features of a run set without their averages, and the averages."""
         features = np.hstack([self._encoded, self._encoded_responses.after(run)])
         known = ~np.isnan(features)
         centre = np.where(known, features, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        return fit_ridge(features - centre, self.targets), centre
+        return features - centre, centre
+
+    def _blocks(self, n_features: int) -> IndexArray:
+        """Give the block of each feature."""
+        blocks = np.full(n_features, RESPONSES, dtype=np.intp)
+        blocks[: self._encoded.shape[1]] = PLAIN
+        blocks[: self._query_features.width][self._query_features.of_content] = CONTENT
+        return blocks
 
 
 def common_run(responses: Responses) -> BoolArray:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from headrace.arguments import Column, FloatArray, checked_magnitude, checked_magnitudes
+from headrace.arguments import BoolArray, Column, FloatArray, checked_magnitude, checked_magnitudes
 from headrace.estimators.one_query import OneQuery
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
@@ -42,6 +42,11 @@ class _Encoder(Protocol):
     The same features are had of one cell, as it comes in a session: there, calls of NumPy are what takes time.
     """
 
+    @property
+    def n_plain(self) -> int:
+        """How many of the features, the first ones, are not of content: n-grams, or numbers of an embedding."""
+        ...
+
     def fit(self, values: Column) -> Self: ...
 
     def transform(self, values: Column) -> FloatArray: ...
@@ -59,6 +64,10 @@ class _Categories(Stateful, part="query-categories", kept=("_position", "_indica
         self._position = {_hashed(category): position for position, category in enumerate(known)}
         # The last row stands for what is unknown.
         self._indicators = np.eye(len(known) + 1, len(known))
+
+    @property
+    def n_plain(self) -> int:
+        return len(self._position)
 
     def fit(self, values: Column) -> Self:
         return self
@@ -78,6 +87,10 @@ class _Text(Stateful, part="query-text", kept=("_reduction",)):
 
     def __init__(self, *, n_grams: bool) -> None:
         self._reduction = TextReduction() if n_grams else None
+
+    @property
+    def n_plain(self) -> int:
+        return 2
 
     def fit(self, values: Column) -> Self:
         if self._reduction is not None:
@@ -99,6 +112,10 @@ class _Text(Stateful, part="query-text", kept=("_reduction",)):
 
 class _Numbers(Stateful, part="query-numbers", kept=("_shape", "_logarithmic", "_reduction")):
     """Numbers as they are, or their logarithms; a wide column is reduced."""
+
+    @property
+    def n_plain(self) -> int:
+        return int(math.prod(self._shape) == 1)
 
     def fit(self, values: Column) -> Self:
         numbers = _flat(np.asarray(values, dtype=np.float64))
@@ -195,6 +212,13 @@ class QueryFeatures(Parameters, Stateful, part="query-features", kept=("_encoder
     def width(self) -> int:
         """Number of features."""
         return sum(self.widths_)
+
+    @property
+    def of_content(self) -> BoolArray:
+        """Which features are n-grams of a text, or numbers of an embedding: shape (n_features,)."""
+        of_columns = zip(self._encoders.values(), self.widths_, strict=True)
+        masks = [np.arange(width) >= encoder.n_plain for encoder, width in of_columns]
+        return np.concatenate([np.zeros(0, dtype=np.bool_), *masks])
 
     @cached_property
     def key(self) -> Hashable:

@@ -19,7 +19,7 @@ from headrace.estimators import (
     LinearQuality,
     QualityEstimator,
 )
-from headrace.estimators.linear import PENALTIES, fit_ridge
+from headrace.estimators.ridge import PENALTIES, fit_ridge
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,0 +1,210 @@
+"""Ridge regressions whose penalty, and whose scale of each block of features, minimise the exact leave-one-out error.
+
+Multiplying the standardised features of a block by s before a ridge regression of penalty p gives them the penalty
+p / s^2, and with s = 0 leaves them out. So a block that says little, such as an embedding or noise, costs little.
+Scales are those of `SCALES`, the same for all targets; penalties are each target's own. They minimise the mean, over
+targets, of leave-one-out error over variance: by coordinate descent, which from 60 rows on misses less than 0.5% of
+the best of all combinations (tests; with 14 rows it can miss 9%).
+
+Features are standardised and their Gram matrix is found once, O(n d^2); each choice of scales tried takes another
+O(n d^2 + d^3). The errors are those of explicit refits to 1e-9 (tests).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from headrace.arguments import FloatArray, IndexArray
+from headrace.estimators.blas import one_blas_thread
+from headrace.estimators.state import Stateful
+
+__all__ = ["BLOCKS", "CONTENT", "PENALTIES", "PLAIN", "RESPONSES", "SCALES", "Ridge", "choose_scales", "fit_ridge"]
+
+#: Ridge penalties tried, in units of the number of rows (features have unit variance).
+PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0])
+
+#: Scales of a block that are tried, in units of the standard deviation of its features.
+SCALES = (1.0, 0.3, 0.1, 0.03, 0.0)
+
+#: The blocks: a query's categories, numbers and lengths of text; its embedding, or its text's n-grams; the responses.
+BLOCKS = PLAIN, CONTENT, RESPONSES = 0, 1, 2
+
+#: A row whose leverage is closer to 1 than this is fitted exactly, to rounding.
+LEAST_FREEDOM = 1e-10
+
+#: A feature whose standard deviation is below this fraction of its size is constant.
+CONSTANT = 1e-9
+
+#: Other scales must lower the error by this fraction of it: less is rounding.
+LEAST_GAIN = 1e-9
+
+
+@dataclass(frozen=True)
+class Ridge(Stateful, part="ridge", kept=("weights", "intercept")):
+    """A fitted regression: estimates = features @ weights + intercept."""
+
+    weights: FloatArray
+    intercept: FloatArray
+    #: Leave-one-out estimates of the fitting rows, shape (n_queries, n_targets); not part of the state.
+    left_out: FloatArray | None = None
+
+    def predict(self, features: FloatArray) -> FloatArray:
+        """Estimate from centred features; a missing one (NaN) counts as average."""
+        missing = np.isnan(features)
+        known = np.where(missing, 0.0, features) if np.count_nonzero(missing) else features
+        return np.asarray(known @ self.weights + self.intercept)
+
+
+@one_blas_thread
+def fit_ridge(features: FloatArray, targets: FloatArray, scales: FloatArray | None = None) -> Ridge:
+    """Fit a ridge regression per target, each with the penalty of the smallest leave-one-out error.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, n_features)
+        Centred: a missing value (NaN) counts as zero.
+    targets : ndarray of shape (n, n_targets)
+    scales : ndarray of shape (n_features,), optional
+        The standardised features are multiplied by these, zero or more. By default 1.
+
+    Returns
+    -------
+    Ridge
+        Of the features as they came.
+
+    Notes
+    -----
+    With X = U S V' of the standardised features, the estimates at penalty p are mean + U D U' y, D = s^2 / (s^2 + n p).
+    Leaving row i out changes its residual to (y_i - estimate_i) / (1 - h_i), h_i = 1/n + sum of u_i^2 D (Allen 1974).
+    """
+    n = len(features)
+    known = np.nan_to_num(features, nan=0.0)
+    means = known.mean(axis=0)
+    centred = known - means
+    sds = np.sqrt(np.mean(centred**2, axis=0))
+    used = sds > CONSTANT * (np.abs(means) + 1.0)
+    units = sds
+    if scales is not None:
+        used &= scales > 0.0
+        units = np.divide(sds, scales, out=np.ones_like(sds), where=used)
+    standardised = centred[:, used] / units[used]
+    target_means = targets.mean(axis=0)
+    residuals = targets - target_means
+
+    # The eigenvectors of the small Gram matrix: cheaper than a singular value decomposition of the tall one.
+    squares, right = np.linalg.eigh(standardised.T @ standardised)
+    kept = squares > CONSTANT * max(float(squares.max(initial=0.0)), 1.0)
+    squares, right = squares[kept], right[:, kept]
+    left = standardised @ (right / np.sqrt(squares))
+    along = left.T @ residuals
+
+    best_error = np.full(targets.shape[1], np.inf)
+    weights = np.zeros((features.shape[1], targets.shape[1]))
+    left_out = np.tile(target_means, (n, 1))
+    for penalty in PENALTIES:
+        shrink = squares / (squares + n * penalty)
+        fitted = left @ (shrink[:, None] * along)
+        leverage = 1.0 / n + (left**2) @ shrink
+        errors = (residuals - fitted) / np.maximum(1.0 - leverage, LEAST_FREEDOM)[:, None]
+        mean_square = np.mean(errors**2, axis=0)
+        better = mean_square < best_error
+        best_error = np.where(better, mean_square, best_error)
+        left_out[:, better] = (targets - errors)[:, better]
+        direction = right @ ((shrink / np.sqrt(squares))[:, None] * along)
+        weights[np.ix_(used, better)] = direction[:, better] / units[used, None]
+    return Ridge(weights, target_means - means @ weights, left_out)
+
+
+@one_blas_thread
+def choose_scales(features: FloatArray, targets: FloatArray, blocks: IndexArray, start: FloatArray) -> FloatArray:
+    """Choose the scale of each block of features, by the exact leave-one-out error, for all targets together.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, n_features)
+        Centred: a missing value (NaN) counts as zero.
+    targets : ndarray of shape (n, n_targets)
+    blocks : int ndarray of shape (n_features,)
+        The block of each feature.
+    start : ndarray of shape (n_blocks,)
+        Scales to begin with.
+
+    Returns
+    -------
+    ndarray of shape (n_blocks,)
+        No scale of `SCALES` for one block alone makes the error smaller. Those of blocks without a feature are as they
+        were, and all of them where there are features in one block only: there, a scale does what the penalty does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> signal, noise = rng.normal(size=(200, 2)), rng.normal(size=(200, 50))
+    >>> target = signal.sum(axis=1, keepdims=True) + rng.normal(size=(200, 1))
+    >>> choose_scales(np.hstack([signal, noise]), target, np.repeat([0, 1], [2, 50]), np.ones(2)).tolist()
+    [1.0, 0.0]
+    """
+    scales = start.copy()
+    present = np.unique(blocks)
+    if len(present) < 2:
+        return scales
+    regressions = LeaveOneOut(features, targets)
+    least, tried = regressions.error(scales[blocks]), {tuple(scales)}
+    moved = True
+    while moved:
+        moved = False
+        for block in present:
+            for scale in SCALES:
+                other = scales.copy()
+                other[block] = scale
+                if tuple(other) in tried:
+                    continue
+                tried.add(tuple(other))
+                error = regressions.error(other[blocks])
+                if error < (1.0 - LEAST_GAIN) * least:
+                    least, scales, moved = error, other, True
+    return scales
+
+
+class LeaveOneOut:
+    """The leave-one-out error of ridge regressions under any scales of their features; parameters as in `fit_ridge`."""
+
+    def __init__(self, features: FloatArray, targets: FloatArray) -> None:
+        known = np.nan_to_num(features, nan=0.0)
+        means = known.mean(axis=0)
+        centred = known - means
+        sds = np.sqrt(np.mean(centred**2, axis=0))
+        self._used = sds > CONSTANT * (np.abs(means) + 1.0)
+        self._standardised = centred[:, self._used] / sds[self._used]
+        self._gram = self._standardised.T @ self._standardised
+        residuals = targets - targets.mean(axis=0)
+        size = np.sqrt(np.mean(residuals**2, axis=0))
+        varied = size > CONSTANT * (np.abs(targets.mean(axis=0)) + size)
+        self._residuals = residuals[:, varied] / size[varied]
+
+    def error(self, scales: FloatArray) -> float:
+        """Give the mean over targets of the error at the best penalty, in units of the target's variance.
+
+        Parameters
+        ----------
+        scales : ndarray of shape (n_features,)
+        """
+        n, n_targets = self._residuals.shape
+        scales = scales[self._used]
+        used = np.flatnonzero(scales)
+        scales = scales[used]
+        squares, right = np.linalg.eigh(self._gram[np.ix_(used, used)] * np.outer(scales, scales))
+        kept = squares > CONSTANT * max(float(squares.max(initial=0.0)), 1.0)
+        squares, right = squares[kept], right[:, kept]
+        left = self._standardised[:, used] @ (scales[:, None] * right / np.sqrt(squares))
+        shrink = squares[:, None] / (squares[:, None] + n * PENALTIES)
+        freedom = np.maximum(1.0 - 1.0 / n - left**2 @ shrink, LEAST_FREEDOM)
+        along = left.T @ self._residuals
+        # All penalties in one product: (kept, penalties, targets) as one wide matrix.
+        fitted = left @ (shrink[:, :, None] * along[:, None, :]).reshape(len(squares), len(PENALTIES) * n_targets)
+        errors = self._residuals[:, None, :] - fitted.reshape(n, len(PENALTIES), n_targets)
+        errors /= freedom[:, :, None]
+        mean_squares = np.einsum("ipj,ipj->pj", errors, errors) / n
+        return float(mean_squares.min(axis=0).mean()) if n_targets else 0.0

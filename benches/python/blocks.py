@@ -1,6 +1,6 @@
 """Features that never hurt: a scale per block of features next to one penalty for all of them.
 
-    nice python benches/python/blocks.py DATA_DIR [--seeds 3] [--rows 200 500 1500]
+    nice python benches/python/blocks.py DATA_DIR {errors,areas} [--seeds 3] [--rows 200 500 1500]
 
 DATA_DIR holds ``mmlu_pro.parquet`` and ``routerbench_arc_mbpp_winogrande.parquet`` (columns ``<model>|quality``,
 ``|cost``, ``|answer``, ``|response_len``), and ``embeddings_minilm.npz``: for each table an array of embeddings, and
@@ -15,16 +15,17 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import pyarrow.parquet as pq
 from estimators import shown
-from joint_belief import FIVE, ROUTERBENCH_FIVE
+from joint_belief import FIVE, ROUTERBENCH_FIVE, errors_by_size
 
 import headrace as hr
-from headrace.arguments import Column, FloatArray
+from headrace.arguments import Column
 from headrace.estimators import LinearQuality
 
 TABLES = {"mmlu_pro": FIVE, "routerbench_arc_mbpp_winogrande": ROUTERBENCH_FIVE}
@@ -64,46 +65,72 @@ def with_columns(table: hr.Outcomes, kind: str, seed: int) -> hr.Outcomes:
     return replace(table, queries=queries)
 
 
-def measured(fitting: hr.Outcomes, test: hr.Outcomes, kind: str, blocks: bool) -> tuple[float, float, float]:
-    """Give the fit's own held-out error, the area in %, and the processor seconds of the fit."""
+def errors(fitting: hr.Outcomes, test: hr.Outcomes, n_grams: bool) -> tuple[float, ...]:
+    """Give test errors before any run and over all sizes of run sets, and the seconds to fit all run sets."""
+    every = np.array(list(product((False, True), repeat=fitting.n_models)))
+    begin = time.process_time()
+    estimator = LinearQuality(n_grams=n_grams)
+    estimator.fit(fitting.queries, fitting.responses_for(every[-1]), fitting.quality).warm(every)
+    taken = time.process_time() - begin
+    by_size = errors_by_size(estimator, test)
+    return float(by_size[0]), float(by_size.mean()), taken
+
+
+def areas(fitting: hr.Outcomes, test: hr.Outcomes, n_grams: bool) -> tuple[float, ...]:
+    """Give the area in % on the test queries, and the seconds of the fit of a router."""
+    begin = time.process_time()
+    router = hr.Router(quality=LinearQuality(n_grams=n_grams)).fit(fitting)
+    taken = time.process_time() - begin
+    return 100.0 * hr.evaluate(router, test, baselines=[], n_resamples=2, n_examples=0).methods[0].area, taken
+
+
+def measured(section: str, table: hr.Outcomes, variant: tuple[str, bool], seed: int, n_fit: int) -> tuple[float, ...]:
+    kind, blocks = variant
+    order = np.random.default_rng(seed).permutation(table.n_queries)
+    full = with_columns(table, kind, seed)
+    fitting, test = full.take(order[:n_fit]), full.take(order[n_fit : n_fit + N_TEST])
     one_penalty: AbstractContextManager[object] = nullcontext()
     if not blocks:
         one_penalty = patch("headrace.estimators.linear.choose_scales", lambda *arguments: arguments[-1])
     with one_penalty:
-        begin = time.process_time()
-        router = hr.Router(quality=LinearQuality(n_grams=kind == "n-grams")).fit(fitting)
-        taken = time.process_time() - begin
-        area = hr.evaluate(router, test, baselines=[], n_resamples=2, n_examples=0).methods[0].area
-    return router.quality_errors_[0], 100.0 * area, taken
+        return SECTIONS[section][1](fitting, test, kind == "n-grams")
+
+
+#: The columns of a section but for the time, which is last, and what fills them.
+SECTIONS = {
+    "errors": (("error before any run, %", "over all sizes of run sets, %"), errors),
+    "areas": (("area, points",), areas),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="DATA_DIR")
+    parser.add_argument("section", choices=list(SECTIONS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, nargs="+", default=[200, 500, 1500])
     options = parser.parse_args()
-    print("| data | rows | columns added | scales | held-out error, % | area, points | time of the fit |")
-    print("|---|---|---|---|---|---|---|")
+    heads = ("data", "rows", "columns added", "scales", *SECTIONS[options.section][0], "time of the fit")
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
     named = dict(tables(options.folder))
-    for n_fit in options.rows:
-        for name, table in named.items():
-            found: FloatArray = np.empty((len(VARIANTS), options.seeds, 3))
-            for seed in range(options.seeds):
-                order = np.random.default_rng(seed).permutation(table.n_queries)
-                for at, (kind, blocks) in enumerate(VARIANTS):
-                    full = with_columns(table, kind, seed)
-                    fitting, test = full.take(order[:n_fit]), full.take(order[n_fit : n_fit + N_TEST])
-                    found[at, seed] = measured(fitting, test, kind, blocks)
-            errors, areas, times = found[:, :, 0], found[:, :, 1], found[:, :, 2]
-            for at, (kind, blocks) in enumerate(VARIANTS):
-                cells = [name, f"{n_fit:,}", kind, "by block" if blocks else "one penalty"]
-                if at == 0:
-                    cells += [f"{errors[0].mean():.4f}", f"{areas[0].mean():.2f}", f"{times[0].mean():.2f} s"]
-                else:
-                    cells += [shown(100.0 * (errors[at] / errors[0] - 1.0), "+"), shown(areas[at] - areas[0], "+")]
-                    cells += [f"{np.median(times[at] / times[0]):.2f}"]
-                print("|", " | ".join(cells), "|", flush=True)
+    for n_fit, (name, table) in product(options.rows, named.items()):
+        found = np.array(
+            [
+                [measured(options.section, table, variant, seed, n_fit) for seed in range(options.seeds)]
+                for variant in VARIANTS
+            ]
+        )
+        first = found[0]
+        for (kind, blocks), values in zip(VARIANTS, found, strict=True):
+            cells = [name, f"{n_fit:,}", kind, "by block" if blocks else "one penalty"]
+            if np.shares_memory(values, first):
+                cells += [f"{mean:.4f}" for mean in first.mean(axis=0)[:-1]] + [f"{first[:, -1].mean():.2f} s"]
+            else:
+                relative = options.section == "errors"
+                apart = 100.0 * (values / first - 1.0) if relative else values - first
+                cells += [shown(column, "+") for column in apart.T[:-1]]
+                cells.append(f"{np.median(values[:, -1] / first[:, -1]):.2f}")
+            print("|", " | ".join(cells), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,6 @@ WIDTH = 384
 #: What is added to the query's columns, and whether blocks have scales. The first is what the others are compared with.
 VARIANTS = (
     ("without", False),
-    ("without", True),
     ("embedding", False),
     ("embedding", True),
     ("noise", False),

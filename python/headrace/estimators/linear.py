@@ -2,11 +2,11 @@
 
 After R has run, the features are those of the query and of the responses of R; the targets are the qualities (or
 costs) of all models. So the ex-ante signal is kept after a run, and a run says something about the other models, too.
-The penalty of each target minimises the exact leave-one-out error, and so do the scales of three blocks of features:
-what a query's text or embedding says, its other columns, the responses (`ridge`). Scales are chosen before any run and
-after all models; those after all hold for every run set in between, where choosing again brings nothing. The update
-still to come is the difference between the leave-one-out estimates after all models have run and those after R: out of
-sample, so that it isn't overstated.
+The penalty of each target minimises the exact leave-one-out error, and so do the scales of two blocks of features:
+what a query's embedding or n-grams say, and all others (`ridge`). Scales are chosen before any run and after all models;
+those after all hold for every run set in between. Responses have no scale of their own: what suits after all models can
+be far off in between. The update still to come is the difference between the leave-one-out estimates after all models
+have run and those after R: out of sample, so that it isn't overstated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import EncodedResponses, ResponseFeatures
 from headrace.estimators.responses import Responses
-from headrace.estimators.ridge import BLOCKS, CONTENT, PLAIN, RESPONSES, Ridge, choose_scales, fit_ridge
+from headrace.estimators.ridge import BLOCKS, CONTENT, REST, Ridge, choose_scales, fit_ridge
 from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets, clipped
 
@@ -156,8 +156,7 @@ class RunSetRegressions(
 
     def _blocks(self, n_features: int) -> IndexArray:
         """Give the block of each feature."""
-        blocks = np.full(n_features, RESPONSES, dtype=np.intp)
-        blocks[: self._encoded.shape[1]] = PLAIN
+        blocks = np.full(n_features, REST, dtype=np.intp)
         blocks[: self._query_features.width][self._query_features.of_content] = CONTENT
         return blocks
 

@@ -20,7 +20,7 @@ from headrace.arguments import FloatArray, IndexArray
 from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.state import Stateful
 
-__all__ = ["BLOCKS", "CONTENT", "PENALTIES", "PLAIN", "RESPONSES", "SCALES", "Ridge", "choose_scales", "fit_ridge"]
+__all__ = ["BLOCKS", "CONTENT", "PENALTIES", "REST", "SCALES", "Ridge", "choose_scales", "fit_ridge"]
 
 #: Ridge penalties tried, in units of the number of rows (features have unit variance).
 PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0])
@@ -28,8 +28,8 @@ PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0])
 #: Scales of a block that are tried, in units of the standard deviation of its features.
 SCALES = (1.0, 0.3, 0.1, 0.03, 0.0)
 
-#: The blocks: a query's categories, numbers and lengths of text; its embedding, or its text's n-grams; the responses.
-BLOCKS = PLAIN, CONTENT, RESPONSES = 0, 1, 2
+#: The blocks: a query's embedding or its text's n-grams; and the rest, which are its other columns and the responses.
+BLOCKS = REST, CONTENT = 0, 1
 
 #: A row whose leverage is closer to 1 than this is fitted exactly, to rounding.
 LEAST_FREEDOM = 1e-10

@@ -3,8 +3,8 @@
 After R has run, the features are those of the query and of the responses of R; the targets are the qualities (or
 costs) of all models. So the ex-ante signal is kept after a run, and a run says something about the other models, too.
 The penalty of each target minimises the exact leave-one-out error, and so do the scales of two blocks of features:
-what a query's embedding or n-grams say, and all others (`ridge`). Scales are chosen before any run and after all models;
-those after all hold for every run set in between. Responses have no scale of their own: what suits after all models can
+what a query's embedding or n-grams say, and all others (`ridge`). Scales are chosen before any run and after all; those
+after all hold for every run set in between. Responses have no scale of their own: what suits after all models can
 be far off in between. The update still to come is the difference between the leave-one-out estimates after all models
 have run and those after R: out of sample, so that it isn't overstated.
 """

@@ -68,6 +68,7 @@ lint: build .venv/group-lint .venv/group-test ## check format, lints, types, the
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
 	cd docs && ../$(BIN)/python -m mypy.stubtest headrace._core
 

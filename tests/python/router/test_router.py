@@ -263,7 +263,7 @@ def test_each_query_is_decided_by_one_of_two_rules() -> None:
     for row in range(0, 400, 8):
         session = play(mixed, table, row)
         rule = mixed.policy_.rule_for(table.ids[row])
-        assert session.why().parameter == rule.cost_weight
+        assert session.why().parameter == rule.cost_weight  # type: ignore[attr-defined]
 
 
 # The cross-fitting
@@ -353,7 +353,7 @@ def test_the_estimators_of_the_folds_serve(n: int, n_folds: int, n_pairs: int) -
     means = [table.quality[fold_of_row != fold].mean(axis=0) for fold in range(n_pairs)]
     assert len(router.estimators_) == n_pairs
     for (quality, _), mean in zip(router.estimators_, means, strict=True):
-        np.testing.assert_allclose(quality.mean_, mean, atol=1e-14)
+        np.testing.assert_allclose(quality.mean_, mean, atol=1e-14)  # type: ignore[attr-defined]
     served = set()
     for number in range(60):
         estimates = [model["quality"] for model in router.start(QUESTION, strict=False, id=f"q{number}").why().models]

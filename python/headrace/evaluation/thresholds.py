@@ -8,8 +8,8 @@ answer at hand reaches the threshold t_j of that step. For a cost weight w, thre
 Given the other thresholds, the best t_j is found exactly: of the queries that reach step j, sorted by their estimate,
 the first p stop, and the gain over going on is a sum of p terms. Sweeps from the last step to the first never lower the
 objective, and end where no single threshold can be bettered. The first sweep begins at all ways of stopping none or
-half of the queries at the first steps; of what it finds for all cost weights, each takes what is best for it, and sweeps
-on. For two models that is the optimum; for longer chains nearly so: the tests compare with all thresholds.
+half of the queries at the first steps; of what it finds for all cost weights, each takes what is best for it, and
+sweeps on. For two models that is the optimum; for longer chains nearly so: the tests compare with all thresholds.
 
 Corners of the concave hull over all chains, their thresholds and the single models are mixed to meet a budget.
 Cost: O(2^(d-2) * d * w * n) per sweep for d models, w cost weights and n queries.

@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.arguments import FloatArray, listed
 from headrace.calibration.parts import FEWEST_QUERIES
-from headrace.evaluation.baselines import BASELINES
+from headrace.evaluation.baselines import BASELINES, SAME_AS_ROUTER
 from headrace.outcomes import Outcomes
 from headrace.router import Router
 
@@ -59,7 +59,7 @@ def checked_tables(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
 def checked_baselines(baselines: str | Sequence[str], rule: str) -> list[str]:
     """Give the names of the baselines."""
     if baselines == "all":
-        return [name for name in BASELINES if name != rule]
+        return [name for name in BASELINES if name != rule or name not in SAME_AS_ROUTER]
     unknown = [baselines] if isinstance(baselines, str) else [name for name in baselines if name not in BASELINES]
     if unknown:
         raise ValueError(f'baselines: expected "all" or some of {listed(BASELINES)}; got {unknown[0]!r}')

@@ -46,7 +46,7 @@ class Scorecard(Curves):
 
     Attributes
     ----------
-    budgets, methods, n_fit, n_test
+    budgets, methods, n_fit, n_test, left_out
         As in `headrace.evaluation.method.Curves`. The router, named "router", is the first of the methods.
     rule : str
         The router's rule.

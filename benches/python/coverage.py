@@ -135,7 +135,9 @@ def intervals(n: int) -> None:
             finite = np.isfinite(high - low) & np.isfinite(value - truth)
             width, spread = (high - low)[finite].mean(), (value - truth)[finite].std()
             sides = f"{above.mean():.1%}, {below.mean():.1%}"
-            print(f"| {setting.name} | {name} | {covered} | {sides} | {other} | {width:.4f} | {spread:.4f} |", flush=True)
+            print(
+                f"| {setting.name} | {name} | {covered} | {sides} | {other} | {width:.4f} | {spread:.4f} |", flush=True
+            )
 
 
 def without_signal(means: tuple[float, ...], n_queries: int, seed: int) -> hr.Outcomes:

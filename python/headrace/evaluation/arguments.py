@@ -107,7 +107,7 @@ def checked_fitting(fitting: Any, router: Router, test: Outcomes) -> Outcomes:
 
 
 def require_apart(fitting: Outcomes, test: Outcomes) -> None:
-    """Refuse queries that are fitted and tested on at once: same ids, and the same numbers behind nearly all of them."""
+    """Refuse queries that are fitted and tested on at once: same ids, and nearly all of the numbers behind them."""
     place = {name: row for row, name in enumerate(fitting.ids)}
     shared = np.array([(place[name], row) for row, name in enumerate(test.ids) if name in place], dtype=np.intp)
     if len(shared) < FEWEST_QUERIES:

@@ -40,10 +40,10 @@ def conclusion(card: Scorecard) -> str:
     Returns
     -------
     str
-        `PAYS` where the router's quality is above that of the best model that the budget affords and above that of
-        mixing at the cost that the router realised, both with their intervals (where mixing wasn't evaluated: above the best model of all); `ALONE` or `MIXING` where
-        one of these is above the router's; `SAVES` where the budget affords the best model of all, and the router
-        reaches its quality, or nearly, at less cost; else `NOT_SHOWN`.
+        `PAYS` where the router's quality is above that of the best model that the budget affords, and above that of
+        mixing at the cost that the router realised, both with their intervals (where mixing wasn't evaluated: above the
+        best model of all); `ALONE` or `MIXING` where one of these is above the router's; `SAVES` where the budget
+        affords the best model of all, and the router reaches its quality, or nearly, at less cost; else `NOT_SHOWN`.
 
     Examples
     --------

@@ -116,7 +116,7 @@ class Scorecard(Curves):
     def gain_over(self, name: str) -> Estimate:
         """Give the router's quality at the chosen budget minus that of a method at the cost that the router realised.
 
-        At the same budget, two methods rarely cost the same on the test queries, and spending more isn't better routing.
+        At the same budget, two methods rarely cost the same on the test queries; spending more is no better routing.
         On each resample both are read off the resampled curves. Left of a curve, its cheapest policy counts.
         """
         own, other, at = self["router"], self[name], self.at

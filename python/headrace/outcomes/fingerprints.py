@@ -51,8 +51,8 @@ def fingerprints(table: Fields) -> npt.NDArray[np.uint64]:
 def n_shared(seen: npt.NDArray[np.uint64], other: npt.NDArray[np.uint64]) -> int:
     """Count the rows of another table that have been seen.
 
-    Tables of zeros and ones at fixed costs hold few different rows, and equal ones say nothing there: such rows count as
-    seen only if nearly all of the table come in the order in which they were seen; see `n_alike`.
+    Tables of zeros and ones at fixed costs hold few different rows, and equal ones say nothing there: such rows count
+    as seen only if nearly all of the table come in the order in which they were seen; see `n_alike`.
     """
     mine, of_mine = np.unique(seen, return_counts=True)
     of_its = np.unique(other, return_counts=True)[1]

@@ -13,7 +13,7 @@ import argparse
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,11 +119,11 @@ def share(count: int, n: int) -> str:
     return f"{rate:.1%} ± {1.96 * math.sqrt(rate * (1.0 - rate) / n):.1%}"
 
 
-def intervals(n: int) -> None:
+def intervals(n: int, settings: Sequence[Setting] = SETTINGS) -> None:
     """Print how often intervals cover the same router's number, and the mean over all fits."""
     print("| setting | number | covered | too high, too low | covers the mean over fits | mean width | sd of errors |")
     print("|---|---|---|---|---|---|---|")
-    for setting in SETTINGS:
+    for setting in settings:
         played = list(repetitions(setting, n))
         for name in played[0][0]:
             found, truth = (np.array([one[part][name] for one in played]) for part in (0, 1))
@@ -199,11 +199,14 @@ def values(n_queries: int = 400) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=["intervals", "verdicts", "values"])
+    parser.add_argument(
+        "--setting", type=int, choices=range(len(SETTINGS)), help="one of the settings of the intervals"
+    )
     parser.add_argument("--repetitions", type=int, default=300)
     parser.add_argument("--tables", type=int, default=100)
     given = parser.parse_args()
     if given.part in (None, "intervals"):
-        intervals(given.repetitions)
+        intervals(given.repetitions, SETTINGS if given.setting is None else SETTINGS[given.setting :][:1])
     if given.part in (None, "verdicts"):
         print()
         verdicts(given.tables)

@@ -721,6 +721,21 @@ def test_an_explanation_says_what_was_believed_and_decided(router: hr.Router) ->
     assert all(0.0 <= model["quality"] <= 1.0 for model in models)
 
 
+def test_an_explanation_forecasts_by_the_path_and_not_by_the_value(router: hr.Router) -> None:
+    for budget in (1.5, 4.0):
+        at = router.with_budget(budget)
+        point = at.path_.at(budget=budget)
+        session = at.start(QUESTION, strict=False, id="q-17")
+        why = session.why()
+        assert why.forecast == {"quality": point.quality, "costs": {"cost": point.cost}}
+        assert json.loads(json.dumps(why.to_dict()))["forecast"] == why.forecast
+        said = f"Forecast, the mean over all calibration queries: quality {point.quality:.4g}, cost {point.cost:.4g}"
+        assert said in str(why).splitlines()
+        # A mean over queries: what this one shows doesn't change it.
+        session.observe("small", {"confidence": -0.2}, cost=1.5)
+        assert session.why().forecast == why.forecast
+
+
 def test_an_explanation_without_an_id_holds_no_text(router: hr.Router) -> None:
     explained = router.start({"hint": 0.1, "text": "Confidential question?"}).why().to_dict()
     assert "Confidential" not in json.dumps(explained)

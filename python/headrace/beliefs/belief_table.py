@@ -190,10 +190,7 @@ class BeliefTable:
             seen = self._rows(number)
             queries, responses = seen.queries(index), seen.responses(index, run)
             costs = np.stack(
-                [
-                    priced(name, estimator, queries, responses)
-                    for name, estimator in zip(names, part.costs, strict=True)
-                ]
+                [priced(name, estimator, queries, responses) for name, estimator in zip(names, part.costs, strict=True)]
             )
             pieces.append(_Entry(here, belief, costs, type(part.quality).__name__))
         return pieces

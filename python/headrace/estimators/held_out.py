@@ -5,8 +5,9 @@ the whitened features u = L^-1 (x - mean) are uncorrelated, and u_i is known as 
 targets is mean + W_1' u_1 + ... + W_i' u_i, where W = L^-1 Cov(x, y): one factorisation gives the estimates after every
 number of runs, and the sums of squares of the W still to come are the variances of the update still to come.
 
-All penalties of the query's features share one factorisation: that of the other features, which come first there. What
-these leave of the query's features, of covariance V = U diag(v) U', adds to the estimate with weights 1 / (v + penalty).
+All penalties of the query's features share one factorisation: that of the other features, which come first there.
+What these leave of the query's features, of covariance V = U diag(v) U', adds to the estimate with weights
+1 / (v + penalty).
 """
 
 from __future__ import annotations

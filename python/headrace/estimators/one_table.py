@@ -1,8 +1,8 @@
 """Rows of a table whose estimators are asked again and again, each time for some rows under some run set.
 
 `TableRows` gives the queries and the `Responses` that every estimator takes, and beside them a memory, which
-`QueryFeatures` and `ResponseFeatures` look into before they encode: the queries, each model's responses and each pair of
-these are encoded once for all rows, when first asked for. Encoders remember under a fingerprint of what they have
+`QueryFeatures` and `ResponseFeatures` look into before they encode: the queries, each model's responses and each pair
+of these are encoded once for all rows, when first asked for. Encoders remember under a fingerprint of what they have
 learned, as in `headrace.estimators.one_query`.
 """
 

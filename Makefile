@@ -17,7 +17,7 @@ PROFILED := typical-11 hard-11
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo demo-serve test test-rust test-python test-long test-integrations test-floors lint bench bench-docs \
-  bench-kernels bench-calibration dispatch gate gate-update wheel wheel-portable sdist release-check deny audit sbom docs docs-serve docs-rust \
+  bench-kernels bench-calibration bench-fit dispatch gate gate-update wheel wheel-portable sdist release-check deny audit sbom docs docs-serve docs-rust \
   stale clean
 
 ##@ First steps
@@ -126,6 +126,9 @@ bench-docs: build ## the same table, and where the instructions go, into docs/pe
 bench-kernels: build .venv/group-bench .venv/group-test ## time kernels (criterion) and calls (pytest-benchmark), to compare versions
 	cargo bench --locked
 	$(BIN)/python -m pytest benches/python --benchmark-only --benchmark-columns=min,median,ops
+
+bench-fit: build ## time fits from file to verdict, on simulated tables or DATA=DIR of Parquet files: CPU, wall, memory, by part
+	$(BIN)/python benches/python/fit.py $(if $(DATA),--data $(DATA))
 
 bench-calibration: build ## time whole budget paths on simulated queries
 	$(BIN)/python benches/python/calibration.py

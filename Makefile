@@ -17,7 +17,7 @@ PROFILED := typical-11 hard-11
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo demo-serve test test-rust test-python test-long test-integrations test-floors lint bench bench-docs \
-  bench-kernels bench-calibration dispatch gate gate-update wheel wheel-portable sdist release-check deny audit sbom docs docs-serve docs-rust \
+  bench-kernels bench-calibration bench-fit dispatch gate gate-update wheel wheel-portable sdist release-check deny audit sbom docs docs-serve docs-rust \
   stale clean
 
 ##@ First steps
@@ -34,13 +34,15 @@ help: ## list the targets
 	$(PIP) install --upgrade 'pip>=25.1' 'maturin>=1.9,<2' 'uv>=0.9'
 	@touch $@
 
+# uv needs seconds where pip needs minutes; pip is there for settings that only pip reads.
 # Groups of development packages, each installed once and again when pyproject.toml changes.
 .venv/group-%: .venv/made pyproject.toml
-	$(PIP) install --group $*
+	$(BIN)/uv pip install -q --python $(BIN)/python --group $* || $(PIP) install --group $*
 	@touch $@
 
 build: .venv/made ## build the core and install the package into .venv, with all extras
-	VIRTUAL_ENV=$(CURDIR)/.venv PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin develop --release --locked --extras $(EXTRAS)
+	export VIRTUAL_ENV=$(CURDIR)/.venv PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	maturin develop --uv --release --locked --extras $(EXTRAS) || maturin develop --release --locked --extras $(EXTRAS)
 
 demo: build ## compare the rules on the bundled table: a table in the terminal, and out/demo.png
 	@mkdir -p out
@@ -68,6 +70,7 @@ lint: build .venv/group-lint .venv/group-test ## check format, lints, types, the
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
 	cd docs && ../$(BIN)/python -m mypy.stubtest headrace._core
 
@@ -76,19 +79,19 @@ lint: build .venv/group-lint .venv/group-test ## check format, lints, types, the
 test-long: ## run the properties of the search with 10 times as many random cases
 	HEADRACE_CASES=10 cargo test --locked --test properties
 
-# uv needs seconds where pip needs minutes; pip is there for settings that only pip reads.
+# An environment of its own for a group.
 .venv-%/made: .venv/made pyproject.toml
 	$(PYTHON) -m venv --without-pip .venv-$*
-	$(WITHIN) $(BIN)/uv pip install -q --python .venv-$*/bin/python --group integration-$* || \
-	  $(WITHIN) $(PIP) --python .venv-$*/bin/python install --group integration-$*
+	$(WITHIN) $(BIN)/uv pip install -q --python .venv-$*/bin/python --group $* || \
+	  $(WITHIN) $(PIP) --python .venv-$*/bin/python install --group $*
 	@touch $@
 
 test-integrations: $(if $(WHEEL),,build) .venv/made ## run the tests of LangChain, litellm and its proxy, OpenTelemetry, Ray Serve
 	$(MAKE) -j 2 $(INTEGRATIONS:%=test-with-%)
 
-test-with-%: .venv-%/made
-	$(if $(WHEEL),$(PIP) --python .venv-$*/bin/python install --force-reinstall --no-deps $(WHEEL))
-	$(if $(WHEEL),,PYTHONPATH=python) $(WITHIN) .venv-$*/bin/python -m pytest tests/integrations -q
+test-with-%: .venv-integration-%/made
+	$(if $(WHEEL),$(PIP) --python .venv-integration-$*/bin/python install --force-reinstall --no-deps $(WHEEL))
+	$(if $(WHEEL),,PYTHONPATH=python) $(WITHIN) .venv-integration-$*/bin/python -m pytest tests/integrations -q
 
 .venv-floors/made: pyproject.toml scripts/floors.py
 	$(PYTHON) -m venv .venv-floors
@@ -124,6 +127,9 @@ bench-kernels: build .venv/group-bench .venv/group-test ## time kernels (criteri
 	cargo bench --locked
 	$(BIN)/python -m pytest benches/python --benchmark-only --benchmark-columns=min,median,ops
 
+bench-fit: build ## time fits from file to verdict, on simulated tables or DATA=DIR of Parquet files: CPU, wall, memory, by part
+	$(BIN)/python benches/python/fit.py $(if $(DATA),--data $(DATA))
+
 bench-calibration: build ## time whole budget paths on simulated queries
 	$(BIN)/python benches/python/calibration.py
 
@@ -134,12 +140,6 @@ wheel: .venv/made ## build a release wheel into dist/
 
 sdist: .venv/made ## build the source distribution into dist/
 	$(BIN)/maturin sdist --out dist
-
-.venv-release/made .venv-audit/made: .venv-%/made: pyproject.toml
-	$(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/python -m pip --disable-pip-version-check -q install --upgrade 'pip>=25.1'
-	.venv-$*/bin/python -m pip --disable-pip-version-check -q install --group $*
-	@touch $@
 
 wheel-portable: .venv-release/made ## build a wheel for any Linux with a C library from 2012 on (manylinux_2_17) into dist/, by zig
 	PATH="$(CURDIR)/.venv-release/bin:$$PATH" .venv-release/bin/maturin build --release --locked --zig --compatibility manylinux_2_17 \
@@ -172,12 +172,6 @@ sbom: build .venv-audit/made ## write what comes along as CycloneDX into out/sbo
 	.venv-audit/bin/cyclonedx-py environment --output-reproducible -o out/sbom/python.cdx.json $(BIN)/python
 
 ##@ Other
-
-.venv-docs/made: pyproject.toml
-	$(PYTHON) -m venv .venv-docs
-	$(WITHIN) .venv-docs/bin/python -m pip --disable-pip-version-check -q install --upgrade 'pip>=25.1'
-	$(WITHIN) .venv-docs/bin/python -m pip --disable-pip-version-check -q install --group docs
-	@touch $@
 
 # Not --quiet: it hides warnings from --strict as well.
 docs: build .venv-docs/made ## build the documentation into out/site; a warning is an error

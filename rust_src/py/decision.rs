@@ -21,7 +21,9 @@ use crate::search::Status;
 /// plan : tuple of int
 ///     The supermodel: the models that will have run if nothing changes the estimates, those already run included.
 /// value : float
-///     Expected quality of the best answer once the plan has run.
+///     What the plan is believed to be worth: the expected best of the qualities that estimates may move to once all
+///     its models have run. It compares plans, and is no forecast: the walk stops earlier, and the best of several
+///     estimates is partly a lucky one. `Router.path_` forecasts the mean quality.
 /// tradeoff : float
 ///     Value minus the cost weight times the cost still to be added.
 /// status : {"optimal", "bounded"}

@@ -1,4 +1,4 @@
-"""Belief tables: what estimators believe of labelled queries, under every run set that is reached."""
+"""Belief tables: what estimators believe of labelled queries, under every run set that is reached by them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.estimators.asked import believed, priced
 from headrace.estimators.belief import Belief
 from headrace.estimators.blas import one_blas_thread
+from headrace.estimators.one_table import TableRows
 from headrace.estimators.protocol import CostEstimator, Estimators, QualityEstimator
 from headrace.outcomes import Outcomes
 from headrace.policy.hashing import folds_of
 from headrace.policy.policy import weighed
 
-__all__ = ["BeliefTable", "Kept"]
+__all__ = ["BeliefTable", "Kept", "Part"]
 
 #: Estimates of run sets beyond this many bytes are forgotten, the longest unused first.
 CACHE_BYTES = 256 * 2**20
@@ -36,7 +37,7 @@ class Part(NamedTuple):
 
 
 class BeliefTable:
-    """What estimators believe of a table of labelled queries; computed on demand, one call per run set, and cached.
+    """What estimators believe of a table of labelled queries; computed on demand, for the rows asked for, and cached.
 
     The estimators of a row have never seen that row's labels: see `headrace.beliefs.fitting.cross_fit`, and `served`
     for other queries.
@@ -60,6 +61,9 @@ class BeliefTable:
         self.outcomes = outcomes
         self.rates = tuple(rates)
         self.parts = [Part(*part) for part in parts]
+        self._part_of_row = np.zeros(outcomes.n_queries, dtype=np.intp)
+        for number, part in enumerate(self.parts):
+            self._part_of_row[part.rows] = number
         self._cache = _Cache()
 
     @classmethod
@@ -103,13 +107,21 @@ class BeliefTable:
         """
         n, k = self.outcomes.n_queries, self.outcomes.n_models
         rng = np.random.default_rng(seed)
-        rows = np.arange(n)
-        errors = []
-        for order in [rng.permutation(k) for _ in range(N_ORDERS)]:
+        orders = [rng.permutation(k) for _ in range(N_ORDERS)]
+        times: dict[bytes, int] = {}
+        for order in orders:
             for n_runs in range(min(max_depth, k) + 1):
-                belief, _ = self(rows, np.isin(np.arange(k), order[:n_runs]))
-                errors.append(np.mean((belief.quality - self.outcomes.quality) ** 2, axis=1))
-        return np.asarray(np.mean(errors, axis=0))
+                key = np.isin(np.arange(k), order[:n_runs]).tobytes()
+                times[key] = times.get(key, 0) + 1
+        errors = np.zeros(n)
+        for number, part in enumerate(self.parts):
+            if not len(part.rows):
+                continue
+            for key, n_times in times.items():
+                quality = self._believed(number, None, np.frombuffer(key, dtype=np.bool_)).quality
+                squares = (quality - self.outcomes.quality[part.rows]) ** 2
+                errors[part.rows] += n_times * np.mean(squares, axis=1)
+        return errors / sum(times.values())
 
     @property
     def estimators(self) -> tuple[Estimators, ...]:
@@ -119,10 +131,7 @@ class BeliefTable:
     @property
     def part_of_row(self) -> IndexArray:
         """Number of the part that serves each row."""
-        numbers = np.zeros(self.outcomes.n_queries, dtype=np.intp)
-        for number, part in enumerate(self.parts):
-            numbers[part.rows] = number
-        return numbers
+        return self._part_of_row.copy()
 
     def at_rates(self, rates: Sequence[float]) -> Self:
         """Give the same table, with what is known already, at other exchange rates between its costs."""
@@ -130,58 +139,121 @@ class BeliefTable:
         table.rates = tuple(rates)
         return table
 
+    def with_quality(self, quality: QualityEstimator) -> Self:
+        """Give the table of another quality estimator for all parts, which shares what encoders have made of its rows.
+
+        Parameters
+        ----------
+        quality : QualityEstimator
+            Fitted, without the labels of these rows.
+        """
+        table = type(self)(self.outcomes, [part._replace(quality=quality) for part in self.parts], rates=self.rates)
+        table._cache.rows = self._cache.rows
+        return table
+
     def costs_before(self) -> FloatArray:
         """Give the estimates of all costs before any run: shape (n_costs, n_queries, n_models)."""
-        return self._entry(np.zeros(self.outcomes.n_models, dtype=np.bool_))[1]
+        rows = np.arange(self.outcomes.n_queries)
+        return self._known(rows, np.zeros(self.outcomes.n_models, dtype=np.bool_))[1]
 
     def __call__(self, rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
         """Give what is believed of some rows once the models of a mask have run: a belief and costs."""
-        belief, costs = self._entry(run)
-        return belief.take(rows), weighed(costs[:, rows], self.rates)
+        belief, costs = self._known(rows, run)
+        return belief, weighed(costs, self.rates)
 
-    def _entry(self, run: BoolArray) -> tuple[Belief, FloatArray]:
+    def _known(self, rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
+        """Give the belief and the costs of some rows; those that aren't known yet are estimated."""
         key = run.tobytes()
         entry = self._cache.get(key)
-        if entry is None:
+        unknown = np.unique(rows) if entry is None else np.setdiff1d(rows, entry.rows)
+        if entry is None or len(unknown):
             with one_blas_thread:
-                entry = self._estimate(run)
+                pieces = self._estimates(unknown, run)
+            entry = _joined(self.outcomes, pieces if entry is None else [entry, *pieces])
             self._cache.put(key, entry)
-        return entry
+        if np.array_equal(rows, entry.rows):
+            return entry.belief, entry.costs
+        index = np.searchsorted(entry.rows, rows)
+        return entry.belief.take(index), entry.costs[:, index]
 
-    def _estimate(self, run: BoolArray) -> tuple[Belief, FloatArray]:
-        n, k = self.outcomes.n_queries, self.outcomes.n_models
+    def _estimates(self, rows: IndexArray, run: BoolArray) -> list[_Entry]:
+        """Ask the estimators of some rows, in rising order, part by part."""
         names = tuple(self.outcomes.costs)
-        quality, costs = np.empty((n, k)), np.empty((len(names), n, k))
-        spread: FloatArray | None = None
-        loading: FloatArray | None = None
-        joint = False
-        for rows, quality_estimator, cost_estimators in self.parts:
-            if not len(rows):
+        pieces = []
+        part_of_row = self._part_of_row[rows]
+        for number, part in enumerate(self.parts):
+            here = rows[part_of_row == number]
+            if not len(here):
                 continue
-            queries = {name: column[rows] for name, column in self.outcomes.queries.items()}
-            responses = self.outcomes.responses_for(run).take(rows)
-            belief = believed(quality_estimator, queries, responses)
-            quality[rows] = belief.quality
-            for cost, name, estimator in zip(costs, names, cost_estimators, strict=True):
-                cost[rows] = priced(name, estimator, queries, responses)
-            values = belief.covariance if belief.variance is None else belief.variance
-            if values is not None:
-                if spread is not None and joint != (belief.variance is None):
-                    name = type(quality_estimator).__name__
-                    raise ValueError(f"quality: expected variances, or covariances, of all folds; {name} gives both")
-                joint = belief.variance is None
-                if spread is None:
-                    spread = np.zeros((n, k, k) if joint else (n, k))
-                spread[rows] = values
-            if belief.loading is not None:
-                if loading is None:
-                    loading = np.zeros((n, k))
-                loading[rows] = belief.loading
-        if spread is None:
-            return Belief(quality, loading=loading), costs
-        if joint:
-            return Belief(quality, covariance=spread), costs
-        return Belief(quality, variance=spread, loading=loading), costs
+            index = _places(part.rows, here)
+            belief = self._believed(number, index, run)
+            seen = self._rows(number)
+            queries, responses = seen.queries(index), seen.responses(index, run)
+            costs = np.stack(
+                [priced(name, estimator, queries, responses) for name, estimator in zip(names, part.costs, strict=True)]
+            )
+            pieces.append(_Entry(here, belief, costs, type(part.quality).__name__))
+        return pieces
+
+    def _believed(self, number: int, index: IndexArray | None, run: BoolArray) -> Belief:
+        """Ask the quality estimator of a part, of some of its rows or of all."""
+        seen = self._rows(number)
+        return believed(self.parts[number].quality, seen.queries(index), seen.responses(index, run))
+
+    def _rows(self, number: int) -> TableRows:
+        if number not in self._cache.rows:
+            made = TableRows(self.outcomes.queries, self.outcomes.responses, self.parts[number].rows)
+            self._cache.rows[number] = made
+        return self._cache.rows[number]
+
+
+class _Entry(NamedTuple):
+    """What is known of some rows, in rising order, under one run set; and the name of the quality estimator."""
+
+    rows: IndexArray
+    belief: Belief
+    costs: FloatArray
+    estimator: str
+
+
+def _places(rows: IndexArray, some: IndexArray) -> IndexArray | None:
+    """Find some of the rows of a part, which are in any order; None: all of them, in this order."""
+    if np.array_equal(rows, some):
+        return None
+    order = np.argsort(rows, kind="stable")
+    return np.asarray(order[np.searchsorted(rows, some, sorter=order)], dtype=np.intp)
+
+
+def _joined(outcomes: Outcomes, pieces: Sequence[_Entry]) -> _Entry:
+    """Put pieces together, in rising order of their rows; without any, there are no rows."""
+    k, n_costs = outcomes.n_models, len(outcomes.costs)
+    if not pieces:
+        return _Entry(np.zeros(0, dtype=np.intp), Belief(np.empty((0, k))), np.empty((n_costs, 0, k)), "")
+    rows = np.concatenate([piece.rows for piece in pieces])
+    order = np.argsort(rows, kind="stable")
+    quality = np.concatenate([piece.belief.quality for piece in pieces])[order]
+    costs = np.concatenate([piece.costs for piece in pieces], axis=1)[:, order]
+    beliefs = [piece.belief for piece in pieces]
+    variance = _spread([b.variance for b in beliefs], pieces, order, (k,))
+    covariance = _spread([b.covariance for b in beliefs], pieces, order, (k, k))
+    loading = _spread([b.loading for b in beliefs], pieces, order, (k,))
+    if variance is not None and covariance is not None:
+        name = pieces[-1].estimator
+        raise ValueError(f"quality: expected variances, or covariances, of all folds; {name} gives both")
+    return _Entry(rows[order], Belief(quality, variance, covariance, loading), costs, pieces[-1].estimator)
+
+
+def _spread(
+    values: Sequence[FloatArray | None], pieces: Sequence[_Entry], order: IndexArray, shape: tuple[int, ...]
+) -> FloatArray | None:
+    """Give each row's variances, covariance or loadings, zero where a piece has none; None if no piece has any."""
+    if all(value is None for value in values):
+        return None
+    blocks = [
+        np.broadcast_to(0.0 if value is None else value, (len(piece.rows), *shape))
+        for value, piece in zip(values, pieces, strict=True)
+    ]
+    return np.asarray(np.concatenate(blocks)[order])
 
 
 class Kept:
@@ -197,19 +269,25 @@ class Kept:
 
 
 class _Cache:
-    """Estimates by run set, of at most `CACHE_BYTES` together; the longest unused are forgotten first."""
+    """Estimates by run set, of at most `CACHE_BYTES` together; the longest unused are forgotten first.
+
+    And the rows of each part, with what encoders have made of them.
+    """
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[bytes, tuple[Belief, FloatArray]] = OrderedDict()
+        self.rows: dict[int, TableRows] = {}
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._n_bytes = 0
 
-    def get(self, key: bytes) -> tuple[Belief, FloatArray] | None:
+    def get(self, key: bytes) -> _Entry | None:
         if key not in self._entries:
             return None
         self._entries.move_to_end(key)
         return self._entries[key]
 
-    def put(self, key: bytes, entry: tuple[Belief, FloatArray]) -> None:
+    def put(self, key: bytes, entry: _Entry) -> None:
+        if key in self._entries:
+            self._n_bytes -= _bytes(self._entries.pop(key))
         self._entries[key] = entry
         self._n_bytes += _bytes(entry)
         while self._n_bytes > CACHE_BYTES and len(self._entries) > 1:
@@ -220,5 +298,5 @@ class _Cache:
         return _Cache, ()
 
 
-def _bytes(entry: tuple[Belief, FloatArray]) -> int:
-    return sum(array.nbytes for array in (*entry[0], entry[1]) if array is not None)
+def _bytes(entry: _Entry) -> int:
+    return sum(array.nbytes for array in (*entry.belief, entry.costs, entry.rows) if array is not None)

@@ -32,7 +32,7 @@ from headrace.commands.console import (
 )
 from headrace.commands.outputs import Force, attempted, check_output
 from headrace.evaluation import Evaluation, Scorecard
-from headrace.evaluation.baselines import LABELS, LINEAR
+from headrace.evaluation.baselines import AGREEMENT, CLUSTERS, LABELS, LINEAR, PAIRS
 from headrace.evaluation.curves import budget_grid
 from headrace.evaluation.report.picture import check_drawable, draw
 from headrace.evaluation.report.units import Units
@@ -51,7 +51,7 @@ MOST_MODELS = 5
 RULE = "cascade-routing"
 
 #: What it is compared with, in the order of the tables.
-BASELINES = (LINEAR, *(rule for rule in RULES if rule != RULE))
+BASELINES = (LINEAR, *(rule for rule in RULES if rule != RULE), PAIRS, AGREEMENT, CLUSTERS)
 
 #: Budgets of the table, as shares of the way (in logarithms) from the cheapest model to the most expensive one.
 SHOWN_BUDGETS = (0.25, 0.5, 0.75)
@@ -181,6 +181,8 @@ def show(card: Evaluation, unit: str) -> None:
         "over: realised cost above the budget, mean over all budgets (0 where below)",
         style="dim",
     )
+    for name, reason in card.left_out.items():
+        console.print(f"left out: {LABELS[name]}, {reason}", style="dim", markup=False)
     if not all(method.feasible[at] for method in card.methods for at in shown):
         console.print("*: the budget is below the cheapest policy of the method; that policy is shown.")
     for sentence in verdict(card, unit):

@@ -13,7 +13,7 @@ import numpy as np
 from headrace.arguments import FloatArray
 from headrace.estimators.blas import one_blas_thread
 
-__all__ = ["cholesky", "solve_lower"]
+__all__ = ["cholesky", "inverse", "solve_lower"]
 
 
 def cholesky(matrix: FloatArray) -> FloatArray:
@@ -37,6 +37,30 @@ def cholesky(matrix: FloatArray) -> FloatArray:
     if failed:
         raise np.linalg.LinAlgError(f"covariance: not positive definite at pivot {failed - 1} of {len(matrix)}")
     return np.asarray(factor)
+
+
+def inverse(matrix: FloatArray) -> tuple[FloatArray, float]:
+    """Invert a positive definite matrix, and give the logarithm of its determinant.
+
+    Raises
+    ------
+    LinAlgError
+        The matrix isn't positive definite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.estimators.cholesky import inverse
+    >>> inverted, log_determinant = inverse(np.array([[4.0, 2.0], [2.0, 5.0]]))
+    >>> inverted.round(4).tolist(), round(log_determinant, 4)
+    ([[0.3125, -0.125], [-0.125, 0.25]], 2.7726)
+    """
+    factor = cholesky(matrix)
+    if not len(matrix):
+        return factor, 0.0
+    inverted = np.asarray(_lapack().dpotri(factor, lower=1)[0])
+    # LAPACK gives the lower triangle; the other one of `factor` is zero.
+    return inverted + np.tril(inverted, -1).T, 2.0 * float(np.log(factor.diagonal()).sum())
 
 
 def solve_lower(factor: FloatArray, right: FloatArray, *, transposed: bool = False) -> FloatArray:

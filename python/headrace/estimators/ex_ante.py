@@ -229,12 +229,16 @@ class ClusterQuality(Parameters, Stateful, part="cluster-quality", kept=("means_
         if self.n_clusters is not None:
             checked_int("n_clusters", self.n_clusters, 1)
         values = checked_targets(targets, partly=True)
+        from threadpoolctl import threadpool_limits
+
         cluster = _sklearn("cluster")
         self._space = _Space()
         points = self._space.fit(queries, len(values), n_grams=self.n_grams)
         n_clusters = min(self.n_clusters, len(np.unique(points, axis=0)))
         if points.shape[1]:
-            self._centres = cluster.KMeans(n_clusters, n_init=4, random_state=0).fit(points).cluster_centers_
+            # Threads that wait for each other take forty times as long on a busy machine.
+            with threadpool_limits(1, user_api="openmp"):
+                self._centres = cluster.KMeans(n_clusters, n_init=4, random_state=0).fit(points).cluster_centers_
         else:
             self._centres = np.empty((1, 0))
         labels, own = _Labels(values), self._nearest_centre(points)

@@ -4,6 +4,10 @@ If the models of a row run one after the other, the features get known in that o
 the whitened features u = L^-1 (x - mean) are uncorrelated, and u_i is known as soon as x_i is. The estimate of the
 targets is mean + W_1' u_1 + ... + W_i' u_i, where W = L^-1 Cov(x, y): one factorisation gives the estimates after every
 number of runs, and the sums of squares of the W still to come are the variances of the update still to come.
+
+All penalties of the query's features share one factorisation: that of the other features, which come first there.
+What these leave of the query's features, of covariance V = U diag(v) U', adds to the estimate with weights
+1 / (v + penalty).
 """
 
 from __future__ import annotations
@@ -115,20 +119,46 @@ def cross_validate(
     targets = values[:, variables.n_features :]
     bounds = float(np.nanmin(targets)), float(np.nanmax(targets))
 
+    def errors(strengths: Strengths) -> FloatArray:
+        return sum((_errors(walk, strengths, bounds) for walk in walks), np.zeros(len(QUERY_RIDGES)))
+
+    @cache
     def error(strengths: Strengths) -> float:
         return sum(
             float(((_steps(walk, strengths, bounds)[0] - walk.values) ** 2).sum()) / len(walk.ends) for walk in walks
         )
 
-    chosen = _search(cache(error)) if strengths is None else strengths
+    chosen = _search(errors, error) if strengths is None else strengths
     return CrossValidation(chosen, _update_scale(walks, chosen, bounds))
 
 
-def _search(error: Callable[[Strengths], float]) -> Strengths:
-    """Go through the penalty of the queries' features, the other strengths, and that penalty again."""
-    chosen = min((START._replace(query_ridge=value) for value in QUERY_RIDGES), key=error)
-    chosen = min((chosen._replace(pooling=p, ridge=value) for p, value in product(POOLINGS, RIDGES)), key=error)
-    return min((chosen._replace(query_ridge=value) for value in QUERY_RIDGES), key=error)
+def _search(errors: Callable[[Strengths], FloatArray], error: Callable[[Strengths], float]) -> Strengths:
+    """Go through the penalty of the queries' features, the other strengths, and that penalty again.
+
+    Parameters
+    ----------
+    errors : callable
+        Gives the error with each of `QUERY_RIDGES` in place of the penalty in some strengths.
+    error : callable
+        Gives the error of some strengths.
+    """
+
+    def of_query(strengths: Strengths) -> Strengths:
+        return strengths._replace(query_ridge=QUERY_RIDGES[int(np.argmin(errors(strengths)))])
+
+    return of_query(_downhill(error, of_query(START)))
+
+
+def _downhill(error: Callable[[Strengths], float], start: Strengths) -> Strengths:
+    """Go from grid point to grid point, in pooling and ridge, until no neighbour has a smaller error."""
+    best = start
+    while True:
+        p, r = POOLINGS.index(best.pooling), RIDGES.index(best.ridge)
+        around = product(POOLINGS[max(p - 1, 0) : p + 2], RIDGES[max(r - 1, 0) : r + 2])
+        nearby = min((best._replace(pooling=pooling, ridge=ridge) for pooling, ridge in around), key=error)
+        if not error(nearby) < error(best):
+            return best
+        best = nearby
 
 
 def _walks(rows: FloatArray, moments: Moments, variables: Variables, rng: np.random.Generator) -> list[_Walk]:
@@ -184,6 +214,33 @@ def _steps(walk: _Walk, strengths: Strengths, bounds: tuple[float, float]) -> tu
         np.add(estimate, weights[begin:end].T @ whitened[begin:end], out=step)
         estimate, begin = step, end
     return np.clip(estimates, *bounds, out=estimates), weights
+
+
+def _errors(walk: _Walk, strengths: Strengths, bounds: tuple[float, float]) -> FloatArray:
+    """Give the mean over the steps of a walk of the squared error, for each of `QUERY_RIDGES`."""
+    n_features, first = len(walk.features), walk.variables.n_query
+    sigma = walk.moments.shrunk(walk.variables, strengths._replace(query_ridge=0.0))
+    scale, mean = walk.moments.scale[n_features:, None], walk.moments.mean[n_features:, None]
+    factor = cholesky(sigma[first:n_features, first:n_features])
+    of_query = solve_lower(factor, sigma[first:n_features, :first])
+    of_targets = solve_lower(factor, sigma[first:n_features, n_features:])
+    of_rows = solve_lower(factor, walk.features[first:])
+    left, pull, rest = sigma[:first, :first], sigma[:first, n_features:], walk.features[:first]
+    estimate = np.zeros(walk.values.shape)
+    errors = np.zeros(len(QUERY_RIDGES))
+    begin = 0
+    for end in (walk.ends - first).tolist():
+        q, t, x = of_query[begin:end], of_targets[begin:end], of_rows[begin:end]
+        left, pull, rest = left - q.T @ q, pull - q.T @ t, rest - q.T @ x
+        estimate = estimate + t.T @ x
+        values, vectors = np.linalg.eigh(left)
+        along, turned = pull.T @ vectors, vectors.T @ rest
+        for number, ridge in enumerate(QUERY_RIDGES):
+            added = (along / (np.maximum(values, 0.0) + ridge)) @ turned
+            estimates = np.clip(mean + scale * (estimate + added), *bounds)
+            errors[number] += float(((estimates - walk.values) ** 2).sum())
+        begin = end
+    return errors / len(walk.ends)
 
 
 def _update_scale(walks: list[_Walk], strengths: Strengths, bounds: tuple[float, float]) -> float:

@@ -45,8 +45,8 @@ __all__ = ["JointQuality", "one_factor"]
 #: Iterations that split a covariance into one factor and a diagonal; it converges linearly, and need not be exact.
 N_ITERATIONS = 50
 
-#: Up to so many run sets (11 models), a fit finds the gains of all of them at once; beyond, each when first asked for.
-MOST_RUN_SETS = 2048
+#: Up to so many run sets (6 models), a fit finds the gains of all of them at once; beyond, each when first asked for.
+MOST_RUN_SETS = 64
 
 
 class _Gain(NamedTuple):

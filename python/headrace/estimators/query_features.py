@@ -16,6 +16,7 @@ import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray, checked_magnitude, checked_magnitudes
 from headrace.estimators.one_query import OneQuery
+from headrace.estimators.one_table import TableQueries
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.reduction import TextReduction, WideReduction
@@ -191,6 +192,8 @@ class QueryFeatures(Parameters, Stateful, part="query-features", kept=("_encoder
         """Encode queries: shape (n_queries, n_features). A column that is lacking counts as missing throughout."""
         if isinstance(queries, OneQuery):
             return np.array([self.of_one(queries)], dtype=np.float64)
+        if isinstance(queries, TableQueries):
+            return queries.remembered(self.key, self.transform)
         return np.concatenate([np.empty((n_queries, 0)), *self._blocks(queries, n_queries)], axis=1)
 
     def of_one(self, query: OneQuery) -> list[float]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray, IndexArray, checked_magnitude, checked_magnitudes
 from headrace.estimators.one_query import OneResponses
+from headrace.estimators.one_table import TableResponses
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.query_features import WIDE, is_large, scaled
 from headrace.estimators.reduction import WideReduction
@@ -231,9 +232,28 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
         models = np.flatnonzero(run)
         if not len(models):
             return np.empty((len(responses), 0))
+        if isinstance(responses, TableResponses) and responses.run_set[models].all():
+            return self._of_table(responses, models)
         seen = self._seen(responses, models)
         of_models = self._of_models(seen, len(responses), len(models))
         return _beside(of_models, self._of_pairs(seen, len(responses), len(models)))
+
+    def _of_table(self, responses: TableResponses, models: IndexArray) -> FloatArray:
+        """Put together the features of some rows of a table: of each model, and of each pair, what is remembered."""
+
+        def of_model(every: Responses) -> FloatArray:
+            return self._of_models(self._seen(every, np.array([model])), len(every), 1)[:, 0]
+
+        def of_pair(every: Responses) -> FloatArray:
+            return self._of_pairs(self._seen(every, np.array(pair), compared=True), len(every), 2)[:, 0]
+
+        blocks = []
+        for model in models.tolist():
+            blocks.append(responses.remembered((self.key, model), of_model))
+        if self._compares:
+            for pair in combinations(models.tolist(), 2):
+                blocks.append(responses.remembered((self.key, pair), of_pair))
+        return np.concatenate(blocks, axis=1)
 
     def of_one(self, responses: OneResponses, models: list[int]) -> list[float]:
         """Give the features of the responses to one query: put together what is remembered, encode what is new."""
@@ -276,10 +296,11 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
         """Under which what it encodes is remembered; a function is like no other."""
         return fingerprint((self._encoders, self._ends)) if self.equal is None else object()
 
-    def _seen(self, responses: Responses, models: IndexArray) -> dict[str, Column]:
-        """Give the columns of some models."""
+    def _seen(self, responses: Responses, models: IndexArray, *, compared: bool = False) -> dict[str, Column]:
+        """Give the columns of some models: all, or those that are compared."""
         self._check_there(responses)
-        return {name: self._within(name, responses.column(name, models), models) for name in self._encoders}
+        names = [name for name, encoder in self._encoders.items() if encoder.compares or not compared]
+        return {name: self._within(name, responses.column(name, models), models) for name in names}
 
     def _check_there(self, responses: Responses) -> None:
         names = responses.names
@@ -308,7 +329,8 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
         found: list[FloatArray] = []
         if len(first):
             for name, encoder in self._encoders.items():
-                found += encoder.of_pairs(seen[name], first, second)
+                if encoder.compares:
+                    found += encoder.of_pairs(seen[name], first, second)
         if not found:
             return np.empty((n_queries, len(first), 0))
         return np.stack(found, axis=2) if len(found) > 1 else found[0][:, :, None]

@@ -93,28 +93,38 @@ def fit_ridge(features: FloatArray, targets: FloatArray, scales: FloatArray | No
     target_means = targets.mean(axis=0)
     residuals = targets - target_means
 
-    # The eigenvectors of the small Gram matrix: cheaper than a singular value decomposition of the tall one.
-    squares, right = np.linalg.eigh(standardised.T @ standardised)
-    kept = squares > CONSTANT * max(float(squares.max(initial=0.0)), 1.0)
-    squares, right = squares[kept], right[:, kept]
-    left = standardised @ (right / np.sqrt(squares))
+    squares, left, right = _singular(standardised)
     along = left.T @ residuals
+    leverages = 1.0 / n + (left**2) @ (squares[:, None] / (squares[:, None] + n * PENALTIES))
 
     best_error = np.full(targets.shape[1], np.inf)
-    weights = np.zeros((features.shape[1], targets.shape[1]))
+    chosen = np.zeros((len(squares), targets.shape[1]))
     left_out = np.tile(target_means, (n, 1))
-    for penalty in PENALTIES:
-        shrink = squares / (squares + n * penalty)
-        fitted = left @ (shrink[:, None] * along)
-        leverage = 1.0 / n + (left**2) @ shrink
-        errors = (residuals - fitted) / np.maximum(1.0 - leverage, LEAST_FREEDOM)[:, None]
+    for penalty, leverage in zip(PENALTIES, leverages.T, strict=True):
+        shrink = (squares / (squares + n * penalty))[:, None]
+        errors = (residuals - left @ (shrink * along)) / np.maximum(1.0 - leverage, LEAST_FREEDOM)[:, None]
         mean_square = np.mean(errors**2, axis=0)
         better = mean_square < best_error
         best_error = np.where(better, mean_square, best_error)
         left_out[:, better] = (targets - errors)[:, better]
-        direction = right @ ((shrink / np.sqrt(squares))[:, None] * along)
-        weights[np.ix_(used, better)] = direction[:, better] / units[used, None]
+        chosen[:, better] = shrink
+    weights = np.zeros((features.shape[1], targets.shape[1]))
+    weights[used] = right @ (chosen / np.sqrt(squares)[:, None] * along) / units[used, None]
     return Ridge(weights, target_means - means @ weights, left_out)
+
+
+def _singular(matrix: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Decompose a matrix into U S V': give the squares of S, U and V.
+
+    By the eigenvectors of the smaller Gram matrix: cheaper than a singular value decomposition.
+    """
+    wide = matrix.shape[1] > matrix.shape[0]
+    squares, vectors = np.linalg.eigh(matrix @ matrix.T if wide else matrix.T @ matrix)
+    kept = squares > CONSTANT * max(float(squares.max(initial=0.0)), 1.0)
+    squares, vectors = squares[kept], vectors[:, kept]
+    if wide:
+        return squares, vectors, matrix.T @ (vectors / np.sqrt(squares))
+    return squares, matrix @ (vectors / np.sqrt(squares)), vectors
 
 
 @one_blas_thread

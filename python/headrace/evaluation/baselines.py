@@ -7,6 +7,7 @@ they are replayed on have seen.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.calibration.settings import Calibration, calibrate, rule_settings
 from headrace.calibration.walk import budget_path, walk
 from headrace.estimators.belief import Belief
+from headrace.evaluation.agreement import ANSWER, has_answers, replay_agreement
 from headrace.evaluation.cascades import replay_cascade
+from headrace.evaluation.clusters import replay_clusters
 from headrace.evaluation.fold import Fold, Wanted
 from headrace.evaluation.greedy import GreedyRule
 from headrace.evaluation.hull import mixed, on_path, singles
@@ -26,15 +29,19 @@ from headrace.outcomes import Outcomes
 from headrace.rules import RULES, Routing, make_rule
 
 __all__ = [
+    "AGREEMENT",
     "BASELINES",
+    "CLUSTERS",
     "GREEDY",
     "LABELS",
     "LINEAR",
     "NO_EXPECTED_MAX",
     "ORACLE",
     "PAIRS",
+    "SAME_AS_ROUTER",
     "Fold",
     "estimates_of",
+    "lacking",
     "replay_baseline",
 ]
 
@@ -43,6 +50,12 @@ LINEAR = "linear interpolation"
 
 #: A cheap model, and a second one where the difference of their estimates is worth its cost.
 PAIRS = "pairs"
+
+#: Two or three cheap models, and a stronger one where they don't agree.
+AGREEMENT = "agreement"
+
+#: One model per query, that of the query's cluster.
+CLUSTERS = "clusters"
 
 #: Cascade routing with greedy set growth instead of the search.
 GREEDY = "greedy"
@@ -53,8 +66,11 @@ NO_EXPECTED_MAX = "no-expected-max"
 #: The single model that is best for each query, chosen with its realised quality and cost: a bound, not a method.
 ORACLE = "oracle"
 
+#: Rules that are a baseline as a `Router` fits them; the other rules' baselines also choose their models, or a hull.
+SAME_AS_ROUTER = ("cascade-routing", "index")
+
 #: All baselines, in the order of the tables.
-BASELINES = (LINEAR, *RULES, PAIRS, GREEDY, NO_EXPECTED_MAX, ORACLE)
+BASELINES = (LINEAR, *RULES, PAIRS, AGREEMENT, CLUSTERS, GREEDY, NO_EXPECTED_MAX, ORACLE)
 
 
 #: How the methods are called in tables, pictures and sentences.
@@ -67,6 +83,8 @@ LABELS = {
     "cascade-routing": "cascade routing",
     "index": "index rule",
     PAIRS: "pairs",
+    AGREEMENT: "agreement cascade",
+    CLUSTERS: "k-means routing",
     GREEDY: "greedy growth",
     NO_EXPECTED_MAX: "no expected max",
     ORACLE: "oracle",
@@ -83,6 +101,23 @@ def estimates_of(rule: str) -> str:
     ('before', 'after', 'both')
     """
     return RULES[rule].estimates if rule in RULES else "both"
+
+
+def lacking(name: str, outcomes: Outcomes) -> str | None:
+    """Say why a baseline can't be had of a table; None where it can.
+
+    Examples
+    --------
+    >>> import headrace as hr
+    >>> from headrace.evaluation.baselines import lacking
+    >>> lacking("agreement", hr.Outcomes(models=["a", "b"], quality=[[0, 1]], cost=[1, 2]))
+    "the table has no response column 'answer'"
+    """
+    if name == AGREEMENT and not has_answers(outcomes):
+        return f"the table has no response column {ANSWER!r}"
+    if name == CLUSTERS and find_spec("sklearn") is None:
+        return "scikit-learn is not installed: pip install 'headrace[estimators]'"
+    return None
 
 
 def replay_baseline(
@@ -191,6 +226,8 @@ PLAYED: dict[str, Callable[[str, Fold, Wanted], Replay]] = {
     "routing": _routing,
     "threshold-cascade": replay_thresholds,
     PAIRS: replay_pairs,
+    AGREEMENT: replay_agreement,
+    CLUSTERS: replay_clusters,
     "cascade": replay_cascade,
     "cascade-routing": _calibrated,
     "index": _calibrated,

@@ -40,10 +40,10 @@ def conclusion(card: Scorecard) -> str:
     Returns
     -------
     str
-        `PAYS` where the router's quality is above that of the best model that the budget affords and above mixing, both
-        with their intervals (where mixing wasn't evaluated: above the best model of all); `ALONE` or `MIXING` where
-        one of these is above the router's; `SAVES` where the budget affords the best model of all, and the router
-        reaches its quality, or nearly, at less cost; else `NOT_SHOWN`.
+        `PAYS` where the router's quality is above that of the best model that the budget affords, and above that of
+        mixing at the cost that the router realised, both with their intervals (where mixing wasn't evaluated: above the
+        best model of all); `ALONE` or `MIXING` where one of these is above the router's; `SAVES` where the budget
+        affords the best model of all, and the router reaches its quality, or nearly, at less cost; else `NOT_SHOWN`.
 
     Examples
     --------
@@ -87,6 +87,6 @@ def nothing_to_trade(card: Scorecard) -> bool:
 
 
 def _over_mixing(card: Scorecard) -> Estimate | None:
-    """Give the router's quality minus that of mixing, where that was evaluated and can be as cheap as the budget."""
+    """Give the router's gain over mixing, where that was evaluated and can be as cheap as the budget."""
     mixed = any(method.name == LINEAR and method.feasible[card.at] for method in card.methods)
-    return card.quality_difference("router", LINEAR) if mixed else None
+    return card.gain_over(LINEAR) if mixed else None

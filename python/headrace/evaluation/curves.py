@@ -18,7 +18,7 @@ from headrace.arguments import FloatArray, listed
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.beliefs.fitting import cross_fit
 from headrace.estimators import CostEstimator, QualityEstimator
-from headrace.evaluation.baselines import BASELINES, LINEAR, replay_baseline
+from headrace.evaluation.baselines import BASELINES, LINEAR, lacking, replay_baseline
 from headrace.evaluation.bootstrap import N_RESAMPLES, resampling_weights
 from headrace.evaluation.fold import Fold
 from headrace.evaluation.method import Curves, summarise
@@ -170,7 +170,7 @@ def replayed_folds(
     test : Outcomes
     budgets : ndarray of shape (n_budgets,)
     methods : sequence of str
-        Of `headrace.evaluation.baselines.BASELINES`.
+        Of `headrace.evaluation.baselines.BASELINES`; those that the table doesn't allow are left out.
     weights : ndarray of shape (n_resamples, n_queries)
         From `headrace.evaluation.bootstrap.resampling_weights`.
     first : sequence of Replay
@@ -187,7 +187,11 @@ def replayed_folds(
     Curves
     """
     replays = list(first)
+    reasons = {name: lacking(name, test) for name in methods}
+    left_out = {name: reason for name, reason in reasons.items() if reason is not None}
     for name in methods:
+        if name in left_out:
+            continue
         tell = None if progress is None or name == LINEAR else partial(progress, name)
         replays.append(replay_baseline(name, folds, test, budgets, max_depth=max_depth, answer=answer, progress=tell))
     results = summarise(replays, test, budgets, weights, estimation_cost=estimation_cost, estimation_per=estimation_per)
@@ -196,6 +200,7 @@ def replayed_folds(
         methods=tuple(results),
         n_fit=min(fold.calibration.outcomes.n_queries for fold in folds),
         n_test=test.n_queries,
+        left_out=left_out,
     )
 
 

@@ -119,7 +119,8 @@ def evaluate(
     outcomes : Outcomes
         Labelled queries that the fit has not seen: its models and costs. Rows with missing cells are left out.
     baselines : "all" or sequence of str
-        Of `headrace.evaluation.baselines.BASELINES`; by default all but the router's own rule.
+        Of `headrace.evaluation.baselines.BASELINES`; by default all, but for cascade routing or the index rule where
+        that is the router's own. Those that the table doesn't allow are left out: `Evaluation.left_out` says why.
     fitting : Outcomes, optional
         The table that the router was fitted on; none of its queries may be in `outcomes`. Baselines with a parameter
         are then fitted and calibrated on it, as the router was: the fair comparison. A router keeps no labels, so

@@ -74,12 +74,15 @@ class Curves:
         one, the number of the smaller half.
     n_test : int
         Queries that they were replayed on.
+    left_out : dict of str to str
+        Baselines that the table doesn't allow, and why.
     """
 
     budgets: FloatArray
     methods: tuple[MethodResult, ...]
     n_fit: int
     n_test: int
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> MethodResult:
         for method in self.methods:

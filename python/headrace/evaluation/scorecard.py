@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from headrace.arguments import FloatArray
 from headrace.diagnosis.reliability import Reliability
 from headrace.evaluation.bootstrap import Estimate, estimate
 from headrace.evaluation.findings import Chosen, Latency, Single
 from headrace.evaluation.method import Curves
+from headrace.policy.budget_path import ROUNDING
 
 __all__ = ["Again", "Scorecard"]
 
@@ -26,7 +29,7 @@ class Again(NamedTuple):
     qualities : tuple of float
         The router's mean quality at the budget, of each split that has a policy for it.
     over_mixing : tuple of float
-        The same minus that of mixing single models.
+        The same minus that of mixing single models at the same realised cost.
     """
 
     first: str
@@ -46,7 +49,7 @@ class Scorecard(Curves):
 
     Attributes
     ----------
-    budgets, methods, n_fit, n_test
+    budgets, methods, n_fit, n_test, left_out
         As in `headrace.evaluation.method.Curves`. The router, named "router", is the first of the methods.
     rule : str
         The router's rule.
@@ -109,3 +112,21 @@ class Scorecard(Curves):
         first, second = self[a], self[b]
         resampled = first.resampled_quality[:, here] - second.resampled_quality[:, here]
         return estimate(first.quality[here] - second.quality[here], resampled)
+
+    def gain_over(self, name: str) -> Estimate:
+        """Give the router's quality at the chosen budget minus that of a method at the cost that the router realised.
+
+        At the same budget, two methods rarely cost the same on the test queries; spending more is no better routing.
+        On each resample both are read off the resampled curves. Left of a curve, its cheapest policy counts.
+        """
+        own, other, at = self["router"], self[name], self.at
+
+        def gain(cost: FloatArray, quality: FloatArray, costs: FloatArray, qualities: FloatArray) -> float:
+            order = np.lexsort((qualities, costs))
+            return float(quality[at] - np.interp(cost[at], costs[order], qualities[order]))
+
+        curves = (own.resampled_cost, own.resampled_quality, other.resampled_cost, other.resampled_quality)
+        resampled = np.array([gain(*one) for one in zip(*curves, strict=True)])
+        # Equal means, summed in another order, are no gain.
+        resampled[np.abs(resampled) < ROUNDING * np.abs(own.resampled_quality[:, at])] = 0.0
+        return estimate(gain(own.cost, own.quality, other.cost, other.quality), resampled)

@@ -95,7 +95,7 @@ def split_again(
         conclusions.append(TOO_DEAR if found is None else conclusion(found))
         if found is not None:
             qualities.append(found.chosen.quality.value)
-            gains.append(found.quality_difference("router", LINEAR).value)
+            gains.append(found.gain_over(LINEAR).value)
         if progress is not None:
             progress(number / n_splits)
     return Again(conclusion(card), tuple(conclusions), tuple(qualities), tuple(gains))

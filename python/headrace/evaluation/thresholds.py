@@ -7,9 +7,9 @@ answer at hand reaches the threshold t_j of that step. For a cost weight w, thre
 
 Given the other thresholds, the best t_j is found exactly: of the queries that reach step j, sorted by their estimate,
 the first p stop, and the gain over going on is a sum of p terms. Sweeps from the last step to the first never lower the
-objective, and end where no single threshold can be bettered. They begin at all ways of stopping none or half of the
-queries at each step, and the result of each cost weight is tried at all the others. For two models that is the optimum;
-for longer chains nearly so: the tests compare with all thresholds.
+objective, and end where no single threshold can be bettered. The first sweep begins at all ways of stopping none or
+half of the queries at the first steps; of what it finds for all cost weights, each takes what is best for it, and
+sweeps on. For two models that is the optimum; for longer chains nearly so: the tests compare with all thresholds.
 
 Corners of the concave hull over all chains, their thresholds and the single models are mixed to meet a budget.
 Cost: O(2^(d-2) * d * w * n) per sweep for d models, w cost weights and n queries.
@@ -155,25 +155,25 @@ class _Fit:
     def thresholds(self) -> FloatArray:
         d, n = self.quality.shape
         n_varied = min(d - 2, MOST_VARIED)
+        every = np.arange(len(self.weights))
         found = []
         for start in itertools.product((0, n // 2), repeat=n_varied):
-            cuts = np.zeros((len(self.weights), d - 1), np.intp)
+            cuts = np.zeros((len(every), d - 1), np.intp)
             cuts[:, :n_varied] = start
-            found.append(self._swept(cuts))
-        first = np.argmax([worth for _, worth in found], axis=0)
-        best = np.array([cuts for cuts, _ in found])[first, np.arange(len(first))]
+            found.append(self._sweep(cuts, every)[0])
+        best = np.concatenate(found)
+        # The only threshold of a pair is at its best.
         if d > 2:
-            best = self._swept(best[self._exchanged(best)])[0]
+            best = self._swept(best[self._exchanged(best)])
         above, below = (np.take_along_axis(self.ranked, best.T + side, axis=1).T for side in (0, 1))
         middle = 0.5 * (above + below)
         # Neighbouring floats have no number between them.
         return np.where((middle > below) | (best == n), middle, above)
 
-    def _swept(self, cuts: IndexArray) -> tuple[IndexArray, FloatArray]:
-        """Better one threshold after the other until none moves; give them, and the mean worth."""
-        cuts, worth = self._sweep(cuts, np.arange(len(cuts)))
-        # The only threshold of a pair is at its best.
-        moving = np.arange(len(cuts) if len(self.rank) > 1 else 0)
+    def _swept(self, cuts: IndexArray) -> IndexArray:
+        """Better the thresholds of each cost weight, one after the other, until none moves."""
+        moving = np.arange(len(cuts))
+        cuts, worth = self._sweep(cuts, moving)
         for _ in range(MOST_SWEEPS):
             if not len(moving):
                 break
@@ -181,7 +181,7 @@ class _Fit:
             moved = better > worth[moving] + 1e-12
             worth[moving] = better
             moving = moving[moved]
-        return cuts, worth
+        return cuts
 
     def _sweep(self, cuts: IndexArray, which: IndexArray) -> tuple[IndexArray, FloatArray]:
         """Better each threshold once, from the last to the first, for some of the cost weights."""
@@ -203,7 +203,7 @@ class _Fit:
         return np.asarray(total.argmax(axis=1))
 
     def _exchanged(self, cuts: IndexArray) -> IndexArray:
-        """Give, for each cost weight, which weight's thresholds are the best for it."""
+        """Give, for each cost weight, which of the thresholds found are the best for it."""
         n = self.quality.shape[1]
         stops = np.concatenate([self.rank[None] < cuts[:, :, None], np.ones((len(cuts), 1, n), np.bool_)], axis=1)
         at = stops.argmax(axis=1)

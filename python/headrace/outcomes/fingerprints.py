@@ -9,10 +9,16 @@ import numpy.typing as npt
 
 from headrace.outcomes.fields import Fields
 
-__all__ = ["fingerprints", "n_shared"]
+__all__ = ["fingerprints", "n_alike", "n_shared"]
 
 #: Content tells rows apart where at least this share of a table's rows have one of their own.
 TELLING = 0.5
+
+#: Rows in the same order are the same queries where at least this share of them is alike ...
+ALIKE = 0.95
+
+#: ... and more than chance would make alike, by so many standard deviations.
+BEYOND_CHANCE = 6.0
 
 
 def fingerprints(table: Fields) -> npt.NDArray[np.uint64]:
@@ -43,12 +49,34 @@ def fingerprints(table: Fields) -> npt.NDArray[np.uint64]:
 
 
 def n_shared(seen: npt.NDArray[np.uint64], other: npt.NDArray[np.uint64]) -> int:
-    """Count the rows of another table that have been seen, where content tells rows apart; 0 where it doesn't.
+    """Count the rows of another table that have been seen.
 
-    Tables of zeros and ones at fixed costs hold few different rows: equal ones say nothing there.
+    Tables of zeros and ones at fixed costs hold few different rows, and equal ones say nothing there: such rows count
+    as seen only if nearly all of the table come in the order in which they were seen; see `n_alike`.
     """
     mine, of_mine = np.unique(seen, return_counts=True)
     of_its = np.unique(other, return_counts=True)[1]
     if (of_mine == 1).sum() < TELLING * len(seen) or (of_its == 1).sum() < TELLING * len(other):
-        return 0
+        n = min(len(seen), len(other))
+        return n_alike(seen[:n], other[:n])
     return int(np.isin(other, mine).sum())
+
+
+def n_alike(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> int:
+    """Count equal rows at equal places; 0 where they are few, or where chance alone might have made them equal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.outcomes.fingerprints import n_alike
+    >>> rows = np.arange(100, dtype=np.uint64) % 7
+    >>> n_alike(rows, rows), n_alike(rows, rows[::-1]), n_alike(rows[:3], rows[:3])
+    (100, 0, 0)
+    """
+    n, same = len(first), int((first == second).sum())
+    values, counts = np.unique(first, return_counts=True)
+    others, its = np.unique(second, return_counts=True)
+    _, here, there = np.intersect1d(values, others, assume_unique=True, return_indices=True)
+    chance = float(counts[here] @ its[there]) / max(n, 1) ** 2
+    beyond = same - n * chance > BEYOND_CHANCE * np.sqrt(n * chance * (1.0 - chance))
+    return same if beyond and same >= ALIKE * n else 0

@@ -50,6 +50,17 @@ class PathPoint(NamedTuple):
     share: float
     further_costs: Mapping[str, float] = MappingProxyType({})
 
+    def forecast(self, cost_name: str) -> dict[str, Any]:
+        """Give the means of quality and costs (by name) for an explanation.
+
+        Examples
+        --------
+        >>> from headrace.policy.budget_path import PathPoint
+        >>> PathPoint(0.6, 0.75, 1.0, (2.0, 2.0), 1.0).forecast("usd")
+        {'quality': 0.75, 'costs': {'usd': 0.6}}
+        """
+        return {"quality": self.quality, "costs": {cost_name: self.cost, **self.further_costs}}
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BudgetPath:

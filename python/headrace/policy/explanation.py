@@ -68,7 +68,7 @@ class Explanation:
         The model to run now; None = stop.
     plan : tuple of str
     value, tradeoff : float or None
-        Of the plan; None at an infinite cost weight.
+        Of the plan, to compare plans by; no forecast of quality. None at an infinite cost weight.
     status : str
     score : str
         What is compared: "tradeoff", "reservation value" or "quality".
@@ -81,6 +81,8 @@ class Explanation:
         How far its score is behind.
     flips : tuple of Flip
         At most two: with less weight on cost, and with more. Not looked for where a cap on the cost is set.
+    forecast : dict or None
+        "quality" and "costs" (by name): what the policy brought on average over the calibration queries, if known.
     """
 
     id: str | None
@@ -102,6 +104,7 @@ class Explanation:
     margin: float | None
     flips: tuple[Flip, ...]
     capped: bool = False
+    forecast: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Give the fields as plain dicts, ready for JSON; an infinite cost weight is the text "inf"."""
@@ -114,7 +117,11 @@ class Explanation:
         lines = [f"{_action(self.next)}: {self.rule}, {named} {self.parameter:.4g}, {decides}"]
         if self.value is not None and self.tradeoff is not None:
             plan = ", ".join(self.plan) or "nothing"
-            lines.append(f"Plan: {plan}; expected quality {self.value:.4f}, tradeoff {self.tradeoff:.4f}")
+            lines.append(f"Plan: {plan}; believed value {self.value:.4f}, tradeoff {self.tradeoff:.4f}")
+        if self.forecast is not None:
+            brought = {"quality": self.forecast["quality"], **self.forecast["costs"]}
+            told = ", ".join(f"{name} {mean:.4g}" for name, mean in brought.items())
+            lines.append(f"Forecast, the mean over all calibration queries: {told}")
         if self.runner_up is not None and self.margin is not None:
             second = "stopping" if self.runner_up == "stop" else f"running {self.runner_up} now"
             lines.append(f"It beats {second} by {self.margin:.4g} in {self.score}")
@@ -144,6 +151,7 @@ def explain(
     excluded: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     id: str | None = None,  # the word that users say
+    forecast: dict[str, Any] | None = None,
 ) -> Explanation:
     """Explain what a policy decides on some beliefs.
 
@@ -174,6 +182,8 @@ def explain(
         What else is to be told.
     id : str, optional
         Id of the query, which says which of the policy's two rules decides; by default the one that decides more.
+    forecast : dict, optional
+        As in `Explanation`: it is told.
 
     Returns
     -------
@@ -191,7 +201,7 @@ def explain(
     >>> policy = Policy(("small", "large"), "cascade-routing", {"max_depth": 2}, (2.0, 1.0), 0.75)
     >>> print(explain(policy, [0.6, 0.8], [0.01, 0.05], variance=[0.09, 0.04]))
     Run small: cascade-routing, cost weight 2, which decides 75% of queries
-    Plan: small, large; expected quality 0.8654, tradeoff 0.7454
+    Plan: small, large; believed value 0.8654, tradeoff 0.7454
     It beats running large now by 0.04542 in tradeoff
     No cost weight would change that
     """
@@ -242,6 +252,7 @@ def explain(
         margin=margin,
         flips=() if max_cost is not None else _flips(policy, parameter, beliefs, may_run),
         capped=max_cost is not None,
+        forecast=forecast,
     )
 
 

@@ -417,6 +417,7 @@ class Decider:
                 self.response_columns,
                 self.answer,
                 self.price_changes,
+                self.point.forecast(self.policy.costs[0]),
             )
             for quality, costs in self.estimators
         ]

@@ -35,6 +35,8 @@ class Served(NamedTuple):
     answer : {"best", "last"}
     price_changes : mapping of str to ndarray of shape (n_models,)
         As in `headrace.serving.decider.Decider`.
+    forecast : dict
+        As in `headrace.policy.explanation.Explanation`.
     """
 
     policy: Policy
@@ -42,6 +44,7 @@ class Served(NamedTuple):
     response_columns: Kinds
     answer: str
     price_changes: Mapping[str, FloatArray]
+    forecast: dict[str, Any]
 
 
 class Session:
@@ -328,6 +331,7 @@ class Session:
             excluded=self._excluded(left, within),
             notes=self._notes,
             id=self.id,
+            forecast=self._served.forecast,
         )
 
     def __repr__(self) -> str:

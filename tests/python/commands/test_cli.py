@@ -48,7 +48,9 @@ def test_demo_json_holds_the_numbers(tmp_path: Path) -> None:
     numbers = json.loads(result.stdout)
     assert numbers["models"] == ["model-1", "model-2", "model-3"]
     areas = {method["method"]: method["area"]["value"] for method in numbers["methods"]}
-    assert list(areas) == ["router", "linear interpolation", "routing", "threshold-cascade", "cascade", "index"]
+    rules = ["linear interpolation", "routing", "threshold-cascade", "cascade", "index", "pairs", "clusters"]
+    assert list(areas) == ["router", *rules]
+    assert list(numbers["left_out"]) == ["agreement"]
     assert numbers["rule"] == "cascade-routing"
     assert areas["router"] > areas["linear interpolation"]
     assert numbers["n_fit"] + numbers["n_test"] == 300

@@ -72,9 +72,11 @@ def test_the_commands_of_the_readme_run_as_typed_in_an_empty_folder(tmp_path: Pa
     environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "TERM": "dumb", "COLUMNS": "200"}
     blocks = re.findall(r"```console\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ headrace ")]
-    # RouterBench isn't here, and the gateway's demonstration is tested with a port of its own.
-    commands = [line for line in lines if "--data DIR" not in line and not line.startswith("headrace serve")]
+    # RouterBench isn't here; the demonstrations are tested by themselves.
+    elsewhere = ("headrace serve", "headrace demo")
+    commands = [line for line in lines if "--data DIR" not in line and not line.startswith(elsewhere)]
     assert [command.split()[1] for command in commands] == [
+        *["sample", "evaluate"],
         *["sample", "convert", "path", "fit"],
         *["show", "evaluate", "evaluate", "explain"],
     ]

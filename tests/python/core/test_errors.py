@@ -233,11 +233,11 @@ def test_every_rule_refuses(kind: str, arguments: dict[str, Any], refused: Refus
 def test_select_wants_its_arguments_by_name() -> None:
     rule = RULES["Routing"]
     with pytest.raises(TypeError, match="cost"):
-        rule.select(QUALITY)
+        rule.select(QUALITY)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="positional"):
         rule.select(QUALITY, COST, VARIANCE)
     with pytest.raises(TypeError, match="sigma"):
-        rule.select(QUALITY, COST, sigma=VARIANCE)
+        rule.select(QUALITY, COST, sigma=VARIANCE)  # type: ignore[call-arg]
 
 
 def test_a_refused_decision_leaves_no_trace() -> None:

@@ -348,7 +348,7 @@ def test_the_index_rule_runs_the_highest_reservation_value() -> None:
     for _ in range(40):
         quality, cost = rng.uniform(0.3, 0.9, 4), rng.uniform(0.05, 0.5, 4)
         sd, cost_weight = rng.uniform(0.05, 0.4, 4), rng.uniform(0.01, 1.5)
-        indices = [reservation(*each, cost_weight * c) for *each, c in zip(quality, sd, cost, strict=True)]
+        indices = [reservation(*each, cost_weight * c) for *each, c in zip(quality, sd, cost, strict=True)]  # type: ignore[call-arg]
         rule = hr.IndexRule(cost_weight)
         assert rule.select(quality, cost, variance=sd**2).next == int(np.argmax(indices))
         left = max(indices[1:])

@@ -213,7 +213,7 @@ HOSTILE: dict[str, Callable[[Path], Any]] = {
     "partial": lambda mark: Calls(functools.partial, ran, 1),
     "setstate": lambda mark: Stateful(),
     "in a cell": lambda mark: in_a_cell(Calls(ran, 1)),
-    "as the state of an array": lambda mark: Calls(np._core.multiarray._reconstruct, np.ndarray, (0,), b"b", state=()),
+    "as the state of an array": lambda mark: Calls(np._core.multiarray._reconstruct, np.ndarray, (0,), b"b", state=()),  # type: ignore[attr-defined]
     "a function of numpy": lambda mark: Calls(np.fromfile, str(mark)),
     "load of numpy": lambda mark: Calls(np.load, str(mark)),
     "an extension code": lambda mark: Coded(),

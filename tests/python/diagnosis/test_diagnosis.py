@@ -362,7 +362,7 @@ def test_the_picture(n_models: int, tmp_path: Path) -> None:
     diagnosis = diagnosed(simulated(13, 200, n_models))
     figure = diagnosis.plot()
     assert [axes.get_title() for axes in figure.axes] == list(diagnosis.models)
-    drawn = figure.axes[0].containers[0].lines[0].get_xydata()
+    drawn = figure.axes[0].containers[0].lines[0].get_xydata()  # type: ignore[attr-defined]
     curve = diagnosis.reliability[0][0]
     np.testing.assert_allclose(drawn, np.column_stack([curve.estimate, curve.quality]))
     figure.savefig(tmp_path / "reliability.png")

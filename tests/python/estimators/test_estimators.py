@@ -181,7 +181,7 @@ def test_the_estimators_have_the_protocols_methods() -> None:
 def test_fit_returns_the_estimator_and_forgets_what_it_knew() -> None:
     first, second = hard_queries(0), hard_queries(1)
     for estimator, fields in [(LinearQuality(), "quality"), (LinearCost(), "cost"), (ConstantQuality(), "quality")]:
-        assert estimator.fit(first.queries, all_run(first), getattr(first, fields)) is estimator
+        assert estimator.fit(first.queries, all_run(first), getattr(first, fields)) is estimator  # type: ignore[attr-defined]
         estimator.predict(first.queries, after(first, 0))
         estimator.fit(second.queries, all_run(second), getattr(second, fields))
         fresh = type(estimator)().fit(second.queries, all_run(second), getattr(second, fields))

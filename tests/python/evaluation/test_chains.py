@@ -43,6 +43,8 @@ def test_of_many_models_the_best_chains_grow() -> None:
     order = list(range(m))[::-1]
     assert search_chains(order, score, shares.append) == (6, 4, 2, 0)
     assert len(tried) == len(set(tried)) <= m * (m - 1) // 2 + 4 * BEAM * m
+    # None of five models is better, so none of six is tried.
+    assert max(map(len, tried)) == 5
     assert shares == sorted(shares)
     assert shares[-1] <= 1.0
 

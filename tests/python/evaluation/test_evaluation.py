@@ -17,6 +17,7 @@ from headrace.calibration.settings import calibrate
 from headrace.calibration.walk import walk
 from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, LinearQuality
 from headrace.evaluation import Evaluation, replayed
+from headrace.evaluation.arguments import checked_baselines
 from headrace.evaluation.baselines import BASELINES
 from headrace.evaluation.bootstrap import Estimate, estimate, interval
 from headrace.evaluation.curves import cross_fitted
@@ -137,6 +138,13 @@ def test_a_baseline_with_the_fitting_table_is_a_router_fitted_on_it(evaluation: 
     np.testing.assert_allclose(other["router"].cost[same], evaluation["index"].cost[here], rtol=EXACT)
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_all_baselines_are_all_that_are_not_the_router_itself(rule: str) -> None:
+    """A router's cascade runs all models; the baseline of that name chooses its chain."""
+    itself = {rule} & {"cascade-routing", "index"}
+    assert set(checked_baselines("all", rule)) == set(BASELINES) - itself
+
+
 def test_without_the_fitting_table_each_half_calibrates_the_other(router: hr.Router, digits: Tables) -> None:
     test = digits[1]
     result = hr.evaluate(router, test, baselines=["index", "linear interpolation"], n_resamples=20)
@@ -197,7 +205,7 @@ def test_the_summary_names_everything(evaluation: Evaluation) -> None:
     for word in ("this router", "oracle", "svm", "threshold cascade", "area", "answered by"):
         assert word in text
     assert text.startswith(evaluation.verdict[0])
-    assert repr(evaluation).startswith("Evaluation(cascade-routing, 240 queries, 10 methods: ")
+    assert repr(evaluation).startswith("Evaluation(cascade-routing, 240 queries, 12 methods: ")
 
 
 def test_the_numbers_are_json(evaluation: Evaluation) -> None:
@@ -295,7 +303,7 @@ def test_results_are_made_by_keywords_only(evaluation: Evaluation) -> None:
     for result in (evaluation, evaluation.methods[0], evaluation.chosen):
         values = [getattr(result, field.name) for field in dataclasses.fields(result)]
         with pytest.raises(TypeError, match="positional"):
-            type(result)(*values)  # type: ignore[misc]
+            type(result)(*values)  # type: ignore[call-arg, misc]
 
 
 def test_progress_is_told(router: hr.Router, digits: Tables) -> None:

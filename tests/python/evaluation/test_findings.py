@@ -256,9 +256,9 @@ def test_seconds_of_sequential_runs_add_up(digits: Tables) -> None:
             session.observe(model, {name: column[row, j] for name, column in timed[1].responses.items()})
             total += timed[1].costs["seconds"][row, j]
         seconds.append(total)
-    row = result.latency[0]
-    assert (row.mean, row.median) == pytest.approx((np.mean(seconds), np.median(seconds)))
-    assert row.percentile_95 == pytest.approx(np.quantile(seconds, 0.95))
+    first = result.latency[0]
+    assert (first.mean, first.median) == pytest.approx((np.mean(seconds), np.median(seconds)))
+    assert first.percentile_95 == pytest.approx(np.quantile(seconds, 0.95))
     single = timed[1].costs["seconds"][:, 0]
     assert result.latency[1].mean == pytest.approx(single.mean())
     for method in result.methods:

@@ -63,7 +63,7 @@ def test_the_threshold_of_two_models_is_the_best_one(seed: int, coarse: bool) ->
     assert abs(gaps(steps_of(table(seed, 30, 2, coarse), (0, 1)))).max() < EXACT
 
 
-@pytest.mark.parametrize(("k", "n", "exact"), [(3, 20, 0.98), (4, 9, 0.98)])
+@pytest.mark.parametrize(("k", "n", "exact"), [(3, 20, 0.98), (3, 40, 0.995), (4, 9, 0.98)])
 def test_thresholds_of_longer_chains_are_nearly_the_best_ones(k: int, n: int, exact: float) -> None:
     found = np.array([gaps(steps_of(table(seed, n, k, bool(seed % 2)), tuple(range(k)))) for seed in range(24)])
     assert found.min() > -EXACT

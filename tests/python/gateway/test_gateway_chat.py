@@ -94,7 +94,7 @@ def test_log_probabilities_are_asked_for_the_fit_and_given_to_who_asks(
     provider: FakeProvider, decider: hr.Decider
 ) -> None:
     wanted = Settings(targets={name: {"url": provider.url, "model": name} for name in MODELS}).targets_for(decider)
-    assert all(target.options == {"logprobs": True} for target in wanted.values())
+    assert all(target.options == {"logprobs": True} for target in wanted.values())  # type: ignore[attr-defined]
     with serving(provider.url, decider, runner={"targets": wanted}) as listening:
         for given, shown in ((None, False), (False, False), (True, True)):
             body = {"messages": asked("17 + 25"), "logprobs": given}
@@ -132,7 +132,7 @@ def test_what_is_refused(client: Any, terms: dict[str, Any], error: type[Excepti
     ],
 )
 def test_what_a_client_sees_when_all_models_fail(
-    provider: FakeProvider, decider: hr.Decider, fault: str, error: type[openai.APIStatusError], status: int
+    provider: FakeProvider, decider: hr.Decider, fault: str, error: Any, status: int
 ) -> None:
     with (
         serving(provider.url, decider) as listening,

@@ -90,6 +90,18 @@ def test_several_costs_count_as_in_a_session() -> None:
         explain(policy, [0.5, 0.5, 0.5], costs[0])
 
 
+def test_a_value_is_called_believed_and_a_forecast_is_told_if_given() -> None:
+    policy = policy_of("cascade-routing", 0.1, costs=("usd", "seconds"))
+    bare = explain(policy, [0.5, 0.6, 0.7], [1.0, 2.0, 3.0])
+    assert "believed value 0." in str(bare)
+    assert "orecast" not in str(bare)
+    assert bare.to_dict()["forecast"] is None
+    forecast = {"quality": 0.625, "costs": {"usd": 1.5, "seconds": 20.0}}
+    told = explain(policy, [0.5, 0.6, 0.7], [1.0, 2.0, 3.0], forecast=forecast)
+    assert "Forecast, the mean over all calibration queries: quality 0.625, usd 1.5, seconds 20" in str(told)
+    assert told.to_dict()["forecast"] == forecast
+
+
 def test_an_infinite_cost_weight_is_explained() -> None:
     why = explain(policy_of("cascade-routing", float("inf")), [0.5, 0.6, 0.7], [1.0, 2.0, 3.0])
     assert (why.next, why.tradeoff, why.margin) == ("a", None, None)

@@ -109,7 +109,7 @@ def test_the_cheaper_rule_decides_its_share_of_the_queries(share: float, seed: i
 @pytest.mark.parametrize(("share", "cost_weight"), [(1.0, 3.0), (0.0, 1.0)])
 def test_a_whole_share_leaves_no_choice(share: float, cost_weight: float) -> None:
     policy = Policy(("a", "b"), "routing", {}, (3.0, 1.0), share)
-    assert {policy.rule_for(query_id).cost_weight for query_id in IDS[:1000]} == {cost_weight}
+    assert {policy.rule_for(query_id).cost_weight for query_id in IDS[:1000]} == {cost_weight}  # type: ignore[attr-defined]
 
 
 def test_the_same_id_gets_the_same_rule() -> None:

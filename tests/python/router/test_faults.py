@@ -68,6 +68,33 @@ def test_equal_zeros_and_ones_at_fixed_costs_are_no_evidence() -> None:
     assert router.n_seen(second) == 0
 
 
+def bare(n: int, seed: int) -> hr.Outcomes:
+    """Draw zeros and ones at fixed costs, with nothing else: content doesn't tell rows apart."""
+    quality = np.random.default_rng(seed).random((n, 3)) < [0.5, 0.6, 0.8]
+    return hr.Outcomes(models=list("abc"), quality=quality, cost=[1.0, 2.0, 10.0], ids=[f"q{i}" for i in range(n)])
+
+
+@pytest.mark.parametrize("changed", [0, 1])
+def test_zeros_and_ones_in_the_order_of_the_fit_are_found(changed: int) -> None:
+    table = bare(800, 0)
+    quality = table.quality.copy()
+    quality[:changed, 0] = 1.0 - quality[:changed, 0]
+    again = dataclasses.replace(table, quality=quality)
+    router = hr.Router(quality="constant", cost="constant", rule="routing").fit(table, budget=3.0)
+    for seen in (again, without_ids(again), again.take(range(400))):
+        assert router.n_seen(seen) == len(seen) - changed
+        with pytest.raises(ValueError, match="queries that the fit has not seen; it has seen"):
+            hr.evaluate(router, seen, baselines=["linear interpolation"])
+    # In another order they are found by their ids, where the fitting table is given.
+    shuffled = again.take(np.random.default_rng(1).permutation(800))
+    with pytest.raises(ValueError, match="got 800 that are in `fitting`, too"):
+        hr.evaluate(router, shuffled, fitting=table, baselines=["linear interpolation"])
+    # Another file numbers its rows alike.
+    assert router.n_seen(bare(800, 1)) == 0
+    given = {"baselines": ["linear interpolation"], "n_resamples": 20, "n_examples": 0}
+    assert hr.evaluate(router, bare(800, 1), fitting=table, **given).n_test == 800
+
+
 # Estimators of others
 
 

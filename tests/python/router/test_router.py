@@ -263,7 +263,7 @@ def test_each_query_is_decided_by_one_of_two_rules() -> None:
     for row in range(0, 400, 8):
         session = play(mixed, table, row)
         rule = mixed.policy_.rule_for(table.ids[row])
-        assert session.why().parameter == rule.cost_weight
+        assert session.why().parameter == rule.cost_weight  # type: ignore[attr-defined]
 
 
 # The cross-fitting
@@ -353,7 +353,7 @@ def test_the_estimators_of_the_folds_serve(n: int, n_folds: int, n_pairs: int) -
     means = [table.quality[fold_of_row != fold].mean(axis=0) for fold in range(n_pairs)]
     assert len(router.estimators_) == n_pairs
     for (quality, _), mean in zip(router.estimators_, means, strict=True):
-        np.testing.assert_allclose(quality.mean_, mean, atol=1e-14)
+        np.testing.assert_allclose(quality.mean_, mean, atol=1e-14)  # type: ignore[attr-defined]
     served = set()
     for number in range(60):
         estimates = [model["quality"] for model in router.start(QUESTION, strict=False, id=f"q{number}").why().models]
@@ -719,6 +719,21 @@ def test_an_explanation_says_what_was_believed_and_decided(router: hr.Router) ->
     assert [model["cost"] for model in models] == pytest.approx([1.0, 3.0, 10.0])
     assert all(model["sd"] > 0.0 for model in models[1:])
     assert all(0.0 <= model["quality"] <= 1.0 for model in models)
+
+
+def test_an_explanation_forecasts_by_the_path_and_not_by_the_value(router: hr.Router) -> None:
+    for budget in (1.5, 4.0):
+        at = router.with_budget(budget)
+        point = at.path_.at(budget=budget)
+        session = at.start(QUESTION, strict=False, id="q-17")
+        why = session.why()
+        assert why.forecast == {"quality": point.quality, "costs": {"cost": point.cost}}
+        assert json.loads(json.dumps(why.to_dict()))["forecast"] == why.forecast
+        said = f"Forecast, the mean over all calibration queries: quality {point.quality:.4g}, cost {point.cost:.4g}"
+        assert said in str(why).splitlines()
+        # A mean over queries: what this one shows doesn't change it.
+        session.observe("small", {"confidence": -0.2}, cost=1.5)
+        assert session.why().forecast == why.forecast
 
 
 def test_an_explanation_without_an_id_holds_no_text(router: hr.Router) -> None:

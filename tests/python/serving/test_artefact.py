@@ -307,10 +307,10 @@ def test_a_warm_decider_fits_nothing_any_more(
 ) -> None:
     decider = hr.Router(quality="linear", cost=COSTS["switching, prices"](), n_folds=2).fit(rich, budget=6.0).decider_
     for quality, costs in decider.estimators:
-        quality._regressions._fitted.clear()
-        quality._updates.clear()
-        costs[0]._base._regressions._fitted.clear()
-        costs[0]._base._smearing.clear()
+        quality._regressions._fitted.clear()  # type: ignore[attr-defined]
+        quality._updates.clear()  # type: ignore[attr-defined]
+        costs[0]._base._regressions._fitted.clear()  # type: ignore[attr-defined]
+        costs[0]._base._smearing.clear()  # type: ignore[attr-defined]
     loaded = again(decider, tmp_path)
     wanted = walks(decider, fresh)
     assert loaded.warm() is loaded
@@ -323,7 +323,7 @@ def test_a_warm_decider_fits_nothing_any_more(
     for warmed in (loaded, kept):
         assert walks(warmed, fresh) == wanted
     with pytest.raises(AssertionError, match="a fit in a request"):
-        again(kept.warm(), tmp_path).estimators[0][0]._regressions._fit(np.zeros(3, bool))
+        again(kept.warm(), tmp_path).estimators[0][0]._regressions._fit(np.zeros(3, bool))  # type: ignore[attr-defined]
 
 
 def test_only_run_sets_that_a_rule_meets_are_warmed() -> None:

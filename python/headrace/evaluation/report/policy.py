@@ -61,6 +61,6 @@ def decisions(card: Scorecard, *, show_text: bool) -> list[dict[str, Any]]:
 
 
 def _said(one: dict[str, Any], realised: dict[str, float], units: Units) -> dict[str, Any]:
-    value = "" if one["value"] is None else f", expected quality {units.quality(one['value'])}"
+    value = "" if one["value"] is None else f", believed value {units.quality(one['value'])}"
     run = f"Run {one['next']}; the plan is {' + '.join(one['plan'])}{value}."
     return {"says": run if one["next"] else f"Stop{value}.", "table": step(one["models"], realised, units)}

@@ -67,6 +67,7 @@ def summary(card: Scorecard) -> str:
         "area: mean quality over the costs from the cheapest to the most expensive model; brackets: 95% paired "
         f"bootstrap; baselines calibrated on {card.calibrated_on}"
     )
+    lines.extend(f"left out: {LABELS[name]}, {reason}" for name, reason in card.left_out.items())
     return "\n".join(lines)
 
 
@@ -104,6 +105,7 @@ def as_dict(card: Scorecard) -> dict[str, Any]:
         "n_fit": card.n_fit,
         "n_test": card.n_test,
         "n_dropped": card.n_dropped,
+        "left_out": card.left_out,
         "calibrated_on": card.calibrated_on,
         "estimation_cost": card.estimation_cost,
         "estimation_seconds": card.estimation_seconds,

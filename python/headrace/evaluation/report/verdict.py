@@ -131,7 +131,7 @@ def _sure(card: Scorecard, units: Units) -> list[str]:
     if card.chosen.rival is not None:
         parts.append((card.chosen.rival, card.chosen.gain))
     if _mixing(card, units):
-        parts.append(("mixing", card.quality_difference("router", LINEAR)))
+        parts.append(("mixing", card.gain_over(LINEAR)))
     if not parts:
         return []
     says = [

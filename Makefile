@@ -61,7 +61,7 @@ test-rust: ## run the tests of the core alone, which need no Python
 test-python: build .venv/group-test ## run the tests of the package alone
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-lint: build .venv/group-lint .venv/group-test ## check format, lints, types, the stub, the floors and the core's documentation
+lint: build .venv/group-lint .venv/group-test .venv-types/made ## check format, lints, types, the stub, the floors and the core's documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --lib --example empty_call --features python -- -D warnings
@@ -72,6 +72,7 @@ lint: build .venv/group-lint .venv/group-test ## check format, lints, types, the
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
+	.venv-types/bin/python scripts/check_types.py $(BIN)/python
 	cd docs && ../$(BIN)/python -m mypy.stubtest headrace._core
 
 ##@ Longer checks

@@ -96,8 +96,7 @@ class Router(Parameters, Served):
     quality_ : QualityEstimator
         The quality estimator used, unfitted.
     quality_errors_ : tuple of float
-        Mean squared error on held-out queries of each, where there were several: on those of the folds that were needed
-        to tell which is best; see `headrace.beliefs.fitting.CrossFit`.
+        Mean squared error of each, where there were several, on held-out queries: `headrace.beliefs.fitting.CrossFit`.
     cost_ : CostEstimator
         The cost estimator used, unfitted.
     estimators_ : tuple of (QualityEstimator, tuple of CostEstimator)

@@ -59,8 +59,8 @@ class BeliefTable:
         rates: Sequence[float] = (1.0,),
     ) -> None:
         self.outcomes = outcomes
-        self.rates = tuple(rates)
-        self.parts = [Part(*part) for part in parts]
+        self.rates: tuple[float, ...] = tuple(rates)
+        self.parts: list[Part] = [Part(*part) for part in parts]
         self._part_of_row = np.zeros(outcomes.n_queries, dtype=np.intp)
         for number, part in enumerate(self.parts):
             self._part_of_row[part.rows] = number
@@ -260,7 +260,7 @@ class Kept:
     """A table, without its cache, that is at hand while its process lives: a pickle goes without labelled queries."""
 
     def __init__(self, table: BeliefTable | None = None) -> None:
-        self.table = copy.copy(table)
+        self.table: BeliefTable | None = copy.copy(table)
         if self.table is not None:
             self.table._cache = _Cache()
 

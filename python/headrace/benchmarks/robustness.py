@@ -112,7 +112,10 @@ class Distorted:
     """
 
     def __init__(self, estimator: NoisyOracle, center: FloatArray, slope: float, shift: FloatArray) -> None:
-        self.estimator, self.center, self.slope, self.shift = estimator, center, slope, shift
+        self.estimator: NoisyOracle = estimator
+        self.center: FloatArray = center
+        self.slope: float = slope
+        self.shift: FloatArray = shift
 
     def fit(self, queries: Queries, responses: Responses, targets: FloatArray) -> Self:
         """Refuse: only what is fitted already is distorted."""

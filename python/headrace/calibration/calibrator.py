@@ -67,11 +67,11 @@ class Calibrator:
     def __init__(
         self, rule: str, chosen: Calibration, answer: str, table: BeliefTable, fitting: BeliefTable | None
     ) -> None:
-        self.costs = tuple(table.outcomes.costs)
+        self.costs: tuple[str, ...] = tuple(table.outcomes.costs)
         self._models = table.outcomes.models
-        self.n_queries = table.outcomes.n_queries
+        self.n_queries: int = table.outcomes.n_queries
         #: Realised costs of the calibration queries, which say what a stop cost.
-        self.realised = dict(table.outcomes.costs)
+        self.realised: dict[str, FloatArray] = dict(table.outcomes.costs)
         #: The most that a query can cost, as far as it was given, by name of the cost.
         self.largest_cost: Mapping[str, float] = {}
         self._rule, self._answer = rule, answer

@@ -11,7 +11,7 @@ from headrace.commands import bench, convert, demo, evaluate, explain, fit, logs
 
 __all__ = ["app"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Decide, per query, which model to run next or to stop.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

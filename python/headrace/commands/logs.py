@@ -30,7 +30,7 @@ PAUSE = 0.2
 
 DecisionLog = Annotated[Path, typer.Argument(help="A decision log (.jsonl); its renamed files are read, too.")]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Read a decision log: what other budgets would bring, a router set right by it, the last decisions.",
     no_args_is_help=True,
 )

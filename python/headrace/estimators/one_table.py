@@ -72,7 +72,8 @@ class _Columns(Mapping[str, Column]):
     """Some rows of columns, copied when asked for."""
 
     def __init__(self, columns: Mapping[str, Column], rows: IndexArray) -> None:
-        self.columns, self.rows = columns, rows
+        self.columns: Mapping[str, Column] = columns
+        self.rows: IndexArray = rows
 
     def __getitem__(self, name: str) -> Column:
         return read_only_view(self.columns[name][self.rows])

@@ -178,7 +178,7 @@ def read_log(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     FileNotFoundError
         There is no such file.
     ValueError
-        A line of a newer version; lines, and none of a decision log.
+        A line of a newer version, or without an event's name; lines, and none of a decision log.
 
     Examples
     --------
@@ -230,7 +230,7 @@ def events_in(lines: Iterable[bytes], source: str) -> Iterator[dict[str, Any]]:
     Raises
     ------
     ValueError
-        A line of a newer version.
+        A line of a newer version, or without an event's name.
 
     Examples
     --------
@@ -241,12 +241,14 @@ def events_in(lines: Iterable[bytes], source: str) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if not isinstance(event, dict) or not str(event.get(MARK[0])).startswith("decision-log-"):
             continue
         if event[MARK[0]] != MARK[1]:
             raise ValueError(f"{source}: expected lines of {MARK[1]!r}, got {event[MARK[0]]!r}; update headrace")
+        if not isinstance(event.get("event"), str):
+            raise ValueError(f"{source}: expected an event's name as 'event', got {event.get('event')!r:.40}")
         yield event
 
 

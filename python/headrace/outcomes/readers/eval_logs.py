@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.arguments import listed
+from headrace.outcomes.readers.cells import json_number
 
 __all__ = ["nested_records"]
 
@@ -72,7 +73,7 @@ def _promptfoo(results: list[dict[str, Any]], notes: list[str]) -> list[dict[str
                 "answer": response.get("output"),
                 "input_tokens": usage.get("prompt"),
                 "output_tokens": usage.get("completion"),
-                "seconds": latency / 1000.0 if isinstance(latency, int | float) else None,
+                "seconds": json_number(latency) / 1000.0,
             }
         )
     _note_failed(len(results) - len(records), len(results), notes)
@@ -89,7 +90,8 @@ def _inspect(document: dict[str, Any], notes: list[str]) -> list[dict[str, Any]]
             continue
         output = _object(sample.get("output"))
         usage = _object(output.get("usage"))
-        choices = output.get("choices") or [None]
+        choices = output.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
         records.append(
             {
                 "query_id": sample.get("id"),
@@ -101,7 +103,7 @@ def _inspect(document: dict[str, Any], notes: list[str]) -> list[dict[str, Any]]
                 "tokens": usage.get("total_tokens"),
                 "input_tokens": usage.get("input_tokens"),
                 "output_tokens": usage.get("output_tokens"),
-                "answer": _said(_object(_object(choices[0]).get("message")).get("content")),
+                "answer": _said(_object(_object(first).get("message")).get("content")),
                 "seconds": sample.get("working_time") or sample.get("total_time"),
             }
         )
@@ -127,7 +129,7 @@ def _grade(scores: Any) -> float | None:
     value = next((_object(score).get("value") for score in _object(scores).values()), None)
     if isinstance(value, str):
         return GRADES.get(value)
-    return float(value) if isinstance(value, bool | int | float) else None
+    return value if isinstance(value, bool | int | float) else None
 
 
 def _note_failed(n_failed: int, n_runs: int, notes: list[str]) -> None:

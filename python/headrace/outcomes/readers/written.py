@@ -38,7 +38,10 @@ def write_file(path: Path, table: Table) -> None:
         return
     arrow = imported("pyarrow", f"writing {suffix}")
     writer = imported("pyarrow.parquet" if suffix == ".parquet" else "pyarrow.csv", f"writing {suffix}")
-    frame = arrow.table({name: _arrow_array(arrow, name, cells) for name, cells in columns.items()})
+    try:
+        frame = arrow.table({name: _arrow_array(arrow, name, cells) for name, cells in columns.items()})
+    except UnicodeEncodeError as error:
+        raise ValueError("path: a name of a column isn't valid Unicode; write .jsonl") from error
     with draft_of(path) as draft:
         if suffix == ".parquet":
             writer.write_table(frame, draft, compression="zstd")
@@ -48,6 +51,9 @@ def write_file(path: Path, table: Table) -> None:
 
 def _write_lines(path: Path, columns: dict[str, Column]) -> None:
     """Write one JSON object per row; what is missing is null."""
+    infinite = [name for name, column in columns.items() if column.dtype.kind == "f" and np.isinf(column).any()]
+    if infinite:
+        raise ValueError(f"path: JSON holds no infinite numbers, as in column {infinite[0]!r}; write .parquet or .csv")
     cells = [_with_none(column) for column in columns.values()]
     with path.open("w", encoding="utf-8") as file:
         for row in zip(*cells, strict=True):

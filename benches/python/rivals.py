@@ -1,8 +1,9 @@
 """Cascade routing against baselines as strong as a rival would make them, on held-out queries, over several splits.
 
-    python benches/python/rivals.py DATA_DIR [--seeds 5] [--tables mmlu_pro ...] > docs/results/rivals.md
+    python benches/python/rivals.py [--data DIR] [--seeds 5] [--tables mmlu_pro ...] > docs/results/rivals.md
 
-DATA_DIR, the models, the halves and the assumed costs are those of held_out.py beside this file.
+DIR, the models, the halves and the assumed costs are those of held_out.py beside this file. Without it: the digits that come
+with the package.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from headrace.evaluation.baselines import BASELINES, GREEDY, LABELS, NO_EXPECTED
 
 METHODS = tuple(name for name in BASELINES if name not in ("cascade-routing", GREEDY, NO_EXPECTED_MAX, ORACLE))
 
+#: The table that comes with the package.
+BUNDLED = "bundled digits"
+
 HEAD = """# Cascade routing against strong baselines
 
-`python benches/python/rivals.py DATA_DIR --seeds {seeds}`: half of the queries fit and calibrate all methods (five
+`python benches/python/rivals.py --data DIR --seeds {seeds}`: half of the queries fit and calibrate all methods (five
 folds), the other half are the test; five models each, the package's default estimators, the same for all methods. The
 area is the mean quality over the costs from the cheapest to the most expensive single model, in %. The difference is
 cascade routing's area minus the method's, in points: mean over {seeds} splits; brackets: 95%, pooled paired bootstrap
@@ -65,25 +69,29 @@ def row(name: str, evaluations: list[Evaluation], seconds: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--tables", nargs="*", default=[case[0] for case in CASES])
+    parser.add_argument("--tables", nargs="*")
     given = parser.parse_args()
     print(HEAD.format(seeds=given.seeds))
-    for case in CASES:
-        if case[0] not in given.tables:
+    cases = {BUNDLED: None} if given.data is None else {case[0]: case for case in CASES}
+    for name_of_table, case in cases.items():
+        if given.tables and name_of_table not in given.tables:
             continue
         evaluations: list[Evaluation] = []
         seconds = dict.fromkeys(("router", *METHODS), 0.0)
         for seed in range(given.seeds):
-            fitting, test = halves(given.directory, case, seed)
+            if case is None:
+                fitting, test = hr.datasets.load_quickstart().split(0.5, rng=seed)
+            else:
+                fitting, test = halves(given.data, case, seed)
             started = time.perf_counter()
             router = hr.Router(seed=seed).fit(fitting)
             seconds["router"] += time.perf_counter() - started
             clock = Clock(seconds)
             evaluations.append(hr.evaluate(router, test, fitting=fitting, baselines=METHODS, seed=seed, progress=clock))
-            print(f"{case[0]}, seed {seed}: {time.perf_counter() - started:.1f} s", file=sys.stderr)
-        print(f"## {case[0]}\n")
+            print(f"{name_of_table}, seed {seed}: {time.perf_counter() - started:.1f} s", file=sys.stderr)
+        print(f"## {name_of_table}\n")
         print(f"{fitting.n_queries} queries to fit, {test.n_queries} to test.\n")
         print("| method | area | cascade routing minus it | ahead | behind | seconds |\n|---|---|---|---|---|---|")
         own = 100.0 * np.mean([evaluation["router"].area for evaluation in evaluations])

@@ -2,8 +2,8 @@
 
     python benches/python/rivals.py [--data DIR] [--seeds 5] [--tables mmlu_pro ...] > docs/results/rivals.md
 
-DIR, the models, the halves and the assumed costs are those of held_out.py beside this file. Without it: the digits that come
-with the package.
+DIR, the models, the halves and the assumed costs are those of held_out.py beside this file. Without it, the digits that
+come with the package.
 """
 
 from __future__ import annotations

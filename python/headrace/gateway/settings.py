@@ -185,7 +185,7 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
     file = Path(path)
     try:
         told = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{file.name}: expected TOML ({error})") from error
     _known(told, "", file.name)
     tables = {

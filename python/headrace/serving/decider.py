@@ -204,8 +204,8 @@ class Decider:
 
         Raises
         ------
-        ValueError
-            Something else, or a session over other models.
+        TypeError, ValueError
+            Something else, or a session over other models; values that `start` and `Session.observe` refuse.
 
         Examples
         --------

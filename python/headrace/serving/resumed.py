@@ -11,6 +11,7 @@ from typing import Any
 
 from headrace.arguments import listed
 from headrace.json_values import plain
+from headrace.serving.columns import checked_cost
 
 __all__ = ["KIND", "kept", "resumed"]
 
@@ -18,7 +19,19 @@ __all__ = ["KIND", "kept", "resumed"]
 KIND = "headrace-session-1"
 
 #: What is kept beside it.
-KEPT = ("id", "models", "query", "options", "runs", "failed", "costs", "notes")
+KEPT: Mapping[str, type[Any]] = {
+    "id": str,
+    "models": list,
+    "query": Mapping,
+    "options": Mapping,
+    "runs": list,
+    "failed": Mapping,
+    "costs": Mapping,
+    "notes": list,
+}
+
+#: What is kept of a run.
+RUN: Mapping[str, type[Any]] = {"model": str, "response": object, "costs": Mapping}
 
 #: What `Decider.start` takes beside the query.
 OPTIONS = ("allowed", "deny", "max_cost", "switching_cost", "prices")
@@ -57,18 +70,35 @@ def resumed(decider: Any, state: Mapping[str, Any]) -> Any:
     """Make the session that `kept` told of; see `Decider.resume`."""
     if not isinstance(state, Mapping) or state.get("kind") != KIND:
         raise ValueError(f"state: expected what Session.to_dict gave (kind {KIND!r}), got {type(state).__name__}")
-    lacking = [name for name in KEPT if name not in state]
-    if lacking:
-        raise ValueError(f"state: expected what Session.to_dict gave, lacks {listed(lacking)}")
-    if tuple(state["models"]) != decider.models:
+    _require("state", state, KEPT)
+    if state["models"] != list(decider.models):
         raise ValueError(f"state: it is of a session over {listed(state['models'])}; this decider has {decider.models}")
-    options = {name: _options(state["options"].get(name)) for name in OPTIONS}
+    options = {name: _options(state["options"].get(name)) for name in OPTIONS if name in state["options"]}
     session = decider.start(state["query"], id=state["id"], **options, strict=False)
     for run in state["runs"]:
+        _require("state: a run", run, RUN)
         session.observe(run["model"], run["response"], cost=run["costs"], extra="ignore")
-    session.costs, session.failed = dict(state["costs"]), dict(state["failed"])
-    session._notes = list(state["notes"])
+    if state["costs"].keys() != session.costs.keys():
+        raise ValueError(f"state: expected costs {listed(session.costs)}, got {listed(state['costs'])}")
+    session.costs = {name: checked_cost(f"state: cost {name!r}", value) for name, value in state["costs"].items()}
+    for model, how in state["failed"].items():
+        if model not in decider.models or model in session.run or not isinstance(how, str):
+            raise ValueError(
+                f"state: failed: expected models that haven't run, and how they failed; got {model!r}: {how!r}"
+            )
+    session.failed = dict(state["failed"])
+    session._notes = [str(note) for note in state["notes"]]
     return session
+
+
+def _require(label: str, given: Any, kinds: Mapping[str, type[Any]]) -> None:
+    """Refuse what has not the parts that `kept` gives, or parts of other types."""
+    lacking = [name for name in kinds if name not in given] if isinstance(given, Mapping) else list(kinds)
+    if lacking:
+        raise ValueError(f"{label}: expected what Session.to_dict gave, lacks {listed(lacking)}")
+    for name, kind in kinds.items():
+        if not isinstance(given[name], kind):
+            raise ValueError(f"{label}: {name}: expected {kind.__name__}, got {type(given[name]).__name__}")
 
 
 def _options(value: Any) -> Any:

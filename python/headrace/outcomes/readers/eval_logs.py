@@ -89,7 +89,8 @@ def _inspect(document: dict[str, Any], notes: list[str]) -> list[dict[str, Any]]
             continue
         output = _object(sample.get("output"))
         usage = _object(output.get("usage"))
-        choices = output.get("choices") or [None]
+        choices = output.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
         records.append(
             {
                 "query_id": sample.get("id"),
@@ -101,7 +102,7 @@ def _inspect(document: dict[str, Any], notes: list[str]) -> list[dict[str, Any]]
                 "tokens": usage.get("total_tokens"),
                 "input_tokens": usage.get("input_tokens"),
                 "output_tokens": usage.get("output_tokens"),
-                "answer": _said(_object(_object(choices[0]).get("message")).get("content")),
+                "answer": _said(_object(_object(first).get("message")).get("content")),
                 "seconds": sample.get("working_time") or sample.get("total_time"),
             }
         )

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from headrace.arguments import listed
 from headrace.outcomes.readers.table import COST_PREFIX
 from headrace.outcomes.rows import row_place, shown
 
@@ -18,6 +19,9 @@ __all__ = ["MARK", "is_recorded", "recorded_columns", "recorded_events", "record
 
 #: First key of every line, and the version of the format.
 MARK = ("headrace", 1)
+
+#: What every event must hold, and what is an object where there is one.
+NEEDED, OBJECTS = ("event", "id", "model"), ("query", "response")
 
 
 def is_recorded(text: str) -> bool:
@@ -46,14 +50,15 @@ def recorded_events(text: str, source: str, notes: list[str]) -> list[dict[str, 
     Raises
     ------
     ValueError
-        A line of a newer version.
+        A line of a newer version, or an event that lacks what its kind must hold.
 
     Examples
     --------
     >>> from headrace.outcomes.readers.recorded import recorded_events
     >>> notes = []
-    >>> recorded_events('{"headrace": 1, "event": "run"}\n{"headrace": 1, "ev', "log", notes)
-    [{'headrace': 1, 'event': 'run'}]
+    >>> events = recorded_events('{"headrace": 1, "event": "run", "id": "q", "model": "a"}\n{"headrace": 1, "ev', "log", notes)
+    >>> [(event["id"], event["model"]) for event in events]
+    [('q', 'a')]
     >>> notes
     ['1 line is torn, as after an interruption: left out']
     """
@@ -65,11 +70,26 @@ def recorded_events(text: str, source: str, notes: list[str]) -> list[dict[str, 
             found = f"{shown(event[MARK[0]])} in line {line}"
             raise ValueError(f"{source}: expected lines of version {MARK[1]}, got {found}; update headrace")
         else:
-            events.append(event)
+            events.append(_checked(event, source, line))
     if n_torn:
         lines = "line is" if n_torn == 1 else "lines are"
         notes.append(f"{n_torn} {lines} torn, as after an interruption: left out")
     return events
+
+
+def _checked(event: dict[str, Any], source: str, line: int) -> dict[str, Any]:
+    """Give an event, if it holds what a table is made of: a file may come from anyone."""
+    needed = (*NEEDED, "quality") if event.get("event") == "label" else NEEDED
+    lacking = [name for name in needed if name not in event]
+    if lacking:
+        raise ValueError(
+            f"{source}: expected an event with {listed(needed)}, got none of {listed(lacking)} in line {line}"
+        )
+    for names, kind, wanted in ((NEEDED, str, "a text"), (OBJECTS, dict, "an object")):
+        for name in names:
+            if name in event and not isinstance(event[name], kind):
+                raise ValueError(f"{source}: {name!r}: expected {wanted}, got {shown(event[name])} in line {line}")
+    return event
 
 
 def _lines(text: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
@@ -78,7 +98,7 @@ def _lines(text: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
         if written.strip():
             try:
                 event = json.loads(written)
-            except ValueError:
+            except (ValueError, RecursionError):
                 event = None
             yield line, event if isinstance(event, dict) and MARK[0] in event else None
 

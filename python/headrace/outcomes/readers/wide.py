@@ -60,6 +60,8 @@ def tabulate(
         model, bar, column = name.rpartition("|")
         if bar and not column:
             raise ValueError(f"{rows}: column {given!r} has nothing after the '|'")
+        if bar and column == COST_PREFIX:
+            raise ValueError(f"{rows}: column {given!r} has no name of a cost after {COST_PREFIX!r}")
         if bar:
             runs.setdefault(column, {})[model] = columns[given]
         else:

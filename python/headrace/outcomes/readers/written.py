@@ -38,7 +38,10 @@ def write_file(path: Path, table: Table) -> None:
         return
     arrow = imported("pyarrow", f"writing {suffix}")
     writer = imported("pyarrow.parquet" if suffix == ".parquet" else "pyarrow.csv", f"writing {suffix}")
-    frame = arrow.table({name: _arrow_array(arrow, name, cells) for name, cells in columns.items()})
+    try:
+        frame = arrow.table({name: _arrow_array(arrow, name, cells) for name, cells in columns.items()})
+    except UnicodeEncodeError as error:
+        raise ValueError("path: a name of a column isn't valid Unicode; write .jsonl") from error
     with draft_of(path) as draft:
         if suffix == ".parquet":
             writer.write_table(frame, draft, compression="zstd")

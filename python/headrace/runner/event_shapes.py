@@ -1,0 +1,95 @@
+"""What the readers of a decision log rely on in its events: a log may come from anyone, and be changed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from headrace.arguments import listed
+
+__all__ = ["checked_event"]
+
+
+class _Shape(NamedTuple):
+    """Whether a value is one of its kind, and what is told where it isn't."""
+
+    fits: Callable[[Any], bool]
+    wanted: str
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_run(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("kind"), str) and "cost" in value
+
+
+TEXT = _Shape(_is_text, "a text")
+TEXTS = _Shape(_are_texts, "a list of texts")
+NAME = _Shape(lambda value: value is None or _is_text(value), "a text or null")
+POINTS = _Shape(lambda value: isinstance(value, list), "a list")
+NUMBER = _Shape(lambda value: value is None or isinstance(value, int | float), "a number")
+NUMBERS = _Shape(
+    lambda value: isinstance(value, dict) and all(NUMBER.fits(item) for item in value.values()),
+    "an object of numbers",
+)
+STEPS = _Shape(
+    lambda value: isinstance(value, list) and all(_is_run(step) and _is_text(step.get("model")) for step in value),
+    "a list of objects with model, kind and cost",
+)
+RUNS = _Shape(
+    lambda value: isinstance(value, dict) and all(map(_is_run, value.values())), "objects with kind and cost by model"
+)
+
+#: By event, what each must hold; of a feedback, also "model", which may lack.
+SHAPES: Mapping[str, Mapping[str, _Shape]] = {
+    "policy": {"policy": TEXT, "models": TEXTS, "costs": TEXTS, "grid": POINTS},
+    "decision": {"id": TEXT, "model": NAME, "steps": STEPS},
+    "audit": {"id": TEXT, "models": RUNS, "quality": NUMBERS},
+    "feedback": {"id": TEXT, "quality": NUMBER},
+}
+
+
+def checked_event(event: dict[str, Any], source: str) -> dict[str, Any]:
+    """Give an event, if it holds what its kind must (`headrace.runner.events`).
+
+    Parameters
+    ----------
+    event : dict
+        As JSON gives it.
+    source : str
+        For messages.
+
+    Raises
+    ------
+    ValueError
+        It doesn't; the message names the kind, the key and what was wanted.
+
+    Examples
+    --------
+    >>> from headrace.runner.event_shapes import checked_event
+    >>> checked_event({"event": "feedback", "id": "q-17"}, "log")
+    Traceback (most recent call last):
+        ...
+    ValueError: log: a feedback event: expected 'quality' to be a number, but there is none
+    """
+    kind = event.get("event")
+    if kind not in SHAPES if isinstance(kind, str) else True:
+        raise ValueError(f"{source}: expected an event of the kinds {listed(SHAPES)}, got {kind!r:.40}")
+    for name, shape in SHAPES[kind].items():
+        if name not in event:
+            raise ValueError(f"{source}: a {kind} event: expected {name!r} to be {shape.wanted}, but there is none")
+        if not shape.fits(event[name]):
+            raise ValueError(
+                f"{source}: a {kind} event: expected {name!r} to be {shape.wanted}, got {event[name]!r:.40}"
+            )
+    if kind == "feedback" and not NAME.fits(event.get("model")):
+        raise ValueError(
+            f"{source}: a feedback event: expected 'model' to be {NAME.wanted}, got {event['model']!r:.40}"
+        )
+    return event

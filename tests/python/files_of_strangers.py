@@ -38,7 +38,7 @@ from headrace.gateway.settings import read_settings
 from headrace.runner.log import read_log
 from headrace.serving import artefact
 
-__all__ = ["MOST_SECONDS", "Target", "WrongError", "attempt", "made", "targets"]
+__all__ = ["MOST_SECONDS", "Target", "WrongError", "attempt", "folder_of", "made", "targets"]
 
 #: Processor time of one input: far above what any of them takes, far below a hang.
 MOST_SECONDS = 5.0
@@ -81,6 +81,11 @@ class Target(NamedTuple):
 def made(target: Target, seed: int, number: int) -> tuple[str, bytes]:
     """Make an input."""
     return target.make(random.Random(f"{seed} {target.name} {number}"))
+
+
+def folder_of(name: str) -> str:
+    """Give a target's name as that of a folder or a file."""
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
 def attempt(target: Target, path: Path) -> bool:
@@ -292,7 +297,7 @@ def targets(folder: Path) -> list[Target]:
     found = [
         _target("router's file", "router.headrace", [router], partial(_load_same, _decided(decider)), ArtefactError),
         Target("router's file, forged", partial(_forged_of, router), hr.load, ArtefactError, ()),
-        _target("serve.toml", "serve.toml", [small_files.SERVE], partial(_settings, decider)),
+        _target("serve.toml", "serve.toml", [small_files.SERVE], partial(_settings, decider), (TypeError, ValueError)),
         _target("sessions", "session.json", sessions, partial(_resume, decider), (TypeError, ValueError)),
         _target("decision logs", "decisions.jsonl", [small_files.decision_log(folder)], _read_decisions),
         _target("logs of a Recorder", "recorded.jsonl", small_files.recorder_logs(folder)),

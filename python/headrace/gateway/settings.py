@@ -160,7 +160,7 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         No TOML, an unknown key, or a value that doesn't fit; the message names it.
     OSError
         The file can't be read.
@@ -185,7 +185,7 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
     file = Path(path)
     try:
         told = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of numbers with too many digits
         raise ValueError(f"{file.name}: expected TOML ({error})") from error
     _known(told, "", file.name)
     tables = {

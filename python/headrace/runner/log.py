@@ -21,7 +21,6 @@ from typing import Any, BinaryIO
 from headrace.arguments import checked_int
 from headrace.atomic_file import append_line
 from headrace.json_values import plain
-from headrace.runner.event_shapes import checked_event
 
 if sys.platform != "win32":
     import fcntl
@@ -179,7 +178,7 @@ def read_log(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     FileNotFoundError
         There is no such file.
     ValueError
-        A line of a newer version, an event that lacks what its kind must hold; lines, and none of a decision log.
+        A line of a newer version, or without an event's name; lines, and none of a decision log.
 
     Examples
     --------
@@ -231,14 +230,13 @@ def events_in(lines: Iterable[bytes], source: str) -> Iterator[dict[str, Any]]:
     Raises
     ------
     ValueError
-        A line of a newer version, or an event that lacks what its kind must hold.
+        A line of a newer version, or without an event's name.
 
     Examples
     --------
     >>> from headrace.runner.log import events_in
-    >>> line = b'{"headrace":"decision-log-1","event":"feedback","id":"q-17","quality":1.0}\n'
-    >>> [event["quality"] for event in events_in([line, b'{"headrace":"decision-l'], "log")]
-    [1.0]
+    >>> list(events_in([b'{"headrace":"decision-log-1","event":"audit"}\n', b'{"headrace":"decision-l'], "log"))
+    [{'headrace': 'decision-log-1', 'event': 'audit'}]
     """
     for line in lines:
         try:
@@ -249,7 +247,9 @@ def events_in(lines: Iterable[bytes], source: str) -> Iterator[dict[str, Any]]:
             continue
         if event[MARK[0]] != MARK[1]:
             raise ValueError(f"{source}: expected lines of {MARK[1]!r}, got {event[MARK[0]]!r}; update headrace")
-        yield checked_event(event, source)
+        if not isinstance(event.get("event"), str):
+            raise ValueError(f"{source}: expected an event's name as 'event', got {event.get('event')!r:.40}")
+        yield event
 
 
 def is_decision_log(text: str) -> bool:

@@ -19,6 +19,7 @@ import io
 import json
 import math
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,11 @@ ALIGNMENT = 64
 
 #: Types of arrays that a file may hold: numbers and bools, in the byte order of today's machines.
 TYPES = ("<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "|u1", "<u2", "<u4", "<u8", "|b1")
+
+#: How the bytes of all arrays begin: as NumPy writes an array of bytes.
+HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '\|u1', 'fortran_order': False, 'shape': \(([0-9]+),\), \} *\n", re.DOTALL
+)
 
 #: Largest file: what a ZIP holds without its extension for large ones.
 LARGEST = 2**31 - 1
@@ -183,10 +189,12 @@ class _Taker:
     """Gives the arrays of a file by their numbers: views of its bytes, which nothing can write to."""
 
     def __init__(self, index: list[list[Any]], member: bytes) -> None:
+        # NumPy would parse other headers too, also of long ago, and warn.
+        header = HEADER.match(member)
+        if header is None or int(header[1]) != len(member) - header.end():
+            raise ValueError(f"{ARRAYS}: expected the bytes that save writes, as one array")
         self._index = index
         self._bytes = np.load(io.BytesIO(member), allow_pickle=False)
-        if self._bytes.dtype != np.uint8 or self._bytes.ndim != 1:
-            raise ValueError(f"{ARRAYS}: expected bytes, got dtype {self._bytes.dtype}, shape {self._bytes.shape}")
         self._bytes.setflags(write=False)
 
     def __call__(self, number: int) -> np.ndarray:

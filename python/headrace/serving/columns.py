@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
@@ -195,6 +196,10 @@ def checked_cost(argument: str, value: Any) -> float:
     return cost
 
 
+def _is_cap(limit: Any) -> bool:
+    return bool(0.0 <= limit <= sys.float_info.max or limit == math.inf)  # a whole number may be beyond floats
+
+
 def checked_caps(max_cost: float | Mapping[str, float] | None, costs: Sequence[str]) -> dict[str, float]:
     """Give the cap of each cost that has one; a number is that of the first."""
     if max_cost is None:
@@ -203,7 +208,7 @@ def checked_caps(max_cost: float | Mapping[str, float] | None, costs: Sequence[s
     for name, limit in caps.items():
         if name not in costs:
             raise ValueError(f"max_cost: unknown cost {name!r}; known: {listed(costs)}")
-        if isinstance(limit, bool) or not isinstance(limit, Real) or not float(limit) >= 0.0:
+        if isinstance(limit, bool) or not isinstance(limit, Real) or not _is_cap(limit):
             raise ValueError(f"max_cost: expected a number >= 0, got {limit!r}")
     return {name: float(limit) for name, limit in caps.items()}
 
@@ -228,6 +233,8 @@ def sequence_of(argument: str, names: Collection[str]) -> list[str]:
     """Give names as a list; a text alone is none."""
     if isinstance(names, str):
         raise TypeError(f"{argument}: expected a sequence of names, got the text {names!r}")
+    if not hasattr(names, "__iter__"):
+        raise TypeError(f"{argument}: expected a sequence of names, got {type(names).__name__}")
     return list(names)
 
 

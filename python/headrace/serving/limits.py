@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
@@ -92,9 +92,11 @@ def index_of(argument: str, name: str, models: Sequence[str]) -> int:
 
 def _of_models(argument: str, given: Mapping[str, float], models: Sequence[str], default: float) -> FloatArray:
     """Give a number per model, from those that are named."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{argument}: expected a mapping of model to number, got {type(given).__name__}")
     numbers = np.full(len(models), default)
     for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= float(value) < math.inf:
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= value <= sys.float_info.max:
             raise ValueError(f"{argument}: expected finite numbers >= 0, got {value!r} for {name!r}")
         numbers[index_of(argument, name, models)] = value
     return numbers

@@ -129,6 +129,21 @@ def number_in(cell: str | None, *, truth: bool = True) -> float:
     return float(cell)
 
 
+def json_number(value: Any) -> float:
+    """Give a value of JSON as a float; NaN for what is no number, or beyond floats.
+
+    Examples
+    --------
+    >>> from headrace.outcomes.readers.cells import json_number
+    >>> json_number(2), json_number("2"), json_number(10**400)
+    (2.0, nan, nan)
+    """
+    try:
+        return float(value) if isinstance(value, int | float) else float("nan")
+    except OverflowError:
+        return float("nan")
+
+
 def numbers_if_all(cells: Column) -> Column:
     """Give numbers where every cell that is there reads as one, else the cells as they came.
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from headrace.outcomes.readers.table import COST_PREFIX
+from headrace.runner.event_shapes import checked_event
 
 __all__ = ["decided_columns"]
 
@@ -29,7 +30,7 @@ def decided_columns(events: Iterable[Mapping[str, Any]], source: str, notes: lis
     Raises
     ------
     ValueError
-        No run has a label.
+        No run has a label; an event lacks what its kind must hold.
 
     Examples
     --------
@@ -46,7 +47,7 @@ def decided_columns(events: Iterable[Mapping[str, Any]], source: str, notes: lis
     labels: dict[tuple[str, str], float] = {}
     answered_by: dict[str, str | None] = {}
     for event in events:
-        kind, id = event["event"], event.get("id", "")
+        kind, id = checked_event(event, source)["event"], event.get("id", "")
         if kind == "decision":
             answered_by[id] = event["model"]
             costs |= {(id, step["model"]): step["cost"] for step in event["steps"] if step["kind"] == "ok"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.arguments import listed
+from headrace.outcomes.readers.cells import json_number
 
 __all__ = ["nested_records"]
 
@@ -72,7 +73,7 @@ def _promptfoo(results: list[dict[str, Any]], notes: list[str]) -> list[dict[str
                 "answer": response.get("output"),
                 "input_tokens": usage.get("prompt"),
                 "output_tokens": usage.get("completion"),
-                "seconds": latency / 1000.0 if isinstance(latency, int | float) else None,
+                "seconds": json_number(latency) / 1000.0,
             }
         )
     _note_failed(len(results) - len(records), len(results), notes)
@@ -128,7 +129,7 @@ def _grade(scores: Any) -> float | None:
     value = next((_object(score).get("value") for score in _object(scores).values()), None)
     if isinstance(value, str):
         return GRADES.get(value)
-    return float(value) if isinstance(value, bool | int | float) else None
+    return value if isinstance(value, bool | int | float) else None
 
 
 def _note_failed(n_failed: int, n_runs: int, notes: list[str]) -> None:

@@ -56,7 +56,8 @@ def recorded_events(text: str, source: str, notes: list[str]) -> list[dict[str, 
     --------
     >>> from headrace.outcomes.readers.recorded import recorded_events
     >>> notes = []
-    >>> events = recorded_events('{"headrace": 1, "event": "run", "id": "q", "model": "a"}\n{"headrace": 1, "ev', "log", notes)
+    >>> run = '{"headrace": 1, "event": "run", "id": "q", "model": "a"}'
+    >>> events = recorded_events(run + '\n{"headrace": 1, "ev', "log", notes)
     >>> [(event["id"], event["model"]) for event in events]
     [('q', 'a')]
     >>> notes

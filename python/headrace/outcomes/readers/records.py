@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from headrace.arguments import Column, FloatArray, listed
-from headrace.outcomes.readers.cells import as_text, boxed, parsed
+from headrace.outcomes.readers.cells import as_text, boxed, json_number, parsed
 from headrace.outcomes.rows import Rows
 
 __all__ = ["answered_runs", "routerarena_columns", "spend_log_columns"]
@@ -58,7 +58,7 @@ def routerarena_columns(columns: Mapping[str, Column]) -> dict[str, Column]:
     used = [_part(result, "token_usage") for result in results]
     flat["answer"] = boxed([_text(_part(result, "generated_answer")) for result in results])
     for name in ("input_tokens", "output_tokens"):
-        flat[name] = np.array([_count(_part(usage, name)) for usage in used])
+        flat[name] = np.array([json_number(_part(usage, name)) for usage in used])
     return flat
 
 
@@ -138,10 +138,6 @@ def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def _count(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")
-
-
 def _conversation(messages: Any) -> str | None:
     """Give what was said, one message after the other, without the parts that aren't text."""
     if not isinstance(messages, list):
@@ -173,5 +169,5 @@ def _seconds(columns: Mapping[str, Column], rows: Rows) -> FloatArray:
 def _instant(cell: str | None) -> float:
     try:
         return float("nan") if cell is None else datetime.fromisoformat(cell).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return float("nan")

@@ -51,6 +51,9 @@ def write_file(path: Path, table: Table) -> None:
 
 def _write_lines(path: Path, columns: dict[str, Column]) -> None:
     """Write one JSON object per row; what is missing is null."""
+    infinite = [name for name, column in columns.items() if column.dtype.kind == "f" and np.isinf(column).any()]
+    if infinite:
+        raise ValueError(f"path: JSON holds no infinite numbers, as in column {infinite[0]!r}; write .parquet or .csv")
     cells = [_with_none(column) for column in columns.values()]
     with path.open("w", encoding="utf-8") as file:
         for row in zip(*cells, strict=True):

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -212,6 +213,14 @@ FORGERIES: dict[str, Callable[[dict[str, Any]], Any]] = {
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forger_who_writes_checksums_gets_no_further_than_an_error(name: str, saved: bytes, tmp_path: Path) -> None:
     assert refused(tmp_path, forged(saved, FORGERIES[name])).kind == "tampered"
+
+
+def test_a_forged_header_of_long_ago_is_refused_without_a_warning(saved: bytes, tmp_path: Path) -> None:
+    arrays = members(saved)[ARRAYS]
+    of_python_2 = re.sub(rb"\(([0-9]+),\), \} ", rb"(\1L,), }", arrays, count=1)
+    assert len(of_python_2) == len(arrays)
+    assert of_python_2 != arrays
+    assert refused(tmp_path, forged(saved, lambda manifest: None, of_python_2)).kind == "tampered"
 
 
 def test_the_forger_of_these_tests_can_write_a_file(saved: bytes, tmp_path: Path) -> None:

@@ -187,9 +187,8 @@ def test_the_cost_of_estimates_moves_the_curves(per: str, evaluation: Evaluation
     costly = hr.evaluate(router, test, fitting=fitting, estimation_cost=2.0, estimation_per=per)
     for method, free in zip(costly.methods, evaluation.methods, strict=True):
         decisions = {
-            "linear interpolation": 0.0 * free.n_runs,
-            "oracle": 0.0 * free.n_runs,
-            "routing": np.ones_like(free.n_runs),
+            **dict.fromkeys(("linear interpolation", "agreement", "oracle"), 0.0 * free.n_runs),
+            **dict.fromkeys(("routing", "clusters"), np.ones_like(free.n_runs)),
             **dict.fromkeys(
                 ("threshold-cascade", "pairs"), free.n_runs if per == "decision" else 1.0 + 0.0 * free.n_runs
             ),

@@ -10,6 +10,7 @@ __all__ = [
     "CascadeRouting",
     "Decision",
     "IndexRule",
+    "Linear",
     "Routing",
     "Rule",
     "ThresholdCascade",

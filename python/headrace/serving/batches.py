@@ -55,14 +55,14 @@ def decided(
 def _decided_one(served: Served, queries: Mapping[str, Column], responses: Responses, query_id: str) -> int:
     run = responses.run[0]
     kinds = {name: (column.dtype, column.shape[1:]) for name, column in queries.items()}
-    query = OneQuery({name: _cell(column[0]) for name, column in queries.items()}, kinds)
+    query = OneQuery({name: _cell(column, 0) for name, column in queries.items()}, kinds)
     seen = OneResponses(run[None, :], served.response_columns)
     for j in np.flatnonzero(run).tolist():
         seen.cells[j] = {}
     for name in responses.names if run.any() else ():
         column = responses.column(name)
         for j, cells in seen.cells.items():
-            cells[name] = _cell(column[0, j])
+            cells[name] = _cell(column, (0, j))
     belief, costs = served.estimators.estimates(query, seen, run)
     decision = served.policy.rule_for(query_id).select(
         belief.quality,
@@ -75,6 +75,7 @@ def _decided_one(served: Served, queries: Mapping[str, Column], responses: Respo
     return -1 if decision.next is None else decision.next
 
 
-def _cell(value: Any) -> Any:
-    """Give a cell as a session holds it: a number as a float."""
-    return float(value) if isinstance(value, np.number | np.bool_) else value
+def _cell(column: Column, place: int | tuple[int, int]) -> Any:
+    """Give a cell as a session holds it: of a column of numbers a float, or an array; an object as it is."""
+    value = column[place]
+    return value if column.dtype.kind == "O" or isinstance(value, np.ndarray) else float(value)

@@ -183,7 +183,8 @@ class Decider:
         query_id = content_id(cells) if id is None else str(id)
         fold = fold_of(self.policy.seed, query_id, len(self.estimators)) if len(self.estimators) > 1 else 0
         limits = self._unlimited
-        if not (allowed is None and not deny and max_cost is None and not switching_cost and not prices):
+        is_free = allowed is None and max_cost is None and switching_cost is None and prices is None
+        if not (is_free and type(deny) is tuple and not deny):
             limits = limits_of(
                 self.policy,
                 allowed=allowed,

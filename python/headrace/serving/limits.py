@@ -71,8 +71,8 @@ def limits_of(
         options,
         [j for j in (index_of("allowed", name, models) for name in every) if j not in denied],
         caps,
-        _of_models("switching_cost", switching_cost, models, 0.0) if switching_cost else None,
-        _of_models("prices", prices, models, 1.0) if prices else None,
+        _of_models("switching_cost", switching_cost, models, 0.0) if switching_cost is not None else None,
+        _of_models("prices", prices, models, 1.0) if prices is not None else None,
     )
 
 

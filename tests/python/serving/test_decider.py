@@ -254,6 +254,37 @@ def test_a_router_decides_a_batch_as_its_sessions_do(rule: str, halves: tuple[hr
         assert models[some[row]] == router.start(query).next()
 
 
+@pytest.mark.parametrize("wrong", [{"deny": ""}, {"prices": 0.0}, {"switching_cost": []}, {"allowed": ""}])
+def test_options_that_are_empty_are_checked_as_well(
+    wrong: dict[str, Any], halves: tuple[hr.Outcomes, hr.Outcomes]
+) -> None:
+    decider = hr.Router(rule="routing", quality="constant").fit(halves[0], budget=100.0).decider_
+    query = {name: values[0] for name, values in halves[1].queries.items()}
+    with pytest.raises(TypeError, match=f"^{next(iter(wrong))}: expected"):
+        decider.start(query, **wrong)
+    names = np.array(decider.models[:2])
+    assert decider.start(query, allowed=names, deny=names[:1]).next() == names[1]
+
+
+def test_a_batch_of_one_takes_objects_as_they_are() -> None:
+    # Categories that are NumPy's whole numbers: "3", and not "3.0".
+    rng = np.random.default_rng(0)
+    n = 120
+    kinds = np.empty(n, dtype=object)
+    kinds[:] = list(rng.integers(0, 3, n))
+    good = np.array([[0.95, 0.05], [0.05, 0.95], [0.5, 0.5]])[kinds.astype(int)]
+    log = hr.Outcomes(
+        models=["a", "b"],
+        quality=(rng.random((n, 2)) < good).astype(float),
+        cost=np.array([1.0, 1.1]) * (0.5 + rng.random((n, 2))),
+        queries={"kind": kinds},
+    )
+    decider = hr.Router(rule="routing", quality="linear").fit(log, budget=1.05).decider_
+    together = decider.select_batch(log.queries, ids=log.ids)
+    for row in range(0, n, 3):
+        assert decider.select_batch({"kind": kinds[row : row + 1]}, ids=[log.ids[row]]).tolist() == [together[row]]
+
+
 def test_a_router_decides_tables_of_queries_and_responses(
     tmp_path: Path, halves: tuple[hr.Outcomes, hr.Outcomes]
 ) -> None:

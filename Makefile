@@ -9,6 +9,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 WITHIN := $(if $(shell command -v timeout),timeout 300)
 INTEGRATIONS := langchain litellm rayserve
 
+# What make test-source runs: all tests, or a folder or file of them.
+TESTS :=
+
 # A built wheel to test the integrations with, by WHEEL=; else they are tested as they lie here.
 WHEEL :=
 
@@ -16,7 +19,7 @@ WHEEL :=
 PROFILED := typical-11 hard-11
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-serve test test-rust test-python test-long test-integrations test-floors lint bench bench-docs \
+.PHONY: help build demo demo-serve test test-rust test-python test-source test-long test-integrations test-floors lint bench bench-docs \
   bench-kernels bench-calibration bench-fit dispatch gate gate-update wheel wheel-portable sdist release-check deny audit sbom docs docs-serve docs-rust \
   stale clean
 
@@ -58,8 +61,21 @@ test: test-rust test-python ## run all tests
 test-rust: ## run the tests of the core alone, which need no Python
 	cargo test --locked
 
-test-python: build .venv/group-test ## run the tests of the package alone
-	$(BIN)/python -m pytest -n auto --dist worksteal
+# With pip, which a test needs to install a package of estimators.
+.venv-test/made: .venv/made pyproject.toml
+	$(PYTHON) -m venv .venv-test
+	$(BIN)/uv pip install -q --python .venv-test/bin/python --group test || $(PIP) --python .venv-test/bin/python install --group test
+	@touch $@
+
+test-python: .venv-test/made ## build a wheel as users get it, and run the tests of the package against that
+	rm -rf target/wheel && $(BIN)/maturin build --release --locked --out target/wheel
+	wheel="$$(echo target/wheel/*.whl)[all]"; \
+	  $(BIN)/uv pip install -q --python .venv-test/bin/python --reinstall-package headrace "$$wheel" || \
+	  { $(PIP) --python .venv-test/bin/python install "$$wheel" && $(PIP) --python .venv-test/bin/python install --force-reinstall --no-deps "$$wheel"; }
+	.venv-test/bin/python -m pytest -n auto --dist worksteal --durations=15
+
+test-source: build .venv/group-test ## run the tests of TESTS=tests/python/... against the source, while you work on it
+	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
 
 lint: build .venv/group-lint .venv/group-test .venv-types/made ## check format, lints, types, the stub, the floors and the core's documentation
 	cargo fmt --check

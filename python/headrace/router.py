@@ -13,17 +13,11 @@ from headrace.arguments import check_counts
 from headrace.beliefs.belief_table import BeliefTable, Kept
 from headrace.calibration.calibrator import Calibrator
 from headrace.calibration.exchange_rates import Walked
-from headrace.calibration.fitted import fit_and_calibrate
+from headrace.calibration.fitted import Plan
 from headrace.calibration.guarantee import Guarantee
-from headrace.calibration.parts import Parts, parted
-from headrace.calibration.settings import (
-    check_log,
-    check_settings,
-    check_table,
-    check_wanted,
-    checked_largest,
-    rule_settings,
-)
+from headrace.calibration.parts import parted
+from headrace.calibration.settings import check_log, check_settings, check_table, check_wanted, checked_largest
+from headrace.calibration.signals import Alternative, Signals, best_alternative, fit_alternatives, signals
 from headrace.diagnosis import Diagnosis, diagnose
 from headrace.estimators import CostEstimator, QualityEstimator
 from headrace.estimators.parameters import Parameters
@@ -42,6 +36,9 @@ __all__ = ["DEFAULT_QUALITIES", "Router"]
 #: Quality estimators from which the fit chooses where none is given.
 DEFAULT_QUALITIES = ("linear", "joint")
 
+#: Attributes that come with a budget or a target.
+BUDGETED = ("decider_", "policy_", "point_", "budget_", "guarantee_", "_confidence")
+
 
 class Router(Parameters, Served):
     """Decides, per query, which model to run next or to stop, at an expected cost that you set.
@@ -51,13 +48,14 @@ class Router(Parameters, Served):
     models : sequence of str, optional
         Models to choose among, by name; all of the table by default.
     quality : QualityEstimator, str, or sequence of these; optional
-        Unfitted, or the name of one (`headrace.estimators.estimator_names`). Of several, the fit takes the one with the
-        smallest error on held-out queries: a later one only if it is better by more than the standard error of the
-        difference. By default ``("linear", "joint")``.
+        Unfitted, or the name of one (`headrace.estimators.estimator_names`). Of several, the fit takes that of the
+        least error on held-out queries: a later one only if it gains more than the standard error of the difference.
+        By default ``("linear", "joint")``.
     cost : CostEstimator or str, optional
         Unfitted, or the name of one; `LinearCost` by default.
-    rule : {"cascade-routing", "cascade", "index", "routing", "threshold-cascade"}
-        The rule; see `headrace.rules`.
+    rule : {"cascade-routing", "cascade", "index", "routing", "threshold-cascade"}, optional
+        The rule; see `headrace.rules`. By default cascade routing; where a run shows its quality (a response column of
+        that name), the index rule or the cascade, whichever has the larger area on the calibration queries.
     max_depth : int, default 5
         Most models to run for one query (cascade routing and cascade).
     order : sequence of str, optional
@@ -67,22 +65,28 @@ class Router(Parameters, Served):
     answer : {"best", "last"}
         Answer of the model with the highest estimate among those run, or of the last one run.
     mix : {"per-query", "deterministic"}
-        Mix two rules per query, so that the budget is used up on average, or use one of them alone: the cheaper for a
-        budget, the more expensive for a quality target, so that either is kept on the calibration data.
+        Mix two rules per query, so that the budget is used up on average, or use the one of them that keeps the budget
+        or the target on the calibration data.
     n_folds : int, default 5
-        Folds of the cross-fitting that keeps the labels that calibrate apart from those that fit the estimators.
+        Folds of the cross-fitting: labels that calibrate are apart from those that fit the estimators.
     seed : int, default 0
         Seed of the folds and of the mixing.
 
     Attributes
     ----------
     models_ : tuple of str
+    rule_ : str
+        The rule used.
+    bought_ : tuple of str
+        Paid columns that are bought after each run at the budget; see `Outcomes`.
+    signals_ : Signals or None
+        What it brings to buy paid columns, by budget; None for a table without any.
     path_ : BudgetPath
         What every cost weight would have cost and brought on the calibration data.
     walked_ : Walked
         The walks of the calibration queries: what `path_` sums.
     uncertainty_scale_ : float or None
-        The scale used; None for a rule without one.
+        None for a rule without one.
     decider_ : Decider
         What serves: the policy and the fitted estimators. This and the next four come with a budget or a target.
     policy_ : Policy
@@ -100,8 +104,7 @@ class Router(Parameters, Served):
     cost_ : CostEstimator
         The cost estimator used, unfitted.
     estimators_ : tuple of (QualityEstimator, tuple of CostEstimator)
-        Fitted estimators, a pair for each fold, with a cost estimator for each cost. A query is served by one of them,
-        by a hash of its id: what the folds were calibrated with is what runs
+        Fitted, a pair for each fold; a query is served by one of them, by a hash of its id
         (docs/decisions/0004-fold-estimators-serve.md). One pair only where calibration was kept apart.
     query_columns_, response_columns_ : dict of str to (dtype, tuple of int)
         Columns of queries and of responses in the fit: type, and shape of a cell.
@@ -123,6 +126,9 @@ class Router(Parameters, Served):
     """
 
     models_: tuple[str, ...]
+    rule_: str
+    bought_: tuple[str, ...]
+    signals_: Signals | None
     path_: BudgetPath
     uncertainty_scale_: float | None
     decider_: Decider
@@ -137,6 +143,8 @@ class Router(Parameters, Served):
     query_columns_: dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
     response_columns_: dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
     n_dropped_: int
+    _alternatives: tuple[Alternative, ...]
+    _prices: dict[str, npt.NDArray[np.float64]]
     _seen: npt.NDArray[np.uint64]
     _settings: dict[str, Any]
     _held_out: Kept
@@ -150,7 +158,7 @@ class Router(Parameters, Served):
         *,
         quality: QualityEstimator | str | Sequence[QualityEstimator | str] | None = None,
         cost: CostEstimator | str | None = None,
-        rule: str = "cascade-routing",
+        rule: str | None = None,
         max_depth: int = 5,
         order: Sequence[str] | None = None,
         uncertainty_scale: float | None = None,
@@ -235,11 +243,14 @@ class Router(Parameters, Served):
         is_promised = confidence is not None or calibration is not None
         largest = checked_largest(largest_cost, tuple(outcomes.costs), quality_target, is_promised=is_promised)
         parts = parted(outcomes, calibration, self.models, apart=confidence is not None, seed=int(self.seed))
-        fitted = self._fitted(parts, qualities, cost, progress)
+        alternatives = fit_alternatives(parts, Plan.of(self, qualities, cost), progress=progress)
+        for alternative in alternatives:
+            alternative.fitted.calibrator.largest_cost = largest
         router = copy.copy(self)
         router._forget()
-        vars(router).update(fitted)
-        router._calibrator.largest_cost = largest
+        router.models_, router.cost_, router._seen = parts.fitting.models, cost, parts.buying(()).seen()
+        router.signals_, router._alternatives = signals(alternatives), alternatives
+        vars(router).update(best_alternative(alternatives, None, None).attributes())
         if budget is not None or quality_target is not None:
             router._set_point(budget, quality_target, confidence)
         # All values are there: nothing of another fit stays.
@@ -260,6 +271,30 @@ class Router(Parameters, Served):
         """Give a copy for another quality target, without a fit; as `with_budget`."""
         check_wanted(None, quality_target, confidence)
         return self._at("with_quality_target", None, quality_target, confidence)
+
+    def buying(self, columns: Sequence[str] | str = ()) -> Router:
+        """Give a copy that buys some paid columns after each run at any budget; no budget is set.
+
+        Parameters
+        ----------
+        columns : sequence of str, or str
+            One of the sets in `signals_`; by default nothing is bought.
+
+        Raises
+        ------
+        ValueError
+            The router is not fitted, or not with such a set.
+        """
+        wanted = {columns} if isinstance(columns, str) else set(columns)
+        for alternative in vars(self).get("_alternatives", ()):
+            if set(alternative.bought) == wanted:
+                router = self._copy()
+                vars(router).update(alternative.attributes(), _alternatives=(alternative,))
+                for name in BUDGETED:
+                    vars(router).pop(name, None)
+                return router
+        known = ", ".join(repr(one.bought) for one in vars(self).get("_alternatives", ())) or "none"
+        raise ValueError(f"columns: expected a set that was fitted: {known}; got {columns!r}")
 
     def diagnose(self, outcomes: Outcomes | None = None) -> Diagnosis:
         """Tell how good the estimates are on queries that they have not seen, and what to do about them.
@@ -294,14 +329,15 @@ class Router(Parameters, Served):
         table = self._held_out.table
         if outcomes is not None:
             check_table("outcomes", outcomes)
-            table = BeliefTable.served(outcomes.labelled(self.models_), self.estimators_, seed=int(self.seed))
+            labelled = outcomes.labelled(self.models_).buying(self.bought_)
+            table = BeliefTable.served(labelled, self.estimators_, seed=int(self.seed))
         if table is None:
             raise ValueError("outcomes: expected labelled queries; a router that was pickled goes without its own")
         return diagnose(table, max_runs=int(self.max_depth))
 
     def n_seen(self, outcomes: Outcomes) -> int:
         """Count the queries of a table that the fit has seen, by their content: those that can't judge it."""
-        return n_shared(self._seen, fingerprints(outcomes.select(self.models_)))
+        return n_shared(self._seen, fingerprints(outcomes.select(self.models_).buying()))
 
     def recalibrate(self, new_outcomes: Outcomes) -> Router:
         """Give a copy whose cost weight and mixture suit new queries, with the estimators as they are.
@@ -326,7 +362,7 @@ class Router(Parameters, Served):
         """
         decider = self._served("recalibrate")
         check_table("new_outcomes", new_outcomes)
-        new = new_outcomes.select(self.models_)
+        new = new_outcomes.select(self.models_).buying(self.bought_)
         check_log(new, decider.policy.costs, complete=self._confidence is not None)
         table = BeliefTable.served(new, self.estimators_, seed=int(self.seed), rates=decider.policy.rates)
         router = self._copy()
@@ -334,6 +370,7 @@ class Router(Parameters, Served):
         if not new.n_missing:
             router._held_out = Kept(table)
         router.walked_ = router._calibrator.walked(decider.policy.rates)
+        router._alternatives, router.signals_ = (), None
         router._set_point(self.budget_, decider.quality_target, self._confidence)
         return router
 
@@ -349,46 +386,6 @@ class Router(Parameters, Served):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "path_")
-
-    def _fitted(
-        self,
-        parts: Parts,
-        qualities: Sequence[QualityEstimator],
-        cost: CostEstimator,
-        progress: Callable[[float], None] | None,
-    ) -> dict[str, Any]:
-        """Fit and calibrate: give the attributes."""
-        settings = rule_settings(self.rule, parts.fitting, max_depth=int(self.max_depth), order=self.order)
-        fitted = fit_and_calibrate(
-            parts,
-            qualities,
-            cost,
-            rule=self.rule,
-            settings=settings,
-            uncertainty_scale=None if self.uncertainty_scale is None else float(self.uncertainty_scale),
-            answer=self.answer,
-            max_depth=int(self.max_depth),
-            n_folds=int(self.n_folds),
-            seed=int(self.seed),
-            progress=progress,
-        )
-        return {
-            "models_": parts.fitting.models,
-            "path_": fitted.walked.path,
-            "uncertainty_scale_": fitted.settings.get("uncertainty_scale"),
-            "quality_": fitted.quality,
-            "quality_errors_": fitted.errors,
-            "cost_": cost,
-            "estimators_": fitted.estimators,
-            "query_columns_": {name: (v.dtype, v.shape[1:]) for name, v in parts.fitting.queries.items()},
-            "response_columns_": {name: (v.dtype, v.shape[2:]) for name, v in parts.fitting.responses.items()},
-            "n_dropped_": parts.n_dropped,
-            "_seen": parts.seen(),
-            "_settings": fitted.settings,
-            "_held_out": Kept(fitted.served),
-            "_calibrator": fitted.calibrator,
-            "walked_": fitted.walked,
-        }
 
     def _copy(self) -> Router:
         """Give a copy that shares nothing that changes."""
@@ -417,19 +414,22 @@ class Router(Parameters, Served):
     def _set_point(
         self, budget: float | Mapping[str, float] | None, quality_target: float | None, confidence: float | None
     ) -> None:
-        costs = self._calibrator.costs
-        limits = None if budget is None else checked_budget(budget, costs)
+        limits = None if budget is None else checked_budget(budget, self._calibrator.costs)
+        if len(self._alternatives) > 1:
+            best = best_alternative(self._alternatives, limits, quality_target)
+            if best.bought != self.bought_:
+                vars(self).update(best.attributes())
         chosen = self._calibrator.chosen(self.walked_, limits, quality_target, confidence, mix=self.mix)
         point = self.point_ = chosen.point
         self.walked_, self.path_ = chosen.walked, chosen.walked.path
         self.policy_ = Policy(
             self.models_,
-            self.rule,
+            self.rule_,
             self._settings,
             point.parameters,
             point.share,
             seed=int(self.seed),
-            costs=costs,
+            costs=self._calibrator.costs,
             rates=chosen.walked.rates,
         )
         self.decider_ = Decider(
@@ -444,7 +444,7 @@ class Router(Parameters, Served):
             answer=self.answer,
             mix=self.mix,
             promised=chosen.promised,
+            wanted=self._prices,
             price_changes=dict(self._calibrator.price_changes),
         )
-        self.budget_, self.guarantee_ = limits, chosen.guarantee
-        self._confidence = confidence
+        self.budget_, self.guarantee_, self._confidence = limits, chosen.guarantee, confidence

@@ -17,7 +17,7 @@ from headrace.calibration.promises import Tests, sequence, shuffled
 from headrace.calibration.settings import Calibration
 from headrace.calibration.walk import budget_path, walk
 from headrace.outcomes import Outcomes
-from headrace.policy.budget_path import PathPoint, rounded, shown_limits
+from headrace.policy.budget_path import BudgetPath, PathPoint, rounded, shown_limits
 from headrace.rules import make_rule
 from headrace.serving.promised import Promised, log_ratio
 
@@ -147,6 +147,16 @@ class Calibrator:
             walked = self._walk(table, rates, self.realised)
             self._last = walked, walked if fitting is None else self._walk(fitting, rates, self._fitting_costs)
         return self._last
+
+    def judging(self, budget: Mapping[str, float] | None) -> Walked:
+        """Give the walk by which fits are compared: of the fitting queries, where calibration is kept apart."""
+        return self._both((1.0,) if budget is None else self.balanced(budget))[1]
+
+    def judged_on(self, rows: IndexArray, budget: Mapping[str, float] | None) -> BudgetPath:
+        """Give the path of that walk on some of its queries."""
+        walked = self.judging(budget)
+        costs = self._fitting_costs or self.realised
+        return budget_path(walked.stops.of(rows), {name: cost[rows] for name, cost in costs.items()})
 
     def balanced(self, budget: Mapping[str, float]) -> tuple[float, ...]:
         """Find the exchange rates that suit some budgets, on the fitting queries where these are others."""

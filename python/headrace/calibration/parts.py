@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from headrace.arguments import listed
 from headrace.calibration.settings import check_table
 from headrace.outcomes import Outcomes
 from headrace.outcomes.fingerprints import fingerprints
@@ -44,6 +45,33 @@ class Parts(NamedTuple):
     def seen(self) -> npt.NDArray[np.uint64]:
         """Give the fingerprints of all these queries."""
         return np.concatenate([fingerprints(part) for part in self[:3] if part is not None])
+
+    def buying(self, columns: Sequence[str]) -> Parts:
+        """Give the same queries to a router that buys some paid columns; see `Outcomes.buying`.
+
+        Raises
+        ------
+        ValueError
+            Too few queries have the columns.
+        """
+        fitting, partial, apart, n_dropped = self
+        bought = fitting.buying(columns)
+        held = None if apart is None else apart.buying(columns)
+        if bought.n_queries < FEWEST_QUERIES:
+            wanted = f"at least {FEWEST_QUERIES} queries with {listed(columns)} of every model"
+            raise ValueError(f"outcomes: expected {wanted}, got {bought.n_queries}")
+        lacking = fitting.n_queries - bought.n_queries
+        lacking += 0 if apart is None or held is None else apart.n_queries - held.n_queries
+        others = None if partial is None else _having(partial, columns)
+        return Parts(bought, others, held, n_dropped + lacking)
+
+
+def _having(partial: Outcomes, columns: Sequence[str]) -> Outcomes | None:
+    """Give the queries with missing cells that have some paid columns, if there are any."""
+    try:
+        return partial.buying(columns)
+    except ValueError:
+        return None
 
 
 def parted(

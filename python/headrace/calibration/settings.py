@@ -144,10 +144,11 @@ def check_settings(rule: Any, answer: Any, mix: Any, order: Any) -> None:
         "mix": (mix, ("per-query", "deterministic")),
     }
     for name, (given, known) in choices.items():
-        if given not in known:
+        if given not in known and not (given is None and name == "rule"):
             raise ValueError(f"{name}: expected one of {', '.join(known)}; got {given!r}")
-    if order is not None and "order" not in RULES[rule].settings:
-        raise ValueError(f"order: expected None for {rule}, which has no order of its own, got {order!r}")
+    if order is not None and (rule is None or "order" not in RULES[rule].settings):
+        named = "without a rule" if rule is None else f"for {rule}, which has no order of its own"
+        raise ValueError(f"order: expected None {named}, got {order!r}")
 
 
 def check_table(argument: str, table: Any) -> None:

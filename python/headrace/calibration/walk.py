@@ -9,7 +9,7 @@ the budget path.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -110,6 +110,14 @@ class Stops(NamedTuple):
         """Index of the stop of each query at one value of the parameter, in the order of the queries."""
         here = _here(self.lower, self.upper, parameter)
         return here[np.argsort(self.row[here], kind="stable")]
+
+    def of(self, rows: IndexArray) -> Stops:
+        """Give the stops of some queries, in rising order, numbered anew."""
+        here, there = np.isin(self.row, rows), np.isin(self.runs.row, rows)
+        ran: dict[str, Any] = {name: column[there] for name, column in self.runs._asdict().items()}
+        ended: dict[str, Any] = {name: column[here] for name, column in self._asdict().items() if name != "runs"}
+        runs = Runs(**ran | {"row": np.searchsorted(rows, ran["row"])})
+        return Stops(**ended | {"row": np.searchsorted(rows, ended["row"])}, runs=runs)
 
     def total(self, cost: FloatArray) -> FloatArray:
         """Sum a cost, an array of shape (n_queries, n_models), over the models run: shape (n_stops,)."""

@@ -23,6 +23,7 @@ from headrace.rules import RULES
 
 __all__ = [
     "AsJson",
+    "ColumnCost",
     "Cost",
     "Features",
     "Ignore",
@@ -47,8 +48,8 @@ __all__ = [
 ]
 
 
-def _known_rule(name: str) -> str:
-    if name not in RULES:
+def _known_rule(name: str | None) -> str | None:
+    if name is not None and name not in RULES:
         raise typer.BadParameter(f"expected one of {', '.join(RULES)}; got {name!r}")
     return name
 
@@ -76,15 +77,22 @@ Price = Annotated[
     list[str] | None,
     typer.Option(help="model=cost of a run, or 'model|output_tokens'=cost of a unit, for a log without costs."),
 ]
+ColumnCost = Annotated[
+    list[str] | None,
+    typer.Option(help="column=price of a response column that is bought after a run, such as a judge's verdict."),
+]
 Rename = Annotated[list[str] | None, typer.Option(help="new=old: read the column 'old' as 'new'; may be repeated.")]
 Features = Annotated[
     str | None, typer.Option(help="Query and response columns that may be used, comma separated; all by default.")
 ]
 Ignore = Annotated[str | None, typer.Option(help="Query and response columns that are left out, comma separated.")]
 RuleName = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--rule", help=f"One of {', '.join(RULES)}.", callback=_known_rule, autocompletion=lambda: list(RULES)
+        "--rule",
+        help=f"One of {', '.join(RULES)}. Default: cascade-routing; for a verified log index or cascade.",
+        callback=_known_rule,
+        autocompletion=lambda: list(RULES),
     ),
 ]
 MaxDepth = Annotated[int, typer.Option(help="Most models to run for one query.", min=1)]
@@ -149,13 +157,13 @@ def pairs_in(option: str, given: list[str] | None) -> dict[str, str] | None:
     return pairs
 
 
-def prices_in(given: list[str] | None) -> dict[str, float] | None:
-    """Read the prices of models."""
-    prices = pairs_in("--price", given)
+def prices_in(option: str, given: list[str] | None) -> dict[str, float] | None:
+    """Read prices by name."""
+    prices = pairs_in(option, given)
     try:
         return None if prices is None else {model: float(price) for model, price in prices.items()}
     except ValueError:
-        raise ValueError(f"--price: expected model=number; got {', '.join(given or ())}") from None
+        raise ValueError(f"{option}: expected name=number; got {', '.join(given or ())}") from None
 
 
 def read_log(
@@ -167,6 +175,7 @@ def read_log(
     labels: Path | None = None,
     verified: bool = False,
     price: list[str] | None = None,
+    column_cost: list[str] | None = None,
     rename: list[str] | None = None,
     features: str | None = None,
     ignore: str | None = None,
@@ -178,7 +187,7 @@ def read_log(
         options: dict[str, Any] = {"models": models, "cost": cost, "layout": layout, "labels": labels}
         chosen_columns: dict[str, Any] = {"features": features, "ignore": ignore, "price": price, "rename": rename}
         with _standard_input() as path:
-            return read_log(path, verified=verified, **options, **chosen_columns)
+            return read_log(path, verified=verified, column_cost=column_cost, **options, **chosen_columns)
     column = cost[0] if cost is not None and len(cost) == 1 else cost or None
     outcomes = hr.Outcomes.from_file(
         log,
@@ -186,7 +195,8 @@ def read_log(
         cost=column,
         verified=verified,
         labels=labels,
-        prices=prices_in(price),
+        prices=prices_in("--price", price),
+        column_cost=prices_in("--column-cost", column_cost),
         rename=pairs_in("--rename", rename),
     )
     chosen = names_in(models)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from headrace.commands.console import (
     AsJson,
+    ColumnCost,
     Cost,
     Features,
     Ignore,
@@ -43,6 +44,7 @@ def convert(
     layout: Layout = None,
     labels: Labels = None,
     price: Price = None,
+    column_cost: ColumnCost = None,
     rename: Rename = None,
     features: Features = None,
     ignore: Ignore = None,
@@ -59,6 +61,7 @@ def convert(
             layout=layout,
             labels=labels,
             price=price,
+            column_cost=column_cost,
             rename=rename,
             features=features,
             ignore=ignore,

@@ -13,6 +13,7 @@ import headrace as hr
 from headrace.calibration.parts import FEWEST_QUERIES
 from headrace.commands.console import (
     AsJson,
+    ColumnCost,
     Cost,
     Features,
     Ignore,
@@ -67,11 +68,12 @@ def evaluate(
     labels: Labels = None,
     verified: Verified = False,
     price: Price = None,
+    column_cost: ColumnCost = None,
     rename: Rename = None,
     features: Features = None,
     ignore: Ignore = None,
     budget: Budget = None,
-    rule: RuleName = "cascade-routing",
+    rule: RuleName = None,
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
     estimation_cost: EstimationCost = None,
@@ -107,6 +109,7 @@ def evaluate(
             labels=labels,
             verified=verified,
             price=price,
+            column_cost=column_cost,
             rename=rename,
             features=features,
             ignore=ignore,
@@ -149,7 +152,7 @@ def judged(
     console: Console,
     outcomes: hr.Outcomes,
     budget: float | dict[str, float] | None,
-    rule: str,
+    rule: str | None,
     max_depth: int,
     seed: int,
     estimation_cost: float | str | dict[str, float | str],
@@ -157,9 +160,9 @@ def judged(
 ) -> Evaluation:
     """Fit on one half of a log, and evaluate on the other; then on other halves, if wanted."""
     fitting, test = _halves(outcomes.complete(), seed)
-    with progress_bar(console, rule) as progress:
+    with progress_bar(console, rule or "fit") as progress:
         router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
-        router.fit(fitting, budget=budget, progress=lambda share: progress(rule, share))
+        router.fit(fitting, budget=budget, progress=lambda share: progress(rule or "fit", share))
         card = hr.evaluate(router, test, fitting=fitting, estimation_cost=estimation_cost, seed=seed, progress=progress)
         if not n_splits:
             return card

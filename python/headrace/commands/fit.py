@@ -12,6 +12,7 @@ import headrace as hr
 from headrace.arguments import checked_confidence
 from headrace.commands.console import (
     AsJson,
+    ColumnCost,
     Cost,
     Features,
     Ignore,
@@ -68,10 +69,11 @@ def fit(
     labels: Labels = None,
     verified: Verified = False,
     price: Price = None,
+    column_cost: ColumnCost = None,
     rename: Rename = None,
     features: Features = None,
     ignore: Ignore = None,
-    rule: RuleName = "cascade-routing",
+    rule: RuleName = None,
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
     out: Annotated[
@@ -98,20 +100,21 @@ def fit(
             labels=labels,
             verified=verified,
             price=price,
+            column_cost=column_cost,
             rename=rename,
             features=features,
             ignore=ignore,
         )
         used = columns_told(console, outcomes)
         router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
-        with warnings_told(console), progress_bar(console, rule) as progress:
+        with warnings_told(console), progress_bar(console, rule or "fit") as progress:
             router.fit(
                 outcomes,
                 budget=limits,
                 quality_target=quality_target,
                 confidence=confidence,
                 largest_cost=largest,
-                progress=lambda share: progress(rule, share),
+                progress=lambda share: progress(rule or "fit", share),
             )
     written = attempted(lambda: _saved(router, out))
     if as_json:
@@ -164,7 +167,9 @@ def summary(router: hr.Router, outcomes: hr.Outcomes) -> dict[str, Any]:
     point, guarantee = router.point_, router.guarantee_
     return {
         "point": {**point._asdict(), "further_costs": dict(point.further_costs)},
-        "rule": router.rule,
+        "rule": router.rule_,
+        "bought": list(router.bought_),
+        "signals": [] if router.signals_ is None else router.signals_.words,
         "uncertainty_scale": router.uncertainty_scale_,
         "quality_estimator": type(router.quality_).__name__,
         "quality_errors": router.quality_errors_,
@@ -196,7 +201,7 @@ def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
     point, guarantee, costs = router.point_, router.guarantee_, router.policy_.costs
     units = Units.of_table(outcomes)
     spent = ", ".join(f"{name} {mean:.6g}" for name, mean in {costs[0]: point.cost, **point.further_costs}.items())
-    lines = [f"{router.rule}: mean {spent}, quality {units.quality(point.quality)}, {point.n_runs:.2f} runs per query"]
+    lines = [f"{router.rule_}: mean {spent}, quality {units.quality(point.quality)}, {point.n_runs:.2f} runs per query"]
     lines.append(f"as on the calibration queries; {router.n_dropped_} of {len(outcomes)} queries were incomplete")
     if router.quality_errors_:
         tried = zip(DEFAULT_QUALITIES, router.quality_errors_, strict=True)
@@ -204,6 +209,9 @@ def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
         lines.append(
             f"quality estimates by {type(router.quality_).__name__}; squared error on held-out queries: {errors}"
         )
+    if router.signals_ is not None:
+        lines.append(f"at this budget it buys {' and '.join(router.bought_) or 'nothing'} after each run")
+        lines += router.signals_.words
     if guarantee is not None:
         promised = " and ".join(
             f"quality at least {units.quality(limit)}" if name == "quality" else f"{name} at most {limit:.6g}"

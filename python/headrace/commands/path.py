@@ -17,6 +17,7 @@ import headrace as hr
 from headrace.atomic_file import draft_of
 from headrace.commands.console import (
     AsJson,
+    ColumnCost,
     Cost,
     Features,
     Ignore,
@@ -71,10 +72,11 @@ def path(
     labels: Labels = None,
     verified: Verified = False,
     price: Price = None,
+    column_cost: ColumnCost = None,
     rename: Rename = None,
     features: Features = None,
     ignore: Ignore = None,
-    rule: RuleName = "cascade-routing",
+    rule: RuleName = None,
     max_depth: MaxDepth = 5,
     seed: Seed = 0,
     out: Annotated[
@@ -98,6 +100,7 @@ def path(
             labels=labels,
             verified=verified,
             price=price,
+            column_cost=column_cost,
             rename=rename,
             features=features,
             ignore=ignore,
@@ -105,14 +108,14 @@ def path(
         description = outcomes.describe()
         console.print(str(description), markup=False)
         router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
-        with progress_bar(console, rule) as progress:
-            router.fit(outcomes, progress=lambda share: progress(rule, share))
+        with progress_bar(console, rule or "fit") as progress:
+            router.fit(outcomes, progress=lambda share: progress(rule or "fit", share))
     written = Output()
     if out is not None:
-        written = attempted(lambda: write(router.path_, outcomes.complete(), out, title=f"{log.stem}: {rule}"))
+        written = attempted(lambda: write(router.path_, outcomes.complete(), out, title=f"{log.stem}: {router.rule_}"))
     if as_json:
         columns = {name: values.tolist() for name, values in router.path_.to_dict().items()}
-        print_json({"outcomes": description.to_dict(), "rule": rule, "path": columns, "written": written.name})
+        print_json({"outcomes": description.to_dict(), "rule": router.rule_, "path": columns, "written": written.name})
     else:
         show(router.path_, Units.of_table(outcomes.complete()))
     with told(console):

@@ -39,6 +39,11 @@ def checked_tables(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
     if tuple(outcomes.costs) != costs:
         raise ValueError(f"outcomes: expected the costs {costs}, got {tuple(outcomes.costs)}")
     test = _labelled(router, outcomes, "outcomes")
+    if router.signals_ is not None:
+        paid = {name for columns in router.signals_.bought for name in columns}
+        if lacking := sorted(paid - set(test.column_cost)):
+            raise ValueError(f"outcomes: expected a column_cost for {listed(lacking)}, as in the fit")
+        test = test.having(paid)
     n_seen = router.n_seen(test)
     if n_seen > MOST_SEEN * test.n_queries:
         raise ValueError(

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from headrace.arguments import FloatArray
 from headrace.beliefs.belief_table import BeliefTable
-from headrace.calibration.walk import Stops, walk
 from headrace.evaluation.arguments import (
     check_numbers,
     checked_baselines,
@@ -23,13 +22,14 @@ from headrace.evaluation.arguments import (
     checked_fitting,
     checked_tables,
 )
-from headrace.evaluation.baselines import estimates_of
 from headrace.evaluation.bootstrap import N_RESAMPLES, resampling_weights
 from headrace.evaluation.curves import budget_grid, cross_fitted, replayed_folds
 from headrace.evaluation.estimation import checked_estimation, estimation_costs
 from headrace.evaluation.findings import SECONDS, judged_policy, judged_singles, latencies
 from headrace.evaluation.fold import Fold
-from headrace.evaluation.replay import points_for, replay
+from headrace.evaluation.method import summarise
+from headrace.evaluation.paid import paid_replays, walked
+from headrace.evaluation.replay import Replay, points_for
 from headrace.evaluation.report.page import methods_html, write_report
 from headrace.evaluation.report.summary import as_dict, summary
 from headrace.evaluation.report.verdict import verdict
@@ -38,7 +38,6 @@ from headrace.evaluation.traffic import example_decisions, flows, reliability
 from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import BudgetPath
 from headrace.router import Router
-from headrace.rules import make_rule
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -173,7 +172,7 @@ def evaluate(
     True
     """
     test, n_dropped = checked_tables(router, outcomes)
-    names = checked_baselines(baselines, router.rule)
+    names = checked_baselines(baselines, router.rule_)
     given = checked_estimation(estimation_cost, estimation_per, tuple(test.costs))
     grid = None if budgets is None else checked_budgets(budgets)
     check_numbers(n_resamples, n_examples)
@@ -182,25 +181,18 @@ def evaluate(
     budget = used.point_.cost if used.budget_ is None else used.budget_.get(test.cost_name, used.point_.cost)
     drawn = np.unique(np.append(_budgets(used.path_, test) if grid is None else grid, budget))
     at = int(np.searchsorted(drawn, budget))
-    table = BeliefTable.served(test, used.estimators_, seed=int(used.seed), rates=used.policy_.rates)
-    stops = _walked(used, table)
-    points, feasible = points_for(used.path_, drawn)
-    own = replay(
-        "router",
-        points,
-        stops,
-        test,
-        feasible=feasible,
-        uncertainty_scale=used.uncertainty_scale_,
-        estimates=estimates_of(used.rule),
-    )
-    folds, calibrated_on = _folds(used, table, known, seed)
+    table, stops, own = walked(used, test, drawn)
+    always: list[Replay] = []
+    if used.signals_ is not None:
+        own, always = paid_replays(used, test, drawn)
+    plain = test.buying()
+    folds, calibrated_on = _folds(used.buying() if always else used, plain, known, seed, table.rates)
     weights = resampling_weights(test, seed, n_resamples)
     costs = estimation_costs(given, estimation_per, used, test)
     first, seconds = costs.get(test.cost_name, 0.0), costs.get(SECONDS, 0.0)
     curves = replayed_folds(
         folds,
-        test,
+        plain,
         drawn,
         names,
         weights=weights,
@@ -211,25 +203,28 @@ def evaluate(
         estimation_per=estimation_per,
         progress=progress,
     )
+    asked: dict[str, Any] = {"estimation_cost": first, "estimation_per": estimation_per}
     return Evaluation(
         **vars(curves),
-        rule=used.rule,
+        rule=used.rule_,
+        bought=used.bought_,
+        paid=tuple(summarise(always, plain, drawn, weights, **asked)),
         models=test.models,
         cost_name=test.cost_name,
         n_dropped=n_dropped,
         calibrated_on=calibrated_on,
         at=at,
-        singles=tuple(judged_singles(test, curves["router"], weights)),
+        singles=tuple(judged_singles(plain, curves["router"], weights)),
         chosen=judged_policy(used, table, stops, weights, assumed=used is not router),
         answers=own.answers,
         runs=own.runs,
-        flows=flows(used, table, points, stops),
+        flows=flows(used, table, points_for(used.path_, drawn)[0], stops),
         reliability=tuple(reliability(table)),
-        latency=tuple(latencies(used, test, stops, seconds, estimation_per)),
+        latency=tuple(latencies(used, table.outcomes, stops, seconds, estimation_per)),
         estimation_cost=first,
         estimation_seconds=seconds,
         estimation_per=estimation_per,
-        examples=tuple(example_decisions(used, test, stops, n_examples)),
+        examples=tuple(example_decisions(used, table.outcomes, stops, n_examples)),
         quality_range=(float(test.quality.min()), float(test.quality.max())),
     )
 
@@ -247,30 +242,24 @@ def _budgets(path: BudgetPath, test: Outcomes) -> FloatArray:
     return np.append(grid, np.geomspace(grid[-1], highest, N_BEYOND + 1)[1:]) if highest > grid[-1] else grid
 
 
-def _walked(router: Router, table: BeliefTable) -> Stops:
-    """Walk test queries as the router walks those of its calibration."""
-    rule = make_rule(router.rule, 0.0, router.policy_.settings)
-    return walk(rule, table.outcomes, table, answer=router.answer)
-
-
-def _folds(router: Router, table: BeliefTable, fitting: Outcomes | None, seed: int) -> tuple[list[Fold], str]:
-    """Say what the baselines are calibrated on, and what they are replayed on."""
-    test = table.outcomes
+def _folds(
+    router: Router, test: Outcomes, fitting: Outcomes | None, seed: int, rates: tuple[float, ...]
+) -> tuple[list[Fold], str]:
+    """Say what the baselines are calibrated on, and what they are replayed on: they buy no columns."""
     if fitting is not None:
         known, held_out = cross_fitted(
-            fitting,
+            fitting.buying(),
             test,
             router.quality_,
             router.cost_,
             n_folds=router.n_folds,
             seed=int(router.seed),
-            rates=table.rates,
+            rates=rates,
         )
         return [Fold(known, held_out, np.arange(test.n_queries))], f"the {fitting.n_queries} fitting queries"
     half = test.folds(2, rng=seed)
     tables = [
-        BeliefTable.served(test.take(half == h), router.estimators_, seed=int(router.seed), rates=table.rates)
-        for h in (0, 1)
+        BeliefTable.served(test.take(half == h), router.estimators_, seed=int(router.seed), rates=rates) for h in (0, 1)
     ]
     folds = [Fold(tables[1 - h], tables[h], np.flatnonzero(half == h)) for h in (0, 1)]
     return folds, "the other half of the test queries"

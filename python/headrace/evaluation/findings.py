@@ -213,7 +213,7 @@ def latencies(
     if SECONDS not in test.costs:
         return []
     ends = served(router, test, stops)
-    when = estimates_of(router.rule)
+    when = estimates_of(router.rule_)
     decisions = stops.n_runs[ends] * (when != "before") + (when != "after")
     asked = decisions if estimation_per == "decision" else np.ones(len(ends))
     seconds: Mapping[str, FloatArray] = {

@@ -11,7 +11,7 @@ from headrace.arguments import FloatArray
 from headrace.diagnosis.reliability import Reliability
 from headrace.evaluation.bootstrap import Estimate, estimate
 from headrace.evaluation.findings import Chosen, Latency, Single
-from headrace.evaluation.method import Curves
+from headrace.evaluation.method import Curves, MethodResult
 from headrace.policy.budget_path import ROUNDING
 
 __all__ = ["Again", "Scorecard"]
@@ -77,6 +77,10 @@ class Scorecard(Curves):
         Single decisions; see `headrace.evaluation.traffic.example_decisions`.
     quality_range : tuple of float
         Least and largest quality of a model on a test query: those between 0 and 1 are shown in percent.
+    bought : tuple of str
+        Paid columns that the router buys at the chosen budget.
+    paid : tuple of MethodResult
+        The router, if it bought the same columns at all budgets: nothing first; empty for a table without paid columns.
     again : Again or None
         What other splits of the table find; None where there was only one.
     """
@@ -99,12 +103,19 @@ class Scorecard(Curves):
     estimation_per: str
     examples: tuple[dict[str, Any], ...]
     quality_range: tuple[float, float]
+    bought: tuple[str, ...] = ()
+    paid: tuple[MethodResult, ...] = ()
     again: Again | None = None
 
     @property
     def best_single(self) -> Single:
         """The single model of the highest quality; of equal ones, the cheapest."""
         return min(self.singles, key=lambda single: (-single.quality.value, single.cost.value))
+
+    def choice_minus(self, name: str) -> Estimate:
+        """Give the router's area minus that of buying the same columns at all budgets, one of `paid` by its name."""
+        own, other = self["router"], next(one for one in self.paid if one.name == name)
+        return estimate(own.area - other.area, own.resampled - other.resampled)
 
     def quality_difference(self, a: str, b: str, at: int | None = None) -> Estimate:
         """Give the quality of method `a` minus that of `b` at one of the budgets, by default the chosen one."""

@@ -141,7 +141,7 @@ class _Fit:
         points = [{name: setting[name] for name in POINT if name in setting} for setting in settings]
         fitted = Router(**shared).fit(self.outcomes, **points[0])
         swept = []
-        walked: tuple[tuple[float, ...], Stops] | None = None
+        walked: dict[tuple[tuple[float, ...], tuple[str, ...]], Stops] = {}
         for setting, point in zip(settings, points, strict=True):
             if "budget" in point:
                 router = fitted.with_budget(point["budget"], confidence=point.get("confidence"))
@@ -149,17 +149,18 @@ class _Fit:
                 router = fitted.with_quality_target(point["quality_target"], confidence=point.get("confidence"))
             cost = quality = None
             if self.test is not None:
-                if walked is None or walked[0] != router.policy_.rates:
-                    walked = router.policy_.rates, _walked(router, self.test)
-                cost, quality = _means(walked[1], router)
+                key = router.policy_.rates, router.bought_
+                if key not in walked:
+                    walked[key] = _walked(router, self.test)
+                cost, quality = _means(walked[key], router)
             swept.append(Swept(setting, router.policy_, router.point_, cost, quality))
         return swept
 
 
 def _walked(router: Router, test: Outcomes) -> Stops:
-    table = test.select(router.models_).complete()
+    table = test.select(router.models_).complete().buying(router.bought_)
     beliefs = BeliefTable.served(table, router.estimators_, seed=int(router.seed), rates=router.policy_.rates)
-    rule = make_rule(router.rule, 0.0, router.policy_.settings)
+    rule = make_rule(router.rule_, 0.0, router.policy_.settings)
     return walk(rule, table, beliefs, answer=router.answer)
 
 

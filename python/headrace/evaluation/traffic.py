@@ -86,7 +86,7 @@ def flows(router: Router, table: BeliefTable, points: Sequence[PathPoint], stops
 
     def flow(parameter: float) -> FloatArray:
         if parameter not in known:
-            rule = make_rule(router.rule, parameter, router.policy_.settings)
+            rule = make_rule(router.rule_, parameter, router.policy_.settings)
             first = rule.select_batch(
                 belief.quality,
                 cost,
@@ -160,7 +160,9 @@ def walked_session(
         tell(session)
         j = outcomes.models.index(model)
         response = {name: plain_value(column[row, j]) for name, column in outcomes.responses.items()}
-        session.observe(model, response, cost={name: float(cost[row, j]) for name, cost in outcomes.costs.items()})
+        # The table's costs hold those of what was bought.
+        costs = {name: float(cost[row, j]) for name, cost in outcomes.costs.items()}
+        session.observe(model, response, cost=costs, column_cost=dict.fromkeys(session.wanted, 0.0))
     tell(session)
     return session
 

@@ -134,6 +134,12 @@ class Settings:
         if self.router is None:
             raise ValueError("router: expected the router's file, on the command line or in serve.toml")
         decider = load(self.router)
+        if decider.wanted:
+            bought = listed(decider.wanted)
+            raise ValueError(
+                f"router: it buys {bought} after each run, which a gateway can't; serve it with Runner(signals=...), "
+                "or take one that buys nothing: Router.buying()"
+            )
         return Runner(
             decider,
             self.targets_for(decider),

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import BoolArray, Column, FloatArray, answer_text, checked_numbers, refuse_mask
+from headrace.arguments import (
+    BoolArray,
+    Column,
+    FloatArray,
+    answer_text,
+    broadcast_rows,
+    checked_numbers,
+    listed,
+    refuse_mask,
+)
 from headrace.outcomes.rows import Rows, shown
 
 __all__ = [
@@ -18,9 +27,11 @@ __all__ = [
     "checked_costs",
     "checked_labels",
     "checked_models",
+    "checked_prices",
     "checked_quality",
     "column_means",
     "distinct",
+    "missing_cells",
     "named_costs",
     "refuse_values",
     "span",
@@ -122,6 +133,50 @@ def checked_labels(argument: str, labels: Any, n_rows: int, rows: Rows | None = 
             place = (rows or Rows(source="table")).place(row)
             raise TypeError(f"{argument}: expected str or int, got {shown(label)}{place}")
     return tuple(str(label) for label in labels)
+
+
+def is_missing(cell: Any) -> bool:
+    """Whether a cell of objects is None or NaN, the only number that isn't itself."""
+    return cell is None or (isinstance(cell, float) and cell != cell)
+
+
+def missing_cells(cells: Column) -> BoolArray:
+    """Say which runs lack a response: NaN, None, or a vector with NaN; shape (n_queries, n_models).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.outcomes.checks import missing_cells
+    >>> missing_cells(np.array([[0.5, np.nan]])).tolist()
+    [[False, True]]
+    >>> missing_cells(np.array([["yes", None]], dtype=object)).tolist()
+    [[False, True]]
+    """
+    if cells.dtype.kind == "f":
+        lacks = np.isnan(cells)
+    elif cells.dtype.kind == "O":
+        lacks = np.array([is_missing(cell) for cell in cells.ravel().tolist()]).reshape(cells.shape)
+    else:
+        lacks = np.zeros(cells.shape, dtype=np.bool_)
+    return np.asarray(lacks.reshape(*cells.shape[:2], -1).any(axis=2))
+
+
+def checked_prices(
+    column_cost: Mapping[str, npt.ArrayLike], responses: Mapping[str, Column], shape: tuple[int, ...]
+) -> dict[str, FloatArray]:
+    """Prices of response columns, each of the table's shape."""
+    if not isinstance(column_cost, Mapping):
+        raise TypeError(f"column_cost: expected a mapping of columns to prices, got {type(column_cost).__name__}")
+    prices = {}
+    for name, values in column_cost.items():
+        label = f"column_cost: {name!r}"
+        if name not in responses:
+            raise ValueError(f"column_cost: expected response columns, {listed(responses)}; got {name!r}")
+        price = checked_costs(label, values)
+        prices[name] = np.full(shape, float(price)) if price.ndim == 0 else broadcast_rows(label, price, shape).copy()
+        if np.isinf(prices[name]).any() or (prices[name] < 0.0).any():
+            raise ValueError(f"{label}: expected finite numbers >= 0, or NaN, got {price.min():g} to {price.max():g}")
+    return prices
 
 
 def distinct(ids: tuple[str, ...]) -> tuple[tuple[str, ...], int]:

@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from headrace.arguments import IndexArray, listed
+from headrace.outcomes.checks import missing_cells
 from headrace.outcomes.fields import Fields
 from headrace.outcomes.parts import complete_rows, fold_of_row, rows_below, rows_of_first_part, unlabelled_models
 
@@ -184,6 +185,69 @@ class Divisible(Fields):
         """
         return self._with_columns(self._checked_columns(columns))
 
+    def buying(self, columns: Iterable[str] | str = ()) -> Self:
+        """Give the table of a router that buys some paid columns after each run, and none of the others.
+
+        Parameters
+        ----------
+        columns : sequence of str, or str
+            Names of columns in `column_cost`.
+
+        Returns
+        -------
+        Outcomes
+            Without paid columns: the prices of those bought are part of the first cost, and the others are left out.
+            Queries where one that is bought is missing, though the model's quality is known, are left out.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Something else than names; a column without a price; no query has all of them.
+
+        Examples
+        --------
+        >>> from headrace.outcomes import Outcomes
+        >>> judged = {"judge": [[0.9, 0.4], [float("nan"), 0.8]]}
+        >>> table = Outcomes(
+        ...     models=["a", "b"], quality=[[1, 0], [0, 1]], cost=[2, 3], responses=judged, column_cost={"judge": 0.5}
+        ... )
+        >>> table.buying("judge").cost.tolist(), table.buying().cost.tolist()
+        ([[2.5, 3.5]], [[2.0, 3.0], [2.0, 3.0]])
+        >>> list(table.buying("judge").responses), list(table.buying().responses)
+        (['judge'], [])
+        """
+        names = [columns] if isinstance(columns, str) else list(columns)
+        unknown = [name for name in names if name not in self.column_cost]
+        if unknown:
+            raise ValueError(f"columns: expected columns with a price, {listed(self.column_cost)}; got {unknown[0]!r}")
+        if not self.column_cost:
+            return self
+        whole = self.having(names)
+        return whole._changed(
+            cost=np.sum([whole.cost, *(whole.column_cost[name] for name in names)], axis=0),
+            responses={
+                name: cells for name, cells in whole.responses.items() if name in names or name not in self.column_cost
+            },
+            column_cost={},
+        )
+
+    def having(self, columns: Iterable[str]) -> Self:
+        """Keep the queries that have some paid columns, and their prices, for every model with a quality.
+
+        Raises
+        ------
+        ValueError
+            There is no such query.
+        """
+        names = list(columns)
+        if not names:
+            return self
+        lacks = [missing_cells(self.responses[name]) | np.isnan(self.column_cost[name]) for name in names]
+        whole = ~(np.any(lacks, axis=0) & ~np.isnan(self.quality)).any(axis=1)
+        if not whole.any():
+            raise ValueError(f"columns: no query has {listed(names)} for every model that has run on it")
+        return self if whole.all() else self.take(whole)
+
     def _checked_columns(self, columns: Iterable[str] | str) -> list[str]:
         names = [columns] if isinstance(columns, str) else list(columns)
         if not all(isinstance(name, str) for name in names):
@@ -201,4 +265,5 @@ class Divisible(Fields):
         return self._changed(
             queries={name: cells for name, cells in self.queries.items() if name in kept},
             responses={name: cells for name, cells in self.responses.items() if name in kept},
+            column_cost={name: price for name, price in self.column_cost.items() if name in kept},
         )

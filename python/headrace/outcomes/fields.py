@@ -31,6 +31,7 @@ class Fields:
     groups: Column | None
     cost_name: str
     further_costs: Mapping[str, FloatArray]
+    column_cost: Mapping[str, FloatArray]
     notes: tuple[str, ...]
     n_duplicate_ids: int = field(init=False)
 
@@ -146,6 +147,7 @@ class Fields:
             cost=self.cost[:, columns],
             further_costs={name: values[:, columns] for name, values in self.further_costs.items()},
             responses={name: values[:, columns] for name, values in self.responses.items()},
+            column_cost={name: values[:, columns] for name, values in self.column_cost.items()},
         )
 
     def take(self, rows: npt.ArrayLike) -> Self:
@@ -178,6 +180,7 @@ class Fields:
             ids=ids,
             queries={name: values[index] for name, values in self.queries.items()},
             responses={name: values[index] for name, values in self.responses.items()},
+            column_cost={name: values[index] for name, values in self.column_cost.items()},
             groups=None if self.groups is None else self.groups[index],
             n_duplicate_ids=n_renamed,
         )

@@ -29,6 +29,7 @@ from headrace.outcomes.checks import (
     checked_costs,
     checked_labels,
     checked_models,
+    checked_prices,
     checked_quality,
     distinct,
     named_costs,
@@ -70,6 +71,9 @@ class Outcomes(Divisible):
         Name of the cost, where there is one.
     further_costs : mapping of str to array-like, optional
         The costs after the first; usually given through `cost`.
+    column_cost : mapping of str to float or array-like of shape (n_queries, n_models) or (n_models,), optional
+        Prices of response columns that are bought: a judge's verdict, a test run, in the unit of the first cost. A fit
+        finds out at which budgets it pays to buy them; see `Outcomes.buying`. Other columns come with the run.
     notes : sequence of str, optional
         What reading the table has left out or assumed; `describe` tells it.
 
@@ -116,6 +120,7 @@ class Outcomes(Divisible):
         groups: Sequence[str | int] | npt.NDArray[Any] | None = None,
         cost_name: str = "cost",
         further_costs: Mapping[str, npt.ArrayLike] | None = None,
+        column_cost: Mapping[str, npt.ArrayLike] | None = None,
         notes: Sequence[str] = (),
     ) -> None:
         names = checked_models(models)
@@ -140,6 +145,7 @@ class Outcomes(Divisible):
             groups=None if groups is None else np.array(checked_labels("groups", groups, shape[0], rows), dtype=object),
             cost_name=first,
             further_costs={name: prices[name] for name in others},
+            column_cost=checked_prices(column_cost or {}, answered, shape),
             notes=tuple(notes),
             n_duplicate_ids=n_renamed,
         )
@@ -177,6 +183,7 @@ class Outcomes(Divisible):
         labels: str | os.PathLike[str] | None = None,
         prices: Mapping[str, float] | None = None,
         rename: Mapping[str, str] | None = None,
+        column_cost: Mapping[str, float] | None = None,
     ) -> Outcomes:
         """Read a table from a file: .parquet, .csv, .tsv, .json or .jsonl (the last four also as .gz).
 
@@ -207,6 +214,9 @@ class Outcomes(Divisible):
             ``{"small|output_tokens": 2e-6}``; the prices of one model add up.
         rename : mapping of str to str, optional
             Names of columns, new to old: ``{"quality": "Score"}``.
+        column_cost : mapping of str to float, optional
+            Prices of response columns that are bought; see the class. A file may hold them for each run, as
+            "<model>|price:<column>".
 
         Raises
         ------
@@ -226,7 +236,7 @@ class Outcomes(Divisible):
         """
         second = None if labels is None else Path(labels)
         reading = Reading(layout=layout, cost=cost, verified=verified, labels=second, prices=prices, rename=rename)
-        return cls(**read_file(path, reading))
+        return cls(**_with_prices(read_file(path, reading), column_cost))
 
     @classmethod
     def from_frame(
@@ -238,6 +248,7 @@ class Outcomes(Divisible):
         verified: bool = False,
         prices: Mapping[str, float] | None = None,
         rename: Mapping[str, str] | None = None,
+        column_cost: Mapping[str, float] | None = None,
     ) -> Outcomes:
         """Read a table from a dataframe (polars, pandas, pyarrow, ...) or a mapping of name to array-like.
 
@@ -245,7 +256,7 @@ class Outcomes(Divisible):
         ----------
         frame : dataframe that narwhals understands, or mapping of str to array-like of shape (n_queries,)
             A column may also hold one vector per row, e.g. an embedding.
-        layout, cost, verified, prices, rename
+        layout, cost, verified, prices, rename, column_cost
             As in `from_file`.
 
         Raises
@@ -261,7 +272,7 @@ class Outcomes(Divisible):
         (['cost', 'tokens'], ['text'])
         """
         reading = Reading(layout=layout, cost=cost, verified=verified, prices=prices, rename=rename)
-        return cls(**read_frame(frame, reading))
+        return cls(**_with_prices(read_frame(frame, reading), column_cost))
 
     @classmethod
     def collect(
@@ -364,6 +375,7 @@ class Outcomes(Divisible):
             "ids": self.ids,
             "queries": self.queries,
             "responses": self.responses,
+            "column_cost": self.column_cost,
             "groups": self.groups,
             "notes": self.notes,
         }
@@ -385,3 +397,8 @@ class Outcomes(Divisible):
         "cost: the median of 'a' is 175000 times that of 'b'; are they in one unit?"
         """
         return described(self)
+
+
+def _with_prices(table: Table, column_cost: Mapping[str, float] | None) -> Table:
+    """Add prices of columns to those that a source holds."""
+    return {**table, "column_cost": {**table["column_cost"], **(column_cost or {})}}

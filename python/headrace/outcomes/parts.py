@@ -126,7 +126,7 @@ def rows_below(upper: Fields, lower: Fields) -> dict[str, Any]:
     >>> rows_below(table, table)["ids"]
     ('0', '1', '0#2', '1#2')
     """
-    for what in ("models", "costs", "queries", "responses"):
+    for what in ("models", "costs", "queries", "responses", "column_cost"):
         above, below = tuple(getattr(upper, what)), tuple(getattr(lower, what))
         if above != below:
             raise ValueError(f"other: expected {what} {listed(above)}; got {listed(below)}")
@@ -144,6 +144,7 @@ def rows_below(upper: Fields, lower: Fields) -> dict[str, Any]:
         "ids": ids,
         "queries": joined(upper.queries, lower.queries),
         "responses": joined(upper.responses, lower.responses),
+        "column_cost": joined(upper.column_cost, lower.column_cost),
         "groups": None
         if upper.groups is None or lower.groups is None
         else np.concatenate([upper.groups, lower.groups]),

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from headrace.arguments import checked_int, checked_seconds, listed
 from headrace.runner.faults import Fault, fault_of
+from headrace.runner.signals import Signals
 from headrace.runner.targets import Reply, Request, StreamingTarget, Target, reply_of
 
 __all__ = ["Called", "Caller", "delta_of", "per_model"]
@@ -39,12 +40,19 @@ class Caller:
         Seconds of a call at most, those of waiting for a slot among them.
     concurrency : mapping of str to int
         Calls at once; models that aren't named have no limit.
+    signals : Signals
+        Buys what a request wants to know of an answer, within the call's seconds.
     """
 
     def __init__(
-        self, targets: Mapping[str, Target], timeout_s: Mapping[str, float], concurrency: Mapping[str, int]
+        self,
+        targets: Mapping[str, Target],
+        timeout_s: Mapping[str, float],
+        concurrency: Mapping[str, int],
+        signals: Signals,
     ) -> None:
         self.targets = targets
+        self._signals = signals
         self._timeout_s = timeout_s
         self._concurrency = concurrency
         self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
@@ -72,6 +80,8 @@ class Caller:
         try:
             async with asyncio.timeout(request.timeout_s) as cutoff, self._slot(request.model):
                 outcome = reply_of(await self.targets[request.model].call(request))
+                if request.wanted:
+                    outcome = await self._signals.bought(request, outcome)
         except Exception as error:
             if isinstance(error, TimeoutError) and cutoff.expired():
                 outcome = Fault("deadline" if time_left <= request.timeout_s else "timeout")

@@ -24,6 +24,7 @@ from headrace.runner.queries import Asked, Query, Terms, asked_of, with_deadline
 from headrace.runner.recording import Grade, Recording
 from headrace.runner.result import Attempt, Delta, Result
 from headrace.runner.retry import Retry
+from headrace.runner.signals import SignalLike, Signals
 from headrace.runner.targets import Reply, Request, TargetLike, as_target
 from headrace.runner.walk import Walk
 from headrace.serving import Decider, Monitor, Watch
@@ -42,47 +43,45 @@ class Runner:
     ----------
     decider : Decider
     targets : mapping of str to target
-        What to call for each model: a function of the query, plain or async, or an object such as `OpenAITarget`
-        (`headrace.runner.targets`). None leaves a model out.
+        What to call for each model: a function of the query, or an object such as `OpenAITarget`; None leaves it out.
+    signals : mapping of str to callable, optional
+        Buy what the decider wants to know of answers (`Session.wanted`); see `headrace.runner.signals.Signals`.
     retry : Retry
     breaker : Breaker or None
         None: every model is called, however often it fails.
     timeout_s : float or mapping of str to float, default 30
         Seconds of a call at most, those of waiting for a slot among them; for all models, or by name.
     concurrency : int or mapping of str to int, optional
-        Calls of a model at once; no limit by default.
+        Calls of a model at once.
     supports : mapping of str to collection of str, optional
         What models can do, e.g. ``{"large": {"vision", "tools"}}``; see `requires` of `arun`.
     speculative : bool, default False
-        Begin the next model of the plan ahead, where a deadline leaves no time to wait for the present one. A call that
-        then isn't wanted is ended, and counts with what it was expected to cost.
+        Begin the plan's next model ahead where a deadline leaves no time to wait: one in vain counts as estimated.
     shadow : str, optional
-        A model that serves every query, while what would be decided is only logged. If it fails, the decider decides.
+        A model that serves every query, what would be decided being only logged. If it fails, the decider decides.
     log : DecisionLog, optional
         Where decisions are written, without any text.
     audit : float, default 0
-        Share of the queries, by a hash of their ids, on which all models run after the answer: they tell what any
-        budget would cost and bring (`headrace.evaluation.evaluate_log`).
+        Share of the queries, by a hash of their ids, on which all models run after the answer; see `evaluate_log`.
     explore : float, default 0
         Share of the queries that are decided at a random point of the budget path, with the probability in the log.
     grade : callable, optional
         ``grade(query, reply)`` says how good an audited answer is, or None; `feedback` can tell it later.
     accounts : Accounts, optional
-        Budgets of keys, users or conversations; see `account` of `arun`.
+        Budgets of keys, users or conversations.
     observer : Observer, optional
         Is told of each query's calls and end, e.g. `headrace.integrations.otel.OpenTelemetry`.
 
     Attributes
     ----------
     decider : Decider
-        The one that decides.
     monitor : Monitor or None
-        Whether costs are still those of the fit; None where the decider doesn't hold what was promised.
+        Are costs still those of the fit? None where the decider doesn't hold what was promised.
 
     Raises
     ------
     TypeError, ValueError
-        A model without a target, or a target of an unknown model; settings out of range.
+        A model without a target, a target of an unknown model; settings out of range.
 
     Examples
     --------
@@ -100,6 +99,7 @@ class Runner:
         decider: Decider,
         targets: Mapping[str, TargetLike | None],
         *,
+        signals: Mapping[str, SignalLike] | None = None,
         retry: Retry = RETRY,
         breaker: Breaker | None = BREAKER,
         timeout_s: float | Mapping[str, float] = 30.0,
@@ -126,17 +126,15 @@ class Runner:
         made = {name: as_target(name, target) for name, target in targets.items() if target is not None}
         timeouts = {**dict.fromkeys(known, 30.0), **per_model("timeout_s", timeout_s, known)}
         slots = {name: int(n) for name, n in per_model("concurrency", concurrency, known, whole=True).items()}
-        self._caller = Caller(made, timeouts, slots)
-        self._retry = retry
-        self._breakers = Breakers(breaker)
+        self._caller = Caller(made, timeouts, slots, Signals(signals or {}))
+        self._retry, self._breakers = retry, Breakers(breaker)
         self._supports = {name: frozenset(sequence_of("supports", able)) for name, able in (supports or {}).items()}
         self._speculative = speculative
         if shadow is not None and shadow not in made:
             raise ValueError(f"shadow: expected a model with a target, {listed(made)}; got {shadow!r}")
         self._shadow = shadow
         self._recording = Recording(log, audit=audit, explore=explore, grade=grade)
-        self._accounts = accounts
-        self._observer = observer
+        self._accounts, self._observer = accounts, observer
         self._loop = BackgroundLoop()
         self._watching = Lock()
         self._background: set[asyncio.Task[None]] = set()
@@ -289,7 +287,7 @@ class Runner:
             Of the query.
         quality : float
         model : str, optional
-            Whose answer it is; by default the one that was given.
+            Whose answer it is; by default the one given.
 
         Raises
         ------
@@ -302,8 +300,7 @@ class Runner:
 
     async def drain(self) -> None:
         """Wait for the audits that are under way in this loop."""
-        loop = asyncio.get_running_loop()
-        await asyncio.gather(*(task for task in self._background if task.get_loop() is loop))
+        await asyncio.gather(*self._audits())
 
     def report(self) -> list[Watch]:
         """Say whether costs are still those of the fit: `Monitor.report`; empty where the decider holds no promise."""
@@ -322,9 +319,7 @@ class Runner:
 
     async def aclose(self) -> None:
         """End the audits of this loop, and close its connections."""
-        loop = asyncio.get_running_loop()
-        audits = [task for task in self._background if task.get_loop() is loop]
-        for task in audits:
+        for task in (audits := self._audits()):
             task.cancel()
         await asyncio.gather(*audits, return_exceptions=True)
         for target in self._caller.targets.values():
@@ -348,6 +343,10 @@ class Runner:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _audits(self) -> list[asyncio.Task[None]]:
+        """Audits that are under way in this loop."""
+        return [task for task in self._background if task.get_loop() is asyncio.get_running_loop()]
 
     def _begin(self, query: Query, terms: Terms) -> tuple[Walk, Asked, dict[str, Any]]:
         """Start the walk of a query; give also what its session was started with."""
@@ -411,6 +410,7 @@ class Runner:
             messages=asked.messages,
             options=asked.options,
             timeout_s=self._caller.limit(model, walk.time_left if time_left is None else time_left),
+            wanted=walk.session.wanted,
         )
 
     async def _call(self, walk: Walk, request: Request, ahead: dict[str, asyncio.Task[Called]]) -> None:

@@ -51,6 +51,8 @@ class Request:
         What else the call takes, e.g. ``temperature``, ``tools``.
     timeout_s : float
         Seconds left for it.
+    wanted : tuple of str
+        Response columns that the decider buys after the run; see `headrace.runner.signals`.
     """
 
     id: str
@@ -59,6 +61,7 @@ class Request:
     messages: Sequence[Message] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float = 30.0
+    wanted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,8 @@ class Reply:
         Further response columns, e.g. ``logprobs``, ``output_tokens``. Those that the fit did not have are ignored.
     cost : float or mapping of str to float, optional
         What the run cost; of several costs, the first, or each by name. By default the estimate.
+    column_cost : mapping of str to float
+        What columns that are bought cost, as in `Session.observe`.
     message : mapping, optional
         The message as the provider gave it, with tool calls.
     usage : mapping of str to int
@@ -86,6 +91,7 @@ class Reply:
     answer: Any
     columns: Mapping[str, Any] = field(default_factory=dict)
     cost: float | Mapping[str, float] | None = None
+    column_cost: Mapping[str, float] = field(default_factory=dict)
     message: Mapping[str, Any] | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
     finish: str | None = None
@@ -131,7 +137,7 @@ class FunctionTarget:
         ``function(query)``, plain or ``async``.
     """
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         called = getattr(function, "__call__", None)  # noqa: B004  # an object may have an async one
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
@@ -139,10 +145,14 @@ class FunctionTarget:
 
     async def call(self, request: Request) -> Reply:
         """Call the function; see `Target.call`."""
-        returned = await self.function(request.query) if self._is_async else await self._in_thread(request.query)
-        return reply_of(await returned if inspect.isawaitable(returned) else returned)
+        return reply_of(await self.returned(request.query))
 
-    async def _in_thread(self, query: Any) -> Any:
+    async def returned(self, *given: Any) -> Any:
+        """Call the function of anything, and give what it returns."""
+        returned = await self.function(*given) if self._is_async else await self._in_thread(*given)
+        return await returned if inspect.isawaitable(returned) else returned
+
+    async def _in_thread(self, *given: Any) -> Any:
         """Call the function in a thread that doesn't keep the program from ending."""
         if len(self._running) >= MOST_THREADS:
             raise Fault("overloaded", f"{MOST_THREADS} calls of the function are running")
@@ -161,7 +171,7 @@ class FunctionTarget:
         def work() -> None:
             value, error = None, None
             try:
-                value = context.run(self.function, query)
+                value = context.run(self.function, *given)
             except BaseException as raised:
                 # A future can't hold a StopIteration; what ends a program doesn't end this one.
                 error = raised if isinstance(raised, Exception) and not isinstance(raised, StopIteration) else None
@@ -206,8 +216,9 @@ def reply_of(returned: Any) -> Reply:
     Examples
     --------
     >>> from headrace.runner.targets import reply_of
-    >>> reply_of({"answer": "4", "logprob": -0.1, "cost": 0.002})
-    Reply(answer='4', columns={'logprob': -0.1}, cost=0.002, message=None, usage={}, finish=None, logprobs=None)
+    >>> reply = reply_of({"answer": "4", "logprob": -0.1, "cost": 0.002})
+    >>> reply.answer, reply.columns, reply.cost
+    ('4', {'logprob': -0.1}, 0.002)
     """
     if returned is None:
         raise Fault("malformed", "None was returned")

@@ -261,7 +261,8 @@ class Walk:
         ]
         for response, cost, detail in tries:
             try:
-                self.session.observe(model, response, cost=cost, extra="ignore")
+                paid = {name: reply.column_cost[name] for name in reply.column_cost if name in self.session.wanted}
+                self.session.observe(model, response, cost=cost, column_cost=paid, extra="ignore")
             except (TypeError, ValueError):
                 continue
             return detail

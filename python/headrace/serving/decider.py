@@ -62,6 +62,8 @@ class Decider:
     mix : {"per-query", "deterministic"}
     promised : Promised or None
         What a monitor compares with; None after `with_budget`.
+    wanted : mapping of str to ndarray of shape (n_models,)
+        Response columns that are to be bought after each run: the mean price of each, by model, in the first cost.
     price_changes : mapping of str to ndarray of shape (n_models,)
         Factors of the costs since the fit, as `Router.recalibrate` has found them; evidence is taken at old prices.
 
@@ -87,6 +89,7 @@ class Decider:
     answer: str = "best"
     mix: str = "per-query"
     promised: Promised | None = None
+    wanted: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     price_changes: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -98,7 +101,8 @@ class Decider:
         limits = self.budget or {"quality": self.quality_target or 0.0}
         wanted = f"{'quality target' if self.budget is None else 'budget'} {shown_limits(limits)}"
         expected = f"mean {self.policy.costs[0]} {self.point.cost:.4g}, quality {self.point.quality:.3f} expected"
-        return f"{self.policy.rule}, {len(self.models)} models, {wanted}: {expected}"
+        bought = f", buying {' and '.join(self.wanted)}" if self.wanted else ""
+        return f"{self.policy.rule}, {len(self.models)} models{bought}, {wanted}: {expected}"
 
     def _repr_html_(self) -> str:
         return html_table(repr(self), self.told())
@@ -114,6 +118,7 @@ class Decider:
             (f"mean {policy.costs[0]} expected", f"{point.cost:.4g}"),
             ("mean quality expected", f"{point.quality:.4f}"),
             ("runs per query expected", f"{point.n_runs:.2f}"),
+            *([("bought after each run", ", ".join(self.wanted))] if self.wanted else []),
         ]
 
     @cached_property
@@ -419,6 +424,7 @@ class Decider:
                 self.answer,
                 self.price_changes,
                 self.point.forecast(self.policy.costs[0]),
+                self.wanted,
             )
             for quality, costs in self.estimators
         ]

@@ -31,7 +31,7 @@ KEPT: Mapping[str, type[Any]] = {
 }
 
 #: What is kept of a run.
-RUN: Mapping[str, type[Any]] = {"model": str, "response": object, "costs": Mapping}
+RUN: Mapping[str, type[Any]] = {"model": str, "response": object, "costs": Mapping, "column_cost": Mapping}
 
 #: What `Decider.start` takes beside the query.
 OPTIONS = ("allowed", "deny", "max_cost", "switching_cost", "prices")
@@ -50,8 +50,9 @@ def kept(session: Any) -> dict[str, Any]:
             "model": model,
             "response": _json(f"response of {model!r}", response),
             "costs": costs,
+            "column_cost": bought,
         }
-        for model, (response, costs) in zip(session.run, session._ran.values(), strict=True)
+        for model, (response, costs, bought) in zip(session.run, session._ran.values(), strict=True)
     ]
     return {
         "kind": KIND,
@@ -77,7 +78,9 @@ def resumed(decider: Any, state: Mapping[str, Any]) -> Any:
     session = decider.start(state["query"], id=state["id"], **options, strict=False)
     for run in state["runs"]:
         _require("state: a run", run, RUN)
-        session.observe(run["model"], run["response"], cost=run["costs"], extra="ignore")
+        session.observe(
+            run["model"], run["response"], cost=run["costs"], column_cost=run["column_cost"], extra="ignore"
+        )
     if state["costs"].keys() != session.costs.keys():
         raise ValueError(f"state: expected costs {listed(session.costs)}, got {listed(state['costs'])}")
     session.costs = {name: checked_cost(f"state: cost {name!r}", value) for name, value in state["costs"].items()}

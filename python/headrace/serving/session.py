@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headrace.arguments import BoolArray, FloatArray, answer_text, listed
+from headrace.arguments import BoolArray, FloatArray, answer_text
 from headrace.errors import NoModelLeft
 from headrace.estimators.belief import Belief
 from headrace.estimators.one_query import Kinds, OneQuery, OneResponses
@@ -16,10 +16,11 @@ from headrace.policy import Policy
 from headrace.policy.explanation import Explanation, explain
 from headrace.policy.policy import weighed
 from headrace.rules import Decision, Rule
-from headrace.serving.columns import checked_cell, checked_cost, checked_names
+from headrace.serving.columns import checked_cell, checked_names
 from headrace.serving.limits import Limits, index_of
 from headrace.serving.resumed import kept
 from headrace.serving.session_table import session_table
+from headrace.serving.spending import bought, checked_costs
 
 __all__ = ["Served", "Session"]
 
@@ -37,6 +38,8 @@ class Served(NamedTuple):
         As in `headrace.serving.decider.Decider`.
     forecast : dict
         As in `headrace.policy.explanation.Explanation`.
+    wanted : mapping of str to ndarray of shape (n_models,)
+        As in `headrace.serving.decider.Decider`.
     """
 
     policy: Policy
@@ -45,6 +48,7 @@ class Served(NamedTuple):
     answer: str
     price_changes: Mapping[str, FloatArray]
     forecast: dict[str, Any]
+    wanted: Mapping[str, FloatArray]
 
 
 class Session:
@@ -92,8 +96,8 @@ class Session:
         self._run: BoolArray = np.zeros(len(policy.models), dtype=np.bool_)
         #: What models have returned, as estimators see it.
         self._seen = OneResponses(self._run[None, :], served.response_columns)
-        #: By index of the model, in the order of the runs: what it returned, and what it cost.
-        self._ran: dict[int, tuple[Any, dict[str, float]]] = {}
+        #: By index of the model, in the order of the runs: what it returned, what it cost, and what was bought.
+        self._ran: dict[int, tuple[Any, dict[str, float], dict[str, float]]] = {}
         self._notes: list[str] = []
         self._believed: tuple[Belief, FloatArray] | None = None
         #: The last estimates of quality that there were: the answer doesn't depend on new ones.
@@ -149,7 +153,13 @@ class Session:
         )
 
     def observe(
-        self, model: str, response: Any, *, cost: float | Mapping[str, float] | None = None, extra: str = "refuse"
+        self,
+        model: str,
+        response: Any,
+        *,
+        cost: float | Mapping[str, float] | None = None,
+        column_cost: Mapping[str, float] | None = None,
+        extra: str = "refuse",
     ) -> None:
         """Take in what a model returned. What is refused leaves no trace.
 
@@ -161,8 +171,11 @@ class Session:
             The response's columns; what is lacking, or infinite, counts as missing (`why` notes it). Anything but a
             mapping stands for ``{"answer": response}``.
         cost : float or mapping of str to float, optional
-            What the run cost; of several costs, the first, or each by name. By default the response's column of that
-            name (of the first, also "cost"), or else the estimate.
+            What the run alone cost; of several costs, the first, or each by name. By default the response's column of
+            that name (of the first, also "cost"), or else the estimate.
+        column_cost : mapping of str to float, optional
+            What columns of `wanted` cost here, in the first cost; by default their mean price in the fit. A column that
+            is missing cost nothing.
         extra : {"refuse", "ignore"}
             What becomes of columns that the fit did not have.
 
@@ -186,11 +199,15 @@ class Session:
         if is_named and extra == "refuse":
             checked_names("response", columns, self._seen.kinds, {*self.costs, "cost"}, needed=False)
         spent = self._spent(j, columns, cost)
+        paid = bought(self._served.wanted, j, columns, column_cost or {})
         self._seen.cells[j], infinite = self._cells_of(j, columns, spent)
         self._notes += [f"{name} of {model}: infinite numbers count as missing" for name in infinite]
         self.costs = {name: value + spent.get(name, 0.0) for name, value in self.costs.items()}
+        if self._served.wanted:
+            self.costs[self._served.policy.costs[0]] += sum(paid.values())
+            self._notes += [f"{name} of {model} was not bought" for name in self.wanted if name not in paid]
         self._run[j] = True
-        self._ran[j] = response, spent
+        self._ran[j] = response, spent, paid
         # An answer that comes late is an answer.
         self.failed.pop(model, None)
         self._believed = self.decision = None
@@ -218,7 +235,7 @@ class Session:
         j = self._index("model", model)
         if self._run[j]:
             raise ValueError(f"model: {model!r} has been observed before in this session")
-        spent = self._checked_costs(cost)
+        spent = checked_costs(cost, self._served.policy.costs)
         self.costs = {name: value + spent.get(name, 0.0) for name, value in self.costs.items()}
         if retry:
             self._notes.append(f"{model} failed ({kind}), and may run again")
@@ -268,6 +285,11 @@ class Session:
     def run(self) -> tuple[str, ...]:
         """Models that have run, in their order; without those that failed."""
         return tuple(self._models[j] for j in self._ran)
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Response columns to buy after each run, and to give to `observe` with the rest."""
+        return tuple(self._served.wanted)
 
     @property
     def plan(self) -> tuple[str, ...]:
@@ -364,26 +386,17 @@ class Session:
         if self._believed is None:
             belief, costs = self._served.estimators.estimates(self._query, self._seen, self._run)
             if self._limits.prices is not None:
-                costs[0] *= self._limits.prices
+                bought = sum(self._served.wanted.values())
+                costs[0] = (costs[0] - bought) * self._limits.prices + bought
             if self._limits.switching is not None:
                 costs[0] += self._limits.switching
             self._believed, self._last_quality = (belief, costs), belief.quality
         return self._believed
 
-    def _checked_costs(self, cost: float | Mapping[str, float]) -> dict[str, float]:
-        """Give costs by name: a number is the first one."""
-        if type(cost) is float or not isinstance(cost, Mapping):
-            cost = {self._served.policy.costs[0]: cost}
-        unknown = [name for name in cost if name not in self.costs]
-        if unknown:
-            raise ValueError(f"cost: unknown cost {unknown[0]!r}; known: {listed(self.costs)}")
-        several = len(self.costs) > 1
-        return {name: checked_cost(f"cost: {name!r}" if several else "cost", value) for name, value in cost.items()}
-
     def _spent(self, j: int, columns: Mapping[str, Any], cost: float | Mapping[str, float] | None) -> dict[str, float]:
         """Give what a run cost, of each cost by name."""
         first = self._served.policy.costs[0]
-        spent = {} if cost is None else self._checked_costs(cost)
+        spent = {} if cost is None else checked_costs(cost, self._served.policy.costs)
         for number, name in enumerate(self.costs):
             if name in spent:
                 continue
@@ -393,8 +406,9 @@ class Session:
             if value is None:
                 estimate = float(self.estimates()[1][number, j])
                 switching = 0.0 if number or self._limits.switching is None else float(self._limits.switching[j])
-                value = max(estimate - switching, 0.0)
-            spent |= self._checked_costs({name: value})
+                bought = 0.0 if number else sum(float(price[j]) for price in self._served.wanted.values())
+                value = max(estimate - switching - bought, 0.0)
+            spent |= checked_costs({name: value}, self._served.policy.costs)
         return spent
 
     def _cells_of(

@@ -858,7 +858,7 @@ def test_a_fit_forgets_the_one_before(table: hr.Outcomes) -> None:
     ("settings", "error", "message"),
     [
         ({"rule": "lottery"}, ValueError, r"rule: expected one of routing, .*; got 'lottery'"),
-        ({"rule": None}, ValueError, r"rule: expected one of"),
+        ({"rule": "best"}, ValueError, r"rule: expected one of"),
         ({"answer": "first"}, ValueError, r"answer: expected one of best, last; got 'first'"),
         ({"mix": "per-step"}, ValueError, r"mix: expected one of per-query, deterministic; got 'per-step'"),
         ({"n_folds": 1}, ValueError, r"n_folds: expected an int >= 2, got 1"),

@@ -121,6 +121,18 @@ def as_dict(card: Scorecard) -> dict[str, Any]:
             "policy": json.loads(chosen.policy.to_json()),
             "entropy": entropy(chosen.answers),
         },
+        "bought": list(card.bought),
+        "paid_columns": [
+            {
+                "bought": one.name,
+                "area": dict(zip(("value", "low", "high"), (one.area, *one.interval), strict=True)),
+                "router_minus_this": card.choice_minus(one.name),
+                "cost": one.cost,
+                "quality": one.quality,
+                "feasible": one.feasible,
+            }
+            for one in card.paid
+        ],
         "single_models": [single._asdict() for single in card.singles],
         "best_single_model": card.best_single.model,
         "methods": [

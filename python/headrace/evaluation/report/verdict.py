@@ -62,7 +62,8 @@ def verdict(card: Scorecard, cost_unit: str = "") -> list[str]:
     sentences = [_headline(card, units)]
     if not nothing_to_trade(card):
         sentences += [_savings(card, units), *_sure(card, units)]
-    return [*sentences, *_again(card, units), *_against_others(card, units), *_budget(card, units), *_collapse(card)]
+    sentences += [*_again(card, units), *_against_others(card, units), *_paid(card, units)]
+    return [*sentences, *_budget(card, units), *_collapse(card)]
 
 
 def best_rival(card: Scorecard, *, apart: bool = False) -> str | None:
@@ -201,6 +202,32 @@ def _against_others(card: Scorecard, units: Units) -> list[str]:
         sentences.append(
             f"Over all budgets it {says} the best of the other methods, {LABELS[rival]}: "
             f"{units.difference(difference)}."
+        )
+    return sentences
+
+
+def _paid(card: Scorecard, units: Units) -> list[str]:
+    """Say what it brings to buy columns: from which budget on, and over all budgets."""
+    sentences = []
+    for one in card.paid[1:]:
+        gains = one.quality - card.paid[0].quality
+        pays = np.flatnonzero(one.feasible & (gains > 0.0))
+        name = one.name.removeprefix("buying ")
+        verb = "pay" if " and " in name else "pays"
+        if len(pays):
+            most = pays[gains[pays].argmax()]
+            first, best = (units.amount(float(card.budgets[at])) for at in (pays[0], most))
+            gain = f"{units.scale * gains[most]:+.{units.digits}f}{units.word}"
+            said = f"{name} {verb} from {first} on: up to {gain}, at {best}"
+        else:
+            said = f"{name} {verb} at no budget"
+        difference = card.choice_minus(one.name)
+        sentences.append(f"{said}. The router's choice minus always buying: {units.difference(difference)} of area.")
+    if card.paid:
+        never = card.choice_minus(card.paid[0].name)
+        bought = " and ".join(card.bought) or "nothing"
+        sentences.append(
+            f"At the budget shown it buys {bought}; minus never buying: {units.difference(never)} of area."
         )
     return sentences
 

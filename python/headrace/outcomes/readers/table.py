@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+import numpy.typing as npt
+
 from headrace.arguments import Column, FloatArray
 
 #: Before the name of a cost in our wide layout, "<model>|cost:usd". Without such columns "<model>|cost" is the cost.
 COST_PREFIX = "cost:"
+
+#: Before the name of a response column that is bought, "<model>|price:judge".
+PRICE_PREFIX = "price:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +68,7 @@ class Table(TypedDict):
     ids: Sequence[str | int] | None
     queries: Mapping[str, Column]
     responses: Mapping[str, Column]
+    column_cost: Mapping[str, npt.ArrayLike]
     groups: Column | None
     notes: Sequence[str]
 

@@ -11,7 +11,7 @@ import numpy as np
 from headrace.arguments import Column, FloatArray, checked_number, listed
 from headrace.outcomes.checks import refuse_values
 from headrace.outcomes.readers.cells import as_text, holds_text, is_empty, is_numeric, numbers_if_all, parsed
-from headrace.outcomes.readers.table import COST_PREFIX, Reading, Table, with_observed_quality
+from headrace.outcomes.readers.table import COST_PREFIX, PRICE_PREFIX, Reading, Table, with_observed_quality
 from headrace.outcomes.rows import Rows
 
 ROUTERBENCH_QUERY = {"sample_id": "query_id", "prompt": "text", "eval_name": "task"}
@@ -71,6 +71,13 @@ def tabulate(
     if "query_id" in queries:
         rows = rows.named(query=queries["query_id"])
     quality = _joined_numbers(models, scored, "quality", given_name, rows, notes)
+    bought = [column for column in runs if runs.keys() >= {column, f"{PRICE_PREFIX}{column}"}]
+    column_cost = {
+        column: _joined_numbers(
+            models, runs.pop(f"{PRICE_PREFIX}{column}"), f"{PRICE_PREFIX}{column}", given_name, rows, notes
+        )
+        for column in bought
+    }
     responses = {
         column: _joined(models, cells, column, loose=any(given_name[f"{model}|{column}"] in loose for model in cells))
         for column, cells in runs.items()
@@ -100,6 +107,7 @@ def tabulate(
             name: _query_column(cells, name, loose=given_name[name] in loose) for name, cells in queries.items()
         },
         "responses": plain,
+        "column_cost": column_cost,
         "groups": None if labels is None else np.array(labels, dtype=object),
         "notes": notes,
     }

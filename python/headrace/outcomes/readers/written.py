@@ -12,7 +12,7 @@ from headrace.arguments import Column
 from headrace.atomic_file import draft_of
 from headrace.extras import imported
 from headrace.outcomes.readers.cells import is_numeric, require_text
-from headrace.outcomes.readers.table import COST_PREFIX, Table
+from headrace.outcomes.readers.table import COST_PREFIX, PRICE_PREFIX, Table
 
 __all__ = ["SUFFIXES", "wide_columns", "write_file"]
 
@@ -84,7 +84,8 @@ def wide_columns(table: Table) -> dict[str, Column]:
     >>> import numpy as np
     >>> from headrace.outcomes.readers.written import wide_columns
     >>> one = {"models": ["a"], "quality": np.ones((1, 1)), "cost": {"usd": np.full((1, 1), 0.5)}}
-    >>> columns = wide_columns({**one, "ids": ["q"], "queries": {}, "responses": {}, "groups": None})
+    >>> empty = {"queries": {}, "responses": {}, "column_cost": {}, "groups": None}
+    >>> columns = wide_columns({**one, "ids": ["q"], **empty})
     >>> {name: cells.tolist() for name, cells in columns.items()}
     {'query_id': ['q'], 'a|quality': [1.0], 'a|cost:usd': [0.5]}
     """
@@ -119,6 +120,10 @@ def _run_columns(table: Table) -> dict[str, Column]:
             runs[name] = plain
         elif name not in runs or not _same(runs[name], plain):
             raise ValueError(f"responses: column {name!r} differs from that of the same name; rename it")
+    for name, price in table["column_cost"].items():
+        if f"{PRICE_PREFIX}{name}" in runs:
+            raise ValueError(f"responses: the wide layout can't hold a column {PRICE_PREFIX + name!r}; rename it")
+        runs[f"{PRICE_PREFIX}{name}"] = np.asarray(price)
     return runs
 
 

@@ -72,6 +72,9 @@ class Outcomes(Divisible):
         The costs after the first; usually given through `cost`.
     notes : sequence of str, optional
         What reading the table has left out or assumed; `describe` tells it.
+    origin : Rows, optional
+        Lines of the file that the rows are from, for messages; readers give it, parts of the table keep it, and no
+        file does.
 
     Attributes
     ----------
@@ -117,6 +120,7 @@ class Outcomes(Divisible):
         cost_name: str = "cost",
         further_costs: Mapping[str, npt.ArrayLike] | None = None,
         notes: Sequence[str] = (),
+        origin: Rows | None = None,
     ) -> None:
         names = checked_models(models)
         scores = checked_quality(quality, len(names))
@@ -128,7 +132,7 @@ class Outcomes(Divisible):
         first, *others = prices
         answered = checked_columns("responses", responses or {}, shape)
         labels, n_renamed = distinct(checked_labels("ids", range(shape[0]) if ids is None else ids, shape[0]))
-        rows = Rows(source="table", names={"query": labels})
+        rows = (origin or Rows(source="table")).named(query=labels)
         refuse_values(scores, prices, names, rows)
         self._store(
             models=names,
@@ -141,6 +145,7 @@ class Outcomes(Divisible):
             cost_name=first,
             further_costs={name: prices[name] for name in others},
             notes=tuple(notes),
+            origin=None if origin is None else origin.of_table(shape[0]),
             n_duplicate_ids=n_renamed,
         )
 
@@ -366,6 +371,7 @@ class Outcomes(Divisible):
             "responses": self.responses,
             "groups": self.groups,
             "notes": self.notes,
+            "origin": None,
         }
         write_file(Path(path), table)
 

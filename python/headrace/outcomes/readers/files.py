@@ -9,7 +9,6 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterable
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from headrace.outcomes.readers.recorded import (
 from headrace.outcomes.rows import Rows
 from headrace.runner.log import events_in, is_decision_log, read_log
 
-__all__ = ["file_columns", "file_line", "is_pickle", "kind_of", "refuse_pickle"]
+__all__ = ["FileLines", "file_columns", "file_line", "is_pickle", "kind_of", "refuse_pickle"]
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".zip")
@@ -122,6 +121,36 @@ def file_line(path: Path, row: int, model: str | None = None) -> int | None:
     return None
 
 
+class FileLines:
+    """Lines of a file as it is now, to be looked for later by `file_line`; None once the file is another one.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._stamp = path, _stamp(path)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FileLines) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, row: int, model: str | None = None) -> int | None:
+        """Look for a line."""
+        return file_line(self._path, row, model) if _stamp(self._path) == self._stamp else None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Give what changes with a file: when it was written, and its size."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
 def _content(path: Path) -> bytes:
     """Read a file, uncompressed."""
     if path.suffix.lower() != ".gz":
@@ -164,10 +193,9 @@ def _json(path: Path, content: bytes, notes: list[str]) -> dict[str, Column]:
         records = nested_records(records, str(path), notes)
     if not isinstance(records, list):
         raise ValueError(f"{path}: expected an array of objects, or one object per line, got {type(records).__name__}")
-    for row, record in enumerate(records):
-        if not isinstance(record, dict):
-            place = Rows(source=str(path), line_of=partial(file_line, path)).place(row)
-            raise ValueError(f"{path}: expected an object, got {type(record).__name__}{place}")
+    if others := [row for row, record in enumerate(records) if not isinstance(record, dict)]:
+        place = Rows(source=str(path), line_of=FileLines(path)).place(others)
+        raise ValueError(f"{path}: expected an object, got {type(records[others[0]]).__name__}{place}")
     if not records:
         raise ValueError(f"{path} has no rows")
     names = dict.fromkeys(name for record in records for name in record)

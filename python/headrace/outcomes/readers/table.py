@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from headrace.arguments import Column, FloatArray
+from headrace.outcomes.rows import Rows
 
 #: Before the name of a cost in our wide layout, "<model>|cost:usd". Without such columns "<model>|cost" is the cost.
 COST_PREFIX = "cost:"
@@ -65,6 +66,7 @@ class Table(TypedDict):
     responses: Mapping[str, Column]
     groups: Column | None
     notes: Sequence[str]
+    origin: Rows | None
 
 
 def with_observed_quality(table: Table) -> Table:

@@ -284,6 +284,43 @@ def test_a_table_made_of_arrays() -> None:
     )
 
 
+def test_a_vector_of_another_length(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    vectors = [[1.0, 2.0], [1.0, 2.0], None, [1.0], [0.5, 1.0], [1.0, 2.0, 3.0]]
+    wide = {"embedding": vectors, "a|quality": [1] * 6, "a|cost": [1] * 6}
+    message = "'embedding': expected vectors of one length, 2 as in most rows, got 1"
+    records = [dict(zip(wide, cells, strict=True)) for cells in zip(*wide.values(), strict=True)]
+    told_of = told(tmp_path / "log.jsonl", as_lines(records, before="\n"))
+    assert told_of.endswith(f"log.jsonl: {message} (line 8 of log.jsonl; also line 12)")
+    parquet.write_table(arrow.table(wide), tmp_path / "log.parquet")
+    told_of = refusal(Outcomes.from_file, tmp_path / "log.parquet")
+    assert told_of.endswith(f"{message} (row 4 of log.parquet, counted from 1; also row 6)")
+    assert refusal(Outcomes.from_frame, wide) == f"frame: {message} (row 3; also row 5)"
+
+
+def test_a_request_with_two_labels(tmp_path: Path) -> None:
+    log = tmp_path / "spend.jsonl"
+    log.write_text(as_lines([{"request_id": "0", "query_id": "q", "model": "m", "spend": 1}]))
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text(as_lines([{"request_id": "0", "quality": 1}] * 2))
+    message = refusal(Outcomes.from_file, log, labels=labels)
+    assert message.endswith(
+        "has a request twice, expected one quality for each for request '0' (line 2 of labels.jsonl)"
+    )
+
+
+def test_rows_of_a_decision_log_are_no_lines(tmp_path: Path) -> None:
+    step = {"model": "small", "kind": "ok", "cost": -0.1}
+    events = [
+        {"headrace": "decision-log-1", "event": "decision", "id": "q-1", "model": "small", "steps": [step]},
+        {"headrace": "decision-log-1", "event": "feedback", "id": "q-1", "quality": 1.0, "model": None},
+    ]
+    place = "got -0.1 for query 'q-1', model 'small' (row 1 of log.jsonl, counted from 1)"
+    content = "".join(json.dumps(one, separators=(",", ":")) + "\n" for one in events)
+    assert told(tmp_path / "log.jsonl", content).endswith(place)
+
+
 # Several rows, and tables that are made of tables
 
 

@@ -217,9 +217,10 @@ def _labels(request_ids: Column, path: Path) -> Column:
     if lacking:
         raise ValueError(f"labels: {path} needs the columns {listed(lacking)}; columns found: {listed(columns)}")
     given = as_text(columns["request_id"]).tolist()
-    if len(set(given)) < len(given):
-        raise ValueError(f"labels: {path} has a request twice, expected one quality for each")
     rows = Rows(source=str(path), line_of=FileLines(path), names={"request": given})
+    first = {request: row for row, request in reversed(list(enumerate(given)))}
+    if again := [row for row, request in enumerate(given) if first[request] != row]:
+        raise ValueError(f"labels: {path} has a request twice, expected one quality for each{rows.place(again)}")
     scores = dict(zip(given, parsed("quality", columns["quality"], place=rows.place).tolist(), strict=True))
     known = [scores.get(request, np.nan) for request in as_text(request_ids).tolist()]
     if np.isnan(known).all():

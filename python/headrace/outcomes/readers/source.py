@@ -30,4 +30,4 @@ def read_file(path: str | os.PathLike[str], reading: Reading) -> Table:
 def read_frame(frame: Any, reading: Reading, *, source: str = "frame") -> Table:
     """Read the table in a dataframe or a mapping, called `source` in messages; see `Outcomes.from_frame`."""
     rows = Rows(source=source)
-    return columns_table(frame_columns(frame, source), rows, reading, loose=frozenset(), notes=[])
+    return columns_table(frame_columns(frame, rows), rows, reading, loose=frozenset(), notes=[])

@@ -289,7 +289,7 @@ def test_a_vector_of_another_length(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     vectors = [[1.0, 2.0], [1.0, 2.0], None, [1.0], [0.5, 1.0], [1.0, 2.0, 3.0]]
     wide = {"embedding": vectors, "a|quality": [1] * 6, "a|cost": [1] * 6}
-    message = "'embedding': expected vectors of one length, 2 as in most rows, got 1"
+    message = "'embedding': expected vectors of one length, got 2 in 3 rows, and 1"
     records = [dict(zip(wide, cells, strict=True)) for cells in zip(*wide.values(), strict=True)]
     told_of = told(tmp_path / "log.jsonl", as_lines(records, before="\n"))
     assert told_of.endswith(f"log.jsonl: {message} (line 8 of log.jsonl; also line 12)")

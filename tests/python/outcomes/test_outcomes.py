@@ -753,7 +753,7 @@ BARE: dict[Any, Any] = {"a|quality": [1, 0], "a|cost": [1, 2]}
             {**BARE, "a|v": [[1, 2], [1]]},
             {},
             ValueError,
-            r"'a.v': expected vectors of one length, 1 as in most rows, got 2 \(row 1\)",
+            r"'a.v': expected vectors of one length, got 1 in 1 rows, and 2 \(row 0\)",
         ),
         (
             {**BARE, "b|quality": [1, 1], "a|v": [1, 2], "b|v": [[1], [2]]},

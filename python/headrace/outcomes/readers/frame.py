@@ -123,13 +123,13 @@ def _numbers(cells: Column, missing: BoolArray) -> Column:
 
 def _stacked(rows: Rows, name: str, vectors: Sequence[Column], missing: BoolArray) -> FloatArray:
     lengths = np.array([len(vector) for vector in vectors])
-    usual = int(np.bincount(lengths).argmax())
+    counts = np.bincount(lengths)
+    usual = int(counts.argmax())
     if (lengths != usual).any():
         other = int(lengths[lengths != usual][0])
         place = rows.place(np.flatnonzero(~missing)[lengths != usual])
-        raise ValueError(
-            f"{rows}: {name!r}: expected vectors of one length, {usual} as in most rows, got {other}{place}"
-        )
+        found = f"{usual} in {counts[usual]} rows, and {other}{place}"
+        raise ValueError(f"{rows}: {name!r}: expected vectors of one length, got {found}")
     stacked = np.full((len(missing), usual), np.nan)
     stacked[~missing] = vectors
     return stacked

@@ -100,6 +100,9 @@ Seed = Annotated[int, typer.Option(help="Seed of folds, splits and mixing.", min
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 
 
+#: What messages call it.
+STANDARD_INPUT = "the standard input"
+
 #: Oddities of a table that its description tells, too.
 TOLD_BEFORE = ("zero costs", "unit")
 
@@ -187,7 +190,11 @@ def read_log(
         options: dict[str, Any] = {"models": models, "cost": cost, "layout": layout, "labels": labels}
         chosen_columns: dict[str, Any] = {"features": features, "ignore": ignore, "price": price, "rename": rename}
         with _standard_input() as path:
-            return read_log(path, verified=verified, column_cost=column_cost, **options, **chosen_columns)
+            try:
+                return read_log(path, verified=verified, column_cost=column_cost, **options, **chosen_columns)
+            except (TypeError, ValueError) as error:
+                message = str(error).replace(str(path), STANDARD_INPUT).replace(path.name, STANDARD_INPUT)
+                raise ValueError(message) from error
     column = cost[0] if cost is not None and len(cost) == 1 else cost or None
     outcomes = hr.Outcomes.from_file(
         log,

@@ -122,7 +122,8 @@ def require_apart(fitting: Outcomes, test: Outcomes) -> None:
     same = [np.array_equal(a[mine], b[its]) for a, b in ((fitting.quality, test.quality), (fitting.cost, test.cost))]
     if all(same) or n_alike(fingerprints(fitting.take(mine)), fingerprints(test.take(its))):
         raise ValueError(
-            f"outcomes: expected queries that the fit has not seen, got {len(shared)} that are in `fitting`, too; "
+            f"outcomes: expected queries that the fit has not seen, got {len(shared)} that are in `fitting`, "
+            f"too{test.place(its)}; "
             "split the table first: table.split(0.5)"
         )
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, listed
 from headrace.policy.budget_path import BudgetPath, PathPoint
+from headrace.runner.event_shapes import checked_event
 from headrace.serving import Decider
 
 __all__ = ["METHODS", "LoggedEstimate", "Mean", "PolicyLog", "evaluate_log", "policies_in", "recalibrated"]
@@ -161,12 +162,12 @@ def policies_in(events: Iterable[Mapping[str, Any]]) -> dict[str, PolicyLog]:
     Raises
     ------
     ValueError
-        No decider is named: the log is empty, or its beginning was lost.
+        No decider is named: the log is empty, or its beginning was lost. An event lacks what its kind must hold.
     """
     policies: dict[str, PolicyLog] = {}
     answered_by: dict[str, str | None] = {}
     for event in events:
-        kind, known = event["event"], policies.get(event.get("policy", ""))
+        kind, known = checked_event(event, "events")["event"], policies.get(event.get("policy", ""))
         if kind == "policy" and known is None:
             grid = np.array([[float(number) for number in point] for point in event["grid"]])
             models, costs = tuple(event["models"]), tuple(event["costs"])

@@ -21,6 +21,9 @@ __all__ = ["Swept", "joblib_map", "sweep"]
 #: What a setting says of the point on the path; everything else is for the router.
 POINT = ("budget", "quality_target", "confidence")
 
+#: What a setting says to the fit, for all points of its path.
+FIT = ("largest_cost",)
+
 
 class Swept(NamedTuple):
     """One fit of a sweep.
@@ -57,8 +60,8 @@ def sweep(
     outcomes : Outcomes
         Labelled queries to fit on.
     settings : iterable of mapping
-        Keywords of `Router`, and ``budget``, ``quality_target`` or ``confidence`` for `Router.fit`. Settings that
-        differ in a budget or a target only share one fit.
+        Keywords of `Router`, and ``budget``, ``quality_target``, ``confidence`` or ``largest_cost`` for `Router.fit`.
+        Settings that differ in a budget or a target only share one fit.
     test : Outcomes, optional
         Labelled queries that no fit sees.
     map : callable
@@ -89,9 +92,10 @@ def sweep(
     tasks: dict[str, list[int]] = {}
     for number, setting in enumerate(given):
         _check(number, setting)
-        # A confidence fits on other queries than a budget alone.
+        # A confidence fits on other queries than a budget alone; a largest cost is refused for a target.
         shared = {name: value for name, value in setting.items() if name not in POINT}
-        tasks.setdefault(repr((sorted(shared.items(), key=str), "confidence" in setting)), []).append(number)
+        kind = "confidence" in setting, "largest_cost" in setting and "quality_target" in setting
+        tasks.setdefault(repr((sorted(shared.items(), key=str), kind)), []).append(number)
     fit = _Fit(outcomes, test)
     grouped = list(tasks.values())
     swept: list[Swept | None] = [None] * len(given)
@@ -137,9 +141,10 @@ class _Fit:
         self.outcomes, self.test = outcomes, test
 
     def __call__(self, settings: Sequence[dict[str, Any]]) -> list[Swept]:
-        shared = {name: value for name, value in settings[0].items() if name not in POINT}
+        shared = {name: value for name, value in settings[0].items() if name not in (*POINT, *FIT)}
+        of_fit = {name: settings[0][name] for name in FIT if name in settings[0]}
         points = [{name: setting[name] for name in POINT if name in setting} for setting in settings]
-        fitted = Router(**shared).fit(self.outcomes, **points[0])
+        fitted = Router(**shared).fit(self.outcomes, **points[0], **of_fit)
         swept = []
         walked: dict[tuple[tuple[float, ...], tuple[str, ...]], Stops] = {}
         for setting, point in zip(settings, points, strict=True):
@@ -172,7 +177,7 @@ def _means(stops: Stops, router: Router) -> tuple[float, float]:
 
 
 def _check(number: int, setting: Mapping[str, Any]) -> None:
-    known = {*inspect.signature(Router).parameters, *POINT}
+    known = {*inspect.signature(Router).parameters, *POINT, *FIT}
     unknown = [name for name in setting if name not in known]
     if unknown:
         raise TypeError(f"settings: unknown keyword {unknown[0]!r} in setting {number}")

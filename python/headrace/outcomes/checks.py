@@ -128,10 +128,14 @@ def checked_labels(argument: str, labels: Any, n_rows: int, rows: Rows | None = 
         raise TypeError(f"{argument}: expected a sequence of str or int, got {type(labels).__name__}")
     if len(labels) != n_rows:
         raise ValueError(f"{argument}: expected length n_queries = {n_rows}, got {len(labels)}")
-    for row, label in enumerate(labels):
-        if isinstance(label, bool) or not isinstance(label, str | int | np.integer):
-            place = (rows or Rows(source="table")).place(row)
-            raise TypeError(f"{argument}: expected str or int, got {shown(label)}{place}")
+    wrong = [
+        row
+        for row, label in enumerate(labels)
+        if isinstance(label, bool) or not isinstance(label, str | int | np.integer)
+    ]
+    if wrong:
+        place = (rows or Rows(source="table")).place(wrong)
+        raise TypeError(f"{argument}: expected str or int, got {shown(labels[wrong[0]])}{place}")
     return tuple(str(label) for label in labels)
 
 
@@ -196,8 +200,14 @@ def distinct(ids: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
     return tuple(distinct), len(ids) - len(last_number)
 
 
-def refuse_values(quality: FloatArray, costs: Mapping[str, FloatArray], models: Sequence[str], rows: Rows) -> None:
-    """Refuse a table with a quality or a cost that none can be, and name the first one.
+def refuse_values(
+    quality: FloatArray,
+    costs: Mapping[str, FloatArray],
+    models: Sequence[str],
+    rows: Rows,
+    columns: Mapping[str, str] | None = None,
+) -> None:
+    """Refuse a table with a quality or a cost that none can be, and name the rows.
 
     Parameters
     ----------
@@ -206,25 +216,26 @@ def refuse_values(quality: FloatArray, costs: Mapping[str, FloatArray], models: 
     models : sequence of str
     rows : Rows
         The rows of the table, for messages.
+    columns : mapping of str to str, optional
+        How the source calls "<model>|quality" and "<model>|<cost>", where it has such columns; for messages.
 
     Raises
     ------
     ValueError
         If a number is infinite, or a cost is negative.
     """
-    _refuse_cells("quality", np.isinf(quality), quality, models, rows, "a finite number, or NaN")
-    for name, values in costs.items():
-        label = "cost" if len(costs) == 1 else f"cost {name!r}"
-        bad = np.isinf(values) | (values < 0)
-        _refuse_cells(label, bad, values, models, rows, "a finite number >= 0, or NaN")
-
-
-def _refuse_cells(
-    label: str, bad: BoolArray, values: FloatArray, models: Sequence[str], rows: Rows, wanted: str
-) -> None:
-    if bad.any():
-        row, model = np.argwhere(bad)[0].tolist()
-        raise ValueError(f"{label}: expected {wanted}, got {values[row, model]}{rows.place(row, models[model])}")
+    for name, values in {"quality": quality, **costs}.items():
+        bad, wanted, label = np.isinf(values), "a finite number, or NaN", name
+        if name in costs:  # none is called "quality"
+            bad, wanted = bad | (values < 0), "a finite number >= 0, or NaN"
+            label = "cost" if len(costs) == 1 else f"cost {name!r}"
+        if bad.any():
+            cells = np.argwhere(bad).tolist()
+            first = models[cells[0][1]]
+            given = (columns or {}).get(f"{first}|{name}")
+            label = label if given is None else f"column {given!r}"
+            place = rows.place([row for row, _ in cells], [models[model] for _, model in cells])
+            raise ValueError(f"{label}: expected {wanted}, got {values[tuple(cells[0])]}{place}")
 
 
 def column_means(values: FloatArray) -> FloatArray:

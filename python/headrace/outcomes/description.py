@@ -187,8 +187,8 @@ def _free_runs(outcomes: Fields) -> list[str]:
         n_free, n_known = int((cost == 0.0).sum()), int((~np.isnan(cost)).sum())
         if 0 < n_free < n_known:
             remarks.append(
-                f"cost: {n_free} of {n_known} runs of {name!r} cost 0 (hits of a cache, failed calls, usage not "
-                "recorded?); as they stand, they lower its mean cost"
+                f"cost: {n_free} of {n_known} runs of {name!r} cost 0{outcomes.place(cost == 0.0, name)}: hits of a "
+                "cache, failed calls, usage not recorded? As they stand, they lower its mean cost"
             )
     return remarks
 
@@ -197,11 +197,12 @@ def _no_verdict(outcomes: Fields) -> str:
     """Tell of a judge that gives -1 where it has no verdict."""
     known = outcomes.quality[~np.isnan(outcomes.quality)]
     n_odd = int((known == -1.0).sum())
+    odd = (outcomes.quality == -1.0).any(axis=1)
     if not n_odd or n_odd == len(known) or (np.delete(known, np.flatnonzero(known == -1.0)) < 0.0).any():
         return ""
     return (
-        f"quality: {n_odd} cells are -1, and no other is below 0: is that a judge without a verdict? Make them "
-        "missing, or they are averaged in"
+        f"quality: {n_odd} cells are -1{outcomes.place(odd)}, and no other is below 0: is that a judge without a "
+        "verdict? Make them missing, or they are averaged in"
     )
 
 

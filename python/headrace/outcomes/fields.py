@@ -14,6 +14,7 @@ import numpy.typing as npt
 from headrace.arguments import BoolArray, Column, FloatArray, IndexArray, listed, read_only_view, row_index
 from headrace.notebook import html_table
 from headrace.outcomes.checks import checked_models, column_means, distinct, span
+from headrace.outcomes.rows import Rows
 
 __all__ = ["Fields"]
 
@@ -33,6 +34,7 @@ class Fields:
     further_costs: Mapping[str, FloatArray]
     column_cost: Mapping[str, FloatArray]
     notes: tuple[str, ...]
+    origin: Rows | None
     n_duplicate_ids: int = field(init=False)
 
     def _store(self, **fields: Any) -> None:
@@ -101,6 +103,24 @@ class Fields:
         """Mean cost per model where it isn't missing, shape (n_models,); NaN for a model without any."""
         return column_means(self.cost)
 
+    def place(self, rows: npt.ArrayLike, model: str | None = None) -> str:
+        """Say which rows they are, at the end of a message: the first one's id, and lines of the file they are from.
+
+        Parameters
+        ----------
+        rows : array-like of int, or of bool and shape (n_queries,)
+            At least one row.
+        model : str, optional
+            One whose runs they are.
+
+        Examples
+        --------
+        >>> from headrace.outcomes import Outcomes
+        >>> Outcomes(models=["a"], quality=[[0], [1]], cost=[1], ids=["p", "q"]).place([1])
+        " for query 'q' (row 1)"
+        """
+        return (self.origin or Rows(source="table")).named(query=self.ids).place(row_index(rows, self.n_queries), model)
+
     def _changed(self, **fields: Any) -> Self:
         """Table with other fields, unchecked: they must be valid, and no caller may hold them."""
         changed = object.__new__(type(self))
@@ -145,6 +165,7 @@ class Fields:
             models=names,
             quality=self.quality[:, columns],
             cost=self.cost[:, columns],
+            origin=None if self.origin is None else self.origin.of_models(names),
             further_costs={name: values[:, columns] for name, values in self.further_costs.items()},
             responses={name: values[:, columns] for name, values in self.responses.items()},
             column_cost={name: values[:, columns] for name, values in self.column_cost.items()},
@@ -183,6 +204,7 @@ class Fields:
             column_cost={name: values[index] for name, values in self.column_cost.items()},
             groups=None if self.groups is None else self.groups[index],
             n_duplicate_ids=n_renamed,
+            origin=None if self.origin is None else self.origin.made_of(index),
         )
 
     def _missing_cells(self) -> BoolArray:

@@ -76,6 +76,9 @@ class Outcomes(Divisible):
         finds out at which budgets it pays to buy them; see `Outcomes.buying`. Other columns come with the run.
     notes : sequence of str, optional
         What reading the table has left out or assumed; `describe` tells it.
+    origin : Rows, optional
+        Lines of the file that the rows are from, for messages; readers give it, parts of the table keep it, and no
+        file does.
 
     Attributes
     ----------
@@ -122,6 +125,7 @@ class Outcomes(Divisible):
         further_costs: Mapping[str, npt.ArrayLike] | None = None,
         column_cost: Mapping[str, npt.ArrayLike] | None = None,
         notes: Sequence[str] = (),
+        origin: Rows | None = None,
     ) -> None:
         names = checked_models(models)
         scores = checked_quality(quality, len(names))
@@ -133,7 +137,7 @@ class Outcomes(Divisible):
         first, *others = prices
         answered = checked_columns("responses", responses or {}, shape)
         labels, n_renamed = distinct(checked_labels("ids", range(shape[0]) if ids is None else ids, shape[0]))
-        rows = Rows(source="table", names={"query": labels})
+        rows = (origin or Rows(source="table")).named(query=labels)
         refuse_values(scores, prices, names, rows)
         self._store(
             models=names,
@@ -147,6 +151,7 @@ class Outcomes(Divisible):
             further_costs={name: prices[name] for name in others},
             column_cost=checked_prices(column_cost or {}, answered, shape),
             notes=tuple(notes),
+            origin=None if origin is None else origin.of_table(shape[0]),
             n_duplicate_ids=n_renamed,
         )
 
@@ -378,6 +383,7 @@ class Outcomes(Divisible):
             "column_cost": self.column_cost,
             "groups": self.groups,
             "notes": self.notes,
+            "origin": None,
         }
         write_file(Path(path), table)
 

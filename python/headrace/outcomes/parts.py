@@ -149,6 +149,7 @@ def rows_below(upper: Fields, lower: Fields) -> dict[str, Any]:
         if upper.groups is None or lower.groups is None
         else np.concatenate([upper.groups, lower.groups]),
         "n_duplicate_ids": n_renamed,
+        "origin": None if upper.origin is None or lower.origin is None else upper.origin.above(lower.origin),
     }
 
 

@@ -20,28 +20,42 @@ def _is_text(value: Any) -> bool:
 
 
 def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
 
 def _is_run(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("kind"), str) and "cost" in value
+    return isinstance(value, Mapping) and isinstance(value.get("kind"), str) and "cost" in value
+
+
+def _is_point(value: Any) -> bool:
+    """Whether it is a point of the path: its parameter, which JSON may know as "inf", its cost and its quality."""
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 3
+        and all(isinstance(part, int | float) or part == "inf" for part in value)
+    )
 
 
 TEXT = _Shape(_is_text, "a text")
 TEXTS = _Shape(_are_texts, "a list of texts")
 NAME = _Shape(lambda value: value is None or _is_text(value), "a text or null")
-POINTS = _Shape(lambda value: isinstance(value, list), "a list")
+POINTS = _Shape(
+    lambda value: isinstance(value, list | tuple) and all(map(_is_point, value)), "a list of three numbers each"
+)
 NUMBER = _Shape(lambda value: value is None or isinstance(value, int | float), "a number")
 NUMBERS = _Shape(
-    lambda value: isinstance(value, dict) and all(NUMBER.fits(item) for item in value.values()),
+    lambda value: isinstance(value, Mapping) and all(NUMBER.fits(item) for item in value.values()),
     "an object of numbers",
 )
 STEPS = _Shape(
-    lambda value: isinstance(value, list) and all(_is_run(step) and _is_text(step.get("model")) for step in value),
+    lambda value: (
+        isinstance(value, list | tuple) and all(_is_run(step) and _is_text(step.get("model")) for step in value)
+    ),
     "a list of objects with model, kind and cost",
 )
 RUNS = _Shape(
-    lambda value: isinstance(value, dict) and all(map(_is_run, value.values())), "objects with kind and cost by model"
+    lambda value: isinstance(value, Mapping) and all(map(_is_run, value.values())),
+    "objects with kind and cost by model",
 )
 
 #: By event, what each must hold; of a feedback, also "model", which may lack.
@@ -59,7 +73,7 @@ def checked_event(event: Mapping[str, Any], source: str) -> Mapping[str, Any]:
     Parameters
     ----------
     event : mapping
-        As JSON gives it.
+        As JSON gives it, or as it was before it was written.
     source : str
         For messages.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -561,3 +562,22 @@ def test_a_log_may_come_by_the_standard_input(tmp_path: Path, suffix: str) -> No
     piped = RUNNER.invoke(app, ["path", "-", "--json"], input=path.read_bytes())
     assert piped.exit_code == 0, piped.output
     assert json.loads(piped.stdout)["path"] == invoked("path", str(path))["path"]
+
+
+def test_a_line_of_the_standard_input_is_named() -> None:
+    log = 'query_id,text,a|quality,a|cost\np,"two\nlines",1,1\nq,x,1,free\n'
+    piped = RUNNER.invoke(app, ["path", "-"], input=log)
+    assert piped.exit_code == 1
+    told = " ".join(piped.stderr.split())
+    assert "got 'free' for query 'q', model 'a' (line 4 of the standard input)" in told
+    ragged = RUNNER.invoke(app, ["path", "-"], input=log + "r,1\n")
+    assert "the standard input: can't be read as CSV: expected 4 cells, got 2 for query 'r' (line 5)" in " ".join(
+        ragged.stderr.split()
+    )
+
+
+def test_the_package_runs_as_a_module() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "headrace", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ran.stdout.strip() == hr.__version__

@@ -157,7 +157,7 @@ def test_the_rest_comes_in_the_order_of_importance(table: hr.Outcomes) -> None:
         *["zero costs"] * 3,
         "unit",
     ]
-    assert used.oddities[1].text.startswith("rows that repeat another one in every column: 20 of 420")
+    assert used.oddities[1].text.startswith("rows that repeat another one in every column: 20 of 420 for")
     assert used.oddities[2].names == ("gpt-4o", "GPT 4o")
     assert used.oddities[3].text.startswith("61 of 420 runs of 'gpt-4o' cost 0")
     assert json.loads(json.dumps(used.to_dict()))["oddities"][0]["names"] == ["winner"]

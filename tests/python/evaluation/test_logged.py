@@ -137,6 +137,30 @@ def test_what_a_log_cannot_say_is_refused(audited: list[dict[str, Any]], explore
         evaluate_log(part_of(explored, list(range(400))), 3.0 * BUDGET, method="doubly-robust")
 
 
+@pytest.mark.parametrize(
+    ("kind", "part", "value", "message"),
+    [
+        ("policy", "grid", [[1.0, 2.0]], "'grid' to be a list of three numbers each, got"),
+        ("policy", "models", "large", "'models' to be a list of texts, got 'large'"),
+        ("decision", "model", 3, "'model' to be a text or null, got 3"),
+        ("audit", "quality", [1.0], "'quality' to be an object of numbers, got"),
+        ("audit", "models", {"small": None}, "'models' to be objects with kind and cost by model, got"),
+        ("feedback", "quality", "good", "'quality' to be a number, got 'good'"),
+    ],
+)
+def test_events_of_another_shape_are_refused(
+    audited: list[dict[str, Any]], kind: str, part: str, value: Any, message: str
+) -> None:
+    feedback = {"event": "feedback", "id": "q-0", "model": None, "quality": 1.0}
+    wrong = [{**event, part: value} if event["event"] == kind else event for event in [*audited[:40], feedback]]
+    assert wrong != [*audited[:40], feedback]
+    with pytest.raises(ValueError, match=f"^events: an? {kind} event: expected {message}"):
+        policies_in(wrong)
+    lacking = [{n: v for n, v in event.items() if n != part or event["event"] != kind} for event in wrong]
+    with pytest.raises(ValueError, match=f"^events: an? {kind} event: expected '{part}' to be .*, but there is none"):
+        policies_in(lacking)
+
+
 def test_more_than_all_that_can_be_spent_is_not_extrapolated(audited: list[dict[str, Any]]) -> None:
     estimate = evaluate_log(audited, 1.0)[0]
     assert estimate.expected.cost == pytest.approx(fitted().path.cost.max())
@@ -163,7 +187,7 @@ def drawn(log: PolicyLog, n: int, rate: float, rng: np.random.Generator) -> list
         explored = {"rate": rate, "own": own, "point": point, "agree": agree, "believed": believed}
         spent = {"cost": float(costs[row, point, 0])}
         events += [
-            {**told, "event": "decision", "id": f"d-{number}", "cost": spent, "explored": explored},
+            {**told, "event": "decision", "id": f"d-{number}", "steps": [], "cost": spent, "explored": explored},
             {"event": "feedback", "id": f"d-{number}", "quality": float(quality[row, point])},
         ]
     return events

@@ -64,6 +64,19 @@ def test_each_setting_is_fitted_as_by_hand(halves: tuple[hr.Outcomes, hr.Outcome
     assert one.cost == pytest.approx(shares @ cost)
 
 
+def test_a_largest_cost_is_that_of_the_fit(halves: tuple[hr.Outcomes, hr.Outcomes]) -> None:
+    largest = float(halves[0].cost.max())
+    common: dict[str, Any] = {"rule": "routing", "quality": "constant", "cost": "constant", "confidence": 0.9}
+    settings = [{**common, "budget": 150.0, "largest_cost": times * largest} for times in (1.0, 1.5)]
+    for one in sweep(halves[0], settings):
+        keywords = {name: one.settings[name] for name in ("rule", "quality", "cost")}
+        point = {name: one.settings[name] for name in ("budget", "confidence", "largest_cost")}
+        assert one.policy == hr.Router(**keywords).fit(halves[0], **point).policy_
+    target = {**common, "quality_target": 0.6, "largest_cost": largest}
+    with pytest.raises(ValueError, match="largest_cost: expected None for a quality_target"):
+        sweep(halves[0], [settings[0], target])
+
+
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_joblib_gives_the_same_bits(backend: str, halves: tuple[hr.Outcomes, hr.Outcomes], serial: list[Swept]) -> None:
     assert sweep(halves[0], SETTINGS, test=halves[1], map=joblib_map(2, backend=backend)) == serial

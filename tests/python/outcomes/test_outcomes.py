@@ -373,7 +373,7 @@ INF = float("inf")
         (
             {"cost": [1, 2, -0.5]},
             ValueError,
-            r"cost: expected a finite number >= 0, or NaN, got -0\.5 for query 'p', model 'c' \(row 0\)",
+            r"cost: .* number >= 0, .* got -0\.5 for query 'p', model 'c' \(row 0; also rows 1, 2 and 1 more\)",
         ),
         ({"cost": [1, INF, 0.5]}, ValueError, "cost: .*, got inf for query 'p', model 'b'"),
         ({"ids": ["p", "q"]}, ValueError, "ids: expected length n_queries = 4, got 2"),
@@ -753,7 +753,7 @@ BARE: dict[Any, Any] = {"a|quality": [1, 0], "a|cost": [1, 2]}
             {**BARE, "a|v": [[1, 2], [1]]},
             {},
             ValueError,
-            "'a.v': expected vectors of one length, got 1 and 2",
+            r"'a.v': expected vectors of one length, got 1 in 1 rows, and 2 \(row 0\)",
         ),
         (
             {**BARE, "b|quality": [1, 1], "a|v": [1, 2], "b|v": [[1], [2]]},
@@ -795,13 +795,13 @@ BARE: dict[Any, Any] = {"a|quality": [1, 0], "a|cost": [1, 2]}
             {"a|quality": ["inf", "1"], "a|cost": [1, 2]},
             {},
             ValueError,
-            "quality: .*, got inf for model 'a'",
+            "column 'a.quality': .*, got inf for model 'a'",
         ),
         (
             {**BARE, "a|cost": [1, -2], "query_id": ["x", "y"]},
             {},
             ValueError,
-            r"cost: .*, got -2\.0 for query 'y', model 'a'",
+            r"column 'a.cost': .*, got -2\.0 for query 'y', model 'a'",
         ),
         ({"a|quality": [1]}, {}, ValueError, "cost: frame has no cost column; name .* found: none"),
         (
@@ -1072,7 +1072,7 @@ def test_parquet_with_damaged_text(tmp_path: Path, damaged: bytes) -> None:
         (b"\n\n", r"table\.csv: can't be read as CSV"),
         (
             b"query_id,a|quality,a|cost\nq1,1,1\nq2,1",
-            r"table\.csv: can't be read as CSV: expected 3 cells, got 2 for query 'q2' \(row 1, line 3 of",
+            r"table\.csv: can't be read as CSV: expected 3 cells, got 2 for query 'q2' \(line 3\)",
         ),
         (b'query_id,a|quality,a|cost\nq1,1,1\n"q2,1,1\n', r"table\.csv: can't be read as CSV"),
         (b"query_\xffid,a|quality,a|cost\nq1,1,1\n", r"table\.csv: can't be read as CSV"),
@@ -1080,7 +1080,7 @@ def test_parquet_with_damaged_text(tmp_path: Path, damaged: bytes) -> None:
         (b"a|quality,a|cost,a|cost\n1,1,1\n", r"(?s)table\.csv: .*a\|cost"),
         (
             b"query_id,a|quality,a|cost\n,1,1\n",
-            r"table\.csv: column 'query_id' has no id \(row 0, line 2 of the file\)",
+            r"table\.csv: column 'query_id' has no id \(line 2 of table\.csv\)",
         ),
         (b"a,b\n1,2\n", r"table\.csv: no known layout: .*columns found: 'a', 'b'"),
         (b"a|quality,a|cost\n0.5,cheap\n", "column 'a.cost': expected a number, got 'cheap' for model 'a'"),

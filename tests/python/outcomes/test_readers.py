@@ -274,7 +274,7 @@ def test_spend_logs_in_pages_with_quality_and_requests(tmp_path: Path) -> None:
         ({}, [{"request_id": "other", "quality": 1}], "labels: .* has a quality for none of the requests"),
         ({}, [{"request_id": "a", "quality": 1}] * 2, "labels: .* has a request twice"),
         ({}, [{"request_id": "a", "score": 1}], "labels: .* needs the columns 'quality'"),
-        ({}, [{"request_id": "a", "quality": "good"}], "got 'good' for request 'a' .row 0, line 1 of the labels"),
+        ({}, [{"request_id": "a", "quality": "good"}], "got 'good' for request 'a' .line 1 of labels"),
     ],
 )
 def test_spend_logs_refused(
@@ -302,7 +302,7 @@ def test_labels_are_for_spend_logs_only(tmp_path: Path) -> None:
         ("t.json", "", r"t\.json has no rows"),
         ("t.json", "[]", r"t\.json has no rows"),
         ("t.json", '{"a": 1}', "expected an array of objects, or one object per line, got an object with the keys 'a'"),
-        ("t.json", "[1]", r"expected an object, got int \(row 0\)"),
+        ("t.json", "[1]", r"expected an object, got int \(row 1 of t.json, counted"),
         ("t.json", "[" * 100_000, r"t\.json: can't be read as JSON"),
         ("t.jsonl", '{"a": 1}\n\n{"a": ', r"t\.jsonl: can't be read as JSON: line 3: "),
     ],

@@ -320,7 +320,10 @@ def test_dollars_are_the_cost_before_tokens() -> None:
 
 def test_a_judge_without_a_verdict_is_remarked() -> None:
     judged = Outcomes(models=["a", "b"], quality=[[-1, 1], [0, 1], [1, -1]] * 40, cost=[1, 2])
-    assert "quality: 80 cells are -1, and no other is below 0" in remarks(judged)
+    assert (
+        "quality: 80 cells are -1 for query '0' (row 0; also rows 2, 3 and 77 more), and no other is below"
+        in remarks(judged)
+    )
     assert "divide it" not in remarks(judged)
     signed = Outcomes(models=["a", "b"], quality=[[-1, 1], [-0.5, 1]] * 60, cost=[1, 2])
     assert "cells are -1" not in remarks(signed)
@@ -484,6 +487,43 @@ def test_columns_of_a_run_are_kept_and_others_told() -> None:
     assert "left out, since a router may not see reference answers: 'gold'" in remarks(table)
 
 
+def long_table(ids: list[Any], **columns: Any) -> Outcomes:
+    return Outcomes.from_frame({"id": ids, "model": ["a", "b"] * 2, "quality": [1] * 4, "cost": [1] * 4, **columns})
+
+
+def test_a_column_id_is_that_of_the_queries_if_runs_of_one_query_share_it() -> None:
+    for more in ({}, {"text": ["x", "x", "y", "y"]}):
+        table = long_table([7, 7, 8, 8], **more)
+        assert table.ids == ("7", "8")
+        assert "the column 'id' was taken as the queries' ids" in remarks(table)
+        assert "left out" not in remarks(table)
+    one_model = Outcomes.from_frame({"id": ["p", "q"], "model": ["a", "a"], "quality": [1, 0], "cost": [1, 1]})
+    assert one_model.ids == ("p", "q")
+
+
+@pytest.mark.parametrize(
+    ("ids", "more", "reason"),
+    [
+        ([1, 2, 3, 4], {"text": ["x", "x", "y", "y"]}, "left out: 'id', as queries are known by their 'text'"),
+        ([1, 2, 1, 2], {"text": ["x", "x", "y", "y"]}, "left out: 'id', as queries are known by their 'text'"),
+        ([1, 1, 2, None], {"text": ["x", "x", "y", "y"]}, "left out: 'id', as queries are known by their 'text'"),
+        ([1, 2, 3, 4], {"query_id": ["p", "p", "q", "q"]}, "left out: 'id', as queries are known by their 'query_id'"),
+    ],
+)
+def test_a_column_id_of_something_else_is_left_out_for_that_reason(
+    ids: list[Any], more: dict[str, Any], reason: str
+) -> None:
+    table = long_table(ids, **more)
+    assert table.n_queries == 2
+    assert reason in remarks(table)
+    assert "reference answers" not in remarks(table)
+
+
+def test_runs_that_only_have_ids_of_their_own_have_no_query() -> None:
+    with pytest.raises(ValueError, match="no column says which query a row is about, expected 'query_id' or 'text'"):
+        long_table([1, 2, 3, 4])
+
+
 def test_groups_of_a_long_table_are_kept() -> None:
     frame = {"query_id": ["p", "p", "q"], "model": ["a", "b", "a"], "quality": [1] * 3, "cost": [1] * 3}
     table = Outcomes.from_frame({**frame, "group": [7, 7, 7]})
@@ -638,7 +678,7 @@ def test_truth_and_huge_numbers_are_no_costs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cost: expected numbers up to 1e308"):
         Outcomes(models=["a"], quality=[[1]], cost=[10**400])
     rows = [{"a|quality": 1, "a|cost": 10**400}]
-    with pytest.raises(ValueError, match=r"cost: .*, got inf for .*model 'a'"):
+    with pytest.raises(ValueError, match=r"column 'a.cost': .*, got inf for .*model 'a'"):
         Outcomes.from_file(written(tmp_path / "t.jsonl", rows))
 
 

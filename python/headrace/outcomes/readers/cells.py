@@ -63,9 +63,9 @@ def parsed(
     notes: list[str] | None = None,
     *,
     truth: bool = True,
-    place: Callable[[int], str] | None = None,
+    place: Callable[[list[int]], str] | None = None,
 ) -> FloatArray:
-    """Give one number per row, or an error that names the column and the row.
+    """Give one number per row, or an error that names the column and the rows.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def parsed(
     truth : bool, default True
         Whether true and false stand for 1 and 0.
     place : callable, optional
-        Says which row it is, for messages; see `Rows.place`. By default its number.
+        Says which rows they are, for messages; see `Rows.place`. By default their numbers.
 
     Returns
     -------
@@ -103,6 +103,7 @@ def parsed(
         return cells.astype(np.float64)
     numbers = np.empty(len(cells))
     words: list[str] = []
+    wrong: list[int] = []
     for row, cell in enumerate(cells):
         if cell is not None and cell.lower() in MISSING_WORDS:
             numbers[row] = np.nan
@@ -110,9 +111,11 @@ def parsed(
             continue
         try:
             numbers[row] = number_in(cell, truth=truth)
-        except ValueError as error:
-            which = (place or Rows(source=name).place)(row)
-            raise ValueError(f"column {name!r}: expected a number, got {shown(cell)}{which}") from error
+        except ValueError:
+            wrong.append(row)
+    if wrong:
+        which = (place or Rows(source=name).place)(wrong)
+        raise ValueError(f"column {name!r}: expected a number, got {shown(cells[wrong[0]])}{which}")
     if words and notes is not None:
         notes.append(f"column {name!r}: {len(words)} cells such as {words[0]!r} count as missing")
     return numbers

@@ -21,7 +21,7 @@ from typing import Any
 from headrace.arguments import Column, listed
 from headrace.extras import imported
 from headrace.outcomes.readers.cells import holds_text, is_numeric, numbers_if_all, starts_with_number
-from headrace.outcomes.rows import row_place
+from headrace.outcomes.rows import named
 
 __all__ = ["delimited_columns", "delimited_line"]
 
@@ -146,7 +146,7 @@ def _records(content: bytes, separator: str) -> Iterator[tuple[int, bytes]]:
 def _ragged_row(content: bytes, separator: str, header: Sequence[str], n_wanted: int) -> str:
     """Say which row has another number of cells than the header."""
     cell = re.compile(_cell(separator))
-    for row, (line, record) in enumerate(_records(content, separator), start=-1):
+    for line, record in _records(content, separator):
         cells, start = [], 0
         while start <= len(record):
             match = cell.match(record, start)
@@ -156,7 +156,7 @@ def _ragged_row(content: bytes, separator: str, header: Sequence[str], n_wanted:
         if len(cells) != n_wanted:
             known = dict(zip(header, cells, strict=False))
             id = next((_unquoted(known[name]) for name in ID_NAMES if name in known), None)
-            return f"expected {n_wanted} cells, got {len(cells)}{row_place({'query': id}, row, line)}"
+            return f"expected {n_wanted} cells, got {len(cells)}{named({'query': id})} (line {line})"
     return f"expected {n_wanted} cells in every row"
 
 

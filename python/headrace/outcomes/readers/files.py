@@ -9,7 +9,6 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterable
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from headrace.outcomes.readers.recorded import (
 from headrace.outcomes.rows import Rows
 from headrace.runner.log import events_in, is_decision_log, read_log
 
-__all__ = ["file_columns", "file_line", "is_pickle", "kind_of", "refuse_pickle"]
+__all__ = ["FileLines", "file_columns", "file_line", "is_pickle", "kind_of", "refuse_pickle"]
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst", ".zip")
@@ -81,11 +80,11 @@ def file_columns(path: Path, notes: list[str]) -> tuple[dict[str, Column], froze
     """
     kind = kind_of(path)
     if kind == ".parquet" and path.suffix.lower() != ".gz":
-        return frame_columns(_parquet(path), str(path)), frozenset()
+        return frame_columns(_parquet(path), _rows(path)), frozenset()
     if kind in DELIMITED:
         return delimited_columns(path, _content(path), notes)
     if kind == ".json" or kind in JSON_LINES:
-        return frame_columns(_json(path, _content(path), notes), str(path)), frozenset()
+        return frame_columns(_json(path, _content(path), notes), _rows(path)), frozenset()
     wanted = "expected a file that ends in .parquet, .csv, .tsv, .json or .jsonl (.gz after the last four)"
     hint = WAYS_OUT.get(kind, "")
     raise ValueError(f"{path}: {wanted}, got {path.suffix.lower()!r}{hint}")
@@ -105,7 +104,8 @@ def file_line(path: Path, row: int, model: str | None = None) -> int | None:
     Returns
     -------
     int or None
-        Counted from 1; None for a file whose rows aren't lines (Parquet, a JSON array), or that is gone.
+        Counted from 1; None for a file whose rows aren't lines (Parquet, a JSON array, a decision log), or
+        that is gone.
     """
     kind = kind_of(path)
     try:
@@ -115,11 +115,47 @@ def file_line(path: Path, row: int, model: str | None = None) -> int | None:
             text, _, recorded = _json_text(path, _content(path))
             if recorded:
                 return recorded_line(text, row, model)
+            if is_decision_log(text):
+                return None
             numbers = (number for number, line in enumerate(text.split("\n"), start=1) if line.strip())
             return next(islice(numbers, row, None), None)
     except (OSError, ValueError):
         return None
     return None
+
+
+class FileLines:
+    """Lines of a file as it is now, to be looked for later by `file_line`; None once the file is another one.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._stamp = path, _stamp(path)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FileLines) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, row: int, model: str | None = None) -> int | None:
+        """Look for a line."""
+        return file_line(self._path, row, model) if _stamp(self._path) == self._stamp else None
+
+
+def _rows(path: Path) -> Rows:
+    return Rows(source=str(path), line_of=FileLines(path))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Give what changes with a file: when it was written, and its size."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def _content(path: Path) -> bytes:
@@ -164,10 +200,9 @@ def _json(path: Path, content: bytes, notes: list[str]) -> dict[str, Column]:
         records = nested_records(records, str(path), notes)
     if not isinstance(records, list):
         raise ValueError(f"{path}: expected an array of objects, or one object per line, got {type(records).__name__}")
-    for row, record in enumerate(records):
-        if not isinstance(record, dict):
-            place = Rows(source=str(path), line_of=partial(file_line, path)).place(row)
-            raise ValueError(f"{path}: expected an object, got {type(record).__name__}{place}")
+    if others := [row for row, record in enumerate(records) if not isinstance(record, dict)]:
+        place = _rows(path).place(others)
+        raise ValueError(f"{path}: expected an object, got {type(records[others[0]]).__name__}{place}")
     if not records:
         raise ValueError(f"{path} has no rows")
     names = dict.fromkeys(name for record in records for name in record)

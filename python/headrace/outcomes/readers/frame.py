@@ -16,13 +16,15 @@ import numpy as np
 from headrace.arguments import BoolArray, Column, FloatArray, listed
 from headrace.extras import imported
 from headrace.outcomes.readers.cells import MAX_EXACT, blanked, boxed, exact_text, holds_text
+from headrace.outcomes.rows import Rows
 
 
-def frame_columns(frame: Any, source: str) -> dict[str, Column]:
-    """Give the columns of a mapping, or of any eager dataframe that narwhals understands."""
+def frame_columns(frame: Any, rows: Rows) -> dict[str, Column]:
+    """Give the columns of a mapping, or of any eager dataframe that narwhals understands; `rows` are for messages."""
+    source = str(rows)
     if isinstance(frame, Mapping):
         _require_text_names(frame, source)
-        columns = {name: _array_column(f"{source}: {name!r}", name, values) for name, values in frame.items()}
+        columns = {name: _array_column(rows, name, values) for name, values in frame.items()}
     else:
         narwhals = imported("narwhals", "reading a dataframe")
         try:
@@ -33,10 +35,7 @@ def frame_columns(frame: Any, source: str) -> dict[str, Column]:
             wanted = "an eager dataframe (collect a lazy one first) or a mapping of column name to array"
             raise TypeError(f"{source}: expected {wanted}, got {type(frame).__name__}") from error
         _require_text_names(eager.columns, source)
-        columns = {
-            series.name: _series_column(narwhals, f"{source}: {series.name!r}", series)
-            for series in eager.iter_columns()
-        }
+        columns = {series.name: _series_column(narwhals, rows, series) for series in eager.iter_columns()}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{source}: columns differ in length: {lengths}")
@@ -51,7 +50,7 @@ def _require_text_names(names: Iterable[object], source: str) -> None:
         raise TypeError(f"{source}: expected str as names of columns, got {listed(others)}")
 
 
-def _series_column(narwhals: Any, label: str, series: Any) -> Column:
+def _series_column(narwhals: Any, rows: Rows, series: Any) -> Column:
     dtype = series.dtype
     if dtype.is_numeric() or dtype == narwhals.Boolean:
         values = np.asarray(series.to_numpy())
@@ -63,10 +62,10 @@ def _series_column(narwhals: Any, label: str, series: Any) -> Column:
     cells = np.empty(len(series), dtype=object)
     cells[:] = series.to_numpy() if series.dtype == narwhals.String else boxed(series.to_list())
     cells[series.is_null().to_numpy()] = None
-    return _object_column(label, series.name, cells)
+    return _object_column(rows, series.name, cells)
 
 
-def _array_column(label: str, name: str, values: Any) -> Column:
+def _array_column(rows: Rows, name: str, values: Any) -> Column:
     if holds_text(name) and isinstance(values, list | tuple):
         values = boxed(values)  # numpy would make floats of whole numbers that are long
     try:
@@ -74,17 +73,17 @@ def _array_column(label: str, name: str, values: Any) -> Column:
     except ValueError:  # rows of different lengths, or vectors with None among them
         array = boxed(list(values))
     if array.ndim == 0:
-        raise ValueError(f"{label}: expected one value per row, got {values!r}")
+        raise ValueError(f"{rows}: {name!r}: expected one value per row, got {values!r}")
     if array.dtype.kind in "biuf":
         return array
     if array.dtype.kind in "Mm":
         return blanked(array.astype(str).astype(object), np.isnat(array))
     if array.dtype.kind != "O":
         return array.astype(str).astype(object)
-    return _object_column(label, name, array if array.ndim == 1 else boxed(list(array)))
+    return _object_column(rows, name, array if array.ndim == 1 else boxed(list(array)))
 
 
-def _object_column(label: str, name: str, cells: Column) -> Column:
+def _object_column(rows: Rows, name: str, cells: Column) -> Column:
     """Numbers, vectors or text out of an object array of shape (n_rows,) in which None or NaN is missing."""
     missing = np.array([cell is None or (isinstance(cell, float) and cell != cell) for cell in cells], bool)
     cells = blanked(cells, missing)
@@ -98,7 +97,7 @@ def _object_column(label: str, name: str, cells: Column) -> Column:
     if all(isinstance(cell, list | tuple | np.ndarray) for cell in present):
         vectors = [np.asarray([np.nan if part is None else part for part in cell]) for cell in present]
         if all(vector.dtype.kind in "biuf" and vector.ndim == 1 for vector in vectors):
-            return _stacked(label, vectors, missing)
+            return _stacked(rows, name, vectors, missing)
     return boxed([cell if cell is None or isinstance(cell, str) else str(cell) for cell in cells])
 
 
@@ -122,10 +121,15 @@ def _numbers(cells: Column, missing: BoolArray) -> Column:
     return numbers
 
 
-def _stacked(label: str, vectors: Sequence[Column], missing: BoolArray) -> FloatArray:
-    lengths = sorted({len(vector) for vector in vectors})
-    if len(lengths) > 1:
-        raise ValueError(f"{label}: expected vectors of one length, got {lengths[0]} and {lengths[-1]}")
-    stacked = np.full((len(missing), lengths[0]), np.nan)
+def _stacked(rows: Rows, name: str, vectors: Sequence[Column], missing: BoolArray) -> FloatArray:
+    lengths = np.array([len(vector) for vector in vectors])
+    counts = np.bincount(lengths)
+    usual = int(counts.argmax())
+    if (lengths != usual).any():
+        other = int(lengths[lengths != usual][0])
+        place = rows.place(np.flatnonzero(~missing)[lengths != usual])
+        found = f"{usual} in {counts[usual]} rows, and {other}{place}"
+        raise ValueError(f"{rows}: {name!r}: expected vectors of one length, got {found}")
+    stacked = np.full((len(missing), usual), np.nan)
     stacked[~missing] = vectors
     return stacked

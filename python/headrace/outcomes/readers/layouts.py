@@ -11,7 +11,8 @@ One row per query:
 
 One row per query and model; of other columns, those under `cost`, tokens, latencies and answers are kept:
 
-- "long": ``query_id`` or ``text`` (or both), ``model``, ``quality``, ``cost``, ``task``, ``group``.
+- "long": ``query_id`` (or ``id``, if runs of one query share it) or ``text`` (or both), ``model``, ``quality``,
+  ``cost``, ``task``, ``group``.
 - "llmrouter": ``query``, ``model_name``, ``performance``, ``token_num`` (the cost), ``task_name``.
 - "nvidia": ``question``, ``model``, ``isCorrect``, ``output_tokens`` (the cost).
 - "routerarena": ``global index``, ``prompt``, ``prediction``, ``accuracy``, ``cost``.
@@ -29,15 +30,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from headrace.arguments import Column, listed
 from headrace.outcomes.readers.cells import as_text, is_empty, is_numeric, numbers_if_all, parsed
-from headrace.outcomes.readers.files import file_columns, file_line, refuse_pickle
-from headrace.outcomes.readers.long import LONG_LAYOUTS, LongLayout, widened
+from headrace.outcomes.readers.files import FileLines, file_columns, refuse_pickle
+from headrace.outcomes.readers.long import LONG_LAYOUTS, LongLayout, widened, with_query_ids
 from headrace.outcomes.readers.records import answered_runs, routerarena_columns, spend_log_columns
 from headrace.outcomes.readers.table import Reading, Table
 from headrace.outcomes.readers.wide import routerbench_names, tabulate
@@ -105,6 +105,8 @@ def columns_table(
         columns = spend_log_columns(labelled, rows, notes)
     elif found == "routerarena":
         columns = routerarena_columns(columns)
+    if found == "long":
+        columns = with_query_ids(columns, layout, notes)
     costs = _long_costs(columns, layout, reading, notes)
     wide, rows = widened(columns, layout, rows, costs=costs or [layout.cost], loose=loose, notes=notes)
     own = {name: name for name in wide}
@@ -215,9 +217,10 @@ def _labels(request_ids: Column, path: Path) -> Column:
     if lacking:
         raise ValueError(f"labels: {path} needs the columns {listed(lacking)}; columns found: {listed(columns)}")
     given = as_text(columns["request_id"]).tolist()
-    if len(set(given)) < len(given):
-        raise ValueError(f"labels: {path} has a request twice, expected one quality for each")
-    rows = Rows(source=str(path), line_of=partial(file_line, path), file="the labels", names={"request": given})
+    rows = Rows(source=str(path), line_of=FileLines(path), names={"request": given})
+    first = {request: row for row, request in reversed(list(enumerate(given)))}
+    if again := [row for row, request in enumerate(given) if first[request] != row]:
+        raise ValueError(f"labels: {path} has a request twice, expected one quality for each{rows.place(again)}")
     scores = dict(zip(given, parsed("quality", columns["quality"], place=rows.place).tolist(), strict=True))
     known = [scores.get(request, np.nan) for request in as_text(request_ids).tolist()]
     if np.isnan(known).all():

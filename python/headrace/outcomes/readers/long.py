@@ -21,7 +21,7 @@ from headrace.arguments import Column, IndexArray, listed
 from headrace.outcomes.readers.cells import as_text, boxed, is_numeric, numbers_if_all, parsed
 from headrace.outcomes.rows import Rows
 
-__all__ = ["LONG_LAYOUTS", "LongLayout", "widened"]
+__all__ = ["LONG_LAYOUTS", "LongLayout", "widened", "with_query_ids"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +131,9 @@ RUN_COLUMNS = frozenset(
     }
 )
 
+#: A column that may hold the ids of queries, or of runs, or of anything.
+OTHER_ID = "id"
+
 #: Layouts that people write themselves: of these it is told which columns were left out.
 TOLD = ("long", "nvidia")
 
@@ -206,7 +209,12 @@ def widened(
     kept = _kept(columns, layout, costs)
     if layout in [LONG_LAYOUTS[name] for name in TOLD]:
         used = {layout.model, layout.text, layout.id, layout.task, "group", "status", "cache_hit", *kept}
-        if left_out := [name for name in columns if name not in used]:
+        left_out = [name for name in columns if name not in used]
+        if OTHER_ID in left_out:
+            known_by = layout.id if layout.id in columns else layout.text
+            notes.append(f"left out: {OTHER_ID!r}, as queries are known by their {known_by!r}")
+            left_out.remove(OTHER_ID)
+        if left_out:
             notes.append(
                 f"left out, since a router may not see reference answers: {listed(left_out)}; a column that is known "
                 "after a run can be kept in the wide layout"
@@ -225,6 +233,31 @@ def widened(
     return wide, rows.of_runs(places, models)
 
 
+def with_query_ids(columns: Mapping[str, Column], layout: LongLayout, notes: list[str]) -> Mapping[str, Column]:
+    """Take a column "id" as the queries' ids, where there are no others and it says which runs asked the same.
+
+    It does if each id has one text, and several runs have one id or there is one model only. A run's own id differs
+    from row to row, and ids of anything else come with several texts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.outcomes.readers.long import LONG_LAYOUTS, with_query_ids
+    >>> log = {"id": np.array([7, 7, 8]), "model": np.array(["a", "b", "a"], dtype=object)}
+    >>> [list(with_query_ids({**log, "id": ids}, LONG_LAYOUTS["long"], [])) for ids in (log["id"], np.arange(3))]
+    [['query_id', 'model'], ['id', 'model']]
+    """
+    if layout.id is None or layout.id in columns or OTHER_ID not in columns:
+        return columns
+    ids = as_text(columns[OTHER_ID]).tolist()
+    texts = as_text(columns[layout.text]).tolist() if layout.text is not None and layout.text in columns else ids
+    several_runs = len(set(ids)) < len(ids) or len(set(as_text(columns[layout.model]).tolist())) == 1
+    if not all(ids) or not several_runs or len(set(zip(ids, texts, strict=True))) > len(set(ids)):
+        return columns
+    notes.append(f"the column {OTHER_ID!r} was taken as the queries' ids")
+    return {layout.id: boxed(ids), **{name: cells for name, cells in columns.items() if name != OTHER_ID}}
+
+
 def _kept(columns: Mapping[str, Column], layout: LongLayout, costs: Sequence[str]) -> dict[str, str]:
     """Say which columns hold runs: name there -> name in our tables."""
     kept = {layout.quality: "quality", layout.cost: layout.cost, **dict(layout.runs)}
@@ -237,9 +270,8 @@ def _kept(columns: Mapping[str, Column], layout: LongLayout, costs: Sequence[str
 def _present(columns: Mapping[str, Column], name: str, rows: Rows) -> list[str]:
     """Give a column of names, none of which may be missing."""
     cells = as_text(columns[name]).tolist()
-    for row, cell in enumerate(cells):
-        if not cell:
-            raise ValueError(f"{rows}: column {name!r} is empty{rows.place(row)}")
+    if empty := [row for row, cell in enumerate(cells) if not cell]:
+        raise ValueError(f"{rows}: column {name!r} is empty{rows.place(empty)}")
     return [str(cell) for cell in cells]
 
 
@@ -283,11 +315,14 @@ def _places(keys: Sequence[str], models: Sequence[str]) -> tuple[IndexArray, lis
 def _of_queries(name: str, cells: Column, keys: Sequence[str], row_keys: Sequence[str], rows: Rows) -> Column:
     """Give each wide row what its query has; a query has one text and one task."""
     known: dict[str, str | None] = {}
+    others = []
     for row, (key, cell) in enumerate(zip(keys, cells.tolist(), strict=True)):
         if known.get(key) is None:
             known[key] = cell
         elif cell is not None and cell != known[key]:
-            raise ValueError(f"{rows}: expected one value of {name!r} per query, got a second one{rows.place(row)}")
+            others.append(row)
+    if others:
+        raise ValueError(f"{rows}: expected one value of {name!r} per query, got a second one{rows.place(others)}")
     return boxed([known[key] for key in row_keys])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from headrace.arguments import listed
 from headrace.outcomes.readers.table import COST_PREFIX
-from headrace.outcomes.rows import row_place, shown
+from headrace.outcomes.rows import named, shown
 
 __all__ = ["MARK", "is_recorded", "recorded_columns", "recorded_events", "recorded_line", "recorded_lines"]
 
@@ -207,8 +207,8 @@ def recorded_columns(
 
 def _event_place(event: dict[str, Any], row: int, line_of: Callable[[int], int] | None) -> str:
     """Name an event at the end of a message."""
-    line = None if line_of is None else line_of(row)
-    return row_place({"query": event["id"], "model": event["model"]}, None, line)
+    line = "" if line_of is None else f" (line {line_of(row)})"
+    return f"{named({'query': event['id'], 'model': event['model']})}{line}"
 
 
 def _run(event: dict[str, Any]) -> dict[str, Any]:

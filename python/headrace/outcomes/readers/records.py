@@ -46,7 +46,7 @@ def answered_runs(columns: Mapping[str, Column], rows: Rows, notes: list[str]) -
     if not kept.any():
         raise ValueError(f"{rows}: no run was answered by a model, and charged")
     index = np.flatnonzero(kept)
-    return {name: cells[kept] for name, cells in columns.items()}, rows.made_of(lambda row, _: int(index[row]))
+    return {name: cells[kept] for name, cells in columns.items()}, rows.made_of(index)
 
 
 def routerarena_columns(columns: Mapping[str, Column]) -> dict[str, Column]:

@@ -10,6 +10,7 @@ from typing import TypedDict
 import numpy.typing as npt
 
 from headrace.arguments import Column, FloatArray
+from headrace.outcomes.rows import Rows
 
 #: Before the name of a cost in our wide layout, "<model>|cost:usd". Without such columns "<model>|cost" is the cost.
 COST_PREFIX = "cost:"
@@ -71,6 +72,7 @@ class Table(TypedDict):
     column_cost: Mapping[str, npt.ArrayLike]
     groups: Column | None
     notes: Sequence[str]
+    origin: Rows | None
 
 
 def with_observed_quality(table: Table) -> Table:

@@ -89,7 +89,7 @@ def tabulate(
             column.removeprefix(COST_PREFIX): _joined_numbers(models, runs[column], column, given_name, rows, notes)
             for column in _cost_columns(costs, responses, str(rows))
         }
-    refuse_values(quality, prices, models, rows)
+    refuse_values(quality, prices, models, rows, _in_source(given_name, rows, reading))
     plain = {column: cells for column, cells in responses.items() if not column.startswith(COST_PREFIX)}
     if costs is not None or reading.prices is not None or len(plain) == len(responses):
         plain["cost"] = next(iter(prices.values()))
@@ -110,8 +110,16 @@ def tabulate(
         "column_cost": column_cost,
         "groups": None if labels is None else np.array(labels, dtype=object),
         "notes": notes,
+        "origin": rows,
     }
     return with_observed_quality(table) if reading.verified else table
+
+
+def _in_source(given_name: Mapping[str, str], rows: Rows, reading: Reading) -> dict[str, str]:
+    """Say how the source calls qualities and costs: not at all, if it has a row for each run, or no costs."""
+    if rows.models or reading.prices is not None:
+        return {}
+    return {name.replace(f"|{COST_PREFIX}", "|"): given for name, given in given_name.items() if "|" in name}
 
 
 def _priced(
@@ -152,9 +160,8 @@ def _same_texts(texts: Sequence[str | None], ids: Sequence[str] | None, notes: l
 def _present_labels(labels: Column, name: str, rows: Rows, loose: frozenset[str]) -> list[str]:
     """Give ids or groups as text, none of which may be missing."""
     texts: list[str] = as_text(labels).tolist()
-    for row, label in enumerate(texts):
-        if not label:
-            raise ValueError(f"{rows}: column {name!r} has no id{rows.place(row)}")
+    if empty := [row for row, label in enumerate(texts) if not label]:
+        raise ValueError(f"{rows}: column {name!r} has no id{rows.place(empty)}")
     if loose and all(FLOAT_LABEL.fullmatch(label) for label in texts):
         return [label.removesuffix(".0") for label in texts]  # whole numbers that a dataframe kept as floats
     return texts

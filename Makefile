@@ -20,7 +20,8 @@ PROFILED := typical-11 hard-11
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo demo-serve test test-rust test-python test-source test-long test-integrations test-floors lint bench bench-docs \
-  bench-kernels bench-calibration bench-fit dispatch gate gate-update wheel wheel-portable sdist release-check deny audit sbom docs docs-serve docs-rust \
+  bench-kernels bench-calibration bench-fit dispatch sanitize coverage coverage-core coverage-python gate gate-update wheel wheel-portable sdist release-check deny audit sbom \
+  docs docs-serve docs-rust \
   stale clean
 
 ##@ First steps
@@ -95,6 +96,25 @@ lint: build .venv/group-lint .venv/group-test .venv-types/made ## check format, 
 
 test-long: ## run the properties of the search with 10 times as many random cases
 	HEADRACE_CASES=10 cargo test --locked --test properties
+
+# The Rust that has AddressSanitizer's runtime. One random case in fifty of each property: it is slow.
+SANITIZED := +nightly
+
+sanitize: ## run the core's tests under AddressSanitizer; needs Linux and a nightly Rust
+	@cargo $(SANITIZED) --version || { echo "make sanitize: rustup toolchain install nightly"; exit 1; }
+	HEADRACE_CASES=0.02 RUSTFLAGS=-Zsanitizer=address cargo $(SANITIZED) test --locked --lib --tests \
+	  --target $$(rustc -vV | sed -n 's/^host: //p') --target-dir target/sanitized
+
+coverage: coverage-core coverage-python ## count the lines that the tests run, against goals
+
+coverage-core: ## count the core's lines that its own tests run; needs rustup component llvm-tools
+	$(PYTHON) scripts/core_coverage.py --goal 95
+
+coverage-python: build .venv/group-test .venv/group-coverage ## count the lines of the package that its tests run: twice as long as the tests
+	rm -rf out/coverage && mkdir -p out/coverage
+	$(BIN)/python -m coverage run -m pytest -n auto --dist worksteal -q
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report --fail-under=95
 
 # An environment of its own for a group.
 .venv-%/made: .venv/made pyproject.toml
@@ -174,7 +194,8 @@ release-check: ## build sdist and portable wheel anew, check them, install each 
 	done
 
 deny: ## check licences, advisories and sources of the crates (cargo install --locked cargo-deny)
-	cargo deny --locked check
+	cargo deny --locked check licenses bans sources
+	cargo deny --locked check advisories
 
 audit: build .venv-audit/made ## check the workflows, and all packages in .venv for known holes; asks PyPI
 	.venv-audit/bin/zizmor --offline .github

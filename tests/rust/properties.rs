@@ -17,10 +17,12 @@ use headrace::search::{
 };
 use proptest::prelude::*;
 
-/// Multiplies the number of random cases; 1 by default.
+/// `HEADRACE_CASES` multiplies the number of random cases: 10 for a long run, 0.02 for a short one; 1 by default.
 fn cases(n: u32) -> ProptestConfig {
-    let times: u32 = std::env::var("HEADRACE_CASES").ok().and_then(|v| v.parse().ok()).unwrap_or(1);
-    ProptestConfig { cases: n * times, ..ProptestConfig::default() }
+    let times: f64 = std::env::var("HEADRACE_CASES").ok().and_then(|v| v.parse().ok()).unwrap_or(1.0);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let cases = (f64::from(n) * times).ceil() as u32;
+    ProptestConfig { cases, ..ProptestConfig::default() }
 }
 
 /// The numbers of one random problem.
@@ -39,7 +41,7 @@ struct Case {
 }
 
 impl Case {
-    fn problem(&self, covariance: Option<&'static [f64]>) -> Problem<'_> {
+    fn problem<'a>(&'a self, covariance: Option<&'a [f64]>) -> Problem<'a> {
         let uncertainty =
             covariance.map_or(Uncertainty::Independent(&self.variance), Uncertainty::Correlated);
         let belief = Belief::new(&self.quality, uncertainty).unwrap();
@@ -316,11 +318,11 @@ proptest! {
 
     #[test]
     fn search_equals_enumeration_on_points(case in case(8)) {
-        let covariance: &'static [f64] = Box::leak(case.covariance().into_boxed_slice());
-        let problem = case.problem(Some(covariance));
+        let covariance = case.covariance();
+        let problem = case.problem(Some(&covariance));
         let Ok(open) = problem.open() else { return Ok(()) };
         let mut evaluator = CorrelatedMax::new(16);
-        evaluator.reset(&case.quality, covariance, 1.0, case.all()).unwrap();
+        evaluator.reset(&case.quality, &covariance, 1.0, case.all()).unwrap();
         evaluator.prepare(case.run, open, case.quality.len());
         check_search(OnPoints(evaluator), &problem, &case)?;
     }
@@ -330,12 +332,12 @@ proptest! {
         let loading = case.loading();
         let k = case.quality.len();
         let entry = |i: usize, j: usize| loading[i] * loading[j] + if i == j { case.variance[i] } else { 0.0 };
-        let covariance: &'static [f64] = (0..k * k).map(|at| entry(at / k, at % k)).collect::<Vec<_>>().leak();
-        let problem = case.problem(Some(covariance));
+        let covariance: Vec<f64> = (0..k * k).map(|at| entry(at / k, at % k)).collect();
+        let problem = case.problem(Some(&covariance));
         let Ok(open) = problem.open() else { return Ok(()) };
         if case.cost_weight.is_infinite() { return Ok(()); }
         let mut points = CorrelatedMax::new(16);
-        points.reset(&case.quality, covariance, 1.0, case.all()).unwrap();
+        points.reset(&case.quality, &covariance, 1.0, case.all()).unwrap();
         points.prepare(case.run, open, k);
         let limits = Limits { max_depth: case.max_depth, node_limit: u64::MAX };
         let found = branch_and_bound(

@@ -436,18 +436,18 @@ def test_exactly_one_of_budget_and_quality_is_wanted(two_queries: BudgetPath, wa
 # Limits and progress
 
 
-def test_a_table_of_more_models_than_an_int64_has_bits_is_refused() -> None:
+def test_a_table_of_more_models_than_a_rule_takes_is_refused() -> None:
     for n_models in (MOST_MODELS, MOST_MODELS + 1):
         quality = np.linspace(0.1, 0.9, n_models)[None]
         outcomes = hr.Outcomes(models=[f"m{j}" for j in range(n_models)], quality=quality, cost=np.arange(n_models) + 1)
         estimates = given_once(quality, outcomes.cost)
         if n_models > MOST_MODELS:
-            with pytest.raises(ValueError, match="outcomes: expected at most 62 models in a calibration, got 63"):
+            with pytest.raises(ValueError, match="outcomes: expected at most 128 models in a calibration, got 129"):
                 walk(hr.Routing(0.0), outcomes, estimates)
         else:
-            # In all of them, the last one ends with the highest bit of its run set.
+            # In all of them, the last one ends with all models.
             stops = walk(hr.ThresholdCascade(0.0), outcomes, estimates)
-            assert sorted(stops.n_runs.tolist()) == list(range(1, 63))
+            assert sorted(stops.n_runs.tolist()) == list(range(1, MOST_MODELS + 1))
             assert sorted(stops.answer.tolist()) == list(range(62))
 
 

@@ -165,7 +165,7 @@ class BeliefTable:
         """Give the belief and the costs of some rows; those that aren't known yet are estimated."""
         key = run.tobytes()
         entry = self._cache.get(key)
-        unknown = np.unique(rows) if entry is None else np.setdiff1d(rows, entry.rows)
+        unknown = _rising(rows if entry is None else rows[~_among(rows, entry.rows)])
         if entry is None or len(unknown):
             with one_blas_thread:
                 pieces = self._estimates(unknown, run)
@@ -214,6 +214,21 @@ class _Entry(NamedTuple):
     belief: Belief
     costs: FloatArray
     estimator: str
+
+
+def _rising(rows: IndexArray) -> IndexArray:
+    """Give rows in rising order, each once."""
+    return rows if (rows[1:] > rows[:-1]).all() else np.unique(rows)
+
+
+def _among(rows: IndexArray, known: IndexArray) -> BoolArray:
+    """Tell which rows are among those known, which are in rising order."""
+    if np.array_equal(rows, known):
+        return np.ones(len(rows), dtype=np.bool_)
+    if not len(known):
+        return np.zeros(len(rows), dtype=np.bool_)
+    at = np.minimum(np.searchsorted(known, rows), len(known) - 1)
+    return np.asarray(known[at] == rows)
 
 
 def _places(rows: IndexArray, some: IndexArray) -> IndexArray | None:

@@ -235,7 +235,7 @@ class Calibrator:
         """Give a calibrator for the same queries at the costs of a log."""
         calibrator = copy.copy(self)
         cheap = walked.stops.at(point.parameters[0])
-        ran = ((walked.stops.run[cheap][:, None] >> np.arange(log.outcomes.n_models)) & 1) == 1
+        ran = walked.stops.run_sets[walked.stops.run[cheap]]
         expected = log.costs_before()
         calibrator.realised, calibrator.price_changes = {}, {}
         for number, (name, cost) in enumerate(self.realised.items()):

@@ -24,8 +24,11 @@ __all__ = ["Believer", "Runs", "Stops", "budget_path", "walk"]
 
 IntArray = npt.NDArray[np.int64]
 
-#: Most models of a table that is walked: run sets are kept as bits of an int64.
-MOST_MODELS = 62
+#: Most models of a table that is walked: those that a rule takes.
+MOST_MODELS = 128
+
+#: Stops whose costs are summed at a time: with 128 models, they take 17 MB.
+CHUNK = 2**14
 
 
 class Believer(Protocol):
@@ -36,7 +39,7 @@ class Believer(Protocol):
 
 
 class _Walkers(NamedTuple):
-    """Stretches of the parameter that have led to the same place: a query, a run set (as bits), a last model."""
+    """Stretches of the parameter that have led to the same place: a query, a run set (by number), a last model."""
 
     row: IntArray
     run: IntArray
@@ -87,11 +90,13 @@ class Stops(NamedTuple):
     lower, upper : ndarray of shape (n_stops,)
         Ends of the stretch; those of one query leave no gaps.
     run : ndarray of int of shape (n_stops,)
-        Models run: bit j stands for model j.
+        Models run: a row of `run_sets`.
     cost, quality : ndarray of shape (n_stops,)
         Realised cost of all models run, and realised quality of the answer.
     n_runs, answer : ndarray of int of shape (n_stops,)
         Number of models run, and the model whose answer is returned.
+    run_sets : ndarray of bool of shape (n_run_sets, n_models)
+        The different run sets that the walks have reached.
     runs : Runs
         What ran on the way.
     """
@@ -104,6 +109,7 @@ class Stops(NamedTuple):
     quality: FloatArray
     n_runs: IntArray
     answer: IntArray
+    run_sets: BoolArray
     runs: Runs
 
     def at(self, parameter: float) -> IntArray:
@@ -121,7 +127,7 @@ class Stops(NamedTuple):
 
     def total(self, cost: FloatArray) -> FloatArray:
         """Sum a cost, an array of shape (n_queries, n_models), over the models run: shape (n_stops,)."""
-        return _total(cost, self.row, self.run)
+        return _total(cost, self.row, self.run, self.run_sets)
 
 
 def walk(
@@ -139,7 +145,7 @@ def walk(
     rule : Rule
         The rule; its own parameter is ignored.
     outcomes : Outcomes
-        Complete table of labelled queries, of at most 62 models.
+        Complete table of labelled queries, of at most 128 models.
     believe : Believer
         ``believe(rows, run)`` gives the belief and the estimated costs of the given rows once the models of the mask
         `run` have run.
@@ -162,22 +168,23 @@ def walk(
         raise ValueError(f"outcomes: expected at most {MOST_MODELS} models in a calibration, got {n_models}")
     if answer not in ("best", "last"):
         raise ValueError(f'answer: expected "best" or "last", got {answer!r}')
-    bits = _bits(n_models)
+    sets = _RunSets(n_models)
     start = -np.inf if isinstance(rule, ThresholdCascade) else 0.0
     nothing = np.zeros(n_queries, np.int64)
     walkers = _Walkers(
         np.arange(n_queries), nothing, np.full(n_queries, start), np.full(n_queries, np.inf), nothing - 1
     )
+    place = np.empty(n_queries, dtype=np.intp)
     stopped, answers, runs = [], [], []
     for step in range(n_models + 1):
         if progress is not None:
             progress(step / (n_models + 1))
         going = []
-        for run_set in np.unique(walkers.run).tolist():
-            here = walkers.take(walkers.run == run_set)
-            ahead, ended, chosen, expected = _step(rule, here, (run_set & bits) != 0, believe)
+        for number, index in sets.grouped(walkers.run):
+            here = walkers.take(index)
+            ahead, ended, chosen, expected = _step(rule, here, sets.mask(number), believe, place)
             runs.append(Runs(ahead.row, ahead.last, ahead.lower, ahead.upper, expected))
-            going.append(ahead._replace(run=ahead.run | bits[ahead.last]))
+            going.append(ahead._replace(run=sets.after(number, ahead.last)))
             stopped.append(ended)
             answers.append(chosen if answer == "best" else ended.last)
         walkers = _Walkers.join(going)
@@ -185,21 +192,66 @@ def walk(
             break
     ended = _Walkers.join(stopped)
     answered = np.concatenate(answers)
-    cost = _total(outcomes.cost, ended.row, ended.run)
+    run_sets = np.array([sets.mask(number) for number in range(len(sets))])
+    cost = _total(outcomes.cost, ended.row, ended.run, run_sets)
     quality = outcomes.quality[ended.row, answered]
-    n_runs = ((ended.run[:, None] & bits) != 0).sum(axis=1)
+    n_runs = run_sets.sum(axis=1)[ended.run]
     every_run = Runs(*(np.concatenate(column) for column in zip(*runs, strict=True)))
-    return Stops(ended.row, ended.lower, ended.upper, ended.run, cost, quality, n_runs, answered, every_run)
+    return Stops(ended.row, ended.lower, ended.upper, ended.run, cost, quality, n_runs, answered, run_sets, every_run)
+
+
+class _RunSets:
+    """The run sets that a walk has reached, numbered as they are first reached; their bits are those of an int."""
+
+    def __init__(self, n_models: int) -> None:
+        self._n_models = n_models
+        self._bits = [0]
+        self._number = {0: 0}
+
+    def __len__(self) -> int:
+        return len(self._bits)
+
+    def mask(self, number: int) -> BoolArray:
+        """Give a run set as a mask."""
+        bits = self._bits[number]
+        return np.array([bits >> j & 1 for j in range(self._n_models)], dtype=np.bool_)
+
+    def after(self, number: int, model: IntArray) -> IntArray:
+        """Give the number of a run set once one model more has run, for each of some models."""
+        bits = self._bits[number]
+        found = np.zeros(self._n_models, dtype=np.int64)
+        for j in np.flatnonzero(np.bincount(model, minlength=self._n_models)).tolist():
+            larger = bits | 1 << j
+            if larger not in self._number:
+                self._number[larger] = len(self._bits)
+                self._bits.append(larger)
+            found[j] = self._number[larger]
+        return found[model]
+
+    def grouped(self, run: IntArray) -> list[tuple[int, IndexArray]]:
+        """Give the run sets among some, in the order of their bits, and where each of them is."""
+        counts = np.bincount(run, minlength=len(self._bits))
+        numbers = sorted(np.flatnonzero(counts).tolist(), key=self._bits.__getitem__)
+        rank = np.zeros(len(self._bits), dtype=np.intp)
+        rank[numbers] = np.arange(len(numbers))
+        order = np.argsort(rank[run], kind="stable")
+        ends = np.cumsum(counts[numbers])
+        return list(zip(numbers, np.split(order, ends[:-1]), strict=True))
 
 
 def _step(
-    rule: Rule, here: _Walkers, run: BoolArray, believe: Believer
+    rule: Rule, here: _Walkers, run: BoolArray, believe: Believer, place: IndexArray
 ) -> tuple[_Walkers, _Walkers, IntArray, FloatArray]:
     """Move walkers that share a run set by one decision.
 
-    Gives those that go on, those that stop, the best answers of these, and the costs that the others expect.
+    Gives those that go on, those that stop, the best answers of these, and the costs that the others expect. `place`
+    is an array of one number per query, which is written over.
     """
-    rows, of_row = np.unique(here.row, return_inverse=True)
+    there = np.zeros(len(place), dtype=np.bool_)
+    there[here.row] = True
+    rows = np.flatnonzero(there)
+    place[rows] = np.arange(len(rows))
+    of_row = place[here.row]
     belief, cost = believe(rows, run)
     each = belief.take(of_row)
     piece, lower, upper, model = rule.profile_batch(
@@ -225,13 +277,12 @@ def _here(lower: FloatArray, upper: FloatArray, parameter: float) -> IntArray:
     return np.flatnonzero(((lower <= parameter) & (parameter < upper)) | last)
 
 
-def _bits(n_models: int) -> IntArray:
-    return np.int64(1) << np.arange(n_models, dtype=np.int64)
-
-
-def _total(cost: FloatArray, row: IntArray, run: IntArray) -> FloatArray:
-    ran = (run[:, None] & _bits(cost.shape[1])) != 0
-    return np.asarray(np.where(ran, cost[row], 0.0).sum(axis=1))
+def _total(cost: FloatArray, row: IntArray, run: IntArray, run_sets: BoolArray) -> FloatArray:
+    total = np.empty(len(row))
+    for begin in range(0, len(row), CHUNK):
+        some = slice(begin, begin + CHUNK)
+        total[some] = np.where(run_sets[run[some]], cost[row[some]], 0.0).sum(axis=1)
+    return total
 
 
 def budget_path(stops: Stops, costs: Mapping[str, FloatArray]) -> BudgetPath:

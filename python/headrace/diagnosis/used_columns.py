@@ -186,7 +186,7 @@ def unused_models(stops: Stops, models: Sequence[str]) -> tuple[str, ...]:
     n_queries = int(stops.row.max(initial=0)) + 1
     unused = []
     for j, model in enumerate(models):
-        ran = (stops.run >> j) & 1 == 1
+        ran = stops.run_sets[stops.run, j]
         # How many queries run the model rises where a stretch begins, and falls where it ends.
         ends = np.concatenate([stops.lower[ran], stops.upper[ran]])
         steps = np.repeat([1, -1], int(ran.sum()))

@@ -33,7 +33,8 @@ def cholesky(matrix: FloatArray) -> FloatArray:
     """
     if not len(matrix):
         return matrix.copy()
-    factor, failed = _lapack().dpotrf(matrix, lower=1, clean=1)
+    # LAPACK's order is by columns: the transpose of a symmetric matrix is copied as it lies.
+    factor, failed = _lapack().dpotrf(matrix if matrix.flags.f_contiguous else matrix.T, lower=1, clean=1)
     if failed:
         raise np.linalg.LinAlgError(f"covariance: not positive definite at pivot {failed - 1} of {len(matrix)}")
     return np.asarray(factor)

@@ -172,7 +172,7 @@ def _routing(name: str, fold: Fold, wanted: Wanted) -> Replay:
     """Calibrate routing on one part of the queries, and replay the hull of its path on the other."""
     test = fold.held_out.outcomes
     path = calibrate(name, fold.calibration, progress=wanted.progress).path
-    policies = on_path(path, lambda: walk(make_rule(name, 0.0, {}), test, fold.held_out), test.n_models)
+    policies = on_path(path, lambda: walk(make_rule(name, 0.0, {}), test, fold.held_out))
     return mixed(name, policies, test, wanted.budgets, estimates=estimates_of(name))
 
 

@@ -36,7 +36,7 @@ def replay_cascade(name: str, fold: Fold, wanted: Wanted) -> Replay:
 
     def policies(chosen: Calibration) -> Policies:
         rule = make_rule(name, 0.0, chosen.settings)
-        path = on_path(chosen.path, lambda: walk(rule, test, fold.held_out, answer=wanted.answer), test.n_models)
+        path = on_path(chosen.path, lambda: walk(rule, test, fold.held_out, answer=wanted.answer))
         return together([path, alone])
 
     scale = calibrated(order, None).settings["uncertainty_scale"]

@@ -97,4 +97,4 @@ def _clustered(fold: Fold, n_clusters: int) -> Policies:
         quality[rows], cost[rows] = means
     rule = Routing(0.0)
     path = budget_path(walk(rule, known, ClusterMeans(quality, cost)), known.costs)
-    return on_path(path, lambda: walk(rule, test, means_of_others(known, test, n_clusters, rates)), test.n_models)
+    return on_path(path, lambda: walk(rule, test, means_of_others(known, test, n_clusters, rates)))

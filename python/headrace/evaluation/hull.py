@@ -63,7 +63,7 @@ def singles(calibration: Outcomes, test: Outcomes) -> Policies:
     return Policies(calibration.mean_cost, calibration.mean_quality, play)
 
 
-def on_path(path: BudgetPath, walked: Callable[[], Stops], n_models: int) -> Policies:
+def on_path(path: BudgetPath, walked: Callable[[], Stops]) -> Policies:
     """Give the policies of one rule along its budget path; `walked` gives its walk of the held-out queries."""
     found: list[Stops] = []
 
@@ -72,7 +72,7 @@ def on_path(path: BudgetPath, walked: Callable[[], Stops], n_models: int) -> Pol
             found.append(walked())
         stops = found[0]
         at = stops.at(path.inside(point))
-        return Ends(((stops.run[at, None] >> np.arange(n_models)) & 1).astype(np.bool_), stops.answer[at])
+        return Ends(stops.run_sets[stops.run[at]], stops.answer[at])
 
     return Policies(path.cost, path.quality, play)
 

@@ -85,7 +85,7 @@ def replay(
         As in `Replay`; all feasible by default.
     """
     k = outcomes.n_models
-    ran = ((stops.run[:, None] >> np.arange(k)) & 1).astype(np.float64)
+    ran = stops.run_sets[stops.run].astype(np.float64)
     answered = np.eye(k)[stops.answer]
 
     def mix(values: FloatArray, summed: Callable[[FloatArray], FloatArray] = np.asarray) -> FloatArray:

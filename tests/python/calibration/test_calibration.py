@@ -179,6 +179,19 @@ def test_paths_of_other_tables_are_what_the_loop_gives(kind: str, seed: int) -> 
         np.testing.assert_allclose([point.cost, point.quality, point.n_runs], mean[:3], rtol=0, atol=ROUNDING)
 
 
+@pytest.mark.parametrize("kind", ["Routing", "CascadeRouting, two deep"])
+def test_paths_of_more_models_than_an_int64_has_bits_are_what_the_loop_gives(kind: str) -> None:
+    estimates = Estimates(0, n_queries=3, n_models=80)
+    stops, _ = walked(kind, estimates)
+    # A model beyond the bits of an int64 runs somewhere.
+    assert stops.run_sets[stops.run, 64:].any()
+    for parameter in drawn_parameters(0, kind, stops, 5):
+        at = stops.at(parameter)
+        expected = [simulate(MAKERS[kind](parameter), estimates, row, "best") for row in range(3)]
+        found = zip(stops.cost[at], stops.quality[at], stops.n_runs[at], stops.answer[at], strict=True)
+        np.testing.assert_allclose(list(found), expected, rtol=0.0, atol=ROUNDING)
+
+
 @pytest.mark.parametrize("answer", ["best", "last"])
 def test_the_index_rule_at_cost_weight_zero(answer: str) -> None:
     estimates = Estimates(seed=5)
@@ -436,19 +449,19 @@ def test_exactly_one_of_budget_and_quality_is_wanted(two_queries: BudgetPath, wa
 # Limits and progress
 
 
-def test_a_table_of_more_models_than_an_int64_has_bits_is_refused() -> None:
+def test_a_table_of_more_models_than_a_rule_takes_is_refused() -> None:
     for n_models in (MOST_MODELS, MOST_MODELS + 1):
         quality = np.linspace(0.1, 0.9, n_models)[None]
         outcomes = hr.Outcomes(models=[f"m{j}" for j in range(n_models)], quality=quality, cost=np.arange(n_models) + 1)
         estimates = given_once(quality, outcomes.cost)
         if n_models > MOST_MODELS:
-            with pytest.raises(ValueError, match="outcomes: expected at most 62 models in a calibration, got 63"):
+            with pytest.raises(ValueError, match="outcomes: expected at most 128 models in a calibration, got 129"):
                 walk(hr.Routing(0.0), outcomes, estimates)
         else:
-            # In all of them, the last one ends with the highest bit of its run set.
+            # In all of them, the last one ends with all models.
             stops = walk(hr.ThresholdCascade(0.0), outcomes, estimates)
-            assert sorted(stops.n_runs.tolist()) == list(range(1, 63))
-            assert sorted(stops.answer.tolist()) == list(range(62))
+            assert sorted(stops.n_runs.tolist()) == list(range(1, MOST_MODELS + 1))
+            assert sorted(stops.answer.tolist()) == list(range(MOST_MODELS))
 
 
 def test_progress_rises_from_zero() -> None:

@@ -156,12 +156,12 @@ def areas(fitting: hr.Outcomes, test: hr.Outcomes, seed: int) -> dict[str, float
     baselines = [name for name in METHODS if name not in ("regressions", "joint", "chosen")]
     found: dict[str, float] = {}
     for name, quality in (("regressions", LinearQuality()), ("joint", JointQuality())):
-        router = hr.Router(quality=quality, seed=seed).fit(fitting)
+        router = hr.Router(rule="cascade-routing", quality=quality, seed=seed).fit(fitting)
         wanted = baselines if name == "regressions" else []
         judged = hr.evaluate(router, test, fitting=fitting, baselines=wanted, n_resamples=2, n_examples=0)
         found |= {method.name: 100.0 * method.area for method in judged.methods[1:]}
         found[name] = 100.0 * judged.methods[0].area
-    chosen = hr.Router(seed=seed).fit(fitting).quality_
+    chosen = hr.Router(rule="cascade-routing", seed=seed).fit(fitting).quality_
     found["chosen"] = found["joint" if isinstance(chosen, JointQuality) else "regressions"]
     found["share of joint"] = float(isinstance(chosen, JointQuality))
     return found

@@ -78,7 +78,7 @@ def main() -> None:
     for case in CASES:
         started = time.perf_counter()
         fitting, test = halves(directory, case, SEED)
-        router = hr.Router(seed=SEED).fit(fitting)
+        router = hr.Router(rule="cascade-routing", seed=SEED).fit(fitting)
         evaluation = hr.evaluate(router, test, fitting=fitting)
         print(tables(case[0], evaluation, test), flush=True)
         print()

@@ -95,7 +95,7 @@ def measured(path: str, n: int, k: int) -> dict[str, object]:
         router = hr.Router().fit(fitting)
     with part("verdict"):
         test = test.labelled(router.models_)
-        rule = make_rule(router.rule, 0.0, router._settings)
+        rule = make_rule(router.rule_, 0.0, router._settings)
         path_of_test = budget_path(walk(rule, test, BeliefTable.served(test, router.estimators_)), test.costs)
         area = path_area(path_of_test, test)
     seconds = {"CPU s": time.process_time() - begin[1], "wall s": time.perf_counter() - begin[0]}

@@ -78,7 +78,7 @@ TAIL = """## What it says
 
 
 def area(quality: QualityEstimator, fitting: hr.Outcomes, test: hr.Outcomes) -> float:
-    router = hr.Router(quality=quality, max_depth=3 if test.n_models > 5 else 5).fit(fitting)
+    router = hr.Router(rule="cascade-routing", quality=quality, max_depth=3 if test.n_models > 5 else 5).fit(fitting)
     return 100.0 * hr.evaluate(router, test, baselines=[], n_resamples=2, n_examples=0).methods[0].area
 
 

@@ -47,7 +47,7 @@ COLUMNS = (
 
 
 def area(quality: QualityEstimator, fitting: hr.Outcomes, test: hr.Outcomes) -> float:
-    router = hr.Router(quality=quality).fit(fitting)
+    router = hr.Router(rule="cascade-routing", quality=quality).fit(fitting)
     return 100.0 * hr.evaluate(router, test, baselines=[], n_resamples=2, n_examples=0).methods[0].area
 
 

@@ -86,7 +86,7 @@ def main() -> None:
             else:
                 fitting, test = halves(given.data, case, seed)
             started = time.perf_counter()
-            router = hr.Router(seed=seed).fit(fitting)
+            router = hr.Router(rule="cascade-routing", seed=seed).fit(fitting)
             seconds["router"] += time.perf_counter() - started
             clock = Clock(seconds)
             evaluations.append(hr.evaluate(router, test, fitting=fitting, baselines=METHODS, seed=seed, progress=clock))

@@ -121,9 +121,10 @@ class Stops(NamedTuple):
         """Give the stops of some queries, in rising order, numbered anew."""
         here, there = np.isin(self.row, rows), np.isin(self.runs.row, rows)
         ran: dict[str, Any] = {name: column[there] for name, column in self.runs._asdict().items()}
-        ended: dict[str, Any] = {name: column[here] for name, column in self._asdict().items() if name != "runs"}
+        whole = ("run_sets", "runs")
+        ended: dict[str, Any] = {name: cells[here] for name, cells in self._asdict().items() if name not in whole}
         runs = Runs(**ran | {"row": np.searchsorted(rows, ran["row"])})
-        return Stops(**ended | {"row": np.searchsorted(rows, ended["row"])}, runs=runs)
+        return Stops(**ended | {"row": np.searchsorted(rows, ended["row"])}, run_sets=self.run_sets, runs=runs)
 
     def total(self, cost: FloatArray) -> FloatArray:
         """Sum a cost, an array of shape (n_queries, n_models), over the models run: shape (n_stops,)."""

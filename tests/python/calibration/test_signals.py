@@ -113,10 +113,13 @@ def test_the_stops_of_some_queries_are_those_of_a_walk_over_them(log, rule):
     alone = walk(made, part, _Given(part))
     some = whole.of(rows)
     for one, other in ((some, alone), (some.runs, alone.runs)):
-        columns = [name for name in one._fields if name != "runs"]
+        columns = [name for name in one._fields if name not in ("run", "run_sets", "runs")]
         order = [np.lexsort((side.lower, side.row)) for side in (one, other)]
         for name in columns:
             np.testing.assert_array_equal(getattr(one, name)[order[0]], getattr(other, name)[order[1]])
+        if one is some:
+            ran = (some.run_sets[some.run], alone.run_sets[alone.run])
+            np.testing.assert_array_equal(*(sets[rows] for sets, rows in zip(ran, order, strict=True)))
 
 
 class _Given:

@@ -83,9 +83,6 @@ pub enum Error {
         /// Its variance given the variables before it, or an entry that isn't finite.
         value: f64,
     },
-    /// A common factor, where a rule takes the models to be independent.
-    #[error("loading: expected none, as an IndexRule takes the models to be independent; got one")]
-    NotIndependent,
     /// No model at all.
     #[error("quality: expected at least one model, got none")]
     NoModels,

@@ -1,11 +1,12 @@
 """Features that never hurt: a scale per block of features next to one penalty for all of them.
 
-    nice python benches/python/blocks.py DATA_DIR {errors,areas} [--seeds 3] [--rows 200 500 1500]
+    nice python benches/python/blocks.py DATA_DIR {errors,areas} [--quality linear] [--seeds 3] [--rows 200 500]
 
 DATA_DIR holds ``mmlu_pro.parquet`` and ``routerbench_arc_mbpp_winogrande.parquet`` (columns ``<model>|quality``,
 ``|cost``, ``|answer``, ``|response_len``), and ``embeddings_minilm.npz``: for each table an array of embeddings, and
-``<table>_query_id``. *One penalty* is the same code with all scales at 1. Differences are paired, from "without, one
-penalty" on the same draw; intervals are of 95%, by Student's t over the seeds.
+``<table>_query_id``. *One penalty* is the same code with all scales at 1. The n-grams are `LinearQuality`'s only.
+Differences are paired, from "without, one penalty" on the same draw; intervals are of 95%, by Student's t over the
+seeds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from joint_belief import FIVE, ROUTERBENCH_FIVE, errors_by_size
 
 import headrace as hr
 from headrace.arguments import Column
-from headrace.estimators import LinearQuality
+from headrace.estimators import JointQuality, LinearQuality
 
 TABLES = {"mmlu_pro": FIVE, "routerbench_arc_mbpp_winogrande": ROUTERBENCH_FIVE}
 N_TEST = 1000
@@ -64,35 +65,43 @@ def with_columns(table: hr.Outcomes, kind: str, seed: int) -> hr.Outcomes:
     return replace(table, queries=queries)
 
 
-def errors(fitting: hr.Outcomes, test: hr.Outcomes, n_grams: bool) -> tuple[float, ...]:
+def made(quality: str, n_grams: bool) -> LinearQuality | JointQuality:
+    return JointQuality() if quality == "joint" else LinearQuality(n_grams=n_grams)
+
+
+def errors(fitting: hr.Outcomes, test: hr.Outcomes, quality: str, n_grams: bool) -> tuple[float, ...]:
     """Give test errors before any run and over all sizes of run sets, and the seconds to fit all run sets."""
     every = np.array(list(product((False, True), repeat=fitting.n_models)))
     begin = time.process_time()
-    estimator = LinearQuality(n_grams=n_grams)
+    estimator = made(quality, n_grams)
     estimator.fit(fitting.queries, fitting.responses_for(every[-1]), fitting.quality).warm(every)
     taken = time.process_time() - begin
     by_size = errors_by_size(estimator, test)
     return float(by_size[0]), float(by_size.mean()), taken
 
 
-def areas(fitting: hr.Outcomes, test: hr.Outcomes, n_grams: bool) -> tuple[float, ...]:
+def areas(fitting: hr.Outcomes, test: hr.Outcomes, quality: str, n_grams: bool) -> tuple[float, ...]:
     """Give the area in % on the test queries, and the seconds of the fit of a router."""
     begin = time.process_time()
-    router = hr.Router(quality=LinearQuality(n_grams=n_grams)).fit(fitting)
+    router = hr.Router(rule="cascade-routing", quality=made(quality, n_grams)).fit(fitting)
     taken = time.process_time() - begin
     return 100.0 * hr.evaluate(router, test, baselines=[], n_resamples=2, n_examples=0).methods[0].area, taken
 
 
-def measured(section: str, table: hr.Outcomes, variant: tuple[str, bool], seed: int, n_fit: int) -> tuple[float, ...]:
+def measured(
+    section: str, quality: str, table: hr.Outcomes, variant: tuple[str, bool], seed: int, n_fit: int
+) -> tuple[float, ...]:
     kind, blocks = variant
     order = np.random.default_rng(seed).permutation(table.n_queries)
     full = with_columns(table, kind, seed)
     fitting, test = full.take(order[:n_fit]), full.take(order[n_fit : n_fit + N_TEST])
     one_penalty: AbstractContextManager[object] = nullcontext()
-    if not blocks:
+    if not blocks and quality == "joint":
+        one_penalty = patch("headrace.estimators.held_out.CONTENT_FACTORS", (1.0,))
+    elif not blocks:
         one_penalty = patch("headrace.estimators.linear.choose_scales", lambda *arguments: arguments[-1])
     with one_penalty:
-        return SECTIONS[section][1](fitting, test, kind == "n-grams")
+        return SECTIONS[section][1](fitting, test, quality, kind == "n-grams")
 
 
 #: The columns of a section but for the time, which is last, and what fills them.
@@ -106,21 +115,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="DATA_DIR")
     parser.add_argument("section", choices=list(SECTIONS))
+    parser.add_argument("--quality", choices=["linear", "joint"], default="linear")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, nargs="+", default=[200, 500, 1500])
     options = parser.parse_args()
     heads = ("data", "rows", "columns added", "scales", *SECTIONS[options.section][0], "time of the fit")
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
     named = dict(tables(options.folder))
+    variants = [variant for variant in VARIANTS if options.quality == "linear" or variant[0] != "n-grams"]
     for n_fit, (name, table) in product(options.rows, named.items()):
         found = np.array(
             [
-                [measured(options.section, table, variant, seed, n_fit) for seed in range(options.seeds)]
-                for variant in VARIANTS
+                [
+                    measured(options.section, options.quality, table, variant, seed, n_fit)
+                    for seed in range(options.seeds)
+                ]
+                for variant in variants
             ]
         )
         first = found[0]
-        for (kind, blocks), values in zip(VARIANTS, found, strict=True):
+        for (kind, blocks), values in zip(variants, found, strict=True):
             cells = [name, f"{n_fit:,}", kind, "by block" if blocks else "one penalty"]
             if np.shares_memory(values, first):
                 cells += [f"{mean:.4f}" for mean in first.mean(axis=0)[:-1]] + [f"{first[:, -1].mean():.2f} s"]

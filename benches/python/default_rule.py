@@ -26,12 +26,12 @@ MOST = 1_000
 
 HEAD = """# The default rule where a run shows its quality
 
-`python benches/python/default_rule.py DATA_DIR --seeds {seeds}`: half of at most {most:,} queries fit and calibrate, the
-other half are the test; five models; the quality of a model that has run is known. The default takes the index rule or
-the cascade, whichever has the larger area on the queries of the fit; before, it was cascade routing. Area: mean quality
-over the costs from the cheapest to the most expensive model, in %. The difference is paired, in points: mean over
-{seeds} splits, +- half of the 95% interval of that mean. "Ahead" and "behind" count splits whose own bootstrap interval
-is above or below zero. Seconds: of the fit.
+`python benches/python/default_rule.py DATA_DIR --seeds {seeds}`: half of at most {most:,} queries fit and calibrate,
+the other half are the test; five models; the quality of a model that has run is known. The default takes the index rule
+or the cascade, whichever has the larger area on the queries of the fit, both at an uncertainty scale of one half; the
+other column has cascade routing. Area: mean quality over the costs from the cheapest to the most expensive model, in %.
+The difference is paired, in points: mean over {seeds} splits, +- half of the 95% interval of that mean. "Ahead" and
+"behind" count splits whose own bootstrap interval is above or below zero. Seconds: CPU time of the fit.
 
 | table | default: area | minus cascade routing | ahead | behind | index rule taken | seconds | of cascade routing |
 |---|---|---|---|---|---|---|---|"""

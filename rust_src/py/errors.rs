@@ -18,7 +18,6 @@ impl From<Error> for PyErr {
             | Error::NotSymmetric { .. }
             | Error::NotPositiveSemidefinite { .. }
             | Error::NotPositiveDefinite { .. }
-            | Error::NotIndependent
             | Error::NoModels
             | Error::TooManyModels { .. }
             | Error::NothingAllowed

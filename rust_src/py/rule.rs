@@ -71,7 +71,7 @@ impl Rule {
     /// loading : array-like of shape (n_models,), optional
     ///     Loading of each update on one factor that all models share, such as the query's difficulty, of any sign. Goes
     ///     with `variance`, which is then that of each model's own part: the covariance is
-    ///     outer(loading, loading) + diag(variance). Takes a fraction of the time of a covariance. An `IndexRule` refuses it.
+    ///     outer(loading, loading) + diag(variance). Takes a fraction of the time of a covariance.
     /// run : sequence of int or mask of bool, optional
     ///     Models that have run.
     /// allowed : sequence of int or mask of bool, optional

@@ -221,7 +221,7 @@ impl CascadeRouting {
 ///
 /// The reservation value r of a model solves E[(Q - r)+] = cost weight x cost. Optimal among *all* adaptive rules where
 /// estimates are independent and a run reveals the quality (Weitzman, Econometrica 47, 1979), and needs no search.
-/// Of a covariance, only the variances are used; a loading is refused.
+/// Correlations are ignored: only the variances are used, of a covariance or of a common factor and own parts.
 ///
 /// Parameters
 /// ----------

@@ -2,7 +2,7 @@
 
 use super::{Decision, Rule, Workspace, best_seen, check_cost_weight, check_uncertainty_scale};
 use crate::belief::Uncertainty;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::far_off::FAR;
 use crate::normal::{SMALLEST_SD, excess, inverse_unit_excess, unit_excess, upper_tail};
 use crate::search::{Problem, tradeoff};
@@ -13,7 +13,7 @@ use crate::search::{Problem, tradeoff};
 /// gains nor loses. Run the model of the highest r; stop once the best quality seen is at least every r left. Where the
 /// qualities are independent and a run reveals the quality, no adaptive policy does better. O(k), no search.
 ///
-/// Correlations are ignored: only the variances of a covariance are used. A one-factor belief is refused.
+/// Correlations are ignored: only the variances of a covariance are used, and those of a belief with one factor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexRule {
     cost_weight: f64,
@@ -45,7 +45,8 @@ impl IndexRule {
     fn prospect(&self, problem: &Problem<'_>, model: usize) -> Prospect {
         let variance = match problem.belief.uncertainty() {
             Uncertainty::Certain => 0.0,
-            Uncertainty::Independent(variance) | Uncertainty::OneFactor { variance, .. } => variance[model],
+            Uncertainty::Independent(variance) => variance[model],
+            Uncertainty::OneFactor { variance, loading } => variance[model] + loading[model] * loading[model],
             Uncertainty::Correlated(covariance) => {
                 covariance[model * problem.belief.n_models() + model].max(0.0)
             }
@@ -61,15 +62,7 @@ impl IndexRule {
 
     /// The models that may run.
     pub(crate) fn prospects(&self, problem: &Problem<'_>) -> Result<Vec<Prospect>> {
-        takes_no_factor(problem)?;
         Ok(problem.open()?.iter().map(|model| self.prospect(problem, model)).collect())
-    }
-}
-
-fn takes_no_factor(problem: &Problem<'_>) -> Result<()> {
-    match problem.belief.uncertainty() {
-        Uncertainty::OneFactor { .. } => Err(Error::NotIndependent),
-        _ => Ok(()),
     }
 }
 
@@ -150,7 +143,6 @@ impl Prospect {
 
 impl Rule for IndexRule {
     fn select(&self, problem: &Problem<'_>, _workspace: &mut Workspace) -> Result<Decision> {
-        takes_no_factor(problem)?;
         let prospects = problem.open()?.iter().map(|model| self.prospect(problem, model));
         let mut best: Option<(f64, Prospect)> = None;
         for p in prospects.clone() {

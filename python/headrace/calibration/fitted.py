@@ -18,6 +18,10 @@ from headrace.outcomes import Outcomes
 __all__ = ["Fitted", "Plan", "fit_and_calibrate", "rules_for", "shared"]
 
 
+#: The uncertainty scale at which rules are compared.
+SCALE = 0.5
+
+
 class Plan(NamedTuple):
     """What is fitted, and how.
 
@@ -157,22 +161,20 @@ def fit_and_calibrate(parts: Parts, plan: Plan, *, progress: Callable[[float], N
 
 
 def _best_rule(table: BeliefTable, plan: Plan, progress: Callable[[float], None] | None) -> tuple[str, Calibration]:
-    """Calibrate each rule in question, and take the one of the largest area; of equal ones the first."""
-    rules = rules_for(plan.rule, table.outcomes)
-    best: tuple[str, Calibration] | None = None
-    for number, rule in enumerate(rules):
-        chosen = calibrate(
-            rule,
-            table,
-            settings=rule_settings(rule, table.outcomes, max_depth=plan.max_depth, order=plan.order),
-            uncertainty_scale=plan.uncertainty_scale,
-            answer=plan.answer,
-            progress=shared(progress, number, len(rules)),
-        )
-        if best is None or path_area(chosen.path, table.outcomes) > path_area(best[1].path, table.outcomes):
-            best = rule, chosen
-    assert best is not None  # there is at least one rule
-    return best
+    """Take the rule of the largest area at one scale, of equal ones the first, and calibrate it."""
+    outcomes = table.outcomes
+
+    def calibrated(rule: str, scale: float | None, tell: Callable[[float], None] | None = None) -> Calibration:
+        settings = rule_settings(rule, outcomes, max_depth=plan.max_depth, order=plan.order)
+        return calibrate(rule, table, settings=settings, uncertainty_scale=scale, answer=plan.answer, progress=tell)
+
+    rules = rules_for(plan.rule, outcomes)
+    if len(rules) > 1:
+        # Each at its best scale would take twice as long, and chose no better (docs/decisions/0021-default-rule.md).
+        scale = SCALE if plan.uncertainty_scale is None else plan.uncertainty_scale
+        areas = [path_area(calibrated(rule, scale).path, outcomes) for rule in rules]
+        rules = (rules[areas.index(max(areas))],)
+    return rules[0], calibrated(rules[0], plan.uncertainty_scale, progress)
 
 
 def shared(progress: Callable[[float], None] | None, number: int, n_parts: int) -> Callable[[float], None] | None:

@@ -27,7 +27,7 @@ __all__ = ["Variables", "exchangeable_mean"]
 
 
 @dataclass(frozen=True, eq=False)
-class Variables(Stateful, part="variables", kept=("kind", "members", "n_features")):
+class Variables(Stateful, part="variables", kept=("kind", "members", "n_features", "content")):
     """Which variables there are: of the query, of each model's response, of each pair of responses, and targets.
 
     Attributes
@@ -38,6 +38,8 @@ class Variables(Stateful, part="variables", kept=("kind", "members", "n_features
         The models that a variable is of: none, one or two.
     n_features : int
         The features come first, then one target per model.
+    content : ndarray of bool of shape (n_variables,)
+        Variables made of an embedding, or of a text's n-grams: they have a ridge of their own.
 
     Examples
     --------
@@ -52,9 +54,10 @@ class Variables(Stateful, part="variables", kept=("kind", "members", "n_features
     kind: IndexArray
     members: BoolArray
     n_features: int
+    content: BoolArray
 
     @classmethod
-    def of(cls, *, n_models: int, of_query: int, of_model: int, of_pair: int) -> Self:
+    def of(cls, *, n_models: int, of_query: int, of_model: int, of_pair: int, content: BoolArray | None = None) -> Self:
         """Lay out variables: the query's, then each model's, then each pair's, then the targets."""
         models: list[tuple[int, ...]] = [(j,) for j in range(n_models)]
         pairs = list(combinations(range(n_models), 2))
@@ -66,11 +69,15 @@ class Variables(Stateful, part="variables", kept=("kind", "members", "n_features
         members = np.zeros((len(kind), n_models), dtype=np.bool_)
         for row, block in enumerate(block for block, kinds in blocks for _ in kinds):
             members[row, list(block)] = True
-        return cls(kind, members, len(kind) - n_models)
+        of_content = np.zeros(len(kind), dtype=np.bool_)
+        if content is not None:
+            of_content[:of_query] = content
+        return cls(kind, members, len(kind) - n_models, of_content)
 
     def take(self, index: IndexArray) -> Self:
         """Give some variables, features first."""
-        return type(self)(self.kind[index], self.members[index], int((index < self.n_features).sum()))
+        n_features = int((index < self.n_features).sum())
+        return type(self)(self.kind[index], self.members[index], n_features, self.content[index])
 
     @property
     def n_query(self) -> int:

@@ -44,11 +44,14 @@ class Strengths(NamedTuple):
         Weight p of the mean over the models, in units of the number of rows.
     query_ridge, ridge : float
         Entries of D: of the query's variables, and of the others.
+    content_factor : float, default 1
+        How many times as large the entries of embeddings and n-grams are as those of the query's other variables.
     """
 
     pooling: float
     query_ridge: float
     ridge: float
+    content_factor: float = 1.0
 
 
 #: The prior under which missing cells are estimated: weak, as the result is shrunk further. On real logs, with 50% and
@@ -276,7 +279,8 @@ def _posterior_mode(
 
 def _diagonal(variables: Variables, strengths: Strengths) -> FloatArray:
     of_query = ~variables.members.any(axis=1)
-    return np.where(of_query, strengths.query_ridge, strengths.ridge)
+    of_content = np.where(variables.content, strengths.content_factor, 1.0)
+    return np.where(of_query, strengths.query_ridge * of_content, strengths.ridge)
 
 
 def _nearest_semidefinite(matrix: FloatArray) -> FloatArray:

@@ -5,14 +5,14 @@ the whitened features u = L^-1 (x - mean) are uncorrelated, and u_i is known as 
 targets is mean + W_1' u_1 + ... + W_i' u_i, where W = L^-1 Cov(x, y): one factorisation gives the estimates after every
 number of runs, and the sums of squares of the W still to come are the variances of the update still to come.
 
-All penalties of the query's features share one factorisation: that of the other features, which come first there.
-What these leave of the query's features, of covariance V = U diag(v) U', adds to the estimate with weights
-1 / (v + penalty).
+All penalties of the query's features, for one factor of those of embeddings and n-grams, share one factorisation: that
+of the other features, which come first there. What these leave of the query's features, of covariance V = U diag(v) U',
+adds to the estimate with weights 1 / (v + penalty).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -31,6 +31,7 @@ __all__ = ["CrossValidation", "cross_validate", "whitened_weights"]
 POOLINGS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
 QUERY_RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 RIDGES = (0.01, 0.03, 0.1)
+CONTENT_FACTORS = (1.0, 10.0, 100.0, 1e6)
 START = Strengths(1.0, 0.3, 0.03)
 
 #: Folds, and orders of the models tried in each.
@@ -128,11 +129,14 @@ def cross_validate(
             float(((_steps(walk, strengths, bounds)[0] - walk.values) ** 2).sum()) / len(walk.ends) for walk in walks
         )
 
-    chosen = _search(errors, error) if strengths is None else strengths
+    factors = CONTENT_FACTORS if variables.content.any() else CONTENT_FACTORS[:1]
+    chosen = _search(errors, error, factors) if strengths is None else strengths
     return CrossValidation(chosen, _update_scale(walks, chosen, bounds))
 
 
-def _search(errors: Callable[[Strengths], FloatArray], error: Callable[[Strengths], float]) -> Strengths:
+def _search(
+    errors: Callable[[Strengths], FloatArray], error: Callable[[Strengths], float], factors: Sequence[float]
+) -> Strengths:
     """Go through the penalty of the queries' features, the other strengths, and that penalty again.
 
     Parameters
@@ -141,10 +145,15 @@ def _search(errors: Callable[[Strengths], FloatArray], error: Callable[[Strength
         Gives the error with each of `QUERY_RIDGES` in place of the penalty in some strengths.
     error : callable
         Gives the error of some strengths.
+    factors : sequence of float
+        Those of embeddings and n-grams that are tried with each penalty.
     """
 
     def of_query(strengths: Strengths) -> Strengths:
-        return strengths._replace(query_ridge=QUERY_RIDGES[int(np.argmin(errors(strengths)))])
+        tried = [strengths._replace(content_factor=factor) for factor in factors]
+        table = np.array([errors(one) for one in tried])
+        factor, ridge = np.unravel_index(int(np.argmin(table)), table.shape)
+        return tried[factor]._replace(query_ridge=QUERY_RIDGES[ridge])
 
     return of_query(_downhill(error, of_query(START)))
 
@@ -221,11 +230,14 @@ def _errors(walk: _Walk, strengths: Strengths, bounds: tuple[float, float]) -> F
     n_features, first = len(walk.features), walk.variables.n_query
     sigma = walk.moments.shrunk(walk.variables, strengths._replace(query_ridge=0.0))
     scale, mean = walk.moments.scale[n_features:, None], walk.moments.mean[n_features:, None]
+    # In units in which all features of the query have one penalty.
+    unit = np.where(walk.variables.content[:first], strengths.content_factor, 1.0) ** -0.5
     factor = cholesky(sigma[first:n_features, first:n_features])
-    of_query = solve_lower(factor, sigma[first:n_features, :first])
+    of_query = solve_lower(factor, sigma[first:n_features, :first] * unit)
     of_targets = solve_lower(factor, sigma[first:n_features, n_features:])
     of_rows = solve_lower(factor, walk.features[first:])
-    left, pull, rest = sigma[:first, :first], sigma[:first, n_features:], walk.features[:first]
+    left = sigma[:first, :first] * np.outer(unit, unit)
+    pull, rest = sigma[:first, n_features:] * unit[:, None], walk.features[:first] * unit[:, None]
     estimate = np.zeros(walk.values.shape)
     errors = np.zeros(len(QUERY_RIDGES))
     begin = 0

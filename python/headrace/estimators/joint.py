@@ -253,7 +253,13 @@ class JointQuality(
         of_responses = self._response_features.transform(responses, np.ones(n_models, dtype=np.bool_))
         n_pairs = max(n_models * (n_models - 1) // 2, 1)
         of_pair = (of_responses.shape[1] - n_models * of_model) // n_pairs
-        variables = Variables.of(n_models=n_models, of_query=of_query.shape[1], of_model=of_model, of_pair=of_pair)
+        variables = Variables.of(
+            n_models=n_models,
+            of_query=of_query.shape[1],
+            of_model=of_model,
+            of_pair=of_pair,
+            content=self._query_features.of_content,
+        )
         features = np.hstack([of_query, of_responses])
         ran = ~((~responses.run).astype(np.float64) @ variables.members[: variables.n_features].T).astype(np.bool_)
         # A number that is missing in a response counts as average; a response that is missing is estimated.
@@ -366,6 +372,6 @@ def _checked_targets(targets: FloatArray, responses: Responses) -> FloatArray:
 
 
 def _checked_strengths(strengths: Strengths) -> Strengths:
-    if not (0.0 <= strengths.pooling < np.inf and all(0.0 < ridge < np.inf for ridge in strengths[1:])):
-        raise ValueError(f"strengths: expected a pooling >= 0 and ridges > 0, got {strengths}")
+    if not (0.0 <= strengths.pooling < np.inf and all(0.0 < number < np.inf for number in strengths[1:])):
+        raise ValueError(f"strengths: expected a pooling >= 0, ridges and a factor > 0, got {strengths}")
     return strengths

@@ -567,14 +567,3 @@ def test_an_interrupt_inside_a_conversion_is_not_swallowed() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         RULES["Routing"].select([0.5, Interrupted()], COST)
-
-
-def test_the_index_rule_refuses_a_loading() -> None:
-    wrong = "loading: expected none, as an IndexRule takes the models to be independent; got one$"
-    rule, belief = hr.IndexRule(0.5), {"variance": VARIANCE, "loading": [0.1, 0.1]}
-    with pytest.raises(ValueError, match=f"^{wrong}"):
-        rule.select(QUALITY, COST, **belief)
-    with pytest.raises(ValueError, match=f"^row 0: {wrong}"):
-        rule.select_batch([QUALITY], COST, **belief)
-    with pytest.raises(ValueError, match=f"^row 0: {wrong}"):
-        rule.profile_batch([QUALITY], COST, **belief, lower=[0.0], upper=[1.0])

@@ -1056,3 +1056,22 @@ def test_models_that_fail_together_are_worth_less_together() -> None:
     apart = hr.expected_max(quality, variance=variance, loading=[0.2, -0.2, 0.2])
     assert together == pytest.approx(hr.expected_max(quality, variance=variance), abs=1e-7)
     assert apart > together + 0.1
+
+
+def test_the_index_rule_takes_the_variances_of_a_common_factor() -> None:
+    rng = np.random.default_rng(71)
+    for _ in range(200):
+        k = int(rng.integers(1, 7))
+        quality, cost, own = rng.random(k), rng.random(k), rng.random(k)
+        loading = rng.normal(0.0, 0.5, k)
+        rule = hr.IndexRule(float(rng.exponential()), uncertainty_scale=float(rng.random()))
+        run = rng.random(k) < 0.3
+        marginal = own + loading**2
+        one = rule.select(quality, cost, variance=own, loading=loading, run=run)
+        other = rule.select(quality, cost, variance=marginal, run=run)
+        assert (one.next, one.value, one.tradeoff) == (other.next, other.value, other.tradeoff)
+        stretch = {"lower": [0.0], "upper": [np.inf], "run": run}
+        pieces = rule.profile_batch(quality[None], cost[None], variance=own[None], loading=loading[None], **stretch)
+        others = rule.profile_batch(quality[None], cost[None], variance=marginal[None], **stretch)
+        for mine, its in zip(pieces, others, strict=True):
+            np.testing.assert_array_equal(mine, its)

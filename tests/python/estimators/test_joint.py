@@ -702,7 +702,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="targets: expected at least 2 labelled queries to learn from, got 1"):
         fitted(table.take([0]))
     for strengths in (Strengths(-1.0, 0.1, 0.1), Strengths(0.0, 0.0, 0.1), Strengths(0.0, 0.1, float("nan"))):
-        with pytest.raises(ValueError, match="strengths: expected a pooling >= 0 and ridges > 0, got"):
+        with pytest.raises(ValueError, match="strengths: expected a pooling >= 0, ridges and a factor > 0, got"):
             fitted(table, strengths=strengths)
     estimator = fitted(table)
     mixed = table.responses_for(np.arange(60).reshape(20, 3) == 4)

@@ -249,7 +249,7 @@ class Router(Parameters, Served):
         router = copy.copy(self)
         router._forget()
         router.models_, router.cost_, router._seen = parts.fitting.models, cost, parts.buying(()).seen()
-        router.signals_, router._alternatives = signals(alternatives), alternatives
+        router.signals_, router._alternatives = signals(alternatives, parts.fitting), alternatives
         vars(router).update(best_alternative(alternatives, None, None).attributes())
         if budget is not None or quality_target is not None:
             router._set_point(budget, quality_target, confidence)

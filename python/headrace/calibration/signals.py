@@ -25,6 +25,9 @@ __all__ = ["Alternative", "Signals", "best_alternative", "fit_alternatives", "si
 #: Budgets at which sets of columns are compared.
 N_BUDGETS = 60
 
+#: A smaller gain of quality is told as less than this.
+LEAST_GAIN = 0.001
+
 
 class Alternative(NamedTuple):
     """A fit that buys some columns.
@@ -95,6 +98,8 @@ class Signals:
     gains : ndarray of shape (n_sets, n_budgets)
         Mean quality at each budget minus that of never buying; minus infinity where the budget doesn't cover it.
     cost_name : str
+    in_points : bool, default True
+        Whether all qualities lie between 0 and 1, so that their differences are told in points.
 
     Examples
     --------
@@ -103,7 +108,7 @@ class Signals:
     >>> gains = np.array([[0.0, 0.0, 0.0], [-np.inf, 0.01, 0.04]])
     >>> signals = Signals(np.array([0.1, 0.2, 0.4]), ((), ("judge",)), gains, "usd")
     >>> print(signals)
-    judge pays from usd 0.2 on: up to +4.0 points of quality, at 0.4
+    judge pays from 0.2 usd on: up to +4.0 points of quality, at 0.4 usd
     >>> signals.best.tolist()
     [0, 1, 1]
     """
@@ -112,6 +117,7 @@ class Signals:
     bought: tuple[tuple[str, ...], ...]
     gains: FloatArray
     cost_name: str
+    in_points: bool = True
 
     @property
     def best(self) -> IndexArray:
@@ -120,22 +126,41 @@ class Signals:
 
     @property
     def words(self) -> list[str]:
-        """Say of each set in which range of budgets it brings most."""
-        best, lines = self.best, []
-        for number, columns in enumerate(self.bought):
-            here = np.flatnonzero(best == number)
-            if not columns:
-                continue
-            named = " and ".join(columns)
-            if not len(here):
-                lines.append(f"{named}: {'don' if len(columns) > 1 else 'does'}n't pay at any budget")
-                continue
-            first, last, most = here[0], here[-1], here[self.gains[number, here].argmax()]
-            upto = "on" if last == len(best) - 1 else f"to {self.budgets[last]:.3g}"
-            verb = "pay" if len(columns) > 1 else "pays"
-            gain = f"up to {100.0 * self.gains[number, most]:+.1f} points of quality, at {self.budgets[most]:.3g}"
-            lines.append(f"{named} {verb} from {self.cost_name} {self.budgets[first]:.3g} {upto}: {gain}")
-        return lines
+        """Say of each set at which budgets it brings most, and how much more than buying nothing."""
+        return [self._words(number, columns) for number, columns in enumerate(self.bought) if columns]
+
+    def _words(self, number: int, columns: tuple[str, ...]) -> str:
+        several = len(columns) > 1
+        named = f"{' and '.join(columns)} together" if several else columns[0]
+        here = np.flatnonzero(self.best == number)
+        if not len(here):
+            if self.gains[number].max() <= 0.0:
+                return f"{named} {'do' if several else 'does'}n't pay at any budget"
+            return f"{named}: {self._most(number, slice(None))}; another set brings more at every budget"
+        first, last = int(here[0]), int(here[-1])
+        ends = self._amount(first)
+        if last > first:
+            ends = f"from {ends} on" if last == len(self.budgets) - 1 else f"from {ends} to {self._amount(last)}"
+        # Where sets are close, now one is ahead and now another.
+        n_between = last - first + 1
+        where = ends if len(here) == n_between else f"at {len(here)} of {n_between} budgets {ends}"
+        where = where if last > first else f"at {ends} only"
+        return f"{named} {'pay' if several else 'pays'} {where}: {self._most(number, here)}"
+
+    def _most(self, number: int, where: IndexArray | slice) -> str:
+        """Say how much a set brings at most, and where."""
+        budgets = np.arange(len(self.budgets))[where]
+        at = int(budgets[self.gains[number, budgets].argmax()])
+        gain = float(self.gains[number, at])
+        if not self.in_points:
+            said = f"{gain:+.3g}"
+        else:
+            said = f"{100.0 * gain:+.1f} points" if gain >= LEAST_GAIN else f"less than {100.0 * LEAST_GAIN:g} points"
+        return f"up to {said} of quality, at {self._amount(at)}"
+
+    def _amount(self, at: int) -> str:
+        unit = "" if self.cost_name == "cost" else f" {self.cost_name}"
+        return f"{self.budgets[at]:.3g}{unit}"
 
     def __repr__(self) -> str:
         return "\n".join(self.words)
@@ -206,13 +231,14 @@ def mean_gain(alternative: Alternative, plain: Alternative) -> float:
     return float(np.where(np.isfinite(gains), gains, 0.0).mean())
 
 
-def signals(alternatives: Sequence[Alternative]) -> Signals | None:
-    """Compare fits over all budgets; None where there is one only."""
+def signals(alternatives: Sequence[Alternative], outcomes: Outcomes) -> Signals | None:
+    """Compare fits of complete queries over all budgets; None where there is one only."""
     if len(alternatives) == 1:
         return None
     budgets = _budgets(alternatives)
-    plain = alternatives[0].fitted.walked.path
-    return Signals(budgets, tuple(one.bought for one in alternatives), _gains(alternatives, budgets), plain.cost_name)
+    bought = tuple(one.bought for one in alternatives)
+    in_points = bool(outcomes.quality.min() >= 0.0 and outcomes.quality.max() <= 1.0)
+    return Signals(budgets, bought, _gains(alternatives, budgets), outcomes.cost_name, in_points)
 
 
 def _prices(outcomes: Outcomes, bought: Sequence[str]) -> dict[str, FloatArray]:

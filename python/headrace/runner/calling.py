@@ -41,7 +41,7 @@ class Caller:
     concurrency : mapping of str to int
         Calls at once; models that aren't named have no limit.
     signals : Signals
-        Buys what a request wants to know of an answer, within the call's seconds.
+        Buys what a request wants to know of an answer, in what is left of the call's seconds.
     """
 
     def __init__(
@@ -80,14 +80,15 @@ class Caller:
         try:
             async with asyncio.timeout(request.timeout_s) as cutoff, self._slot(request.model):
                 outcome = reply_of(await self.targets[request.model].call(request))
-                if request.wanted:
-                    outcome = await self._signals.bought(request, outcome)
         except Exception as error:
             if isinstance(error, TimeoutError) and cutoff.expired():
                 outcome = Fault("deadline" if time_left <= request.timeout_s else "timeout")
             else:
                 outcome = fault_of(error)
             outcome.__cause__ = None if outcome is error else error
+        if isinstance(outcome, Reply) and request.wanted:
+            # An answer that is there is not lost to a judge that is slow.
+            outcome = await self._signals.bought(request, outcome, begun + request.timeout_s - time.monotonic())
         seconds = time.monotonic() - begun
         if isinstance(outcome, Reply):
             self.took(request.model, seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -40,8 +41,9 @@ class Signals:
         self._functions = {name: FunctionTarget(function) for name, function in functions.items()}
         self._told: set[str] = set()
 
-    async def bought(self, request: Request, reply: Reply) -> Reply:
-        """Add the columns that are wanted and lack; one whose function fails stays missing."""
+    async def bought(self, request: Request, reply: Reply, seconds_left: float) -> Reply:
+        """Add the columns that are wanted and lack; one whose function fails, or is too slow, stays missing."""
+        ends = asyncio.get_running_loop().time() + max(seconds_left, 0.0)
         values: dict[str, Any] = {}
         costs: dict[str, float] = {}
         for name in request.wanted:
@@ -51,7 +53,8 @@ class Signals:
                 self._tell(name, f"give signals={{{name!r}: ...}}; known: {listed(self._functions) or 'none'}")
                 continue
             try:
-                value = await self._functions[name].returned(request.query, reply.answer)
+                async with asyncio.timeout_at(ends):
+                    value = await self._functions[name].returned(request.query, reply.answer)
             except Exception as error:
                 logger.warning("column %r of %s was not bought: %s", name, request.model, type(error).__name__)
                 continue

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import headrace as hr
-from headrace.calibration.signals import fit_alternatives
+from headrace.calibration.signals import Signals, fit_alternatives
 from headrace.calibration.walk import budget_path, walk
 from headrace.datasets import simulate
 from headrace.estimators.belief import Belief
@@ -218,3 +218,44 @@ def test_fits_of_one_table_without_prices_are_one(log):
     (one,) = fit_alternatives(parted(log, None, None, apart=False, seed=0), plan)
     assert one.bought == ()
     assert one.prices == {}
+
+
+BUDGETS = np.array([0.1, 0.2, 0.4, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ([0.0, 0.01, 0.02, 0.03], "judge pays from 0.2 usd on: up to +3.0 points of quality, at 0.8 usd"),
+        ([0.0, 0.02, 0.01, 0.0], "judge pays from 0.2 usd to 0.4 usd: up to +2.0 points of quality, at 0.2 usd"),
+        (
+            [0.0, 0.02, -0.01, 0.03],
+            "judge pays at 2 of 3 budgets from 0.2 usd on: up to +3.0 points of quality, at 0.8 usd",
+        ),
+        ([-np.inf, 0.0, 0.01, 0.0], "judge pays at 0.4 usd only: up to +1.0 points of quality, at 0.4 usd"),
+        ([0.0, 0.0, 1e-4, 1e-4], "judge pays from 0.4 usd on: up to less than 0.1 points of quality, at 0.4 usd"),
+        ([-np.inf, -0.1, 0.0, -0.2], "judge doesn't pay at any budget"),
+    ],
+)
+def test_words_say_at_which_budgets_a_column_pays(gains, said):
+    signals = Signals(BUDGETS, ((), ("judge",)), np.array([np.zeros(4), gains]), "usd")
+    assert signals.words == [said]
+
+
+def test_words_of_two_columns_tell_sets_apart():
+    bought = ((), ("judge",), ("tests",), ("judge", "tests"))
+    gains = np.array([np.zeros(4), [0.0, 0.01, 0.01, 0.01], [-1.0, -1.0, 0.0, -1.0], [-np.inf, 0.02, 0.02, 0.05]])
+    assert Signals(BUDGETS, bought, gains, "cost").words == [
+        "judge: up to +1.0 points of quality, at 0.2; another set brings more at every budget",
+        "tests doesn't pay at any budget",
+        "judge and tests together pay from 0.2 on: up to +5.0 points of quality, at 0.8",
+    ]
+    graded = Signals(BUDGETS, bought[:2], 100.0 * gains[:2], "usd", in_points=False)
+    assert graded.words == ["judge pays from 0.2 usd on: up to +1 of quality, at 0.2 usd"]
+
+
+def test_qualities_in_percent_are_no_points(log):
+    graded = hr.Outcomes(models=log.models, quality=100.0 * log.quality, cost=log.cost, queries=dict(log.queries))
+    signals = hr.Router(rule="routing", quality="linear").fit(judged(graded, 0.001)).signals_
+    assert not signals.in_points
+    assert "points" not in repr(signals)

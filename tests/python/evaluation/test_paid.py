@@ -1,6 +1,7 @@
 """Paid columns on held-out queries: the router's choice, each set by itself, and what others are charged."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,8 +86,8 @@ def test_single_models_and_baselines_pay_for_no_column(evaluation, tables):
 def test_words_and_numbers_say_what_buying_brings(evaluation):
     router, card = evaluation
     said = " ".join(card.verdict)
-    assert "judge pays from " in said
-    assert f"it buys {' and '.join(router.bought_) or 'nothing'}" in said
+    assert "Buying judge after each run pays " in said
+    assert f"the router buys {' and '.join(router.bought_) or 'nothing'} after each run" in said
     numbers = json.loads(json.dumps(card.to_dict()))
     assert numbers["bought"] == list(router.bought_)
     assert [one["bought"] for one in numbers["paid_columns"]] == ["buying nothing", "buying judge"]
@@ -94,10 +95,34 @@ def test_words_and_numbers_say_what_buying_brings(evaluation):
     assert choice["value"] == pytest.approx(card["router"].area - card.paid[0].area)
 
 
+def test_the_verdict_tells_only_budgets_whose_interval_is_above_zero(evaluation):
+    card = replace(evaluation[1], cost_name="usd")
+    never, judge = card.paid
+    least = np.quantile(judge.resampled_quality - never.resampled_quality, 0.025, axis=0)
+    sure = card.budgets[judge.feasible & (least > 0.0)]
+    said = next(sentence for sentence in card.verdict if sentence.startswith("Buying judge"))
+    assert f"{sure[0]:.4g} usd" in said
+    assert f"{100.0 * (judge.quality - never.quality)[np.isin(card.budgets, sure)].max():+.1f} points, at" in said
+    assert said.count(" usd") >= 2
+
+
+def test_the_verdict_of_two_columns_and_of_one_that_brings_nothing(evaluation):
+    card = evaluation[1]
+    never, judge = card.paid
+    paid = (never, replace(never, name="buying Tests"), replace(judge, name="buying judge and Tests"))
+    said = replace(card, paid=paid, bought=("judge", "Tests")).verdict
+    assert "No gain of buying Tests after each run is shown at any budget." in said
+    assert "At the budget shown the router buys judge and Tests after each run." in said
+    assert any(sentence.startswith("Buying judge and Tests after each run pays") for sentence in said)
+    over_all = next(sentence for sentence in said if sentence.startswith("Over all budgets its choice is"))
+    assert "always buying Tests (" in over_all
+    assert "never buying (" in over_all
+
+
 def test_a_page_holds_them(evaluation, tmp_path):
     pytest.importorskip("jinja2")
     page = evaluation[1].report(tmp_path / "page.html").read_text()
-    assert "judge pays from" in page
+    assert "Buying judge after each run pays" in page
 
 
 def test_examples_book_what_the_table_says(evaluation, tables):

@@ -129,3 +129,21 @@ def test_a_gateway_refuses_a_router_that_buys(decider, tmp_path):
     )
     with pytest.raises(ValueError, match="router: it buys 'judge' after each run, which a gateway can't"):
         read_settings(tmp_path / "serve.toml").runner()
+
+
+def test_an_answer_is_not_lost_to_a_judge_that_is_slow(decider):
+    async def judge(query, answer):
+        await asyncio.sleep(60.0)
+
+    result = run(decider, judge, timeout_s=0.05)
+    assert result.answer == "4"
+    assert [attempt.kind for attempt in result.attempts] == ["ok"] * len(result.run)
+    assert result.session.why().notes[0] == f"judge of {result.run[0]} was not bought"
+
+
+@pytest.mark.parametrize(
+    "returned", [{"judge": 0.5, "cost": -1.0}, {"judge": 0.5, "cost": "free"}, "good", {"cost": 1}]
+)
+def test_a_verdict_of_another_kind_loses_no_answer(decider, returned):
+    result = run(decider, lambda query, answer: returned)
+    assert result.answer == "4"

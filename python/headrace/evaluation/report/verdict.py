@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 
+from headrace.arguments import IndexArray
 from headrace.evaluation.baselines import LABELS, LINEAR, ORACLE
 from headrace.evaluation.bootstrap import Estimate
 from headrace.evaluation.conclusion import ALONE, LEAST_SAVING, MIXING, PAYS, SAVES, conclusion, nothing_to_trade
@@ -207,29 +208,43 @@ def _against_others(card: Scorecard, units: Units) -> list[str]:
 
 
 def _paid(card: Scorecard, units: Units) -> list[str]:
-    """Say what it brings to buy columns: from which budget on, and over all budgets."""
-    sentences = []
-    for one in card.paid[1:]:
-        gains = one.quality - card.paid[0].quality
-        pays = np.flatnonzero(one.feasible & (gains > 0.0))
-        name = one.name.removeprefix("buying ")
-        verb = "pay" if " and " in name else "pays"
-        if len(pays):
-            most = pays[gains[pays].argmax()]
-            first, best = (units.amount(float(card.budgets[at])) for at in (pays[0], most))
-            gain = f"{units.scale * gains[most]:+.{units.digits}f}{units.word}"
-            said = f"{name} {verb} from {first} on: up to {gain}, at {best}"
-        else:
-            said = f"{name} {verb} at no budget"
-        difference = card.choice_minus(one.name)
-        sentences.append(f"{said}. The router's choice minus always buying: {units.difference(difference)} of area.")
-    if card.paid:
-        never = card.choice_minus(card.paid[0].name)
-        bought = " and ".join(card.bought) or "nothing"
+    """Say what it brings to buy columns: at which budgets surely, and over all budgets."""
+    if not card.paid:
+        return []
+    never, *always = card.paid
+    sentences = [f"At the budget shown the router buys {' and '.join(card.bought) or 'nothing'} after each run."]
+    for one in always:
+        gains = one.quality - never.quality
+        least = np.quantile(one.resampled_quality - never.resampled_quality, 0.025, axis=0)
+        pays = np.flatnonzero(one.feasible & (least > 0.0))
+        if not len(pays):
+            sentences.append(f"No gain of {one.name} after each run is shown at any budget.")
+            continue
+        most = int(pays[gains[pays].argmax()])
+        gain = f"{units.scale * gains[most]:+.{units.digits}f}{units.word}"
+        where = f"up to {gain}, at {units.amount(float(card.budgets[most]))}"
         sentences.append(
-            f"At the budget shown it buys {bought}; minus never buying: {units.difference(never)} of area."
+            f"{one.name[0].upper()}{one.name[1:]} after each run pays {_among(card, units, pays)}: {where}."
         )
-    return sentences
+    choices = []
+    for one in card.paid:
+        difference = card.choice_minus(one.name)
+        says = _compared(difference, "ahead of", "behind", "not told apart from")
+        which = "never buying" if one is never else f"always {one.name}"
+        choices.append(f"{says} {which} ({units.difference(difference)} of area)")
+    return [*sentences, f"Over all budgets its choice is {', '.join(choices)}."]
+
+
+def _among(card: Scorecard, units: Units, at: IndexArray) -> str:
+    """Say at which of the budgets, by their places in rising order."""
+    first, last = int(at[0]), int(at[-1])
+    ends = units.amount(float(card.budgets[first]))
+    if first == last:
+        return f"at {ends} only"
+    is_open = last == len(card.budgets) - 1
+    ends = f"from {ends} on" if is_open else f"from {ends} to {units.amount(float(card.budgets[last]))}"
+    n_between = last - first + 1
+    return ends if len(at) == n_between else f"at {len(at)} of {n_between} budgets {ends}"
 
 
 def _compared(difference: Estimate, ahead: str, behind: str, open_: str) -> str:

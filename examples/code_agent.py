@@ -1,7 +1,8 @@
 """A code agent whose answers are tested: cheap attempts first. Run `python examples/code_agent.py`.
 
 Where tests show the quality of a run, a good answer ends the walk, and a bad one tells that the task is hard. A log is
-read with `verified=True`, which makes the outcome of a run a column of its response.
+read with `verified=True`, which makes the outcome of a run a column of its response. Tests that cost money:
+`examples/tests_that_cost.py`.
 """
 
 import numpy as np

@@ -115,9 +115,13 @@ def path(
         written = attempted(lambda: write(router.path_, outcomes.complete(), out, title=f"{log.stem}: {router.rule_}"))
     if as_json:
         columns = {name: values.tolist() for name, values in router.path_.to_dict().items()}
-        print_json({"outcomes": description.to_dict(), "rule": router.rule_, "path": columns, "written": written.name})
+        numbers = {"rule": router.rule_, "bought": list(router.bought_), "path": columns, "written": written.name}
+        print_json({"outcomes": description.to_dict(), **numbers})
     else:
         show(router.path_, Units.of_table(outcomes.complete()))
+        if router.signals_ is not None:
+            said = f"this path is that of buying {' and '.join(router.bought_) or 'nothing'} after each run"
+            Console().print("\n".join([said, *router.signals_.words]), markup=False)
     with told(console):
         tell_written(written, quiet=as_json)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, listed
+from headrace.outcomes.checks import missing_cells
 from headrace.outcomes.fields import Fields
 
 __all__ = ["Description", "described"]
@@ -144,10 +145,22 @@ def cost_unit(name: str, cost: FloatArray) -> str:
     return f"{unit}: the median is {median:.3g}"
 
 
+def _paid(outcomes: Fields) -> list[str]:
+    """Say of each column that is bought what it costs, and how many queries have it for all of their runs."""
+    said = []
+    for name, price in outcomes.column_cost.items():
+        lacks = (missing_cells(outcomes.responses[name]) | np.isnan(price)) & ~np.isnan(outcomes.quality)
+        n_whole = int((~lacks.any(axis=1)).sum())
+        mean = float(price[~np.isnan(price)].mean()) if not np.isnan(price).all() else np.nan
+        said.append(f"{name}: bought at a mean price of {mean:.4g}; {n_whole} of {outcomes.n_queries} queries have it")
+    return said
+
+
 def _remarks(outcomes: Fields, n_complete: int) -> list[str]:
     no_verdict = _no_verdict(outcomes)
     remarks = [
         *outcomes.notes,
+        *_paid(outcomes),
         _mixed_units(outcomes),
         *_free_runs(outcomes),
         _mixed_scales(outcomes),

@@ -108,3 +108,11 @@ def test_a_price_can_be_named_when_a_log_is_read(tmp_path):
     assert hr.Outcomes.from_file(path, column_cost={"judge": 2}).column_cost["judge"].tolist() == [[2.0, 2.0]] * 3
     with pytest.raises(ValueError, match="column_cost: expected response columns"):
         hr.Outcomes.from_file(path, column_cost={"tests": 2})
+
+
+def test_a_description_tells_prices_and_how_many_queries_have_the_column():
+    said = str(table().describe())
+    assert "judge: bought at a mean price of 0.375; 2 of 3 queries have it" in said
+    assert "bought" not in str(table(column_cost={}).describe())
+    unknown = table(column_cost={"judge": np.full((3, 2), NAN)})
+    assert "judge: bought at a mean price of nan; 0 of 3 queries have it" in str(unknown.describe())

@@ -80,7 +80,7 @@ class Router(Parameters, Served):
     bought_ : tuple of str
         Paid columns that are bought after each run at the budget; see `Outcomes`.
     signals_ : Signals or None
-        What it brings to buy paid columns, by budget; None for a table without any.
+        What it brings to buy paid columns, by budget; None for a table without any, and after `buying`.
     path_ : BudgetPath
         What every cost weight would have cost and brought on the calibration data.
     walked_ : Walked
@@ -289,7 +289,7 @@ class Router(Parameters, Served):
         for alternative in vars(self).get("_alternatives", ()):
             if set(alternative.bought) == wanted:
                 router = self._copy()
-                vars(router).update(alternative.attributes(), _alternatives=(alternative,))
+                vars(router).update(alternative.attributes(), _alternatives=(alternative,), signals_=None)
                 for name in BUDGETED:
                     vars(router).pop(name, None)
                 return router

@@ -39,11 +39,11 @@ def checked_tables(router: Router, outcomes: Outcomes) -> tuple[Outcomes, int]:
     if tuple(outcomes.costs) != costs:
         raise ValueError(f"outcomes: expected the costs {costs}, got {tuple(outcomes.costs)}")
     test = _labelled(router, outcomes, "outcomes")
-    if router.signals_ is not None:
-        paid = {name for columns in router.signals_.bought for name in columns}
-        if lacking := sorted(paid - set(test.column_cost)):
-            raise ValueError(f"outcomes: expected a column_cost for {listed(lacking)}, as in the fit")
-        test = test.having(paid)
+    sets = [router.bought_] if router.signals_ is None else router.signals_.bought
+    paid = {name for columns in sets for name in columns}
+    if lacking := sorted(paid - set(test.column_cost)):
+        raise ValueError(f"outcomes: expected a column_cost for {listed(lacking)}, as in the fit")
+    test = test.having(paid)
     n_seen = router.n_seen(test)
     if n_seen > MOST_SEEN * test.n_queries:
         raise ValueError(
@@ -100,8 +100,15 @@ def checked_budgets(budgets: Any) -> FloatArray:
     return numbers
 
 
-def checked_fitting(fitting: Any, router: Router, test: Outcomes) -> Outcomes:
+def checked_fitting(fitting: Any, router: Router, test: Outcomes) -> Outcomes | None:
     """Give the complete rows of the table that the router was fitted on: of its models, and apart from the test."""
+    if fitting is None:
+        if router.bought_ and router.signals_ is None:
+            raise ValueError(
+                f"fitting: expected the queries of the fit: this router always buys {listed(router.bought_)}, and the "
+                "other methods, which buy nothing, need estimators of their own"
+            )
+        return None
     if not isinstance(fitting, Outcomes):
         raise TypeError(f"fitting: expected an Outcomes table, got {type(fitting).__name__}")
     known = _labelled(router, fitting, "fitting")

@@ -176,7 +176,7 @@ def evaluate(
     given = checked_estimation(estimation_cost, estimation_per, tuple(test.costs))
     grid = None if budgets is None else checked_budgets(budgets)
     check_numbers(n_resamples, n_examples)
-    known = None if fitting is None else checked_fitting(fitting, router, test)
+    known = checked_fitting(fitting, router, test)
     used = router if hasattr(router, "decider_") else router.with_budget(_middle(router.path_, test))
     budget = used.point_.cost if used.budget_ is None else used.budget_.get(test.cost_name, used.point_.cost)
     drawn = np.unique(np.append(_budgets(used.path_, test) if grid is None else grid, budget))

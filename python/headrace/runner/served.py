@@ -13,6 +13,7 @@ import numpy.typing as npt
 from headrace.runner.queries import Query, Terms
 from headrace.runner.result import Result
 from headrace.runner.runner import Runner
+from headrace.runner.signals import SignalLike
 from headrace.runner.targets import TargetLike
 from headrace.serving import Decider, Session
 
@@ -54,7 +55,14 @@ class Served:
         """
         self._served("save").save(path)
 
-    def run(self, query: Query, targets: Mapping[str, TargetLike | None], **terms: Unpack[Terms]) -> Result:
+    def run(
+        self,
+        query: Query,
+        targets: Mapping[str, TargetLike | None],
+        *,
+        signals: Mapping[str, SignalLike] | None = None,
+        **terms: Unpack[Terms],
+    ) -> Result:
         """Call models for one query, as the decider says: `Runner.run` of a runner made for it.
 
         Parameters
@@ -62,6 +70,8 @@ class Served:
         query : str, mapping of str to value, or sequence of messages
         targets : mapping of str to function or target
             What to call for each model, as in `Runner`: functions of the query will do.
+        signals : mapping of str to callable, optional
+            Buy what the decider wants to know of answers, as in `Runner`.
         terms
             As in `Runner.arun`.
 
@@ -92,5 +102,5 @@ class Served:
         >>> router.run("17", models).model in models
         True
         """
-        with Runner(self._served("run"), targets) as runner:
+        with Runner(self._served("run"), targets, signals=signals) as runner:
             return runner.run(query, **terms)

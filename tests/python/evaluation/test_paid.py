@@ -168,3 +168,22 @@ def test_the_command_takes_such_a_log(tables):
     card = judged_by_command(Console(quiet=True), tables[0], None, None, 5, 0, 0.0, 1)
     assert card.paid
     assert card.again is not None
+
+
+def test_a_router_that_always_buys_is_judged_like_any_other(evaluation, tables):
+    router, card = evaluation
+    fitting, test = tables
+    fixed = router.buying("judge").with_budget(float(card.budgets[card.at]))
+    assert fixed.signals_ is None
+    again = hr.evaluate(
+        fixed, test, fitting=fitting, baselines=["linear interpolation"], budgets=card.budgets, n_resamples=10
+    )
+    always = card.paid[1]
+    np.testing.assert_allclose(again["router"].quality, always.quality, rtol=1e-12)
+    assert [single.cost.value for single in again.singles] == pytest.approx(test.mean_cost.tolist(), rel=1e-12)
+    with pytest.raises(ValueError, match="fitting: expected the queries of the fit: this router always buys 'judge'"):
+        hr.evaluate(fixed, test)
+    never = hr.evaluate(
+        router.buying().with_budget(float(card.budgets[card.at])), test, baselines=["linear interpolation"]
+    )
+    assert never.paid == ()

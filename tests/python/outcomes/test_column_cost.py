@@ -116,3 +116,15 @@ def test_a_description_tells_prices_and_how_many_queries_have_the_column():
     assert "bought" not in str(table(column_cost={}).describe())
     unknown = table(column_cost={"judge": np.full((3, 2), NAN)})
     assert "judge: bought at a mean price of nan; 0 of 3 queries have it" in str(unknown.describe())
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_a_price_of_the_quality_itself_outlives_a_file(tmp_path, suffix):
+    table(column_cost={}).save(tmp_path / f"log{suffix}")
+    verified = hr.Outcomes.from_file(tmp_path / f"log{suffix}", verified=True, column_cost={"quality": 0.25})
+    verified.save(tmp_path / f"priced{suffix}")
+    read = hr.Outcomes.from_file(tmp_path / f"priced{suffix}")
+    assert read.column_cost["quality"].tolist() == [[0.25, 0.25]] * 3
+    assert read.responses["quality"].tolist() == read.quality.tolist()
+    assert "price:quality" not in read.responses
+    assert "quality" not in read.buying().responses

@@ -147,3 +147,19 @@ def test_an_answer_is_not_lost_to_a_judge_that_is_slow(decider):
 def test_a_verdict_of_another_kind_loses_no_answer(decider, returned):
     result = run(decider, lambda query, answer: returned)
     assert result.answer == "4"
+
+
+def test_a_router_runs_one_query_with_what_it_buys():
+    plain = simulate(200, 2, noise="high")
+    table = hr.Outcomes(
+        models=["small", "large"],
+        quality=plain.quality,
+        cost=plain.cost,
+        queries={"size": plain.queries["size"]},
+        responses={"judge": plain.quality},
+        column_cost={"judge": PRICE},
+    )
+    router = hr.Router(quality="linear", rule="cascade").fit(table).buying("judge")
+    router = router.with_budget(0.4 * float(table.mean_cost.max()))
+    result = router.run({"size": 0.0}, targets(), signals={"judge": lambda query, answer: 0.5})
+    assert result.cost == pytest.approx(len(result.run) * (0.25 + PRICE), rel=1e-12)

@@ -71,7 +71,8 @@ def tabulate(
     if "query_id" in queries:
         rows = rows.named(query=queries["query_id"])
     quality = _joined_numbers(models, scored, "quality", given_name, rows, notes)
-    bought = [column for column in runs if runs.keys() >= {column, f"{PRICE_PREFIX}{column}"}]
+    # A price of the quality says that it is a column, too, which was written once.
+    bought = [column for column in ("quality", *runs) if f"{PRICE_PREFIX}{column}" in runs]
     column_cost = {
         column: _joined_numbers(
             models, runs.pop(f"{PRICE_PREFIX}{column}"), f"{PRICE_PREFIX}{column}", given_name, rows, notes
@@ -112,7 +113,7 @@ def tabulate(
         "notes": notes,
         "origin": rows,
     }
-    return with_observed_quality(table) if reading.verified else table
+    return with_observed_quality(table) if reading.verified or "quality" in column_cost else table
 
 
 def _in_source(given_name: Mapping[str, str], rows: Rows, reading: Reading) -> dict[str, str]:

@@ -130,15 +130,18 @@ test-with-%: .venv-integration-%/made
 	$(if $(WHEEL),$(PIP) --python .venv-integration-$*/bin/python install --force-reinstall --no-deps $(WHEEL))
 	$(if $(WHEEL),,PYTHONPATH=python) $(WITHIN) .venv-integration-$*/bin/python -m pytest tests/integrations -q
 
-.venv-floors/made: pyproject.toml scripts/floors.py
+.venv-floors/made: .venv/made pyproject.toml scripts/floors.py
 	$(PYTHON) -m venv .venv-floors
 	.venv-floors/bin/python -m pip --disable-pip-version-check -q install --upgrade 'pip>=25.1'
 	.venv-floors/bin/python scripts/floors.py $(subst $(COMMA), ,$(EXTRAS)) > .venv-floors/floors.txt
 	.venv-floors/bin/python -m pip -q install -r .venv-floors/floors.txt -c .venv-floors/floors.txt --group test-base
 	@touch $@
 
-test-floors: build .venv-floors/made ## run the tests with the oldest versions of the dependencies that pyproject.toml allows
-	PYTHONPATH=python .venv-floors/bin/python -m pytest -n auto -q -p no:cacheprovider
+# What old packages deprecate themselves is not ours.
+test-floors: .venv-floors/made ## run the tests with the oldest versions of the dependencies that pyproject.toml allows
+	rm -rf target/wheel && $(BIN)/maturin build --release --locked --out target/wheel
+	.venv-floors/bin/python -m pip -q install --force-reinstall --no-deps target/wheel/*.whl
+	.venv-floors/bin/python -m pytest -n auto -q -p no:cacheprovider -W default::DeprecationWarning -W default::PendingDeprecationWarning
 
 gate: ## count the instructions of a fixed set of decisions: over 5% more than stored fails; needs valgrind
 	$(PYTHON) benches/gate/gate.py

@@ -143,8 +143,10 @@ class Stops(NamedTuple):
             for begin, (rows, stops) in zip(first, parts, strict=False)
         ]
         runs = Runs(*(np.concatenate(column) for column in zip(*(stops.runs for stops in moved), strict=True)))
-        columns = zip(*(stops[:-2] for stops in moved), strict=True)
-        return Stops(*(np.concatenate(column) for column in columns), run_sets, runs)
+        whole = ("run_sets", "runs")
+        cells = [name for name in Stops._fields if name not in whole]
+        columns: dict[str, Any] = {name: np.concatenate([getattr(stops, name) for stops in moved]) for name in cells}
+        return Stops(**columns, run_sets=run_sets, runs=runs)
 
     def total(self, cost: FloatArray) -> FloatArray:
         """Sum a cost, an array of shape (n_queries, n_models), over the models run: shape (n_stops,)."""

@@ -2,11 +2,13 @@
 
 Each size in a process of its own, so that its peak is its own. With --data, tables of outcomes as Parquet files, of
 which rows are drawn at random; else simulated ones, of a text, a category, and answers. Parts: reading, the fit (and of
-it, the estimators and the calibration), and the replay of queries that the fit has not seen.
+it, the estimators and the calibration), and the replay of queries that the fit has not seen. With --whole, all rows
+drawn are fitted, and nothing is replayed.
 
     make bench-fit
     make bench-fit DATA=DIR
     python benches/python/fit.py --data DIR --tables mmlu_pro --rows 1000 3000 12000 --models 5 31
+    OMP_NUM_THREADS=1 python benches/python/fit.py --data DIR --tables mmlu_pro --rows 300 --models 31 --whole
 """
 
 from __future__ import annotations
@@ -73,8 +75,8 @@ def simulated(n: int, k: int) -> hr.Outcomes:
     )
 
 
-def measured(path: str, n: int, k: int) -> dict[str, object]:
-    """Read, fit on one half, replay the other."""
+def measured(path: str, n: int, k: int, *, whole: bool = False) -> dict[str, object]:
+    """Read, fit on one half, replay the other; or fit on the whole table."""
     spent: dict[str, float] = {}
 
     @contextmanager
@@ -90,19 +92,23 @@ def measured(path: str, n: int, k: int) -> dict[str, object]:
         table = hr.Outcomes.from_file(path)
         table = table.select(table.models[:k])
         table = table.take(np.random.default_rng(0).permutation(len(table))[:n])
-    fitting, test = table.split(0.5, rng=0)
+    fitting, test = (table, None) if whole else table.split(0.5, rng=0)
     with part("fit"):
         router = hr.Router().fit(fitting)
-    with part("verdict"):
-        test = test.labelled(router.models_)
-        rule = make_rule(router.rule_, 0.0, router._settings)
-        path_of_test = budget_path(walk(rule, test, BeliefTable.served(test, router.estimators_)), test.costs)
-        area = path_area(path_of_test, test)
+    chosen = type(router.quality_).__name__
+    if test is not None:
+        with part("verdict"):
+            chosen += f" {held_out_area(router, test.labelled(router.models_)):.4f}"
     seconds = {"CPU s": time.process_time() - begin[1], "wall s": time.perf_counter() - begin[0]}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     size = {"table": Path(path).stem, "rows": len(table), "models": table.n_models}
-    chosen = f"{type(router.quality_).__name__} {area:.4f}"
-    return size | spent | seconds | {"MiB": peak, "quality": chosen}
+    return size | {"verdict": ""} | spent | seconds | {"MiB": peak, "quality": chosen}
+
+
+def held_out_area(router: hr.Router, test: hr.Outcomes) -> float:
+    """Give the area under the router's path on queries that its fit has not seen."""
+    rule = make_rule(router.rule_, 0.0, router._settings)
+    return path_area(budget_path(walk(rule, test, BeliefTable.served(test, router.estimators_)), test.costs), test)
 
 
 def main() -> None:
@@ -112,11 +118,12 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", help="names of files; by default all of the folder")
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
     parser.add_argument("--models", type=int, nargs="+", default=MODELS)
+    parser.add_argument("--whole", action="store_true", help="fit on all rows drawn, without a replay")
     parser.add_argument("--one", nargs=3, metavar=("FILE", "ROWS", "MODELS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         path, n, k = options.one
-        print(json.dumps(measured(path, int(n), int(k))))
+        print(json.dumps(measured(path, int(n), int(k), whole=options.whole)))
         return
     print(" ".join(f"{name:>11}" for name in COLUMNS))
     with tempfile.TemporaryDirectory() as made:
@@ -130,7 +137,7 @@ def main() -> None:
                     paths = [options.data / f"{name}.parquet" for name in names]
                 for path in paths:
                     told = subprocess.run(
-                        [sys.executable, __file__, "--one", str(path), str(n), str(k)],
+                        [sys.executable, __file__, "--one", str(path), str(n), str(k), *["--whole"] * options.whole],
                         capture_output=True,
                         text=True,
                         check=False,

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headrace.arguments import checked_confidence, checked_number, listed
+from headrace.arguments import IndexArray, checked_confidence, checked_number, listed
 from headrace.beliefs.belief_table import BeliefTable
+from headrace.calibration.race import race_of
 from headrace.calibration.walk import Stops, budget_path, walk
 from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import BudgetPath
@@ -42,7 +43,7 @@ class Calibration(NamedTuple):
     settings : dict
         The rule's settings, the scale among them where the rule has one.
     areas : dict of float to float
-        Area under the path at each scale tried.
+        Area under the path at each scale that was walked on all queries.
     """
 
     path: BudgetPath
@@ -86,26 +87,49 @@ def calibrate(
     -----
     The area of one scale's path is a mean over queries whose labels neither the estimators nor the path's own parameter
     have been fitted to, so the areas of the few scales can be compared on the calibration data itself.
+
+    From 600 queries on, all scales are first walked on a third of them. Those that are surely worse there than the
+    best, by more than three standard errors of the difference, are dropped (`headrace.calibration.race`); the others
+    are walked on the other queries too.
     """
     outcomes = table.outcomes
     settings = dict(settings or {})
-    scaled = "uncertainty_scale" in RULES[rule].settings
-    scales: Sequence[float | None] = [None]
-    if scaled:
-        scales = UNCERTAINTY_SCALES if uncertainty_scale is None else [uncertainty_scale]
+    tried = [settings]
+    if "uncertainty_scale" in RULES[rule].settings:
+        scales = UNCERTAINTY_SCALES if uncertainty_scale is None else (uncertainty_scale,)
+        tried = [settings | {"uncertainty_scale": scale} for scale in scales]
+    race = race_of(outcomes) if len(tried) > 1 else None
+    begin = 0.0 if race is None else 0.5
+
+    def tell(share: float) -> None:
+        if progress is not None:
+            progress(share)
+
+    def walked(chosen: Mapping[str, Any], rows: IndexArray) -> Stops:
+        part = outcomes.take(rows)
+        return walk(make_rule(rule, 0.0, chosen), part, lambda some, run: table(rows[some], run), answer=answer)
+
+    begun: list[Stops] = []
+    if race is not None:
+        for done, chosen in enumerate(tried):
+            begun.append(walked(chosen, race.first))
+            tell(begin * (done + 1) / len(tried))
+        kept = np.flatnonzero(race.still_in(begun, outcomes)).tolist()
+        tried, begun = [tried[i] for i in kept], [begun[i] for i in kept]
     best: Calibration | None = None
     areas: dict[float, float] = {}
-    for done, scale in enumerate(scales):
-        chosen = settings if scale is None else settings | {"uncertainty_scale": scale}
-        stops = walk(make_rule(rule, 0.0, chosen), outcomes, table, answer=answer)
+    for done, chosen in enumerate(tried):
+        if race is None:
+            stops = walk(make_rule(rule, 0.0, chosen), outcomes, table, answer=answer)
+        else:
+            stops = Stops.joined([(race.first, begun[done]), (race.rest, walked(chosen, race.rest))])
         path = budget_path(stops, outcomes.costs)
         area = path_area(path, outcomes)
-        if scale is not None:
-            areas[scale] = area
-        if best is None or area > max(a for s, a in areas.items() if s != scale):
+        if best is None or area > max(areas.values()):
             best = Calibration(path, stops, chosen, areas)
-        if progress is not None:
-            progress((done + 1) / len(scales))
+        if "uncertainty_scale" in chosen:
+            areas[chosen["uncertainty_scale"]] = area
+        tell(begin + (1.0 - begin) * (done + 1) / len(tried))
     assert best is not None  # there is at least one scale
     return best
 

@@ -8,7 +8,7 @@ the budget path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -125,6 +125,28 @@ class Stops(NamedTuple):
         ended: dict[str, Any] = {name: cells[here] for name, cells in self._asdict().items() if name not in whole}
         runs = Runs(**ran | {"row": np.searchsorted(rows, ran["row"])})
         return Stops(**ended | {"row": np.searchsorted(rows, ended["row"])}, run_sets=self.run_sets, runs=runs)
+
+    @staticmethod
+    def joined(parts: Sequence[tuple[IndexArray, Stops]]) -> Stops:
+        """Put together the stops of parts of a table, each given with its rows, which are in rising order."""
+        run_sets, number = np.unique(
+            np.concatenate([stops.run_sets for _, stops in parts]), axis=0, return_inverse=True
+        )
+        first = np.cumsum([0] + [len(stops.run_sets) for _, stops in parts])
+        moved = [
+            stops._replace(
+                row=rows[stops.row],
+                run=number[begin + stops.run],
+                run_sets=run_sets,
+                runs=stops.runs._replace(row=rows[stops.runs.row]),
+            )
+            for begin, (rows, stops) in zip(first, parts, strict=False)
+        ]
+        runs = Runs(*(np.concatenate(column) for column in zip(*(stops.runs for stops in moved), strict=True)))
+        whole = ("run_sets", "runs")
+        cells = [name for name in Stops._fields if name not in whole]
+        columns: dict[str, Any] = {name: np.concatenate([getattr(stops, name) for stops in moved]) for name in cells}
+        return Stops(**columns, run_sets=run_sets, runs=runs)
 
     def total(self, cost: FloatArray) -> FloatArray:
         """Sum a cost, an array of shape (n_queries, n_models), over the models run: shape (n_stops,)."""

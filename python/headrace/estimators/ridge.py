@@ -52,9 +52,13 @@ class Ridge(Stateful, part="ridge", kept=("weights", "intercept")):
 
     def predict(self, features: FloatArray) -> FloatArray:
         """Estimate from centred features; a missing one (NaN) counts as average."""
-        missing = np.isnan(features)
-        known = np.where(missing, 0.0, features) if np.count_nonzero(missing) else features
-        return np.asarray(known @ self.weights + self.intercept)
+        return np.asarray(_known(features) @ self.weights + self.intercept)
+
+
+def _known(features: FloatArray) -> FloatArray:
+    """Count missing values (NaN) as zero; without any, nothing is copied."""
+    missing = np.isnan(features)
+    return np.where(missing, 0.0, features) if np.count_nonzero(missing) else features
 
 
 @one_blas_thread
@@ -80,7 +84,7 @@ def fit_ridge(features: FloatArray, targets: FloatArray, scales: FloatArray | No
     Leaving row i out changes its residual to (y_i - estimate_i) / (1 - h_i), h_i = 1/n + sum of u_i^2 D (Allen 1974).
     """
     n = len(features)
-    known = np.nan_to_num(features, nan=0.0)
+    known = _known(features)
     means = known.mean(axis=0)
     centred = known - means
     sds = np.sqrt(np.mean(centred**2, axis=0))
@@ -89,7 +93,8 @@ def fit_ridge(features: FloatArray, targets: FloatArray, scales: FloatArray | No
     if scales is not None:
         used &= scales > 0.0
         units = np.divide(sds, scales, out=np.ones_like(sds), where=used)
-    standardised = centred[:, used] / units[used]
+    # A choice of columns is a copy.
+    standardised = (centred if used.all() else centred[:, used]) / units[used]
     target_means = targets.mean(axis=0)
     residuals = targets - target_means
 
@@ -182,7 +187,7 @@ class LeaveOneOut:
     """The leave-one-out error of ridge regressions under any scales of their features; parameters as in `fit_ridge`."""
 
     def __init__(self, features: FloatArray, targets: FloatArray) -> None:
-        known = np.nan_to_num(features, nan=0.0)
+        known = _known(features)
         means = known.mean(axis=0)
         centred = known - means
         sds = np.sqrt(np.mean(centred**2, axis=0))

@@ -1,0 +1,174 @@
+"""A race of settings: all are walked on a part of the queries, and those that are surely worse are dropped.
+
+The area under a path is a smooth function of means over queries. Its jackknife over blocks of queries b = 1, ..., B
+gives, of two settings, the standard error of the difference d of their areas on the same queries (Efron 1982, section
+3): SE^2 = (B - 1)/B sum_b (d_b - mean d)^2, d_b without block b. The blocks' paths are had on one grid of the
+parameter, so a setting costs O(n_stops + B * `N_POINTS`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from headrace.arguments import BoolArray, FloatArray, IndexArray
+from headrace.calibration.walk import Stops, budget_path
+from headrace.outcomes import Outcomes
+from headrace.policy.budget_path import BudgetPath, curve_area
+
+__all__ = ["Race", "left_out_areas", "race_of", "surely_worse"]
+
+#: Below so many queries, a part of them says too little.
+FEWEST = 600
+
+#: One query of so many is in the part.
+SHARE = 3
+
+#: Blocks of the jackknife.
+N_BLOCKS = 30
+
+#: Points of a path, at equal distances of cost, from which areas without a block are had.
+N_POINTS = 100
+
+#: Standard errors behind the best at which a setting is dropped.
+SURELY = 3.0
+
+
+class Race(NamedTuple):
+    """Queries of a table in two parts.
+
+    Attributes
+    ----------
+    first, rest : ndarray of int
+        Rows, in rising order: those that every setting walks, and those of the settings that are left.
+    block : ndarray of int of shape (len(first),)
+        Number of each first row's block, from 0 to `N_BLOCKS` - 1. A group of queries is in one block, or in the rest.
+    """
+
+    first: IndexArray
+    rest: IndexArray
+    block: IndexArray
+
+    def still_in(self, walked: Sequence[Stops], outcomes: Outcomes) -> BoolArray:
+        """Tell which settings to walk on.
+
+        Parameters
+        ----------
+        walked : sequence of Stops, of length n_settings
+            Of the first rows.
+        outcomes : Outcomes
+            The whole table.
+
+        Returns
+        -------
+        ndarray of bool of shape (n_settings,)
+        """
+        part = outcomes.take(self.first)
+        lowest, highest = float(part.mean_cost.min()), float(part.mean_cost.max())
+        if not highest > lowest:
+            return np.ones(len(walked), dtype=np.bool_)
+        paths = [budget_path(stops, {part.cost_name: part.cost}) for stops in walked]
+        areas = [path.area(lowest, highest, float(part.mean_quality.min())) for path in paths]
+        left_out = [left_out_areas(stops, path, part, self.block) for stops, path in zip(walked, paths, strict=True)]
+        return ~surely_worse(areas, left_out)
+
+
+def race_of(outcomes: Outcomes) -> Race | None:
+    """Draw the first rows, a third of all queries or groups; the same at each call.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+
+    Returns
+    -------
+    Race or None
+        None of a table of fewer than `FEWEST` queries, or of fewer groups than give each block of the third one.
+
+    Examples
+    --------
+    >>> from headrace.calibration.race import race_of
+    >>> from headrace.datasets import simulate
+    >>> race = race_of(simulate(900, 2))
+    >>> len(race.first), len(race.rest), int(race.block.max()), race_of(simulate(500, 2))
+    (300, 600, 29, None)
+    """
+    n_groups = outcomes.n_groups
+    if outcomes.n_queries < FEWEST or n_groups < SHARE * N_BLOCKS:
+        return None
+    place = np.random.default_rng(0).permutation(n_groups)[outcomes.group_of_row]
+    is_first = place < n_groups // SHARE
+    return Race(np.flatnonzero(is_first), np.flatnonzero(~is_first), place[is_first] % N_BLOCKS)
+
+
+def left_out_areas(stops: Stops, path: BudgetPath, outcomes: Outcomes, block: IndexArray) -> FloatArray:
+    """Give the areas under a path without each block of its queries, over the range of costs of the single models.
+
+    Parameters
+    ----------
+    stops : Stops
+        Of the queries of `outcomes`.
+    path : BudgetPath
+        Their sum.
+    outcomes : Outcomes
+        Whose models cost differently on average.
+    block : ndarray of int of shape (n_queries,)
+        From 0 to `N_BLOCKS` - 1.
+
+    Returns
+    -------
+    ndarray of shape (N_BLOCKS,)
+    """
+    lowest, highest = float(outcomes.mean_cost.min()), float(outcomes.mean_cost.max())
+    wanted = np.linspace(lowest, highest, N_POINTS)
+    # Costs fall as the parameter rises, up to rounding and a belief's errors: any points of the path will do.
+    falling = np.minimum.accumulate(path.cost)[::-1]
+    points = np.unique(len(falling) - 1 - np.minimum(np.searchsorted(falling, wanted), len(falling) - 1))
+    parameters = path.parameter[np.union1d(points, [0, len(path.parameter) - 1])]
+    begin = np.searchsorted(parameters, stops.lower)
+    end = np.where(np.isinf(stops.upper), len(parameters), np.searchsorted(parameters, stops.upper))
+    width = len(parameters) + 1
+    at = np.concatenate([block[stops.row] * width + place for place in (begin, end)])
+
+    def sums(values: FloatArray) -> FloatArray:
+        steps = np.bincount(at, weights=np.concatenate([values, -values]), minlength=N_BLOCKS * width)
+        here = np.cumsum(steps.reshape(N_BLOCKS, width), axis=1)[:, :-1]
+        return np.asarray(here.sum(axis=0) - here)
+
+    others = (len(block) - np.bincount(block, minlength=N_BLOCKS))[:, None]
+    floor = float(outcomes.mean_quality.min())
+    areas = np.empty(N_BLOCKS)
+    for b, (cost, quality) in enumerate(zip(sums(stops.cost) / others, sums(stops.quality) / others, strict=True)):
+        order = np.lexsort((quality, cost))
+        areas[b] = curve_area(cost[order], quality[order], lowest, highest, floor)
+    return areas
+
+
+def surely_worse(areas: Sequence[float], left_out: Sequence[FloatArray]) -> BoolArray:
+    """Tell which settings are behind the best by more than `SURELY` standard errors of the difference.
+
+    Parameters
+    ----------
+    areas : sequence of float, of length n_settings
+        On the same queries.
+    left_out : sequence of ndarray of shape (N_BLOCKS,)
+        The same without each block.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_settings,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.calibration.race import N_BLOCKS, surely_worse
+    >>> noise = np.linspace(-0.01, 0.01, N_BLOCKS)
+    >>> surely_worse([0.7, 0.6, 0.3], [0.7 + noise, 0.6 - noise, 0.3 - noise]).tolist()
+    [False, False, True]
+    """
+    behind = max(areas) - np.asarray(areas)
+    differences = left_out[int(np.argmin(behind))] - np.asarray(left_out)
+    spread = np.sum((differences - differences.mean(axis=1, keepdims=True)) ** 2, axis=1)
+    return np.asarray(behind > SURELY * np.sqrt((N_BLOCKS - 1) / N_BLOCKS * spread))

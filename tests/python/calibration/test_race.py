@@ -1,0 +1,115 @@
+"""The race of scales against walks of all scales on all queries, and its areas without a block against exact ones."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import headrace as hr
+from headrace.beliefs.belief_table import BeliefTable
+from headrace.beliefs.fitting import cross_fit
+from headrace.calibration import race
+from headrace.calibration.race import N_BLOCKS, Race, left_out_areas, race_of, surely_worse
+from headrace.calibration.settings import UNCERTAINTY_SCALES, calibrate, path_area, rule_settings
+from headrace.calibration.walk import Stops, budget_path, walk
+from headrace.datasets import simulate
+from headrace.estimators import LinearCost, LinearQuality
+from headrace.rules import make_rule
+
+# Areas from 100 points of a path of some thousand, against those of the whole path.
+COARSE = 1e-3
+
+# Sums of some hundred numbers near 1, in another order.
+ROUNDING = 1e-12
+
+
+def believed(outcomes: hr.Outcomes) -> BeliefTable:
+    return cross_fit(outcomes, LinearQuality(), LinearCost(), n_folds=3, seed=0)
+
+
+def walked(table: BeliefTable, scale: float, rule: str = "cascade-routing") -> Stops:
+    settings = rule_settings(rule, table.outcomes) | {"uncertainty_scale": scale}
+    return walk(make_rule(rule, 0.0, settings), table.outcomes, table)
+
+
+@pytest.fixture(scope="module")
+def table() -> BeliefTable:
+    return believed(simulate(1200, 3, noise="medium", rng=1))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_scale_is_that_of_walking_all_queries_at_all_scales(seed: int) -> None:
+    rule = ("cascade-routing", "index", "cascade")[seed % 3]
+    noise = ("low", "medium", "high")[seed // 4]
+    table = believed(simulate((650, 1500)[seed % 2], 3, noise=noise, rng=seed))
+    outcomes = table.outcomes
+    areas = {s: path_area(budget_path(walked(table, s, rule), outcomes.costs), outcomes) for s in UNCERTAINTY_SCALES}
+    chosen = calibrate(rule, table, settings=rule_settings(rule, outcomes))
+    assert chosen.settings["uncertainty_scale"] == max(areas, key=lambda scale: areas[scale])
+    assert chosen.areas == pytest.approx({scale: areas[scale] for scale in chosen.areas}, abs=ROUNDING)
+
+
+def test_scales_that_are_surely_worse_are_not_walked_whole() -> None:
+    table = believed(simulate(3000, 3, noise="low", rng=2))
+    chosen = calibrate("index", table)
+    assert set(chosen.areas) < set(UNCERTAINTY_SCALES)
+
+
+def test_two_parts_joined_are_one_walk(table: BeliefTable) -> None:
+    outcomes, rule = table.outcomes, make_rule("cascade-routing", 0.0, {"uncertainty_scale": 0.5})
+    drawn = race_of(outcomes)
+    assert drawn is not None
+    parts = [
+        (rows, walk(rule, outcomes.take(rows), lambda some, run, rows=rows: table(rows[some], run)))
+        for rows in (drawn.first, drawn.rest)
+    ]
+    whole, joined = walk(rule, outcomes, table), Stops.joined(parts)
+    for parameter in (0.0, 0.5, 5.0, 50.0, np.inf):
+        here, there = whole.at(parameter), joined.at(parameter)
+        for name in ("row", "cost", "quality", "n_runs", "answer"):
+            np.testing.assert_array_equal(getattr(whole, name)[here], getattr(joined, name)[there])
+        np.testing.assert_array_equal(whole.run_sets[whole.run[here]], joined.run_sets[joined.run[there]])
+        ran, too = ((stops.runs, stops.runs.at(parameter)) for stops in (whole, joined))
+        pairs = [sorted(zip(runs.row[at], runs.model[at], runs.expected[at], strict=True)) for runs, at in (ran, too)]
+        assert pairs[0] == pairs[1]
+
+
+def test_areas_without_a_block_are_those_of_a_walk_without_it(table: BeliefTable) -> None:
+    outcomes, stops = table.outcomes, walked(table, 0.5)
+    block = np.random.default_rng(0).integers(0, N_BLOCKS, outcomes.n_queries)
+    areas = left_out_areas(stops, budget_path(stops, outcomes.costs), outcomes, block)
+    lowest, highest = outcomes.mean_cost.min(), outcomes.mean_cost.max()
+    exact = []
+    for b in range(N_BLOCKS):
+        rows = np.flatnonzero(block != b)
+        path = budget_path(stops.of(rows), {"cost": outcomes.cost[rows]})
+        exact.append(path.area(lowest, highest, float(outcomes.mean_quality.min())))
+    assert areas == pytest.approx(exact, abs=COARSE)
+    assert np.std(areas) == pytest.approx(np.std(exact), rel=0.05)
+
+
+def test_groups_stay_whole_and_few_are_not_drawn_from() -> None:
+    outcomes = dataclasses.replace(simulate(900, 2), groups=np.arange(900) // 4)
+    drawn = race_of(outcomes)
+    assert drawn is not None
+    groups = np.arange(900) // 4
+    assert not set(groups[drawn.first]) & set(groups[drawn.rest])
+    np.testing.assert_array_equal(np.sort(np.concatenate([drawn.first, drawn.rest])), np.arange(900))
+    assert len({(g, b) for g, b in zip(groups[drawn.first], drawn.block, strict=True)}) == 75
+    assert race_of(dataclasses.replace(outcomes, groups=np.arange(900) // 20)) is None
+    assert race_of(simulate(race.FEWEST - 1, 2)) is None
+
+
+def test_equal_settings_stay_in() -> None:
+    left_out = np.linspace(0.5, 0.6, N_BLOCKS)
+    assert not surely_worse([0.5, 0.5], [left_out, left_out]).any()
+
+
+def test_models_of_one_cost_stay_in() -> None:
+    rng = np.random.default_rng(0)
+    outcomes = hr.Outcomes(models=["a", "b"], quality=rng.integers(0, 2, (600, 2)), cost=np.ones((600, 2)))
+    drawn = race_of(outcomes)
+    assert isinstance(drawn, Race)
+    assert drawn.still_in([walked(believed(outcomes.take(drawn.first)), s) for s in (0.0, 1.0)], outcomes).all()

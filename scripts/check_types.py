@@ -8,6 +8,7 @@ What takes its type from packages that aren't here (LangChain's and litellm's ba
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +18,13 @@ ELSEWHERE = ("headrace.integrations.",)
 
 
 def main() -> int:
-    """Print the names without a type; 1 if there is one."""
+    """Print the names without a type; 1 if there is one, or if no name was found."""
     program = Path(sys.executable).with_name("basedpyright")
-    command = [program, "--pythonpath", sys.argv[1], "--verifytypes", "headrace", "--ignoreexternal", "--outputjson"]
-    report = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    command = [program, "--verifytypes", "headrace", "--ignoreexternal", "--outputjson"]
+    # It looks for the package where the first python on the path does; --pythonpath is for its other uses.
+    path = os.pathsep.join([str(Path(sys.argv[1]).parent.absolute()), os.environ["PATH"]])
+    told = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path})
+    report = json.loads(told.stdout)
     found = report["typeCompleteness"]
     lacking = [
         symbol
@@ -34,7 +38,7 @@ def main() -> int:
         print(f"{symbol['name']}: {why}")
     counts = found["exportedSymbolCounts"]
     print(f"{sum(counts.values())} public names, {len(lacking)} without a type")
-    return bool(lacking)
+    return bool(lacking) or not sum(counts.values())
 
 
 if __name__ == "__main__":

@@ -138,8 +138,6 @@ class FileLines:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FileLines) and vars(self) == vars(other)
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __call__(self, row: int, model: str | None = None) -> int | None:
         """Look for a line."""
         return file_line(self._path, row, model) if _stamp(self._path) == self._stamp else None

@@ -102,6 +102,32 @@ def test_sets_are_compared_on_the_queries_that_have_the_column(log):
     assert router.with_budget(budget).bought_ == (("judge",) if gain > 0 else ())
 
 
+def test_easy_queries_make_no_column_worth_its_price(log):
+    """A column that only easy queries have: those that have it not would be held against never buying."""
+    table = judged(log, 0.1 * float(log.mean_cost.min()), noise=1e6)
+    hard = log.quality.sum(axis=1) < 2
+    assert 100 < hard.sum() < 500
+    column = np.array(table.responses["judge"])
+    column[hard] = np.nan
+    lacking = hr.Outcomes(
+        models=table.models,
+        quality=table.quality,
+        cost=table.cost,
+        ids=table.ids,
+        queries=dict(table.queries),
+        responses={"judge": column},
+        column_cost=dict(table.column_cost),
+    )
+    router = hr.Router(quality="linear").fit(lacking)
+    easy = router.buying("judge").path_.quality.max() - router.buying().path_.quality.max()
+    assert easy > 0.1
+    gains = router.signals_.gains[1]
+    assert gains[np.isfinite(gains)].max() < 0.03
+    for budget in np.linspace(2.0 * float(log.mean_cost.min()), float(log.mean_cost.max()), 4):
+        gain = router._alternatives[1].gain_over(router._alternatives[0], {"cost": budget}, None)
+        assert gain < 0.03
+
+
 @pytest.mark.parametrize("rule", ["routing", "cascade", "cascade-routing", "index", "threshold-cascade"])
 def test_the_stops_of_some_queries_are_those_of_a_walk_over_them(log, rule):
     believe = _Given(log)
@@ -157,6 +183,10 @@ def test_a_confidence_chooses_by_the_queries_that_fit(log):
     qualities = [calibrator.judging(None).path.at(budget=budget).quality for calibrator in calibrators]
     assert router.bought_ == ((), ("judge",))[int(np.argmax(qualities))]
     assert all(calibrator.judging(None).path.n_queries == 300 for calibrator in calibrators)
+    gain = router._alternatives[1].gain_over(router._alternatives[0], {"cost": budget}, None)
+    assert gain == qualities[1] - qualities[0]
+    tested = [one.fitted.walked.path.at(budget=budget).quality for one in router._alternatives]
+    assert gain != tested[1] - tested[0]
     assert router.guarantee_.n_queries == 300
 
 

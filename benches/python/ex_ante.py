@@ -96,9 +96,8 @@ n-grams), the others task and length only.
 TAIL = """
 The logistic regression's errors differ from the ridge's by less than .001, in either direction, and no interval is off
 zero: there is no estimator of its own for it. Neighbours are about as good but on SWE-bench, where they are behind.
-Clusters are behind everywhere, at the edge of the error or beyond it; so is boosting, but for mmlu_pro with 1,500
-labels. N-grams change the ridge's error by .0013 at most; only on mmlu_pro with 1,500 labels is that beyond its
-own error.
+Clusters are behind everywhere; so is boosting, but for mmlu_pro with 1,500 labels. N-grams change the ridge's error by
+.0013 at most; only on mmlu_pro with 1,500 labels is that beyond its own error.
 """
 
 

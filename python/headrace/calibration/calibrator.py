@@ -155,6 +155,8 @@ class Calibrator:
     def judged_on(self, rows: IndexArray, budget: Mapping[str, float] | None) -> BudgetPath:
         """Give the path of that walk on some of its queries."""
         walked = self.judging(budget)
+        if len(rows) == walked.path.n_queries:
+            return walked.path
         costs = self._fitting_costs or self.realised
         return budget_path(walked.stops.of(rows), {name: cost[rows] for name, cost in costs.items()})
 

@@ -170,7 +170,7 @@ def _best_rule(table: BeliefTable, plan: Plan, progress: Callable[[float], None]
 
     rules = rules_for(plan.rule, outcomes)
     if len(rules) > 1:
-        # Each at its best scale would take twice as long, and chose no better (docs/decisions/0021-default-rule.md).
+        # Each at its best scale would add a third to the fit, and gains no more (docs/decisions/0021-default-rule.md).
         scale = SCALE if plan.uncertainty_scale is None else plan.uncertainty_scale
         areas = [path_area(calibrated(rule, scale).path, outcomes) for rule in rules]
         rules = (rules[areas.index(max(areas))],)

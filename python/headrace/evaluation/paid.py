@@ -17,7 +17,7 @@ from headrace.outcomes import Outcomes
 from headrace.router import Router
 from headrace.rules import make_rule
 
-__all__ = ["Walked", "buying_words", "paid_replays", "walked"]
+__all__ = ["Walked", "buying_words", "paid_replays", "walked", "walked_as_served"]
 
 
 class Walked(NamedTuple):
@@ -35,6 +35,13 @@ class Walked(NamedTuple):
     own: Replay
 
 
+def walked_as_served(router: Router, test: Outcomes) -> tuple[BeliefTable, Stops]:
+    """Walk complete test queries of the router's models with the columns, the estimators and the rule that serve."""
+    seen = test.buying(router.bought_)
+    table = BeliefTable.served(seen, router.estimators_, seed=int(router.seed), rates=router.policy_.rates)
+    return table, walk(make_rule(router.rule_, 0.0, router.policy_.settings), seen, table, answer=router.answer)
+
+
 def walked(router: Router, test: Outcomes, budgets: FloatArray, name: str = "router") -> Walked:
     """Walk test queries as the router walks those of its calibration, with the columns that it buys.
 
@@ -48,15 +55,13 @@ def walked(router: Router, test: Outcomes, budgets: FloatArray, name: str = "rou
     name : str
         Of the replay.
     """
-    seen = test.buying(router.bought_)
-    table = BeliefTable.served(seen, router.estimators_, seed=int(router.seed), rates=router.policy_.rates)
-    stops = walk(make_rule(router.rule_, 0.0, router.policy_.settings), seen, table, answer=router.answer)
+    table, stops = walked_as_served(router, test)
     points, feasible = points_for(router.path_, budgets)
     own = replay(
         name,
         points,
         stops,
-        seen,
+        table.outcomes,
         feasible=feasible,
         uncertainty_scale=router.uncertainty_scale_,
         estimates=estimates_of(router.rule_),

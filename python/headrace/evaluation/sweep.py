@@ -7,14 +7,13 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from headrace.beliefs.belief_table import BeliefTable
-from headrace.calibration.walk import Stops, walk
+from headrace.calibration.walk import Stops
+from headrace.evaluation.paid import walked_as_served
 from headrace.extras import imported
 from headrace.outcomes import Outcomes
 from headrace.policy import Policy
 from headrace.policy.budget_path import PathPoint
 from headrace.router import Router
-from headrace.rules import make_rule
 
 __all__ = ["Swept", "joblib_map", "sweep"]
 
@@ -156,17 +155,10 @@ class _Fit:
             if self.test is not None:
                 key = router.policy_.rates, router.bought_
                 if key not in walked:
-                    walked[key] = _walked(router, self.test)
+                    walked[key] = walked_as_served(router, self.test.select(router.models_).complete())[1]
                 cost, quality = _means(walked[key], router)
             swept.append(Swept(setting, router.policy_, router.point_, cost, quality))
         return swept
-
-
-def _walked(router: Router, test: Outcomes) -> Stops:
-    table = test.select(router.models_).complete().buying(router.bought_)
-    beliefs = BeliefTable.served(table, router.estimators_, seed=int(router.seed), rates=router.policy_.rates)
-    rule = make_rule(router.rule_, 0.0, router.policy_.settings)
-    return walk(rule, table, beliefs, answer=router.answer)
 
 
 def _means(stops: Stops, router: Router) -> tuple[float, float]:

@@ -30,6 +30,9 @@ __all__ = ["Moments", "Strengths", "fit_moments"]
 #: A variable whose standard deviation is below this fraction of its size is constant.
 CONSTANT = 1e-9
 
+#: A negative eigenvalue of standardised variables that is no further from zero is rounding: ridges are far larger.
+NEGLIGIBLE = 1e-9
+
 #: EM ends when no entry of the covariance of standardised variables moves by more, or after so many iterations.
 TOLERANCE = 5e-3
 MOST_ITERATIONS = 30
@@ -284,7 +287,16 @@ def _diagonal(variables: Variables, strengths: Strengths) -> FloatArray:
 
 
 def _nearest_semidefinite(matrix: FloatArray) -> FloatArray:
-    """Drop negative eigenvalues: moments of different rows need not fit together."""
+    """Drop negative eigenvalues: moments of different rows need not fit together.
+
+    Those within `NEGLIGIBLE` of zero stay. Where no other is negative, one factorisation shows it: a tenth of the work.
+    """
+    try:
+        cholesky(matrix + NEGLIGIBLE * np.eye(len(matrix)))
+    except np.linalg.LinAlgError:
+        pass
+    else:
+        return matrix
     values, vectors = np.linalg.eigh(matrix)
     n_negative = int((values < 0.0).sum())
     below = vectors[:, :n_negative]

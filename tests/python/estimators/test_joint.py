@@ -327,6 +327,16 @@ def test_em_never_loses_likelihood_and_ends_at_a_maximum(prior: Strengths, monke
         assert posterior(1e-2 * rng.normal(size=6), sigma) < best
 
 
+@pytest.mark.parametrize("lowest", [-0.3, -1e-6, -1e-12, 0.0, 0.2])
+def test_moments_that_do_not_fit_together_lose_their_negative_eigenvalues(lowest: float) -> None:
+    rng = np.random.default_rng(3)
+    vectors = np.linalg.qr(rng.normal(size=(12, 12)))[0]
+    values = np.array([lowest, 0.0, 0.0, *rng.uniform(0.1, 3.0, 9)])
+    matrix = (vectors * values) @ vectors.T
+    nearest = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    np.testing.assert_allclose(gaussian._nearest_semidefinite(matrix), nearest, atol=gaussian.NEGLIGIBLE)
+
+
 def test_em_is_the_closed_form_without_missing_cells() -> None:
     variables, values = partial_gaussian(3, 50, 0.0)
     closed = fit_moments(values, variables)

@@ -152,10 +152,10 @@ class _Answers(_Encoder, Stateful, part="response-answers", kept=("_equal",)):
         """Tell which answers agree; where one is absent, they don't."""
         a, b = seen.take(first, axis=1), seen.take(second, axis=1)
         if self._equal is None:
-            same = np.asarray(a == b, dtype=np.bool_)
+            equal: BoolArray = np.asarray(a == b, dtype=np.bool_)
             # Whether they are there is asked of the answers that agree: of two equal ones, neither is or both are.
-            same[same] = ~absent(a[same])
-            return [same.astype(np.float64)]
+            equal[equal] = ~absent(a[equal])
+            return [equal.astype(np.float64)]
         there = ~absent(seen)
         both = there.take(first, axis=1) & there.take(second, axis=1)
         same = np.zeros(a.shape)

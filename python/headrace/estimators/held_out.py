@@ -23,7 +23,7 @@ import numpy as np
 from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.estimators.cholesky import cholesky, solve_lower
 from headrace.estimators.exchangeable import Variables
-from headrace.estimators.gaussian import Moments, Strengths, fit_moments
+from headrace.estimators.gaussian import Moments, Strengths, fit_moments, patterns_of
 
 __all__ = ["CrossValidation", "cross_validate", "whitened_weights"]
 
@@ -194,7 +194,7 @@ def _walks(
 ) -> list[_Walk]:
     """Group rows by what is missing, and draw orders of the models that have run."""
     n_features = variables.n_features
-    patterns, pattern_of_row = _patterns(~np.isnan(rows))
+    patterns, pattern_of_row = patterns_of(~np.isnan(rows))
     looked_at = rng.permutation(len(patterns))[:MOST_PATTERNS]
     walks = []
     for number in looked_at.tolist():
@@ -209,15 +209,6 @@ def _walks(
             features = np.asfortranarray(standard[:, order].T)
             walks.append(_Walk(moments.take(taken), variables.take(taken), features, ends, values))
     return [walk for walk in walks if len(walk.values)]
-
-
-def _patterns(known: BoolArray) -> tuple[BoolArray, IndexArray]:
-    """Give the different rows, and which of them each row is."""
-    if known.all():
-        # The usual case, and wide rows take long to sort.
-        return known[:1], np.zeros(len(known), dtype=np.intp)
-    patterns, pattern_of_row = np.unique(known, axis=0, return_inverse=True)
-    return patterns, pattern_of_row.ravel()
 
 
 def _known_in_turn(known: BoolArray, variables: Variables, rng: np.random.Generator) -> tuple[IndexArray, IndexArray]:

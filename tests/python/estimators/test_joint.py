@@ -16,7 +16,7 @@ import headrace as hr
 from headrace.estimators import JointQuality, LinearQuality, QualityEstimator, gaussian, joint
 from headrace.estimators.cholesky import cholesky
 from headrace.estimators.exchangeable import Variables, exchangeable_mean
-from headrace.estimators.gaussian import PRIOR, Strengths, fit_moments
+from headrace.estimators.gaussian import PRIOR, Strengths, fit_moments, patterns_of
 from headrace.estimators.held_out import MOST_RUNS, _drawn, _known_in_turn, cross_validate, whitened_weights
 from headrace.estimators.joint import one_factor
 
@@ -343,6 +343,17 @@ def test_moments_that_do_not_fit_together_lose_their_negative_eigenvalues(lowest
     matrix = (vectors * values) @ vectors.T
     nearest = (vectors * np.maximum(values, 0.0)) @ vectors.T
     np.testing.assert_allclose(gaussian._nearest_semidefinite(matrix), nearest, atol=gaussian.NEGLIGIBLE)
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 9, 70])
+def test_rows_that_know_the_same_are_grouped_in_the_order_of_their_cells(width: int) -> None:
+    rng = np.random.default_rng(width)
+    known = rng.random((300, width)) < np.where(np.arange(width) < 5, 0.5, 0.98)
+    # By columns in memory, as a choice of columns is.
+    patterns, number = patterns_of(np.asfortranarray(known))
+    wanted, number_wanted = np.unique(known, axis=0, return_inverse=True)
+    np.testing.assert_array_equal(patterns, wanted)
+    np.testing.assert_array_equal(number, number_wanted.ravel())
 
 
 def test_em_is_the_closed_form_without_missing_cells() -> None:

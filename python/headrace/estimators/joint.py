@@ -280,7 +280,7 @@ class JointQuality(
         # A constant feature says nothing.
         unit = np.where((scale > 0.0) | (np.arange(len(scale)) >= n_features), scale, 1.0)
         # Of many models, few features are known after any of these run sets.
-        some = self._variables.known_after(runs.any(axis=0))
+        some = self._variables.known_after(np.asarray(runs.any(axis=0)))
         index = np.append(some, np.arange(n_features, len(scale)))
         covariance = self._sigma[np.ix_(index, index)] * np.outer(unit[index], unit[index])
         known, ends, weights, residuals = regressions(covariance, self._variables.members[some], runs)

@@ -65,7 +65,9 @@ def _known(features: FloatArray) -> FloatArray:
 
 
 @one_blas_thread
-def fit_ridge(features: FloatArray, targets: FloatArray, scales: FloatArray | None = None) -> Ridge:
+def fit_ridge(
+    features: FloatArray, targets: FloatArray, scales: FloatArray | None = None, *, left_out: bool = True
+) -> Ridge:
     """Fit a ridge regression per target, each with the penalty of the smallest leave-one-out error.
 
     Parameters
@@ -75,6 +77,8 @@ def fit_ridge(features: FloatArray, targets: FloatArray, scales: FloatArray | No
     targets : ndarray of shape (n, n_targets)
     scales : ndarray of shape (n_features,), optional
         The standardised features are multiplied by these, zero or more. By default 1.
+    left_out : bool
+        Also give the leave-one-out estimates.
 
     Returns
     -------
@@ -106,10 +110,12 @@ def fit_ridge(features: FloatArray, targets: FloatArray, scales: FloatArray | No
     along = left.T @ residuals
     judged = np.arange(n) if n <= MOST_ROWS else np.arange(MOST_ROWS) * n // MOST_ROWS
     chosen = _best_shrinkage(squares, left[judged], along, residuals[judged], n)
-    left_out = targets - (residuals - left @ (chosen * along)) / _freedom(left, chosen, n)
+    without: FloatArray | None = None
+    if left_out:
+        without = targets - (residuals - left @ (chosen * along)) / _freedom(left, chosen, n)
     weights = np.zeros((features.shape[1], targets.shape[1]))
     weights[used] = right @ (chosen / np.sqrt(squares)[:, None] * along) / units[used, None]
-    return Ridge(weights, target_means - means @ weights, left_out)
+    return Ridge(weights, target_means - means @ weights, without)
 
 
 def _best_shrinkage(

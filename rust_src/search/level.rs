@@ -9,6 +9,8 @@
 //!   of E[(`Q_j` - m)+]. So some member l, a *rival*, has E[(`Q_l` - m)+] above its price, and each other member gains more
 //!   than its price on top of l alone.
 //!
+//! Where no model has any uncertainty, a set is worth its highest mean, so that the best single model is the best plan.
+//!
 //! Any other model leaves the search (docs/decisions/0001-level-bound.md). Where a pair is left, Clark's closed form says
 //! whether it is worth more than one model; where three or four are, the closed forms of the pairs, and what the others can
 //! gain on top of either member (docs/decisions/0014-few-models-by-pairs.md). Gains are bounded without a transcendental
@@ -75,7 +77,7 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
     fn with_nothing_run(&self, open: ModelSet, slots: usize) -> Option<Level> {
         let mut level = self.of_single_models(open)?;
         let top = level.left.iter().next()?;
-        if slots <= 1 {
+        if slots <= 1 || self.are_certain(open) {
             return Some(level);
         }
         let chords = ExcessChords::get();
@@ -113,10 +115,15 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
         let best = Incumbent::new(self.problem, self.cost_weight, self.tie, run, self.forms.mean(top));
         let mut level = Level { best, left, is_settled: false, n_nodes: 1 };
         // The highest mean is what has run is worth, unless several of these may still move.
-        if run.len() == 1 || run.iter().all(|j| self.forms.sd(j) == 0.0) {
+        if run.len() == 1 || self.are_certain(run) {
             self.settle(&mut level, (top, left), slots);
         }
         Some(level)
+    }
+
+    /// Has none of some models any uncertainty? Then a set of them is worth what its best member is worth.
+    fn are_certain(&self, models: ModelSet) -> bool {
+        models.iter().all(|j| self.forms.variance(j) == 0.0)
     }
 
     /// Settles the level, if closed forms can, where the best plan has the value of `member`, and at most `slots` of the

@@ -266,7 +266,7 @@ proptest! {
 
     /// Closed forms settle most of these before an evaluator is asked.
     #[test]
-    fn select_equals_enumeration(case in case(9), scale in prop_oneof![Just(1.0), 0.2..1.5_f64]) {
+    fn select_equals_enumeration(case in case(9), scale in prop_oneof![Just(0.0), Just(1.0), 0.2..1.5_f64]) {
         let mut evaluator = IndependentMax::default();
         evaluator.reset(&case.quality, &case.variance, scale, case.all());
         check_decision(&case.problem(None), &mut evaluator, &case, scale, 2e-7 * scale * case.largest_sd())?;
@@ -552,6 +552,7 @@ proptest! {
         let largest = 60.0;
         let weights: Vec<f64> = at.iter().map(|u| largest * u.powi(6)).chain([0.0, f64::INFINITY]).collect();
         check_plans(&problem, |w| CascadeRouting::new(w, limits, 0.7).unwrap(), &weights, case.largest_sd())?;
+        check_plans(&problem, |w| CascadeRouting::new(w, limits, 0.0).unwrap(), &weights, case.largest_sd())?;
         check_plans(&problem, |w| Cascade::new(w, None, case.max_depth, 1.0).unwrap(), &weights, case.largest_sd())?;
         check_plans(&problem, |w| Routing::new(w).unwrap(), &weights, case.largest_sd())?;
         // Values next to a kink are good to 1e-3 only: where plans differ in cost by little, breakpoints move by more.
@@ -944,5 +945,23 @@ fn typical_inputs_take_about_k_nodes() {
         }
         println!("{k} models: {} nodes on average", total / 50);
         assert!(total / 50 <= 30 * k as u64, "{k}: {total}");
+    }
+}
+
+/// Estimates that are clipped to 1 tie; where quality is free, none of them is dearer than another.
+#[test]
+fn models_without_uncertainty_take_k_nodes() {
+    let k = 128;
+    let quality: Vec<f64> = (0..k).map(|j| (0.5 + 0.01 * f64::from(j % 80)).min(1.0)).collect();
+    let cost: Vec<f64> = (0..k).map(|j| 0.01 * f64::from(1 + j % 7)).collect();
+    let (variance, limits) = (vec![0.1; k as usize], Limits { max_depth: 5, node_limit: u64::MAX });
+    for uncertainty in [Uncertainty::Certain, Uncertainty::Independent(&variance)] {
+        let problem = Problem::new(Belief::new(&quality, uncertainty).unwrap(), &cost).unwrap();
+        for cost_weight in [0.0, 1e-9, 0.1] {
+            let rule = CascadeRouting::new(cost_weight, limits, 0.0).unwrap();
+            let decision = rule.select(&problem, &mut Workspace::default()).unwrap();
+            assert_eq!((decision.plan.len(), decision.status), (1, Status::Optimal));
+            assert!(decision.n_nodes <= 2 * k as u64, "{cost_weight}: {}", decision.n_nodes);
+        }
     }
 }

@@ -25,10 +25,13 @@ from headrace.estimators.cholesky import cholesky, inverse, solve_lower
 from headrace.estimators.exchangeable import Variables, exchangeable_mean
 from headrace.estimators.state import Stateful
 
-__all__ = ["Moments", "Strengths", "fit_moments"]
+__all__ = ["Moments", "Strengths", "fit_moments", "patterns_of"]
 
 #: A variable whose standard deviation is below this fraction of its size is constant.
 CONSTANT = 1e-9
+
+#: A negative eigenvalue of standardised variables that is no further from zero is rounding: ridges are far larger.
+NEGLIGIBLE = 1e-9
 
 #: EM ends when no entry of the covariance of standardised variables moves by more, or after so many iterations.
 TOLERANCE = 5e-3
@@ -211,11 +214,32 @@ def _expectation_maximisation(
     return Moments(moved, start.scale, covariance, pooled, tuple(objective))
 
 
+def patterns_of(known: BoolArray) -> tuple[BoolArray, IndexArray]:
+    """Give the different rows of a mask, in rising order, and which of them each row is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.estimators.gaussian import patterns_of
+    >>> patterns, number = patterns_of(np.array([[True, True], [False, True], [True, True]]))
+    >>> patterns.tolist(), number.tolist()
+    ([[False, True], [True, True]], [1, 0, 1])
+    """
+    if known.all():
+        return known[:1], np.zeros(len(known), dtype=np.intp)
+    # Eight columns in a byte: bytes are compared as a whole, in the order of the columns.
+    packed = np.ascontiguousarray(np.packbits(known, axis=1))
+    _, first, number = np.unique(
+        packed.view(np.dtype((np.void, packed.shape[1]))).ravel(), return_index=True, return_inverse=True
+    )
+    return known[first], number.ravel()
+
+
 def _by_pattern(known: BoolArray) -> list[tuple[IndexArray, IndexArray, IndexArray]]:
     """Group rows that know the same: the rows, the variables seen, and those missing."""
-    patterns, pattern_of_row = np.unique(known, axis=0, return_inverse=True)
-    rows_by_pattern = np.argsort(pattern_of_row.ravel(), kind="stable")
-    ends = np.cumsum(np.bincount(pattern_of_row.ravel(), minlength=len(patterns)))
+    patterns, pattern_of_row = patterns_of(known)
+    rows_by_pattern = np.argsort(pattern_of_row, kind="stable")
+    ends = np.cumsum(np.bincount(pattern_of_row, minlength=len(patterns)))
     return [
         (rows, np.flatnonzero(pattern), np.flatnonzero(~pattern))
         for pattern, rows in zip(patterns, np.split(rows_by_pattern, ends[:-1]), strict=True)
@@ -284,7 +308,16 @@ def _diagonal(variables: Variables, strengths: Strengths) -> FloatArray:
 
 
 def _nearest_semidefinite(matrix: FloatArray) -> FloatArray:
-    """Drop negative eigenvalues: moments of different rows need not fit together."""
+    """Drop negative eigenvalues: moments of different rows need not fit together.
+
+    Those within `NEGLIGIBLE` of zero stay. Where no other is negative, one factorisation shows it: a tenth of the work.
+    """
+    try:
+        cholesky(matrix + NEGLIGIBLE * np.eye(len(matrix)))
+    except np.linalg.LinAlgError:
+        pass
+    else:
+        return matrix
     values, vectors = np.linalg.eigh(matrix)
     n_negative = int((values < 0.0).sum())
     below = vectors[:, :n_negative]

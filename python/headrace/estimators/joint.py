@@ -279,8 +279,12 @@ class JointQuality(
         mean, scale, n_features = self.moments_.mean, self.moments_.scale, self._variables.n_features
         # A constant feature says nothing.
         unit = np.where((scale > 0.0) | (np.arange(len(scale)) >= n_features), scale, 1.0)
-        covariance = self._sigma * np.outer(unit, unit)
-        known, ends, weights, residuals = regressions(covariance, self._variables.members[:n_features], runs)
+        # Of many models, few features are known after any of these run sets.
+        some = self._variables.known_after(np.asarray(runs.any(axis=0)))
+        index = np.append(some, np.arange(n_features, len(scale)))
+        covariance = self._sigma[np.ix_(index, index)] * np.outer(unit[index], unit[index])
+        known, ends, weights, residuals = regressions(covariance, self._variables.members[some], runs)
+        known = some[known]
         weights[scale[known] == 0.0] = 0.0
         if not self._gains:
             self._final = residuals[0]

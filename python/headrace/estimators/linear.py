@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -73,9 +74,13 @@ class RunSetRegressions(
         "_ex_ante",
         "_scales",
         "_fitted",
+        "_with_left_out",
     ),
 ):
-    """Ridge regressions on the features of queries and responses, one per run set, kept once fitted."""
+    """Ridge regressions on the features of queries and responses, one per run set, kept once fitted.
+
+    Those `with_left_out` are asked for the leave-one-out estimates of each run set, once.
+    """
 
     def __init__(
         self,
@@ -86,7 +91,9 @@ class RunSetRegressions(
         query_features: QueryFeatures,
         response_features: ResponseFeatures,
         ex_ante: QualityEstimator | None = None,
+        with_left_out: bool = False,
     ) -> None:
+        self._with_left_out = with_left_out
         self.targets: FloatArray = np.ascontiguousarray(checked_targets(targets, fewest=2))
         self._query_features = query_features.fit(queries)
         self._response_features = response_features.fit(responses)
@@ -107,11 +114,13 @@ class RunSetRegressions(
 
     def left_out(self, run: BoolArray) -> FloatArray:
         """Give the leave-one-out estimates of the fitting rows after a run set: shape (n_queries, n_targets)."""
-        ridge = self._regression(run)[0]
-        if ridge.left_out is None:
-            # It came from a file; the same numbers give the same regression.
-            ridge = self._fit(run)[0]
-        return np.asarray(ridge.left_out)
+        ridge, centre = self._regression(run)
+        # They aren't in a file; the same numbers give the same regression.
+        estimates = ridge.left_out if ridge.left_out is not None else self._fit(run, left_out=True)[0].left_out
+        if not run.all():
+            # A number for each row and target, for thousands of run sets, fills the memory.
+            self._fitted[run.tobytes()] = replace(ridge, left_out=None), centre
+        return np.asarray(estimates)
 
     def predict(self, queries: Queries, responses: Responses) -> tuple[FloatArray, BoolArray]:
         """Give estimates, and the run set that they are for."""
@@ -135,13 +144,13 @@ class RunSetRegressions(
     def _regression(self, run: BoolArray) -> tuple[Ridge, FloatArray]:
         key = run.tobytes()
         if key not in self._fitted:
-            self._fitted[key] = self._fit(run)
+            self._fitted[key] = self._fit(run, left_out=self._with_left_out)
         return self._fitted[key]
 
-    def _fit(self, run: BoolArray) -> tuple[Ridge, FloatArray]:
+    def _fit(self, run: BoolArray, *, left_out: bool) -> tuple[Ridge, FloatArray]:
         centred, centre = self._centred(run)
         scales = self._scales[int(run.any())][self._blocks(centred.shape[1])]
-        return fit_ridge(centred, self.targets, scales), centre
+        return fit_ridge(centred, self.targets, scales, left_out=left_out), centre
 
     def _chosen(self, run: BoolArray, start: FloatArray) -> FloatArray:
         centred, _ = self._centred(run)
@@ -226,6 +235,7 @@ class LinearQuality(Parameters, Stateful, part="linear-quality", kept=("_regress
             query_features=QueryFeatures(n_grams=self.n_grams),
             response_features=ResponseFeatures(equal=self.equal),
             ex_ante=self.ex_ante,
+            with_left_out=True,
         )
         self._range = self._regressions.targets.min(), self._regressions.targets.max()
         self._updates: dict[bytes, FloatArray] = {}

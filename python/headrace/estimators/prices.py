@@ -110,6 +110,7 @@ class PriceTable(
             logs,
             query_features=QueryFeatures(),
             response_features=ResponseFeatures(),
+            with_left_out=True,
         )
         self._smearing: dict[bytes, FloatArray] = {}
         return self

@@ -150,10 +150,13 @@ class _Answers(_Encoder, Stateful, part="response-answers", kept=("_equal",)):
 
     def of_pairs(self, seen: Column, first: IndexArray, second: IndexArray) -> list[FloatArray]:
         """Tell which answers agree; where one is absent, they don't."""
-        there = ~absent(seen)
         a, b = seen.take(first, axis=1), seen.take(second, axis=1)
         if self._equal is None:
-            return [((a == b) & there.take(first, axis=1)).astype(np.float64)]
+            equal: BoolArray = np.asarray(a == b, dtype=np.bool_)
+            # Whether they are there is asked of the answers that agree: of two equal ones, neither is or both are.
+            equal[equal] = ~absent(a[equal])
+            return [equal.astype(np.float64)]
+        there = ~absent(seen)
         both = there.take(first, axis=1) & there.take(second, axis=1)
         same = np.zeros(a.shape)
         same[both] = [bool(self._equal(x, y)) for x, y in zip(a[both], b[both], strict=True)]

@@ -25,6 +25,9 @@ __all__ = ["BLOCKS", "CONTENT", "PENALTIES", "REST", "SCALES", "Ridge", "choose_
 #: Ridge penalties tried, in units of the number of rows (features have unit variance).
 PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0])
 
+#: Most rows by whose leave-one-out errors a penalty is chosen; each is left out of all others.
+MOST_ROWS = 2_000
+
 #: Scales of a block that are tried, in units of the standard deviation of its features.
 SCALES = (1.0, 0.3, 0.1, 0.03, 0.0)
 
@@ -62,7 +65,9 @@ def _known(features: FloatArray) -> FloatArray:
 
 
 @one_blas_thread
-def fit_ridge(features: FloatArray, targets: FloatArray, scales: FloatArray | None = None) -> Ridge:
+def fit_ridge(
+    features: FloatArray, targets: FloatArray, scales: FloatArray | None = None, *, left_out: bool = True
+) -> Ridge:
     """Fit a ridge regression per target, each with the penalty of the smallest leave-one-out error.
 
     Parameters
@@ -72,6 +77,8 @@ def fit_ridge(features: FloatArray, targets: FloatArray, scales: FloatArray | No
     targets : ndarray of shape (n, n_targets)
     scales : ndarray of shape (n_features,), optional
         The standardised features are multiplied by these, zero or more. By default 1.
+    left_out : bool
+        Also give the leave-one-out estimates.
 
     Returns
     -------
@@ -82,6 +89,7 @@ def fit_ridge(features: FloatArray, targets: FloatArray, scales: FloatArray | No
     -----
     With X = U S V' of the standardised features, the estimates at penalty p are mean + U D U' y, D = s^2 / (s^2 + n p).
     Leaving row i out changes its residual to (y_i - estimate_i) / (1 - h_i), h_i = 1/n + sum of u_i^2 D (Allen 1974).
+    Of more than `MOST_ROWS` rows, so many at equal distances choose the penalty.
     """
     n = len(features)
     known = _known(features)
@@ -100,22 +108,35 @@ def fit_ridge(features: FloatArray, targets: FloatArray, scales: FloatArray | No
 
     squares, left, right = _singular(standardised)
     along = left.T @ residuals
-    leverages = 1.0 / n + (left**2) @ (squares[:, None] / (squares[:, None] + n * PENALTIES))
-
-    best_error = np.full(targets.shape[1], np.inf)
-    chosen = np.zeros((len(squares), targets.shape[1]))
-    left_out = np.tile(target_means, (n, 1))
-    for penalty, leverage in zip(PENALTIES, leverages.T, strict=True):
-        shrink = (squares / (squares + n * penalty))[:, None]
-        errors = (residuals - left @ (shrink * along)) / np.maximum(1.0 - leverage, LEAST_FREEDOM)[:, None]
-        mean_square = np.mean(errors**2, axis=0)
-        better = mean_square < best_error
-        best_error = np.where(better, mean_square, best_error)
-        left_out[:, better] = (targets - errors)[:, better]
-        chosen[:, better] = shrink
+    judged = np.arange(n) if n <= MOST_ROWS else np.arange(MOST_ROWS) * n // MOST_ROWS
+    chosen = _best_shrinkage(squares, left[judged], along, residuals[judged], n)
+    without: FloatArray | None = None
+    if left_out:
+        without = targets - (residuals - left @ (chosen * along)) / _freedom(left, chosen, n)
     weights = np.zeros((features.shape[1], targets.shape[1]))
     weights[used] = right @ (chosen / np.sqrt(squares)[:, None] * along) / units[used, None]
-    return Ridge(weights, target_means - means @ weights, left_out)
+    return Ridge(weights, target_means - means @ weights, without)
+
+
+def _best_shrinkage(
+    squares: FloatArray, left: FloatArray, along: FloatArray, residuals: FloatArray, n: int
+) -> FloatArray:
+    """Give D for each target, at the penalty whose leave-one-out error on the rows given is the smallest."""
+    least = np.full(residuals.shape[1], np.inf)
+    chosen = np.zeros((len(squares), residuals.shape[1]))
+    shrinkages = squares[:, None] / (squares[:, None] + n * PENALTIES)
+    for shrinkage, freedom in zip(shrinkages.T[:, :, None], _freedom(left, shrinkages, n).T, strict=True):
+        errors = (residuals - left @ (shrinkage * along)) / freedom[:, None]
+        error = np.einsum("ij,ij->j", errors, errors)
+        better = error < least
+        least = np.where(better, error, least)
+        chosen[:, better] = shrinkage
+    return chosen
+
+
+def _freedom(left: FloatArray, shrinkages: FloatArray, n: int) -> FloatArray:
+    """Give 1 - h of each row, for each column of shrinkages."""
+    return np.maximum(1.0 - 1.0 / n - left**2 @ shrinkages, LEAST_FREEDOM)
 
 
 def _singular(matrix: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -42,7 +42,7 @@ def test_all_penalties_at_once_are_each_by_itself(factor):
     given = table(1, "noise")
     variables, values = fitted(given)._encode(given.queries, given.responses_for([True] * K), given.quality)
     assert variables.content.sum() == WIDTH
-    walks = held_out._walks(values[100:], fit_moments(values[:100], variables), variables, np.random.default_rng(0))
+    walks = held_out._walks(values[100:], fit_moments(values[:100], variables), variables, 2, np.random.default_rng(0))
     strengths = Strengths(1.0, 0.3, 0.03, factor)
     for walk in walks:
         together = held_out._errors(walk, strengths, (0.0, 1.0))

@@ -13,11 +13,11 @@ import pytest
 from scipy.stats import multivariate_normal
 
 import headrace as hr
-from headrace.estimators import JointQuality, LinearQuality, QualityEstimator, gaussian
+from headrace.estimators import JointQuality, LinearQuality, QualityEstimator, gaussian, joint
 from headrace.estimators.cholesky import cholesky
 from headrace.estimators.exchangeable import Variables, exchangeable_mean
-from headrace.estimators.gaussian import PRIOR, Strengths, fit_moments
-from headrace.estimators.held_out import _known_in_turn, cross_validate, whitened_weights
+from headrace.estimators.gaussian import PRIOR, Strengths, fit_moments, patterns_of
+from headrace.estimators.held_out import MOST_RUNS, _drawn, _known_in_turn, cross_validate, whitened_weights
 from headrace.estimators.joint import one_factor
 
 Floats = npt.NDArray[np.float64]
@@ -74,6 +74,10 @@ def squared_error(estimator: QualityEstimator, table: hr.Outcomes) -> float:
         estimator.predict(table.queries, after(table, *run)).quality - table.quality for run in run_sets(table.n_models)
     ]
     return float(np.mean(np.square(errors)))
+
+
+def squared_error_after(estimator: QualityEstimator, table: hr.Outcomes, run: list[int]) -> float:
+    return float(np.mean((estimator.predict(table.queries, after(table, *run)).quality - table.quality) ** 2))
 
 
 # Variables, and the mean over renamings
@@ -175,8 +179,12 @@ def textbook(estimator: JointQuality, features: Floats, run: tuple[int, ...]) ->
     return estimates, explained["final"] - explained["now"]
 
 
+@pytest.mark.parametrize("at_once", [joint.MOST_RUN_SETS, 0], ids=["all run sets at once", "one by one"])
 @pytest.mark.parametrize("share", [0.0, 0.4])
-def test_estimates_and_updates_are_those_of_the_textbook(share: float) -> None:
+def test_estimates_and_updates_are_those_of_the_textbook(
+    share: float, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joint, "MOST_RUN_SETS", at_once)
     table = hard_queries(1, n=120)
     numbers = {"hint": table.queries["hint"]}
     responses, targets = without(table, share, 2)
@@ -325,6 +333,27 @@ def test_em_never_loses_likelihood_and_ends_at_a_maximum(prior: Strengths, monke
         moved = sigma + 1e-3 * (step + step.T)
         assert posterior(np.zeros(6), moved) < best
         assert posterior(1e-2 * rng.normal(size=6), sigma) < best
+
+
+@pytest.mark.parametrize("lowest", [-0.3, -1e-6, -1e-12, 0.0, 0.2])
+def test_moments_that_do_not_fit_together_lose_their_negative_eigenvalues(lowest: float) -> None:
+    rng = np.random.default_rng(3)
+    vectors = np.linalg.qr(rng.normal(size=(12, 12)))[0]
+    values = np.array([lowest, 0.0, 0.0, *rng.uniform(0.1, 3.0, 9)])
+    matrix = (vectors * values) @ vectors.T
+    nearest = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    np.testing.assert_allclose(gaussian._nearest_semidefinite(matrix), nearest, atol=gaussian.NEGLIGIBLE)
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 9, 70])
+def test_rows_that_know_the_same_are_grouped_in_the_order_of_their_cells(width: int) -> None:
+    rng = np.random.default_rng(width)
+    known = rng.random((300, width)) < np.where(np.arange(width) < 5, 0.5, 0.98)
+    # By columns in memory, as a choice of columns is.
+    patterns, number = patterns_of(np.asfortranarray(known))
+    wanted, number_wanted = np.unique(known, axis=0, return_inverse=True)
+    np.testing.assert_array_equal(patterns, wanted)
+    np.testing.assert_array_equal(number, number_wanted.ravel())
 
 
 def test_em_is_the_closed_form_without_missing_cells() -> None:
@@ -500,6 +529,36 @@ def test_strengths_have_the_smallest_held_out_error() -> None:
     assert fixed.strengths_ == chosen
     np.testing.assert_array_equal(
         fixed.predict(table.queries, after(table, 1)).quality, estimator.predict(table.queries, after(table, 1)).quality
+    )
+
+
+def test_of_many_models_some_are_drawn() -> None:
+    few = Variables.of(n_models=MOST_RUNS, of_query=2, of_model=1, of_pair=1)
+    [everything] = _drawn(few, np.random.default_rng(0))
+    np.testing.assert_array_equal(everything, np.arange(len(few.kind)))
+    many = Variables.of(n_models=20, of_query=2, of_model=1, of_pair=1)
+    drawn = _drawn(many, np.random.default_rng(0))
+    may_run = set()
+    for index in drawn:
+        taken = many.take(index)
+        models = np.flatnonzero(taken.members[: taken.n_features].any(axis=0))
+        assert (taken.n_query, len(models)) == (2, MOST_RUNS)
+        # One response each, one agreement for each pair, and the targets of all models.
+        assert taken.n_features == 2 + MOST_RUNS + MOST_RUNS * (MOST_RUNS - 1) // 2
+        np.testing.assert_array_equal(index[taken.n_features :], many.n_features + np.arange(20))
+        may_run |= set(models.tolist())
+    assert len(may_run) > MOST_RUNS
+
+
+def test_strengths_of_many_models_are_found_without_all_their_agreements() -> None:
+    table = hard_queries(33, n=150, n_models=16)
+    estimator, fresh = fitted(table), hard_queries(34, n=600, n_models=16)
+    run = [0, 4, 9]
+    error = squared_error_after(estimator, fresh, run)
+    assert error < squared_error_after(fitted(table, strengths=NONE), fresh, run)
+    assert error < 1.05 * min(
+        squared_error_after(fitted(table, strengths=Strengths(pooling, 0.1, 0.1)), fresh, run)
+        for pooling in (0.0, 0.3, 3.0)
     )
 
 

@@ -316,14 +316,15 @@ def test_a_warm_decider_fits_nothing_any_more(
     assert loaded.warm() is loaded
     kept = again(loaded, tmp_path)
 
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **options: Any) -> None:
         raise AssertionError("a fit in a request")
 
     monkeypatch.setattr(linear_module, "fit_ridge", refuse)
     for warmed in (loaded, kept):
         assert walks(warmed, fresh) == wanted
+    regressions = again(kept.warm(), tmp_path).estimators[0][0]._regressions  # type: ignore[attr-defined]
     with pytest.raises(AssertionError, match="a fit in a request"):
-        again(kept.warm(), tmp_path).estimators[0][0]._regressions._fit(np.zeros(3, bool))  # type: ignore[attr-defined]
+        regressions._fit(np.zeros(3, bool), left_out=False)
 
 
 def test_only_run_sets_that_a_rule_meets_are_warmed() -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 import headrace as hr
 from headrace.diagnosis import UsedColumns
@@ -41,6 +42,7 @@ __all__ = [
     "names_in",
     "notes",
     "print_json",
+    "print_table",
     "progress_bar",
     "read_log",
     "told",
@@ -100,6 +102,9 @@ Seed = Annotated[int, typer.Option(help="Seed of folds, splits and mixing.", min
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 
 
+#: Widest table, in characters.
+MAX_WIDTH = 400
+
 #: What messages call it.
 STANDARD_INPUT = "the standard input"
 
@@ -112,14 +117,26 @@ def notes() -> Console:
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+def print_table(table: Table) -> None:
+    """Print a table as wide as it is: in a narrow terminal its lines wrap, but no number is cut off."""
+    console = Console()
+    least = console.measure(table, options=console.options.update(width=MAX_WIDTH)).maximum
+    Console(width=max(console.width, least)).print(table)
+
+
 @contextmanager
 def told(console: Console) -> Iterator[None]:
     """Turn what can't be done into one message on stderr and exit code 1, without a traceback."""
     try:
         yield
+    except BrokenPipeError:  # the reader, head or less, has seen enough; typer ends the command
+        raise
     except (ValueError, TypeError, OverflowError, OSError, ImportError) as error:
         console.print("[red]error:[/] ", end="")
-        console.print("; ".join([str(error), *getattr(error, "__notes__", ())]), markup=False)
+        said = str(error)
+        if isinstance(error, FileNotFoundError) and error.filename is not None:
+            said = f"no such file: {error.filename}"
+        console.print("; ".join([said, *getattr(error, "__notes__", ())]), markup=False)
         raise typer.Exit(1) from None
 
 

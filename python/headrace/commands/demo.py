@@ -26,6 +26,7 @@ from headrace.commands.console import (
     names_in,
     notes,
     print_json,
+    print_table,
     progress_bar,
     read_log,
     told,
@@ -170,9 +171,9 @@ def show(card: Evaluation, unit: str) -> None:
     singles.add_column(units.axis, justify="right")
     for single in card.singles:
         singles.add_row(escape(single.model), scaled(single.cost.value), units.number(single.quality.value))
-    console.print(singles)
+    print_table(singles)
     shown = [int(np.abs(card.budgets - budget).argmin()) for budget in shown_budgets(card.budgets)]
-    console.print(_methods(card, shown, scaled, units))
+    print_table(_methods(card, shown, scaled, units))
     console.print(
         f"{LABELS[card.rule]} is this router; the others are fitted on the same queries\n"
         "area: mean quality over the costs from the cheapest to the most expensive\n"

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import headrace as hr
-from headrace.commands.console import AsJson, names_in, notes, print_json, told
+from headrace.commands.console import AsJson, names_in, notes, print_json, print_table, told
 from headrace.commands.fit import ROUTER
 from headrace.policy.explanation import explain as explained
 
@@ -75,7 +74,7 @@ def explain(
         table.add_row(
             escape(row["model"]), f"{row['quality']:.3f}", f"{row['sd']:.3f}", f"{row['cost']:.4g}", score, state
         )
-    Console().print(table)
+    print_table(table)
     typer.echo(str(why))
 
 

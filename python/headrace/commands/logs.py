@@ -11,12 +11,11 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import headrace as hr
-from headrace.commands.console import AsJson, notes, print_json, told
+from headrace.commands.console import AsJson, notes, print_json, print_table, told
 from headrace.commands.fit import ROUTER
 from headrace.commands.outputs import Force, check_output
 from headrace.evaluation.logged import METHODS, LoggedEstimate, Mean, evaluate_log, policies_in, recalibrated
@@ -94,7 +93,7 @@ def _show(policy: str, estimates: list[LoggedEstimate]) -> None:
             f"{estimate.effective:.0f}",
         ]
         table.add_row(*map(escape, cells))
-    Console().print(table)
+    print_table(table)
 
 
 @app.command(

@@ -33,6 +33,7 @@ from headrace.commands.console import (
     Verified,
     notes,
     print_json,
+    print_table,
     progress_bar,
     read_log,
     told,
@@ -154,7 +155,7 @@ def show(budget_path: BudgetPath, units: Units) -> None:
         point = budget_path.at(budget=budget)
         further = [f"{value:.4g}" for value in point.further_costs.values()]
         table.add_row(f"{point.cost:.4g}", units.quality(point.quality), f"{point.n_runs:.2f}", *further)
-    Console().print(table)
+    print_table(table)
 
 
 def write(budget_path: BudgetPath, outcomes: hr.Outcomes, out: Path, *, title: str) -> Path:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from headrace.arguments import listed
 from headrace.commands.console import notes, told
 from headrace.extras import imported
 
@@ -58,7 +59,14 @@ def serve(
         with bound(settings.host, settings.port) as held:  # uvicorn's own message for a port that is taken is long
             free = held.getsockname()[1]
         where = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{free}"
-        console.print(f"{app.state.gateway.runner.decider.headline}")
+        decider = app.state.gateway.runner.decider
+        console.print(decider.headline)
+        if further := [name for name in decider.query_columns if name != "text"]:
+            console.print(
+                f'beside the text, the fit had {listed(further)} of a query: an app sends them as "headrace": '
+                '{"columns": {...}} in the body; what it does not send counts as average',
+                markup=False,
+            )
         console.print(f'page {where}/headrace      OpenAI base_url {where}/v1, model "headrace"')
         served: object = app
         if workers > 1:

@@ -37,7 +37,11 @@ class Keyed:
         if scope["type"] != "http" or scope["path"] == "/health" or self._lets_in(dict(scope["headers"])):
             await self._app(scope, receive, send)
             return
-        body = error_body("a key is needed", kind="authentication_error", code="invalid_api_key")
+        body = error_body(
+            "no key, or a wrong one; the gateway's is needed",
+            kind="authentication_error",
+            code="invalid_api_key",
+        )
         told = {"www-authenticate": 'Basic realm="headrace"'}
         await JSONResponse(body, status_code=401, headers=told)(scope, receive, send)
 

@@ -185,10 +185,7 @@ def _remarks(outcomes: Fields, n_complete: int) -> list[str]:
     outside = float(np.nanmax(np.abs(outcomes.quality - 0.5))) if not np.isnan(outcomes.quality).all() else 0.0
     if outside > 0.5 and not no_verdict:
         span = f"{np.nanmin(outcomes.quality):g} to {np.nanmax(outcomes.quality):g}"
-        remarks.append(
-            f"quality: goes from {span}; cost weights and targets are in that unit, and tables show 100 times it as %: "
-            "divide it by its largest value to read them as usual"
-        )
+        remarks.append(f"quality: goes from {span}; results, cost weights and targets are in that unit, and not in %")
     return [remark for remark in remarks if remark]
 
 

@@ -239,6 +239,8 @@ class Outcomes(Divisible):
         >>> Outcomes.from_file(path).ids
         ('q',)
         """
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(f"path: expected a path, got {type(path).__name__}; a frame is read by Outcomes.from_frame")
         second = None if labels is None else Path(labels)
         reading = Reading(layout=layout, cost=cost, verified=verified, labels=second, prices=prices, rename=rename)
         return cls(**_with_prices(read_file(path, reading), column_cost))

@@ -66,7 +66,8 @@ def checked_names(
     lacking = [name for name in known if name not in names]
     if needed and lacking:
         raise MissingColumn(
-            f"{argument}: lacks column {lacking[0]!r}; the fit had {listed(known)} (strict=False counts it as average)",
+            f"{argument}: lacks column {lacking[0]!r}; the fit had {listed(known)} (None or null counts as average, as "
+            "does strict=False)",
             column=lacking[0],
         )
 

@@ -581,3 +581,37 @@ def test_the_package_runs_as_a_module() -> None:
         [sys.executable, "-m", "headrace", "--version"], capture_output=True, text=True, timeout=60, check=True
     )
     assert ran.stdout.strip() == hr.__version__
+
+
+def test_tables_lose_nothing_where_the_terminal_is_narrow(tmp_path: Path) -> None:
+    names = [f"vendor/a-model-of-a-long-name-{number}" for number in range(3)]
+    simulated = hr.datasets.simulate(300, 3)
+    table = hr.Outcomes(models=names, quality=simulated.quality, cost=simulated.cost, queries=simulated.queries)
+    log = saved(tmp_path, table)
+    router = tmp_path / "router.headrace"
+    hr.Router().fit(table, budget=float(table.mean_cost.max())).save(router)
+    explained = ["explain", str(router), "--quality", "0.5,0.6,0.7", "--cost", "0.1,0.2,0.3"]
+    for command in (explained, ["demo", "--data", log, "--out", str(tmp_path / "a.png")]):
+        result = RUNNER.invoke(app, command, env={"COLUMNS": "40"})
+        assert result.exit_code == 0, result.output
+        assert "\u2026" not in result.stdout
+        assert all(any(name in line for line in result.stdout.splitlines()) for name in names)
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    log = saved(tmp_path, hr.datasets.simulate(300, 3))
+    code = (
+        "import os, sys; from headrace.commands import app; reading, writing = os.pipe(); os.dup2(writing, 1); "
+        f"os.close(reading); app(['evaluate', {log!r}, '--budget', '1.5'])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert run.returncode == 1
+    assert "Broken pipe" not in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_router_that_is_not_there_is_told_by_its_name(tmp_path: Path) -> None:
+    result = RUNNER.invoke(app, ["show", str(tmp_path / "nope.headrace")])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: no such file: ")
+    assert "Errno" not in result.stderr

@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+
+import headrace as hr
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("prometheus_client")
@@ -25,8 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fake_provider import FakeProvider
-
-    import headrace as hr
 
 #: Seconds that anything may take: only a hang takes longer.
 PATIENCE = 60.0
@@ -137,6 +138,26 @@ def test_a_router_is_served_by_one_process_or_by_two(
             assert answer["choices"][0]["message"]["content"].endswith(f"[id w-{row}]")
         ended(process)
     assert all(f'"id":"w-{row}"' in (tmp_path / "decisions.jsonl").read_text() for row in range(8))
+
+
+@windows
+@pytest.mark.parametrize("columns", [["text"], ["text", "task"]])
+def test_columns_that_an_app_must_send_are_told(provider: FakeProvider, tmp_path: Path, columns: list[str]) -> None:
+    queries = {"text": [f"{row} + 1" for row in range(60)], "task": ["sum", "product"] * 30}
+    rng = np.random.default_rng(0)
+    table = hr.Outcomes(
+        models=list(MODELS),
+        quality=rng.integers(0, 2, (60, len(MODELS))),
+        cost=np.tile(1.0 + np.arange(len(MODELS)), (60, 1)),
+        queries={name: queries[name] for name in columns},
+    )
+    hr.Router().fit(table, budget=1.5).save(tmp_path / "router.headrace")
+    settings(tmp_path, provider.url)
+    with command("--port", "0", folder=tmp_path) as process:
+        found, read = until(process.stdout, r"base_url (http://127\.0\.0\.1:[1-9]\d*)/v1")
+        assert ("beside the text, the fit had 'task' of a query" in read) == ("task" in columns)
+        assert answered(found[1])["status"] == "ok"
+        ended(process)
 
 
 def refused(*arguments: str, folder: Path) -> str:

@@ -85,6 +85,7 @@ def test_anything_else_is_401(keyed: Any, given: str | None) -> None:
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Basic")
         assert answer.json()["error"]["code"] == "invalid_api_key"
+        assert "no key, or a wrong one" in answer.json()["error"]["message"]
         assert KEY not in answer.text
     for path in ENDPOINTS:
         assert keyed.http.post(path, headers=headers, json={}).status_code == 401

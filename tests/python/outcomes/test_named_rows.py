@@ -89,7 +89,9 @@ def test_a_cell_of_a_wide_csv_file(tmp_path: Path, quality: str, cost: str, mess
     content = WIDE.format(quality=quality, cost=cost)
     place = " for query 'q-3', model 'small' (line 7 of log.csv)"
     assert content.split("\n")[6].startswith("q-3")
-    assert told(tmp_path / "log.csv", content) == message + place
+    said, _, remedy = told(tmp_path / "log.csv", content).partition("; ")
+    assert said == message + place
+    assert remedy.startswith("leave out currency") == (cost == "$3")
 
 
 def test_line_ends_encodings_and_compression_change_no_line(tmp_path: Path) -> None:

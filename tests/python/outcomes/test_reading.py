@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import stat
 import time
 import warnings
@@ -475,13 +476,59 @@ def test_columns_under_other_names_are_suggested_and_renamed() -> None:
         Outcomes.from_frame({"text": ["x"], "a|Quality": [1], "a|cost": [1]})
 
 
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        (["model", "thumb", "usd", "asked"], r"a row per run\? .*: --rename quality=COLUMN --rename cost=COLUMN "),
+        (["model", "thumb", "cost", "text"], r"a row per run\? .*: --rename quality=COLUMN \(rename="),
+        (["asked", "Small", "Small price"], r"a row per query\? .*: --rename '<model>\|quality=COLUMN' "),
+    ],
+)
+def test_columns_of_no_layout_are_told_how_to_become_one(names: list[str], hint: str) -> None:
+    with pytest.raises(ValueError, match=f"no known layout: .*; columns found: .*; {hint}"):
+        Outcomes.from_frame({name: [1.0, 0.0] for name in names})
+
+
+def test_what_the_hints_say_leads_to_a_table() -> None:
+    sheet = {"Asked": ["x", "y"], "Small": [1, 0], "Price": [0.1, 0.2]}
+    table = Outcomes.from_frame(sheet, rename={"text": "Asked", "small|quality": "Small", "small|cost": "Price"})
+    assert (table.models, table.queries["text"].tolist()) == (("small",), ["x", "y"])
+    calls = {"prompt": ["x"], "model": ["a"], "quality": [1], "cost": [1]}
+    with pytest.raises(ValueError, match=r"if 'prompt' does: --rename text=prompt, or rename=\{'text': 'prompt'\}"):
+        Outcomes.from_frame(calls)
+    assert Outcomes.from_frame(calls, rename={"text": "prompt"}).queries["text"].tolist() == ["x"]
+
+
+@pytest.mark.parametrize("cell", ["$0.002", "$1,234.50", "85%", "0.1 USD", "USD 3", "\u20ac2", "1,5"])
+def test_amounts_with_a_unit_are_refused_with_the_remedy(cell: str) -> None:
+    frame = {"text": ["x", "y"], "a|quality": [1, 0], "a|cost": ["0.1", cell]}
+    with pytest.raises(ValueError, match=rf"expected a number, got '{re.escape(cell)}' .*; leave out currency"):
+        Outcomes.from_frame(frame)
+
+
+def test_two_words_for_the_quality_are_refused_with_the_remedy() -> None:
+    frame = {"text": ["x", "y", "z"], "a|quality": ["up", "down", None], "a|cost": [1, 1, 1]}
+    with pytest.raises(ValueError, match=r"got 'up' .*; of 'down', 'up', write 1 for the good one, and 0$"):
+        Outcomes.from_frame(frame)
+    for words in (["up", "down", "sideways"], ["up", "x" * 500, None]):
+        with pytest.raises(ValueError, match=r"expected a number") as raised:
+            Outcomes.from_frame({**frame, "a|quality": words})
+        assert "write 1" not in str(raised.value)
+
+
+def test_a_frame_is_no_path() -> None:
+    with pytest.raises(TypeError, match=r"path: expected a path, got dict; a frame is read by Outcomes.from_frame"):
+        Outcomes.from_file({"a|quality": [1], "a|cost": [1]})  # type: ignore[arg-type]
+
+
 def test_columns_of_a_run_are_kept_and_others_told() -> None:
     frame = {
         **{"text": ["x", "x"], "model": ["a", "b"], "quality": [1, 0], "cost": [1, 2]},
-        **{"latency": [0.5, 0.7], "finish_reason": ["stop", "length"], "gold": ["7", "7"]},
+        **{"latency": [0.5, 0.7], "tokens_out": [3, 4], "finish_reason": ["stop", "length"], "gold": ["7", "7"]},
     }
     table = Outcomes.from_frame(frame)
     assert table.responses["latency"].tolist() == [[0.5, 0.7]]
+    assert table.responses["tokens_out"].tolist() == [[3, 4]]
     assert table.responses["finish_reason"].tolist() == [["stop", "length"]]
     assert "gold" not in {*table.queries, *table.responses}
     assert "left out, since a router may not see reference answers: 'gold'" in remarks(table)

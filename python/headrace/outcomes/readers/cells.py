@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arguments import BoolArray, Column, FloatArray
+from headrace.arguments import BoolArray, Column, FloatArray, listed
 from headrace.outcomes.rows import Rows, shown
 
 #: Words that stand for a number.
@@ -32,6 +32,12 @@ WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
 
 #: A number in text begins so; "007.5" doesn't.
 PADDED = re.compile(r"[+-]?0[0-9]|\+")
+
+#: A number as a spreadsheet shows it: "$0.10", "1,234", "85%", "0.1 USD".
+DRESSED = re.compile(r"([A-Z]{3}|[$\u20ac\u00a3])? ?-?[0-9][0-9.,]*(e-?[0-9]+)? ?([A-Za-z]{3}|[$\u20ac\u00a3%])?")
+
+#: Longest word that a message repeats beside another one.
+MAX_WORD = 20
 
 #: Largest whole number up to which every one is a float.
 MAX_EXACT = 2**53
@@ -115,10 +121,21 @@ def parsed(
             wrong.append(row)
     if wrong:
         which = (place or Rows(source=name).place)(wrong)
-        raise ValueError(f"column {name!r}: expected a number, got {shown(cells[wrong[0]])}{which}")
+        remedy = _remedy(cells, cells[wrong[0]], truth=truth)
+        raise ValueError(f"column {name!r}: expected a number, got {shown(cells[wrong[0]])}{which}{remedy}")
     if words and notes is not None:
         notes.append(f"column {name!r}: {len(words)} cells such as {words[0]!r} count as missing")
     return numbers
+
+
+def _remedy(cells: Column, wrong: str, *, truth: bool) -> str:
+    """Say what to write instead of an amount with its unit, or of two words for good and bad; nothing of others."""
+    if DRESSED.fullmatch(wrong.strip()):
+        return "; leave out currency, percent sign and thousands separator (in a spreadsheet, the column's format)"
+    words = {cell for cell in cells if cell is not None and cell.lower() not in MISSING_WORDS}
+    if truth and len(words) == 2 and all(word.isalpha() and len(word) <= MAX_WORD for word in words):
+        return f"; of {listed(sorted(words))}, write 1 for the good one, and 0"
+    return ""
 
 
 def number_in(cell: str | None, *, truth: bool = True) -> float:

@@ -178,8 +178,8 @@ def _layout_of(columns: Mapping[str, Column], layout: str | None, source: str) -
             "'quality' (their metric) and 'cost', and pass it to Outcomes.from_frame"
         )
     known = dict.fromkeys(sign for long in LONG_LAYOUTS.values() for sign in long.signs)
-    found = f"columns found: {listed(columns)}{_near_misses(columns, (*known, '<model>|quality'))}"
-    raise ValueError(f"{source}: no known layout: {NEEDED}; {found}")
+    hint = _near_misses(columns, (*known, "<model>|quality")) or _names_to_give(columns)
+    raise ValueError(f"{source}: no known layout: {NEEDED}; columns found: {listed(columns)}{hint}")
 
 
 def _is_routellm(columns: Mapping[str, Column]) -> bool:
@@ -205,6 +205,19 @@ def _near_misses(columns: Iterable[str], wanted: Iterable[str]) -> str:
         if close and (given := names[close[0]]) != sign and not given.endswith(f"|{word}"):
             hints.append(f"{given!r}: did you mean {word!r}?")
     return f"; {' '.join(hints)} Rename it, e.g. with rename={{new: old}} or --rename new=old" if hints else ""
+
+
+def _names_to_give(columns: Mapping[str, Column]) -> str:
+    """Say which columns to rename where none has a known name, or almost one: those of a run, or of each model."""
+    if "model" in columns:
+        lacking = [name for name in ("quality", "cost") if name not in columns]
+        lacking += ["text"] if "text" not in columns and "query_id" not in columns else []
+        names = " ".join(f"--rename {name}=COLUMN" for name in lacking)
+        return f"; a row per run? Say which columns are meant: {names} (rename={{new: old}} in Python)"
+    if len(columns) > 1:
+        names = "--rename '<model>|quality=COLUMN' --rename '<model>|cost=COLUMN'"
+        return f"; a row per query? Say which columns are each model's: {names} (rename={{new: old}} in Python)"
+    return ""
 
 
 def _labels(request_ids: Column, path: Path) -> Column:

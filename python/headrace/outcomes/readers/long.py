@@ -126,7 +126,18 @@ RUN_COLUMNS = frozenset(
     {
         *("answer", "finish_reason", "logprob", "logprobs", "confidence", "refused"),
         *("tokens", "total_tokens", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens"),
-        *("reasoning_tokens", "cached_tokens", "latency", "latency_s", "latency_ms", "seconds", "duration", "ttft"),
+        *(
+            "tokens_in",
+            "tokens_out",
+            "reasoning_tokens",
+            "cached_tokens",
+            "latency",
+            "latency_s",
+            "latency_ms",
+            "seconds",
+            "duration",
+            "ttft",
+        ),
         *("cost", "cost_usd", "usd", "total_cost"),
     }
 )
@@ -281,7 +292,9 @@ def _keys(columns: Mapping[str, Column], layout: LongLayout, queries: Mapping[st
         return _present(columns, layout.id, rows)
     if "text" not in queries:
         wanted = " or ".join(repr(name) for name in (layout.id, layout.text) if name is not None)
-        raise ValueError(f"{rows}: no column says which query a row is about, expected {wanted}")
+        texts = [name for name in ("prompt", "question", "query", "input") if name in columns]
+        hint = f"; if {texts[0]!r} does: --rename text={texts[0]}, or rename={{'text': {texts[0]!r}}}" if texts else ""
+        raise ValueError(f"{rows}: no column says which query a row is about, expected {wanted}{hint}")
     assert layout.text is not None  # it has given the text
     texts = _present(columns, layout.text, rows)
     tasks = queries["task"].tolist() if "task" in queries else [None] * len(texts)

@@ -5,7 +5,7 @@ use pyo3::exceptions::{PyException, PyOverflowError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use super::errors::{wrong_type, wrong_value};
 use crate::error::Error;
@@ -353,7 +353,9 @@ pub fn read_models(argument: &'static str, models: &Bound<'_, PyAny>, n_models: 
         let flag = match item.cast::<PyBool>() {
             Ok(flag) => Some(flag.is_true()),
             // A numpy.bool is not a bool, nor an integer.
-            Err(_) if type_name(&item).starts_with("bool") => Some(item.is_truthy()?),
+            Err(_) if !item.is_exact_instance_of::<PyInt>() && type_name(&item).starts_with("bool") => {
+                Some(item.is_truthy()?)
+            }
             Err(_) => None,
         };
         if let Some(flag) = flag {

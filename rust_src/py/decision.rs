@@ -39,7 +39,7 @@ use crate::search::Status;
 /// >>> d = hr.Routing(cost_weight=1.0).select([0.6, 0.8], [0.1, 0.4])
 /// >>> d.next, d.plan, d.status
 /// (0, (0,), 'optimal')
-#[pyclass(frozen, module = "headrace", weakref)]
+#[pyclass(frozen, module = "headrace")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision(pub rule::Decision);
 
@@ -140,4 +140,10 @@ impl Decision {
         let args: Vec<_> = fields[..4].iter().map(|field| slf.getattr(*field)).collect::<PyResult<_>>()?;
         rebuild(slf.as_any(), PyTuple::new(py, args)?, kwargs)
     }
+}
+
+/// A decision as an object.
+#[cfg(feature = "abi3")]
+pub fn object(py: Python<'_>, decision: rule::Decision) -> PyResult<Bound<'_, Decision>> {
+    Bound::new(py, Decision(decision))
 }

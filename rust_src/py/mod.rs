@@ -3,7 +3,7 @@
 //! **The map.** `arrays` and `belief` read arguments; `batch` reads those of many queries, and works apart from the
 //! interpreter; `rule` is the base class that decides, `rules` its subclasses; `decision`, `value`, `gaussian`, `linear` and `text` are the
 //! other things that Python sees; `pickling` makes objects again; `errors` maps errors; `signals` ends what takes too
-//! long.
+//! long; `fastcall` is a shorter way into `Rule.select`.
 
 // Docstrings are numpydoc, not rustdoc; PyO3 hands arguments over by value.
 #![allow(clippy::doc_markdown, clippy::needless_pass_by_value)]
@@ -13,6 +13,8 @@ mod batch;
 mod belief;
 mod decision;
 mod errors;
+#[cfg(not(feature = "abi3"))]
+mod fastcall;
 mod gaussian;
 mod linear;
 mod pickling;
@@ -45,6 +47,8 @@ mod _core {
                 "headrace can be loaded by one interpreter only, once per process",
             ));
         }
+        #[cfg(not(feature = "abi3"))]
+        super::fastcall::install(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 

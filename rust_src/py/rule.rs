@@ -12,17 +12,22 @@ use super::arrays::{read_models, read_numbers, real_if_given};
 use super::batch::{BatchArguments, Given, detached, per_query};
 use super::belief::BeliefArguments;
 use super::decision::Decision;
+#[cfg(feature = "abi3")]
+use super::decision::object;
 use super::errors::wrong_value;
+#[cfg(not(feature = "abi3"))]
+use super::fastcall::object;
 use super::pickling::rebuild;
 use super::signals::Signals;
 use crate::batch::{profile_batch, select_batch};
 use crate::calibrate::Piece;
+use crate::error::Result;
 use crate::rule::{self, Rule as _, Workspace};
 use crate::search::{Problem, Stop};
 
 thread_local! {
     /// Buffers of this thread's single decisions.
-    static BUFFERS: RefCell<(Workspace, BeliefArguments)> = RefCell::default();
+    pub(super) static BUFFERS: RefCell<(Workspace, BeliefArguments)> = RefCell::default();
 }
 
 /// Any of the rules.
@@ -53,6 +58,14 @@ macro_rules! with_rule {
 /// A rule is a few numbers: immutable, hashable, comparable, picklable. Construct one of the subclasses.
 #[pyclass(frozen, subclass, module = "headrace", weakref)]
 pub struct Rule(pub AnyRule);
+
+impl Rule {
+    /// Decides a problem.
+    #[inline]
+    pub(super) fn decide(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<rule::Decision> {
+        with_rule!(&self.0, rule => rule.select(problem, workspace))
+    }
+}
 
 #[pymethods]
 impl Rule {
@@ -101,9 +114,9 @@ impl Rule {
     /// 0
     #[pyo3(signature = (quality, cost, *, variance = None, covariance = None, loading = None, run = None, allowed = None, max_cost = None))]
     #[allow(clippy::too_many_arguments)]
-    fn select(
+    fn select<'py>(
         &self,
-        quality: &Bound<'_, PyAny>,
+        quality: &Bound<'py, PyAny>,
         cost: &Bound<'_, PyAny>,
         variance: Option<&Bound<'_, PyAny>>,
         covariance: Option<&Bound<'_, PyAny>>,
@@ -111,7 +124,7 @@ impl Rule {
         run: Option<&Bound<'_, PyAny>>,
         allowed: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = real_if_given)] max_cost: Option<f64>,
-    ) -> PyResult<Decision> {
+    ) -> PyResult<Bound<'py, Decision>> {
         let signals = Signals::default();
         let have_raised = || signals.have_raised();
         let decide = |workspace: &mut Workspace, arguments: &mut BeliefArguments| {
@@ -132,8 +145,7 @@ impl Rule {
                 }
                 problem.max_cost = cap;
             }
-            with_rule!(&self.0, rule => rule.select(&problem, workspace))
-                .map_err(|error| signals.exception(error))
+            self.decide(&problem, workspace).map_err(|error| signals.exception(error))
         };
         // Reading an argument may run Python code that decides again on this thread; that call gets buffers of its own.
         BUFFERS
@@ -144,7 +156,7 @@ impl Rule {
                 }
                 Err(_) => decide(&mut Workspace::default(), &mut BeliefArguments::default()),
             })
-            .map(Decision)
+            .and_then(|decision| object(quality.py(), decision))
     }
 
     /// Decide for many queries at once; the results are those of a loop over `select`, bit for bit.

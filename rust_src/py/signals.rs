@@ -20,29 +20,41 @@ pub struct Signals {
 impl Signals {
     /// Has a signal raised an exception? Looks at most once per [`POLL`].
     pub fn have_raised(&self) -> bool {
+        self.are_due() && Python::attach(|py| self.look(py))
+    }
+
+    /// Is it time to look? Then it isn't again for as long as [`POLL`].
+    pub fn are_due(&self) -> bool {
         let now = Instant::now();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         if next.is_some_and(|next| now < next) {
             return false;
         }
         *next = Some(now + POLL);
-        drop(next);
-        Python::attach(|py| {
-            py.detach(|| ());
-            match py.check_signals() {
-                Ok(()) => false,
-                Err(raised) => {
-                    *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(raised);
-                    true
-                }
+        true
+    }
+
+    /// Lets other threads run, and keeps what a signal raises, if one does.
+    pub fn look(&self, py: Python<'_>) -> bool {
+        py.detach(|| ());
+        match py.check_signals() {
+            Ok(()) => false,
+            Err(raised) => {
+                *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(raised);
+                true
             }
-        })
+        }
     }
 
     /// The exception that stands for an error of the core: what a signal raised, if that was it.
     #[cold]
     pub fn exception(&self, error: Error) -> PyErr {
-        let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
-        raised.take().unwrap_or_else(|| error.into())
+        self.raised().unwrap_or_else(|| error.into())
+    }
+
+    /// What a signal raised.
+    #[cold]
+    pub fn raised(&self) -> Option<PyErr> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

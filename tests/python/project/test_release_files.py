@@ -19,7 +19,7 @@ import headrace as hr
 ROOT = Path(__file__).resolve().parents[3]
 
 #: Files of the core that may have unsafe code: each was read for it.
-AUDITED = {"rust_src/py/arrays.rs", "rust_src/expected_max/lanes.rs"}
+AUDITED = {"rust_src/py/arrays.rs", "rust_src/py/fastcall.rs", "rust_src/expected_max/lanes.rs"}
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 ACTION = re.compile(r"uses: (?P<name>[\w-]+/[\w-]+)@(?P<pin>[0-9a-f]{40}) # v(?P<version>\d+\.\d+\.\d+)")

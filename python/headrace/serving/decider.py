@@ -369,7 +369,7 @@ class Decider:
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "digits.headrace"
         >>> hr.Router(rule="routing").fit(hr.datasets.load_quickstart(), budget=100.0).decider_.save(path)
         >>> hr.load(path)
-        Decider(routing, 5 models, budget 100: mean cost 100, quality 0.921 expected)
+        Decider(routing, 5 models, budget 100: mean cost 100, quality 0.922 expected)
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["policy"] = json.loads(self.policy.to_json())

@@ -154,7 +154,7 @@ class RunSetRegressions(
 
     def _chosen(self, run: BoolArray, start: FloatArray) -> FloatArray:
         centred, _ = self._centred(run)
-        return choose_scales(centred, self.targets, self._blocks(centred.shape[1]), start)
+        return choose_scales(centred, self.targets, self._blocks(centred.shape[1]), start, optional=[CONTENT])
 
     def _centred(self, run: BoolArray) -> tuple[FloatArray, FloatArray]:
         """Give the features of a run set without their averages, and the averages."""

@@ -93,6 +93,44 @@ def test_the_regression_under_scales_has_the_error_that_they_were_chosen_by(seed
         assert nearest < EXACT
 
 
+def test_an_optional_block_has_to_lower_the_error_surely() -> None:
+    kept = {"noise": 0, "signal": 0}
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        base, block = rng.normal(size=(150, 2)), rng.normal(size=(150, 30))
+        blocks = np.repeat([REST, CONTENT], [2, 30])
+        features = np.hstack([base, block])
+        for name, strength in (("noise", 0.0), ("signal", 1.0)):
+            targets = base.sum(axis=1, keepdims=True) + strength * block[:, :5].sum(axis=1, keepdims=True)
+            targets = targets + rng.normal(size=(150, 1))
+            free = choose_scales(features, targets, blocks, np.ones(2))
+            chosen = choose_scales(features, targets, blocks, np.ones(2), optional=[CONTENT])
+            kept[name] += int(chosen[CONTENT] > 0.0)
+            regressions = LeaveOneOut(features, targets)
+            without = free.copy()
+            without[CONTENT] = 0.0
+            # By refits: the mean gain of leaving the block in, against its standard error.
+            gain = row_errors(features, targets, without[blocks]) - row_errors(features, targets, free[blocks])
+            sure = gain.mean() > gain.std() / np.sqrt(len(gain))
+            np.testing.assert_array_equal(chosen, free if sure else without)
+            assert regressions.error(chosen[blocks]) >= regressions.error(free[blocks]) - EXACT
+    # Of noise, the best of five scales is better than none by a standard error now and then.
+    assert kept["signal"] == 20
+    assert kept["noise"] <= 7
+
+
+def row_errors(features: Floats, targets: Floats, scales: Floats) -> Floats:
+    """Squared leave-one-out errors of each row, in units of the variance, by one refit per row at the best penalty."""
+    scaled = scales * (features - features.mean(axis=0)) / features.std(axis=0)
+    design = np.hstack([scaled, np.ones((len(scaled), 1))])
+    ridge = np.diag(np.append(np.ones(scaled.shape[1]), 0.0))
+    found = []
+    for penalty in PENALTIES:
+        hat = design @ np.linalg.solve(design.T @ design + len(design) * penalty * ridge, design.T)
+        found.append((((targets - hat @ targets) / (1.0 - np.diag(hat))[:, None]) ** 2 / targets.var(axis=0))[:, 0])
+    return min(found, key=lambda errors: float(errors.mean()))
+
+
 def test_without_scales_and_with_ones_the_bits_are_the_same() -> None:
     features, targets, blocks = drawn(3, n=30)
     plain, ones = fit_ridge(features, targets), fit_ridge(features, targets, np.ones(len(blocks)))

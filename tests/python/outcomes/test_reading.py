@@ -170,6 +170,24 @@ def test_text_columns_stay_text(tmp_path: Path, suffix: str, cells: list[str | N
     assert_same(saved_and_read(table, tmp_path / f"t{suffix}"), table)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_text_of_one_model_alone_stays_text(tmp_path: Path, suffix: str) -> None:
+    needs_data_extra()
+    notes = np.array([[None, None], ["1e308", None], [None, None]], dtype=object)
+    table = Outcomes(models=["a", "b"], quality=[[0, 1]] * 3, cost=[1, 2], responses={"note": notes})
+    assert saved_and_read(table, tmp_path / f"t{suffix}").responses["note"].tolist() == notes.tolist()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_names_of_any_length_are_read_again(tmp_path: Path, suffix: str) -> None:
+    needs_data_extra()
+    long = "a\u00e9" * 100_000
+    table = Outcomes(models=[long], quality=[[0], [1]], cost=[1], responses={"answer": [["7"], ["8"]]})
+    again = saved_and_read(table, tmp_path / f"t{suffix}")
+    assert again.models == (long,)
+    assert again.responses["answer"].tolist() == [["7"], ["8"]]
+
+
 def test_quotation_marks_around_everything_say_nothing(tmp_path: Path) -> None:
     needs_data_extra()
     path = written(tmp_path / "t.csv", '"query_id","size","a|quality","a|cost"\n"q1","3","1","0.5"\n"q2","","0","2"\n')
@@ -695,6 +713,9 @@ def test_json_lines_may_be_compressed(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("t.csv", "text,a|quality,a|cost\nGr\xfc\xdfe,1,1\n".encode("cp1252"), "isn't UTF-8 .*encoding='cp1252'"),
+        # Far from the beginning, and cut at the end.
+        ("t.csv", b"text,a|quality,a|cost\n" + b"x,1,1\n" * 400_000 + b"\xfc,1,1\n", "isn't UTF-8 .*cp1252"),
+        ("t.csv", "text,a|quality,a|cost\nx,1,\u00e9".encode()[:-1], "isn't UTF-8 .*cp1252"),
         ("t.csv", "text,a|quality,a|cost\n\xfcber\xfc,1,1\n".encode("cp1252"), r"t\.csv: can't be read as CSV"),
         ("t.xlsx", b"PK", r"read it with pandas\.read_excel, and pass the frame to Outcomes\.from_frame"),
         ("t.parquet.gz", b"x", "expected a file that ends in"),

@@ -10,7 +10,6 @@ such as "12" is a number is told by quotation marks, where a file has them aroun
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,9 @@ from headrace.outcomes.readers.cells import holds_text, is_numeric, numbers_if_a
 from headrace.outcomes.rows import named
 
 __all__ = ["delimited_columns", "delimited_line"]
+
+#: Bytes that are looked at at once.
+CHUNK = 2**20
 
 MAX_BLOCK = 2**30  # bytes; one Arrow string array holds less than 2 GiB
 
@@ -90,7 +92,7 @@ def delimited_columns(path: Path, content: bytes, notes: list[str]) -> tuple[dic
                 null_values=[""],
             ),
         )
-    except (arrow.ArrowException, UnicodeDecodeError, csv.Error) as error:
+    except arrow.ArrowException as error:
         what = _ragged_row(content, separator, header, ragged[0]) if ragged else error
         raise ValueError(f"{path}: can't be read as CSV: {what}") from error
     columns = _named(path, table, notes)
@@ -145,19 +147,24 @@ def _records(content: bytes, separator: str) -> Iterator[tuple[int, bytes]]:
 
 def _ragged_row(content: bytes, separator: str, header: Sequence[str], n_wanted: int) -> str:
     """Say which row has another number of cells than the header."""
-    cell = re.compile(_cell(separator))
     for line, record in _records(content, separator):
-        cells, start = [], 0
-        while start <= len(record):
-            match = cell.match(record, start)
-            assert match is not None  # a cell may be empty
-            cells.append(match.group())
-            start = match.end() + 1
+        cells = _cells(record, separator)
         if len(cells) != n_wanted:
             known = dict(zip(header, cells, strict=False))
             id = next((_unquoted(known[name]) for name in ID_NAMES if name in known), None)
             return f"expected {n_wanted} cells, got {len(cells)}{named({'query': id})} (line {line})"
     return f"expected {n_wanted} cells in every row"
+
+
+def _cells(record: bytes, separator: str) -> list[bytes]:
+    """Give the cells of a record, as they are written."""
+    pattern, cells, start = re.compile(_cell(separator)), [], 0
+    while start <= len(record):
+        match = pattern.match(record, start)
+        assert match is not None  # a cell may be empty
+        cells.append(match.group())
+        start = match.end() + 1
+    return cells
 
 
 def _unquoted(cell: bytes) -> str:
@@ -181,9 +188,17 @@ def _header(path: Path, content: bytes) -> tuple[str, list[str]]:
     best = separators[0]
     if _n_fields(content, best) < 2:
         best = max(separators, key=lambda separator: _n_fields(content, separator))
-    lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
+    _check_unicode(path, content)
+    _, header = next(_records(content, best), (1, b""))
+    return best, [_unquoted(cell) for cell in _cells(header, best)]
+
+
+def _check_unicode(path: Path, content: bytes) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        return best, next(csv.reader(lines, delimiter=best), [])
+        for begin in range(0, len(content), CHUNK):
+            decoder.decode(content[begin : begin + CHUNK])
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path}: can't be read as CSV: it isn't UTF-8 ({error}); save it as UTF-8, or read it with "

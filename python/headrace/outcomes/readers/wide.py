@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 
 import numpy as np
@@ -80,7 +80,9 @@ def tabulate(
         for column in bought
     }
     responses = {
-        column: _joined(models, cells, column, loose=any(given_name[f"{model}|{column}"] in loose for model in cells))
+        column: _joined(
+            models, cells, column, loose={model for model in cells if given_name[f"{model}|{column}"] in loose}
+        )
         for column, cells in runs.items()
     }
     if reading.prices is not None:
@@ -242,12 +244,12 @@ def _joined_numbers(
     return joined
 
 
-def _joined(models: Sequence[str], cells: Mapping[str, Column], column: str, *, loose: bool) -> Column:
-    """One response column out of each model's: numbers if all are numbers, else text."""
+def _joined(models: Sequence[str], cells: Mapping[str, Column], column: str, *, loose: Set[str]) -> Column:
+    """One response column out of each model's: numbers if all are numbers, else text; `loose`: of which text may be."""
     given = {model: values for model, values in cells.items() if not is_empty(values)} or dict(cells)
     if holds_text(column):
         given = {model: as_text(values) for model, values in given.items()}
-    elif loose:
+    elif loose & given.keys():
         numbers = {model: numbers_if_all(values) for model, values in given.items()}
         given = numbers if all(is_numeric(values) for values in numbers.values()) else given
     shapes = {values.shape for values in given.values()}

@@ -191,6 +191,13 @@ def test_licences_of_all_crates_are_allowed() -> None:
     assert not newer, "they need a newer Rust than rust-version says"
 
 
+def test_a_source_distribution_takes_files_from_the_root_only() -> None:
+    """Without a slash before it, "LICENSE" also takes those of all packages in .venv along."""
+    patterns = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["include"]
+    assert "/LICENSE" in patterns
+    assert [pattern for pattern in patterns if not pattern.startswith("/")] == []
+
+
 def test_every_dependency_has_a_floor() -> None:
     extras = tomllib.loads(text("pyproject.toml"))["project"]["optional-dependencies"].keys() - {"all"}
     command = [sys.executable, str(ROOT / "scripts/floors.py"), *sorted(extras)]

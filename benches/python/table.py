@@ -14,6 +14,7 @@ import platform
 import re
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import pbkdf2_hmac
 from pathlib import Path
@@ -33,6 +34,7 @@ from baselines import (
     one_factor,
     typical,
 )
+from fit import simulated
 
 import headrace as hr
 from headrace.beliefs.belief_table import BeliefTable
@@ -337,6 +339,43 @@ def paths() -> Iterator[Case]:
     yield Case("budget path, 5 models x 500 queries", median, None, judged)
 
 
+def fitted_router(path: Path | None) -> tuple[hr.Router, hr.Outcomes]:
+    """Fit on half of a table of outcomes, by default a simulated one; five models of different costs."""
+    table = simulated(3_000, 5) if path is None else hr.Outcomes.from_file(path).complete()
+    by_cost = np.argsort(table.mean_cost)[np.linspace(0, table.n_models - 1, 5).round().astype(int)]
+    table = table.select([table.models[j] for j in by_cost])
+    table = table.take(np.random.default_rng(0).permutation(len(table))[:3_000])
+    fitting, test = table.split(0.5, rng=0)
+    budget = float(np.median(fitting.mean_cost))
+    return hr.Router(rule="cascade-routing").fit(fitting, budget=budget), test
+
+
+def fitted_cases(path: Path | None) -> Iterator[Case]:
+    """Time decisions of a fitted router on queries that it has not seen: the first, and the one after a first run."""
+    router, test = fitted_router(path)
+    rule, beliefs = router.decider_.policy.rules[1], BeliefTable.served(test, router.estimators_)
+    started: dict[int | None, list[int]] = {None: list(range(N_PROBLEMS))}
+    for n_run, name in enumerate(("first decisions", "second decisions")):
+        ours, alone = [], []
+        following: dict[int | None, list[int]] = defaultdict(list)
+        for model, here in started.items():
+            run = np.arange(test.n_models) == model if model is not None else np.zeros(test.n_models, dtype=np.bool_)
+            belief, cost = beliefs(np.array(here), run)
+            spread = np.broadcast_to(belief.variance, belief.quality.shape)
+            for row, *numbers in zip(here, belief.quality, cost, spread, strict=True):
+                quality, price, variance = (column.tolist() for column in numbers)
+                call = {"select": rule.select, "quality": quality, "cost": price, "variance": variance}
+                call |= {"run": [model]} if model is not None else {}
+                ours.append(call)
+                alone.append({**call, "select": hr.Routing(rule.cost_weight).select})
+                following[decided(call).next].append(row)
+        seconds, singles = timed(ours, alone)
+        mean, judged = float(seconds.mean()), at_most("Routing", usual(seconds), usual(singles))
+        clock = Judged("the clock", None, f"mean {readable(mean)}", "<= 800 ns", mean <= 8e-7)
+        yield Case(f"fitted router, 5 models, {name}", *summary(seconds), [judged, *([clock] if n_run == 0 else [])])
+        started = {model: here for model, here in following.items() if model is not None}
+
+
 def lines(cases: Sequence[Case]) -> Iterator[str]:
     """Lay the table out."""
     heads = ("case", "median", "p99", "compared with", "its time", "ratio", "goal", "")
@@ -370,10 +409,18 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="batches of 1,000,000 queries as well")
+    parser.add_argument(
+        "--fitted", type=Path, metavar="FILE", help="table that the router of fitted cases is fitted on"
+    )
     arguments = parser.parse_args()
     started = time.perf_counter()
     groups = [typical_cases(), hard_cases(), dependent_cases(), other_rules(), kinds_of_input(), expected_maxima()]
-    groups += [batches(100_000), *([batches(1_000_000)] if arguments.full else []), paths()]
+    groups += [
+        fitted_cases(arguments.fitted),
+        batches(100_000),
+        *([batches(1_000_000)] if arguments.full else []),
+        paths(),
+    ]
     cases = []
     for group in groups:
         for case in group:

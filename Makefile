@@ -209,7 +209,7 @@ audit: build .venv-audit/made ## check the workflows, and all packages in .venv 
 sbom: build .venv-audit/made ## write what comes along as CycloneDX into out/sbom: crates (from the wheel), Python packages
 	rm -rf out/sbom && mkdir -p out/sbom
 	$(BIN)/maturin build --release --locked --out out/sbom
-	cd out/sbom && $(PYTHON) -m zipfile -e *.whl . && mv headrace-*.dist-info/sboms/*.json crates.cdx.json && rm -r headrace* *.whl
+	cd out/sbom && $(PYTHON) -m zipfile -e *.whl . && mv headrace-*.dist-info/sboms/*.json crates.cdx.json && rm -r headrace*
 	.venv-audit/bin/cyclonedx-py environment --output-reproducible -o out/sbom/python.cdx.json $(BIN)/python
 
 ##@ Other

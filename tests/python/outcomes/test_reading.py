@@ -178,6 +178,13 @@ def test_text_of_one_model_alone_stays_text(tmp_path: Path, suffix: str) -> None
     assert saved_and_read(table, tmp_path / f"t{suffix}").responses["note"].tolist() == notes.tolist()
 
 
+def test_whole_numbers_of_thousands_of_digits_stay_text(tmp_path: Path) -> None:
+    needs_data_extra()
+    digits = "1" * 5000
+    path = written(tmp_path / "t.csv", f"text,a|quality,a|cost,a|note\nx,1,0.5,{digits}\ny,0,0.5,7\n")
+    assert Outcomes.from_file(path).responses["note"].tolist() == [[digits], ["7"]]
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_names_of_any_length_are_read_again(tmp_path: Path, suffix: str) -> None:
     needs_data_extra()

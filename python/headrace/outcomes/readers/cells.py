@@ -183,7 +183,8 @@ def numbers_if_all(cells: Column) -> Column:
     if any(PADDED.match(cell) for cell in present):
         return cells
     whole = all(WHOLE.fullmatch(cell) for cell in present)
-    if whole and not all(abs(int(cell)) < 2**63 for cell in present):
+    # Python refuses to read thousands of digits, and 64 bits are 19 of them, with a sign.
+    if whole and not all(len(cell) <= 20 and abs(int(cell)) < 2**63 for cell in present):
         return cells
     if len(present) == len(given):
         if whole:

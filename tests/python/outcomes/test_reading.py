@@ -178,6 +178,21 @@ def test_text_of_one_model_alone_stays_text(tmp_path: Path, suffix: str) -> None
     assert saved_and_read(table, tmp_path / f"t{suffix}").responses["note"].tolist() == notes.tolist()
 
 
+@pytest.mark.parametrize("head", ['text,a|quality,a|cost\nx,1,0.5\ny,0,', "", "text,a|quality,a|cost,"])
+def test_a_mark_that_is_not_closed_takes_no_time(tmp_path: Path, head: str) -> None:
+    needs_data_extra()
+    # A search from each of a million places took hours: a timeout of the tests tells.
+    path = written(tmp_path / "t.csv", f'{head}"{"[" * 1_000_000}\n')
+    with pytest.raises(ValueError, match=r"t\.csv"):
+        Outcomes.from_file(path)
+
+
+def test_an_empty_first_line_changes_no_types(tmp_path: Path) -> None:
+    needs_data_extra()
+    path = written(tmp_path / "t.csv", "\n\ntext,a|quality,a|cost,a|answer\nx,1,0.5,007\ny,0,0.5,12\n")
+    assert Outcomes.from_file(path).responses["answer"].tolist() == [["007"], ["12"]]
+
+
 def test_whole_numbers_of_thousands_of_digits_stay_text(tmp_path: Path) -> None:
     needs_data_extra()
     digits = "1" * 5000

@@ -208,8 +208,8 @@ def _check_unicode(path: Path, content: bytes) -> None:
 
 def _n_fields(content: bytes, separator: str) -> int:
     """Count the fields of the first record."""
-    for number, match in enumerate(_fields(separator).finditer(content), start=1):
-        if match.group(2) != separator.encode():
+    for number, (_, end) in enumerate(_fields(content, separator), start=1):
+        if end != separator.encode():
             return number
     return 0
 
@@ -240,9 +240,17 @@ def _with_points(cells: Column) -> Column:
     return pointed if is_numeric(numbers_if_all(pointed)) else cells
 
 
-def _fields(separator: str) -> re.Pattern[bytes]:
+def _fields(content: bytes, separator: str) -> Iterator[tuple[bytes, bytes]]:
+    """Give the fields one after the other, each with what ends it, up to one whose quotation marks aren't closed."""
     mark = re.escape(separator.encode())
-    return re.compile(rb'("[^"]*(?:""[^"]*)*"|[^"\r\n' + mark + rb"]*)(" + mark + rb"|\r\n|\n|\r|\Z)")
+    pattern = re.compile(rb'("[^"]*(?:""[^"]*)*"|[^"\r\n' + mark + rb"]*)(" + mark + rb"|\r\n|\n|\r|\Z)")
+    at = 0
+    # Matched at one place after the other: a search from every place takes the square of the length.
+    while match := pattern.match(content, at):
+        yield match.group(1), match.group(2)
+        if match.end() == len(content):
+            return
+        at = match.end()
 
 
 def _cell(separator: str) -> bytes:
@@ -259,7 +267,7 @@ def _first_record_is_quoted(content: bytes, separator: str) -> bool:
     """Whether the first record below the header has quotation marks around every cell: then they say nothing."""
     seen = False
     row = 0
-    for field, end in (match.groups() for match in _fields(separator).finditer(content)):
+    for field, end in _fields(content, separator):
         if row == 1 and field:
             seen = True
             if not field.startswith(b'"'):
@@ -283,12 +291,10 @@ def _text_columns(columns: dict[str, Column], places: dict[str, int], content: b
 def _quoted(places: Sequence[int], content: bytes, separator: str) -> set[int]:
     """Say which of some columns have quotation marks around their first cell that isn't empty."""
     undecided, quoted = set(places), set()
-    row, place, end_of_last = 0, 0, 0
-    for match in _fields(separator).finditer(content):
-        if not undecided or match.start() != end_of_last:
+    row, place = 0, 0
+    for field, end in _fields(content, separator):
+        if not undecided:
             break
-        end_of_last = match.end()
-        field, end = match.groups()
         if row and field and place in undecided:
             undecided.discard(place)
             if field.startswith(b'"'):

@@ -18,6 +18,9 @@ Column: TypeAlias = npt.NDArray[Any]
 #: Largest number in size that may be calculated with, as in the core.
 LARGEST = 1e150
 
+#: Longest whole number that a message shows: Python writes no more than 4300 digits of one.
+MOST_BITS = 128
+
 #: Most names that a message lists.
 MAX_LISTED = 12  # names in a message: a wide table has hundreds
 
@@ -144,13 +147,18 @@ def checked_number(argument: str, value: Any) -> float:
     """Give a number as a float; a NumPy scalar is one, a bool or a text isn't."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument}: expected a number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        # Its digits may be too many for a message, and for Python to write them.
+        raise ValueError(f"{argument}: expected a number that a float can hold, got a larger one") from None
 
 
 def checked_int(argument: str, value: Any, least: int) -> int:
     """Give an int, or a NumPy one, that is at least some bound."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{argument}: expected an int >= {least}, got {value!r}")
+        shown = f"{value!r}" if not isinstance(value, int) or value.bit_length() <= MOST_BITS else "one far below"
+        raise ValueError(f"{argument}: expected an int >= {least}, got {shown}")
     return int(value)
 
 

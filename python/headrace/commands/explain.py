@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ from rich.table import Table
 import headrace as hr
 from headrace.commands.console import AsJson, names_in, notes, print_json, print_table, told
 from headrace.commands.fit import ROUTER
+from headrace.json_values import json_of
 from headrace.policy.explanation import explain as explained
 
 EXAMPLES = (
@@ -88,7 +88,7 @@ def columns_in(text: str) -> Any:
     {'text': 'Why?', 'size': 3}
     """
     try:
-        columns = json.loads(text)
+        columns = json_of(text)
     except ValueError as error:
         raise ValueError(f"--query: expected JSON, an object of columns ({error})") from None
     if not isinstance(columns, dict):

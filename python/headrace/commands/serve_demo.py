@@ -18,7 +18,7 @@ import headrace as hr
 from headrace.gateway.app import make_app
 from headrace.gateway.live import Live, amount, reason
 from headrace.gateway.pretend import PRICES, ask, pretend_app, question, right_answer
-from headrace.gateway.serving import KEEP_ALIVE_S, bound
+from headrace.gateway.serving import KEEP_ALIVE_S, bound, quiet
 from headrace.runner import OpenAITarget, Runner
 from headrace.serving import Decider
 
@@ -46,6 +46,7 @@ def run_demo(*, port: int, n_queries: int) -> None:
         table = _labelled()
         decider = hr.Router().fit(table, budget=BUDGET).decider_
         fitted_s = time.perf_counter() - started
+        quiet()
         asyncio.run(_served(console, decider, table, bill, fitted_s, held=held, n_queries=n_queries))
     bill.show()
 

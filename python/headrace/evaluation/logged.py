@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, listed
 from headrace.policy.budget_path import BudgetPath, PathPoint
-from headrace.runner.event_shapes import checked_event
+from headrace.runner.event_shapes import checked_event, checked_of_policy
 from headrace.serving import Decider
 
 __all__ = ["METHODS", "LoggedEstimate", "Mean", "PolicyLog", "evaluate_log", "policies_in", "recalibrated"]
@@ -176,16 +176,21 @@ def policies_in(events: Iterable[Mapping[str, Any]]) -> dict[str, PolicyLog]:
             model = event.get("model") or answered_by.get(event["id"])
             if model is not None:
                 for log in policies.values():
-                    log.labels[event["id"], model] = event["quality"]
+                    log.labels[event["id"], model] = _label(event["quality"])
         elif known is not None and kind == "decision":
-            known.decisions.append(dict(event))
+            known.decisions.append(dict(checked_of_policy(event, "events", known.costs, len(known.grid))))
             answered_by[event["id"]] = event["model"]
         elif known is not None and kind == "audit":
-            known.audits.append(dict(event))
-            known.labels |= {(event["id"], model): value for model, value in event["quality"].items()}
+            known.audits.append(dict(checked_of_policy(event, "events", known.costs, len(known.grid))))
+            known.labels |= {(event["id"], model): _label(value) for model, value in event["quality"].items()}
     if not policies:
         raise ValueError("events: expected those of a decision log, which name their router; found none")
     return policies
+
+
+def _label(quality: float | None) -> float:
+    """Give a label; null is what a log makes of NaN."""
+    return math.nan if quality is None else float(quality)
 
 
 def evaluate_log(

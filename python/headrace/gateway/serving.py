@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 
 from starlette.applications import Starlette
@@ -9,10 +10,29 @@ from starlette.applications import Starlette
 from headrace.gateway.app import make_app
 from headrace.gateway.settings import ROUTER_VARIABLE, SETTINGS_VARIABLE, Settings, settings_from_environment
 
-__all__ = ["KEEP_ALIVE_S", "ROUTER_VARIABLE", "SETTINGS_VARIABLE", "app_from_environment", "app_of", "bound"]
+__all__ = ["KEEP_ALIVE_S", "ROUTER_VARIABLE", "SETTINGS_VARIABLE", "app_from_environment", "app_of", "bound", "quiet"]
 
 #: Seconds that an idle connection is kept: longer than clients keep theirs, who else find one closed as they use it.
 KEEP_ALIVE_S = 75
+
+
+def _is_no_interruption(record: logging.LogRecord) -> bool:
+    """Tell whether a line of uvicorn's log is about something else than Ctrl-C."""
+    return not record.getMessage().rstrip().endswith(("KeyboardInterrupt", "CancelledError"))
+
+
+def quiet() -> None:
+    """Keep tracebacks out of uvicorn's log that only say that its end was cut short by a second Ctrl-C.
+
+    Examples
+    --------
+    >>> import logging
+    >>> from headrace.gateway.serving import quiet
+    >>> quiet()
+    >>> bool(logging.getLogger("uvicorn.error").filters)
+    True
+    """
+    logging.getLogger("uvicorn.error").addFilter(_is_no_interruption)
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -53,6 +73,7 @@ def app_of(settings: Settings) -> Starlette:
         Settings that don't fit it, or that would let in everybody.
     """
     key = settings.key()
+    quiet()
     return make_app(
         settings.runner(),
         key=key,

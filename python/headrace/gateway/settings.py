@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 from headrace.arguments import checked_int, checked_number, checked_seconds, listed
 from headrace.gateway.budgets import accounts_of, checked_budgets
+from headrace.json_values import MOST_LEVELS
 from headrace.runner import DecisionLog, LitellmTarget, OpenAITarget, Runner
 from headrace.runner.targets import Target
 from headrace.serving import Decider, load
@@ -167,7 +169,8 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
     Raises
     ------
     TypeError, ValueError
-        No TOML, an unknown key, or a value that doesn't fit; the message names it.
+        No TOML, a whole number beyond 64 bits, more than 100 levels of tables, an unknown key, or a value that doesn't
+        fit; the message names it.
     OSError
         The file can't be read.
 
@@ -193,6 +196,7 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
         told = tomllib.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of numbers with too many digits
         raise ValueError(f"{file.name}: expected TOML ({error})") from error
+    _check_values(told, file.name)
     _known(told, "", file.name)
     tables = {
         name: _table(told.get(name, {}), name, file.name) for name in ("listen", "limits", "log", "budgets", "targets")
@@ -297,6 +301,26 @@ def _target(name: str, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> Ta
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"targets.{name}: {error}") from error
+
+
+def _check_values(told: dict[str, Any], file: str) -> None:
+    """Refuse whole numbers beyond 64 bits, which TOML doesn't have but Python reads, and tables on too many levels."""
+    boxes: list[tuple[str, Any]] = [("", told)]
+    for _ in range(MOST_LEVELS):
+        parts = [
+            (f"{name}.{key}" if name else str(key), value)
+            for name, box in boxes
+            for key, value in (box.items() if isinstance(box, dict) else enumerate(box))
+        ]
+        for name, value in parts:
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                digits = math.ceil(value.bit_length() * math.log10(2.0))
+                raise ValueError(f"{file}: {name}: expected whole numbers of 64 bits, got one of {digits} digits")
+        boxes = [(name, value) for name, value in parts if isinstance(value, dict | list)]
+        if not boxes:
+            return
+    name = boxes[0][0]
+    raise ValueError(f"{file}: {name:.40}...: expected tables on at most {MOST_LEVELS} levels, got more")
 
 
 def _table(value: Any, name: str, file: str) -> dict[str, Any]:

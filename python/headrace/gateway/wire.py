@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from headrace.arguments import listed
 from headrace.errors import AccountEmpty
-from headrace.json_values import plain
+from headrace.json_values import json_of, plain
 from headrace.runner import Delta, Exhausted, Fault, Result
 from headrace.runner.queries import Terms
 
@@ -134,8 +134,8 @@ def read_json(data: bytes) -> Any:
     {'n': 1}
     """
     try:
-        return json.loads(data.decode(), parse_constant=_finite, parse_float=_finite, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
+        return json_of(data.decode(), parse_constant=_finite, parse_float=_finite, object_pairs_hook=_once)
+    except ValueError:
         raise BadRequest("expected a body of JSON", code="invalid_json") from None
 
 

@@ -23,6 +23,7 @@ from headrace.arguments import (
     listed,
 )
 from headrace.atomic_file import draft_of
+from headrace.json_values import json_of
 from headrace.policy.hashing import share_of, shares_of
 from headrace.rules import RULES, Rule, make_rule
 
@@ -212,14 +213,14 @@ class Policy:
             The text is not that of a policy.
         """
         try:
-            fields = json.loads(text)
+            fields = json_of(text)
             if fields.pop("format") != "headrace-policy-1":
                 raise ValueError("another format")
             fields["models"] = tuple(fields["models"])
             fields["parameters"] = tuple(float(number) for number in fields["parameters"])
             fields |= {name: tuple(fields[name]) for name in ("costs", "rates")}
             return cls(**fields)
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"text: expected a headrace policy as JSON, got something else ({error})") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:

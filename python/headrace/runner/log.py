@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from headrace.arguments import checked_int
 from headrace.atomic_file import append_line
-from headrace.json_values import plain
+from headrace.json_values import json_of, plain
 
 if sys.platform != "win32":
     import fcntl
@@ -240,8 +240,8 @@ def events_in(lines: Iterable[bytes], source: str) -> Iterator[dict[str, Any]]:
     """
     for line in lines:
         try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
+            event = json_of(line)
+        except ValueError:
             continue
         if not isinstance(event, dict) or not str(event.get(MARK[0])).startswith("decision-log-"):
             continue
@@ -261,7 +261,8 @@ def is_decision_log(text: str) -> bool:
     >>> is_decision_log('{"headrace":"decision-log-1","event":"policy"}'), is_decision_log("a,b")
     (True, False)
     """
-    return any(line.startswith(BEGINNING) for line in text.split("\n", 2)[:2])
+    # Other programs write a space after a colon.
+    return any(line.replace(": ", ":", 1).startswith(BEGINNING) for line in text.split("\n", 2)[:2])
 
 
 def _part(path: Path, number: int) -> Path:

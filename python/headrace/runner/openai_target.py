@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from weakref import WeakKeyDictionary
 
 from headrace.extras import imported
+from headrace.json_values import json_of
 from headrace.runner.faults import Fault, fault_of_status, retry_after
 from headrace.runner.replies import (
     Completion,
@@ -297,8 +298,8 @@ async def _refused(response: Any, chunks: AsyncIterator[bytes]) -> Fault:
         if len(body) > ERROR_BYTES:
             break
     try:
-        code = error_code(json.loads(body))
-    except (ValueError, RecursionError):
+        code = error_code(json_of(body))
+    except ValueError:
         code = None
     return fault_of_status(response.status_code, code, retry_after_s=retry_after(response.headers))
 

@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypeGuard
 
+from headrace.json_values import json_of
 from headrace.runner.faults import Fault, fault_of_status
 from headrace.runner.targets import Message, Reply, Request
 
@@ -70,8 +71,8 @@ def parsed(data: bytes | str) -> Any:
         Of kind "malformed", without a word of the data.
     """
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):  # of text, of encodings, of numbers too long, of brackets too deep
+        return json_of(data)
+    except ValueError:  # of text, of encodings, of numbers too long, of brackets too deep
         pass
     raise Fault("malformed", "not JSON")
 
@@ -293,8 +294,8 @@ def _calls(calls: Any) -> str:
     for call in calls if isinstance(calls, list) else ():
         function = _mapping(_mapping(call).get("function"))
         arguments = function.get("arguments")
-        with suppress(ValueError, RecursionError):  # else as the model wrote them
-            arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
+        with suppress(ValueError):  # else as the model wrote them
+            arguments = json_of(arguments) if isinstance(arguments, str) else arguments
         called.append({"name": function.get("name"), "arguments": arguments})
     return json.dumps(called, sort_keys=True, ensure_ascii=False) if called else ""
 
@@ -326,7 +327,7 @@ def _cost(usage: Mapping[str, int], prices: Mapping[str, float] | None) -> float
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        json_of(text)
+    except ValueError:
         return False
     return True

@@ -126,7 +126,7 @@ class Runner:
         made = {name: as_target(name, target) for name, target in targets.items() if target is not None}
         timeouts = {**dict.fromkeys(known, 30.0), **per_model("timeout_s", timeout_s, known)}
         slots = {name: int(n) for name, n in per_model("concurrency", concurrency, known, whole=True).items()}
-        self._caller = Caller(made, timeouts, slots, Signals(signals or {}))
+        self._caller = Caller(made, timeouts, slots, Signals(signals or {}, decider.wanted))
         self._retry, self._breakers = retry, Breakers(breaker)
         self._supports = {name: frozenset(sequence_of("supports", able)) for name, able in (supports or {}).items()}
         self._speculative = speculative

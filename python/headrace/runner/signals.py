@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -27,14 +27,22 @@ class Signals:
     functions : mapping of str to callable
         By column: ``function(query, answer)`` gives the column's value, or a mapping of the column and ``cost``, what
         it cost; by default the mean price of the fit.
+    wanted : collection of str
+        Columns that the decider buys. Functions of others stay unasked: at another budget it may buy those.
 
     Raises
     ------
     TypeError
         Something else.
+    ValueError
+        A column that isn't wanted, while one that is has no function.
     """
 
-    def __init__(self, functions: Mapping[str, SignalLike]) -> None:
+    def __init__(self, functions: Mapping[str, SignalLike], wanted: Collection[str]) -> None:
+        unwanted = [name for name in functions if name not in wanted]
+        if unwanted and (lacking := [name for name in wanted if name not in functions]):
+            got = f"got one for {unwanted[0]!r}, and none for {lacking[0]!r}"
+            raise ValueError(f"signals: expected functions for {listed(wanted)}, which the router buys; {got}")
         wrong = [name for name, function in functions.items() if not callable(function)]
         if wrong:
             raise TypeError(f"signals: expected a function of the query and the answer for {wrong[0]!r}")

@@ -47,6 +47,14 @@ ALIGNMENT = 64
 #: Types of arrays that a file may hold: numbers and bools, in the byte order of today's machines.
 TYPES = ("<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "|u1", "<u2", "<u4", "<u8", "|b1")
 
+#: Types of columns that a file may name: numbers, bools and objects, as NumPy writes these. NumPy itself would read
+#: other names too, some of them with a warning.
+COLUMN_TYPES = frozenset(
+    np.dtype(letter).newbyteorder(order).str
+    for letter in ("?", *np.typecodes["AllInteger"], *"efdgO")
+    for order in "<>"
+)
+
 #: How the bytes of all arrays begin: as NumPy writes an array of bytes.
 HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '\|u1', 'fortran_order': False, 'shape': \(([0-9]+),\), \} *\n", re.DOTALL
@@ -115,6 +123,8 @@ def write_artefact(path: str | os.PathLike[str], values: Mapping[str, Any]) -> s
     """
     arrays = _Arrays()
     content = flattened(dict(values), arrays.put)
+    if unknown := _unknown_types(content):
+        raise ArtefactError(f"decider: a file can't hold the type of column {unknown[0]!r}", kind="unsupported")
     member = arrays.member()
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
@@ -144,6 +154,9 @@ def read_artefact(path: str | os.PathLike[str]) -> Artefact:
     name, raw = Path(path).name, Path(path).read_bytes()
     try:
         manifest, arrays = _members(raw)
+        if unknown := _unknown_types(manifest["values"]):
+            message = f"values: expected a type of column that save writes, such as '<f8', got {unknown[0]!r:.40}"
+            raise ArtefactError(message, kind="tampered")
         values = restored(manifest["values"], _Taker(manifest["arrays"], arrays))
         return Artefact(values, str(manifest["headrace"]), str(manifest["fingerprint"]))
     except ArtefactError as error:
@@ -207,6 +220,20 @@ class _Taker:
         if begin + math.prod(shape) * np.dtype(kind).itemsize > len(self._bytes):
             raise ValueError(f"arrays: expected at most {len(self._bytes)} bytes, got shape {shape} at {begin}")
         return np.ndarray(shape, dtype=kind, buffer=self._bytes, offset=begin, order=order)
+
+
+def _unknown_types(values: Any) -> list[Any]:
+    """Give what stands for types of columns in JSON values (`headrace.estimators.state`), and isn't one of those."""
+    unknown, boxes = [], [values]
+    while boxes:
+        box = boxes.pop()
+        if isinstance(box, dict):
+            kind = box.get("$dtype", "|O")
+            unknown += [] if isinstance(kind, str) and kind in COLUMN_TYPES else [kind]
+            boxes += box.values()
+        elif isinstance(box, list):
+            boxes += box
+    return unknown
 
 
 def _ending(fingerprint: str) -> bytes:

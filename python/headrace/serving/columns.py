@@ -20,6 +20,7 @@ from headrace.estimators.responses import Responses
 
 __all__ = [
     "Kinds",
+    "above_largest",
     "alike",
     "checked_batch",
     "checked_caps",
@@ -29,6 +30,7 @@ __all__ = [
     "checked_query",
     "nothing_ran",
     "sequence_of",
+    "shown",
 ]
 
 #: A column that the fit did not have: numbers of any shape.
@@ -174,17 +176,17 @@ def checked_cell(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, 
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         # The exception before this one shows the whole value.
-        raise ValueError(f"{_label(name)}: expected {wanted}, got {_shown(value)}") from None
+        raise ValueError(f"{_label(name)}: expected {wanted}, got {shown(value)}") from None
     if array.shape != shape or isinstance(value, str):
-        raise ValueError(f"{_label(name)}: expected {wanted}, got {_shown(value)}")
+        raise ValueError(f"{_label(name)}: expected {wanted}, got {shown(value)}")
     infinite = np.isinf(array)
     array, any_infinite = (np.where(infinite, np.nan, array), True) if infinite.any() else (array, False)
     return (array if shape else float(array)), any_infinite
 
 
 def checked_cost(argument: str, value: Any) -> float:
-    """Give a cost as a float: a finite number >= 0; a Decimal is one, a bool isn't."""
-    if type(value) is float and 0.0 <= value < math.inf:
+    """Give a cost as a float: a finite number >= 0, of `LARGEST` at most; a Decimal is one, a bool isn't."""
+    if type(value) is float and 0.0 <= value <= LARGEST:
         return value
     try:
         if isinstance(value, bool | np.bool_) or not isinstance(value, Real | Decimal):
@@ -192,9 +194,14 @@ def checked_cost(argument: str, value: Any) -> float:
         cost = float(value)
     except (TypeError, ValueError, OverflowError):
         cost = math.nan
-    if not 0.0 <= cost < math.inf:
-        raise ValueError(f"{argument}: expected a finite number >= 0, got {_shown(value)}")
+    if not 0.0 <= cost <= LARGEST:
+        raise ValueError(f"{argument}: expected a finite number >= 0, got {shown(value)}{above_largest(cost)}")
     return cost
+
+
+def above_largest(number: Any) -> str:
+    """Say at the end of a message what is wrong with a number that is finite, but too large to calculate with."""
+    return f", which is above {LARGEST:g}" if isinstance(number, int | float) and LARGEST < number < math.inf else ""
 
 
 def _is_cap(limit: Any) -> bool:
@@ -210,7 +217,7 @@ def checked_caps(max_cost: float | Mapping[str, float] | None, costs: Sequence[s
         if name not in costs:
             raise ValueError(f"max_cost: unknown cost {name!r}; known: {listed(costs)}")
         if isinstance(limit, bool) or not isinstance(limit, Real) or not _is_cap(limit):
-            raise ValueError(f"max_cost: expected a number >= 0, got {limit!r}")
+            raise ValueError(f"max_cost: expected a number >= 0, got {shown(limit)}")
     return {name: float(limit) for name, limit in caps.items()}
 
 
@@ -278,10 +285,10 @@ def _query_cell(name: str, value: Any, kind: tuple[np.dtype[Any], tuple[int, ...
 
 
 def _misfit(name: str, wanted: str, value: Any) -> ValueError:
-    return ValueError(f"query: column {name!r}: expected {wanted}, as in the fit, got {_shown(value)}")
+    return ValueError(f"query: column {name!r}: expected {wanted}, as in the fit, got {shown(value)}")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Show a value for a message; a long text may be a user's, so that it isn't shown."""
     if isinstance(value, str) and len(value) > LONGEST_SHOWN:
         return f"a text of {len(value)} characters"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from headrace.arguments import FloatArray, listed
+from headrace.arguments import LARGEST, FloatArray, listed
 from headrace.policy import Policy
 from headrace.serving.caps import NO_CAPS, Caps
-from headrace.serving.columns import checked_caps, sequence_of
+from headrace.serving.columns import above_largest, checked_caps, sequence_of, shown
 
 __all__ = ["Limits", "index_of", "limits_of"]
 
@@ -38,6 +37,31 @@ class Limits(NamedTuple):
     caps: Caps
     switching: FloatArray | None
     prices: FloatArray | None
+
+    def charged(self, costs: FloatArray, bought: FloatArray | float, models: Sequence[str]) -> FloatArray:
+        """Give the first cost of each model at the prices and in the state of now.
+
+        Parameters
+        ----------
+        costs : ndarray of shape (n_models,)
+            As estimated, `bought` among them.
+        bought : ndarray of shape (n_models,), or 0
+            What the columns cost that are bought after a run: no model's price changes it.
+        models : sequence of str
+
+        Raises
+        ------
+        ValueError
+            A cost beyond what may be calculated with.
+        """
+        charged = costs if self.prices is None else (costs - bought) * self.prices + bought
+        if self.switching is not None:
+            charged = charged + self.switching
+        j = int(charged.argmax())
+        if charged[j] > LARGEST:
+            wanted = f"prices, switching_cost: expected costs up to {LARGEST:g} with them"
+            raise ValueError(f"{wanted}, got {charged[j]:.3g} for {models[j]!r}")
+        return charged
 
 
 def limits_of(
@@ -96,7 +120,8 @@ def _of_models(argument: str, given: Mapping[str, float], models: Sequence[str],
         raise TypeError(f"{argument}: expected a mapping of model to number, got {type(given).__name__}")
     numbers = np.full(len(models), default)
     for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= value <= sys.float_info.max:
-            raise ValueError(f"{argument}: expected finite numbers >= 0, got {value!r} for {name!r}")
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= value <= LARGEST:
+            wanted = f"{argument}: expected finite numbers >= 0"
+            raise ValueError(f"{wanted}, got {shown(value)} for {name!r}{above_largest(value)}")
         numbers[index_of(argument, name, models)] = value
     return numbers

@@ -52,6 +52,6 @@ def load(path: str | os.PathLike[str]) -> Decider:
         if (values.pop("models"), values.pop("costs")) != (values["policy"].models, values["policy"].costs):
             raise ValueError("models and costs differ from those of the policy")
         return Decider(**values)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         message = f"path: {Path(path).name}: its values aren't those of a router ({error})"
         raise ArtefactError(message, kind="tampered") from error

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.arguments import listed
-from headrace.json_values import plain
+from headrace.json_values import MOST_LEVELS, nests_deeper, plain
 from headrace.serving.columns import checked_cost
 
 __all__ = ["KIND", "kept", "resumed"]
@@ -33,6 +33,9 @@ KEPT: Mapping[str, type[Any]] = {
 #: What is kept of a run.
 RUN: Mapping[str, type[Any]] = {"model": str, "response": object, "costs": Mapping, "column_cost": Mapping}
 
+#: Most levels of a response: it is on the fourth one of the state.
+RESPONSE_LEVELS = MOST_LEVELS - 3
+
 #: What `Decider.start` takes beside the query.
 OPTIONS = ("allowed", "deny", "max_cost", "switching_cost", "prices")
 
@@ -48,7 +51,7 @@ def kept(session: Any) -> dict[str, Any]:
     runs = [
         {
             "model": model,
-            "response": _json(f"response of {model!r}", response),
+            "response": _json(f"response of {model!r}", _shallow(model, response)),
             "costs": costs,
             "column_cost": bought,
         }
@@ -69,6 +72,11 @@ def kept(session: Any) -> dict[str, Any]:
 
 def resumed(decider: Any, state: Mapping[str, Any]) -> Any:
     """Make the session that `kept` told of; see `Decider.resume`."""
+    # Messages below show parts, and so go down to their last level.
+    for name, part in state.items() if isinstance(state, Mapping) else ():
+        if nests_deeper(part, MOST_LEVELS - 1):
+            most = MOST_LEVELS - 1
+            raise ValueError(f"state: {name!r:.40}: expected at most {most} levels of lists and objects, got more")
     if not isinstance(state, Mapping) or state.get("kind") != KIND:
         raise ValueError(f"state: expected what Session.to_dict gave (kind {KIND!r}), got {type(state).__name__}")
     _require("state", state, KEPT)
@@ -108,6 +116,14 @@ def _options(value: Any) -> Any:
     if value == "inf":
         return math.inf
     return {name: _options(item) for name, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def _shallow(model: str, response: Any) -> Any:
+    """Pass a response on, if `resumed` takes as many levels."""
+    if nests_deeper(response, RESPONSE_LEVELS):
+        wanted = f"at most {RESPONSE_LEVELS} levels of lists and objects"
+        raise TypeError(f"response of {model!r}: expected {wanted}, got more")
+    return response
 
 
 def _json(label: str, value: Any) -> Any:

@@ -122,6 +122,8 @@ class Session:
             No model may run any more, and none has given an answer.
         CapTooSmall
             None is within a cap on the cost, while none has run.
+        ValueError
+            Prices or switching costs with which a cost is beyond 1e150.
         """
         left = self._left_to_run()
         if not left and not self._ran:
@@ -268,7 +270,7 @@ class Session:
         Raises
         ------
         TypeError
-            A response that JSON can't hold.
+            A response that JSON can't hold, or that nests on more than 97 levels.
 
         Examples
         --------
@@ -385,11 +387,8 @@ class Session:
         """Give what is believed now: the belief, of shape (n_models,), and each cost, of shape (n_costs, n_models)."""
         if self._believed is None:
             belief, costs = self._served.estimators.estimates(self._query, self._seen, self._run)
-            if self._limits.prices is not None:
-                bought = sum(self._served.wanted.values())
-                costs[0] = (costs[0] - bought) * self._limits.prices + bought
-            if self._limits.switching is not None:
-                costs[0] += self._limits.switching
+            if self._limits.prices is not None or self._limits.switching is not None:
+                costs[0] = self._limits.charged(costs[0], sum(self._served.wanted.values()), self._models)
             self._believed, self._last_quality = (belief, costs), belief.quality
         return self._believed
 
@@ -425,7 +424,7 @@ class Session:
             value = answer_text(value) if name == "answer" and dtype.kind == "O" else value
             cell, was_infinite = checked_cell(name, value, dtype, shape)
             if is_cost and dtype.kind != "O":
-                cell = cell / self._price_factor(name, j)
+                cell = checked_cell(name, cell / self._price_factor(name, j), dtype, shape)[0]
             cells[name] = cell
             if was_infinite:
                 infinite.append(name)

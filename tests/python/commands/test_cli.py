@@ -610,6 +610,22 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full disk to write to")
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
+def test_a_full_disk_is_told_in_one_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "headrace", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ran.returncode == 1
+    assert ran.stderr == "error: the standard output: No space left on device\n"
+
+
 def test_a_router_that_is_not_there_is_told_by_its_name(tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["show", str(tmp_path / "nope.headrace")])
     assert result.exit_code == 1

@@ -145,20 +145,68 @@ def test_what_a_log_cannot_say_is_refused(audited: list[dict[str, Any]], explore
         ("decision", "model", 3, "'model' to be a text or null, got 3"),
         ("audit", "quality", [1.0], "'quality' to be an object of numbers, got"),
         ("audit", "models", {"small": None}, "'models' to be objects with kind and cost by model, got"),
-        ("feedback", "quality", "good", "'quality' to be a number, got 'good'"),
+        ("policy", "grid", [], "'grid' to be a list of three numbers each, got"),
+        ("policy", "grid", [[10**400, 1.0, 1.0]], "'grid' to be a list of three numbers each, got"),
+        ("audit", "quality", {"model-1": 10**400}, "'quality' to be an object of numbers, got"),
+        ("audit", "replays", None, "'replays' to be a list of stretches of the grid from 0 on: .*, got None"),
+        ("audit", "replays", [], "'replays' to be a list of stretches"),
+        ("audit", "replays", [[1, [], None, [0.0]]], "'replays' to be a list of stretches"),
+        ("audit", "replays", [[0, [], None, [0.0]]] * 2, "'replays' to be a list of stretches"),
+        ("audit", "replays", [[0, [], None, [0.0]], [10**6, [], None, [0.0]]], "'replays' to be a list of stretches"),
+        ("audit", "replays", [[0, ["model-1"], "none", [0.0]]], "'replays' to be a list of stretches"),
+        ("audit", "replays", [[0, [], None, [0.0, 1.0]]], "'replays' to be a list of stretches"),
+        ("audit", "replays", [[0, [], None, ["free"]]], "'replays' to be a list of stretches"),
+        ("feedback", "quality", "good", "'quality' to be a number up to 1e[+]150, got 'good'"),
     ],
 )
 def test_events_of_another_shape_are_refused(
     audited: list[dict[str, Any]], kind: str, part: str, value: Any, message: str
 ) -> None:
+    article = "an" if kind == "audit" else "a"
     feedback = {"event": "feedback", "id": "q-0", "model": None, "quality": 1.0}
     wrong = [{**event, part: value} if event["event"] == kind else event for event in [*audited[:40], feedback]]
     assert wrong != [*audited[:40], feedback]
-    with pytest.raises(ValueError, match=f"^events: an? {kind} event: expected {message}"):
+    with pytest.raises(ValueError, match=f"^events: {article} {kind} event( of '.*')?: expected {message}"):
         policies_in(wrong)
     lacking = [{n: v for n, v in event.items() if n != part or event["event"] != kind} for event in wrong]
-    with pytest.raises(ValueError, match=f"^events: an? {kind} event: expected '{part}' to be .*, but there is none"):
+    with pytest.raises(
+        ValueError, match=f"^events: {article} {kind} event( of '.*')?: expected '{part}' to be .*, but there is none"
+    ):
         policies_in(lacking)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("rate", 1.5),
+        ("rate", None),
+        ("own", -1),
+        ("own", 10**6),
+        ("own", "first"),
+        ("point", 0.5),
+        ("agree", [0, 10**6]),
+        ("agree", 3),
+        ("believed", []),
+        ("believed", [[0.5]]),
+        ("believed", [["much", 1.0]]),
+    ],
+)
+def test_explorations_of_another_shape_are_refused(explored: list[dict[str, Any]], part: str, value: Any) -> None:
+    wrong = [{**e, "explored": {**e["explored"], part: value}} if e["event"] == "decision" else e for e in explored[:9]]
+    with pytest.raises(
+        ValueError, match=r"^events: a decision event of '0': expected 'explored' to be null, or an object"
+    ):
+        policies_in(wrong)
+    for cost in ({}, {"cost": None}, {"cost": "free"}, 3):
+        with pytest.raises(
+            ValueError, match=r"^events: a decision event of '0': expected 'cost' to be an object of num"
+        ):
+            policies_in([{**event, "cost": cost} if event["event"] == "decision" else event for event in explored[:9]])
+
+
+def test_a_label_that_a_log_knows_as_null_is_missing(audited: list[dict[str, Any]]) -> None:
+    events = [{**e, "quality": dict.fromkeys(e["quality"])} if e["event"] == "audit" else e for e in audited]
+    assert evaluate_log(events, BUDGET)[0].quality is None
 
 
 def test_more_than_all_that_can_be_spent_is_not_extrapolated(audited: list[dict[str, Any]]) -> None:

@@ -102,6 +102,15 @@ def test_ctrl_c_ends_the_demonstration_with_the_bill() -> None:
     assert re.search(r"\n?\d+ questions: .* against ", said)
 
 
+@windows
+def test_ctrl_c_twice_ends_the_demonstration_without_a_traceback() -> None:
+    with command("--demo", "--port", "0") as process:
+        until(process.stdout, "^q-5003 ")
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)  # the first one has begun to end it
+        assert " questions: " in ended(process)
+
+
 def settings(folder: Path, url: str) -> Path:
     targets = "".join(f'[targets.{name}]\nurl = "{url}"\nmodel = "{name}"\n' for name in MODELS)
     (folder / "serve.toml").write_text(

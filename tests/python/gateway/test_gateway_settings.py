@@ -130,6 +130,16 @@ TARGET = '[targets.small]\nurl = "http://127.0.0.1/v1"\nmodel = "x"\n'
         (TARGET + "options = 'x'", r"targets.small.options: expected a table"),
         (TARGET + "key_env = 5", r"targets.small.key_env: expected a text"),
         (TARGET + "supports = 'tools'", r"targets.small.supports: expected a list of texts"),
+        (
+            "[limits]\ntimeout_s = 1" + "0" * 400,
+            r"serve.toml: limits.timeout_s: expected whole numbers of 64 bits, got .* 401",
+        ),
+        ("[listen]\nport = 0x1" + "0" * 9000, r"serve.toml: listen.port: expected whole numbers of 64 bits"),
+        ("[limits]\nconcurrency = 9223372036854775808", r"limits.concurrency: expected whole numbers of 64 bits"),
+        (TARGET + "options = { seed = [1, -9223372036854775809] }", r"targets.small.options.seed.1: expected whole"),
+        ("[budgets]\nlimit = 1" + "0" * 30, r"budgets.limit: expected whole numbers of 64 bits"),
+        ("router" + ".a" * 2000 + " = 1", r"router.a.a.*: expected tables on at most 100 levels"),
+        (TARGET + "[targets.small.options" + ".a" * 200 + "]", r"targets.small.options.a.*at most 100 levels"),
     ],
 )
 def test_what_is_wrong_is_told_by_name(tmp_path: Path, text: str, says: str) -> None:

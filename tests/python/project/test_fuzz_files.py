@@ -62,6 +62,9 @@ LONG = [
     ("decision logs", "decisions.jsonl", b'{"headrace":"decision-log-1","event":' + b"[" * 100_000),
     ("serve.toml", "serve.toml", b"router = " + b"[" * 100_000),
     ("serve.toml", "serve.toml", b"[listen]\nport = " + b"9" * 5000),
+    ("serve.toml", "serve.toml", b"[limits]\ntimeout_s = " + b"9" * 400),
+    ("serve.toml", "serve.toml", b"[listen]\nport = 0x1" + b"0" * 5000),
+    ("serve.toml", "serve.toml", b"router" + b".a" * 2000 + b" = 1"),
 ]
 
 

@@ -101,6 +101,18 @@ def test_what_is_no_function_is_refused(decider):
         hr.Runner(decider, targets(), signals={"judge": 0.5})
 
 
+def test_a_column_that_is_not_bought_is_refused_where_one_that_is_has_no_function(decider):
+    def judge(query, answer):
+        return 0.5
+
+    message = "signals: expected functions for 'judge', which the router buys; got one for 'typo', and none for 'judge'"
+    with pytest.raises(ValueError, match=message):
+        hr.Runner(decider, targets(), signals={"typo": judge})
+    # At another budget the router may buy more.
+    with hr.Runner(decider, targets(), signals={"judge": judge, "tests": judge}) as runner:
+        assert runner.run({"size": 0.0}).session.wanted == ("judge",)
+
+
 def test_an_answer_that_is_streamed_at_once_is_not_judged(decider):
     def judge(query, answer):
         raise AssertionError("asked")

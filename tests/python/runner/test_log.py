@@ -262,6 +262,18 @@ def test_a_log_without_labels_is_no_table(tmp_path: Path) -> None:
         hr.Outcomes.from_file(log.path)
 
 
+def test_a_log_that_another_program_wrote_anew_is_the_same_table(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path / "decisions.jsonl")
+    log.append({"event": "decision", "id": "a", "steps": [{"model": "m", "kind": "ok", "cost": 1.0}], "model": "m"})
+    log.append(feedback_event("a", 1.0))
+    anew = [json.dumps(json.loads(line)) for line in log.path.read_text().splitlines()]
+    for n_anew in (1, 2):
+        path = tmp_path / f"{n_anew}.jsonl"
+        path.write_text("\n".join([*anew[:n_anew], *log.path.read_text().splitlines()[n_anew:]]))
+        table = hr.Outcomes.from_file(path)
+        assert (table.ids, table.quality.tolist(), table.cost.tolist()) == (("a",), [[1.0]], [[1.0]])
+
+
 @pytest.mark.parametrize("kind", ["decision log", "recorder"])
 def test_a_line_that_hangs_on_to_what_is_torn_is_written_again(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch

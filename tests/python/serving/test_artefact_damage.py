@@ -223,6 +223,19 @@ def test_a_forged_header_of_long_ago_is_refused_without_a_warning(saved: bytes, 
     assert refused(tmp_path, forged(saved, lambda manifest: None, of_python_2)).kind == "tampered"
 
 
+@pytest.mark.parametrize(
+    "kind", ["a", "a5", "S", "U3", "<M8[s]", "float64", "i8,i8", "", 8, None, ["<f8"], "<f8" * 9000]
+)
+def test_a_forged_type_of_column_is_refused_without_a_warning(kind: Any, saved: bytes, tmp_path: Path) -> None:
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["values"]["query_columns"] = {"size": {"$tuple": [{"$dtype": kind}, {"$tuple": []}]}}
+
+    error = refused(tmp_path, forged(saved, change))
+    assert error.kind == "tampered"
+    assert "values: expected a type of column that save writes" in str(error)
+    assert len(str(error)) < 200
+
+
 def test_the_forger_of_these_tests_can_write_a_file(saved: bytes, tmp_path: Path) -> None:
     (tmp_path / "same").write_bytes(forged(saved, lambda manifest: None))
     assert hr.load(tmp_path / "same").models == ("model-1", "model-2", "model-3")

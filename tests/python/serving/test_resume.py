@@ -89,6 +89,73 @@ def test_other_states_are_refused(decider: hr.Decider) -> None:
         decider.resume({**state, "models": ["small", "large"]})
 
 
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+def test_what_nests_too_deep_is_refused(decider: hr.Decider) -> None:
+    session = decider.start(query(0), id="q-0")
+    session.observe("small", {"answer": "4", "note": nested(96)}, extra="ignore")
+    state = json.loads(json.dumps(session.to_dict()))
+    assert decider.resume(state).to_dict() == state
+    session.observe("medium", {"answer": "4", "note": nested(97)}, extra="ignore")
+    with pytest.raises(TypeError, match="response of 'medium': expected at most 97 levels of lists and objects"):
+        session.to_dict()
+    for name in ("runs", "options", "failed", "costs", "notes", "kind", "id", "models", "query", "other"):
+        for levels in (100, 5000):
+            with pytest.raises(ValueError, match=f"state: '{name}': expected at most 99 levels of lists and objects"):
+                decider.resume({**state, name: nested(levels)})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"prices": {"small": 1e308}},
+            "prices: expected finite numbers >= 0, got 1e[+]308 for 'small', which is above 1e[+]150",
+        ),
+        (
+            {"switching_cost": {"small": 10**400}},
+            "switching_cost: expected finite numbers >= 0, got a int for 'small', which",
+        ),
+        (
+            {"prices": {"small": 10**5000}},
+            "prices: expected finite numbers >= 0, got a int of too many digits for 'small'",
+        ),
+        ({"max_cost": -(10**5000)}, "max_cost: expected a number >= 0, got a int of too many digits"),
+    ],
+)
+def test_numbers_beyond_what_may_be_calculated_with_are_refused(
+    decider: hr.Decider, options: dict[str, Any], message: str
+) -> None:
+    state = decider.start(query(0), id="q-0").to_dict()
+    with pytest.raises(ValueError, match=message):
+        decider.resume({**state, "options": options})
+
+
+def test_prices_that_make_costs_too_large_are_refused_at_the_next_step(decider: hr.Decider) -> None:
+    for options in ({"prices": {"large": 1e150}}, {"prices": {"large": 1e149}, "switching_cost": {"large": 1e150}}):
+        session = decider.start(query(0), id="q-0", **options)
+        message = r"prices, switching_cost: expected costs up to 1e\+150 with them, got .* for 'large'"
+        for refused in (session.next, session.why, lambda s=session: s.expected("small")):
+            with pytest.raises(ValueError, match=message):
+                refused()
+    assert decider.start(query(0), id="q-0", prices={"large": 1e140}).next() in MODELS
+
+
+def test_costs_that_add_up_beyond_floats_are_refused(decider: hr.Decider) -> None:
+    session = decider.start(query(0), id="q-0")
+    for cost in (1e308, 1.1e150, 10**200):
+        with pytest.raises(ValueError, match=r"cost: expected a finite number >= 0, got .*, which is above 1e\+150"):
+            session.observe("small", "4", cost=cost)
+    session.observe("small", "4", cost=1e150)
+    session.fail("medium", cost=1e150)
+    assert json.dumps(session.to_dict(), allow_nan=False)
+
+
 def test_a_model_that_failed_can_be_let_in_again(decider: hr.Decider) -> None:
     session = decider.start(query(0), id="q-0", allowed=["small"])
     session.fail("small")

@@ -15,6 +15,7 @@ from typing import Any
 
 from headrace.arguments import Column
 from headrace.extras import imported
+from headrace.json_values import json_of
 from headrace.outcomes.readers.cells import boxed
 from headrace.outcomes.readers.decided import decided_columns
 from headrace.outcomes.readers.delimited import delimited_columns, delimited_line
@@ -183,8 +184,8 @@ def _json(path: Path, content: bytes, notes: list[str]) -> dict[str, Column]:
     try:
         text, in_lines, recorded = _json_text(path, content)
         decided = in_lines and is_decision_log(text)
-        records = [] if recorded or decided else _lines(text) if in_lines else json.loads(text)
-    except (ValueError, RecursionError) as error:
+        records = [] if recorded or decided else _lines(text) if in_lines else json_of(text)
+    except ValueError as error:
         raise ValueError(f"{path}: can't be read as JSON: {error}") from error
     if decided:
         renamed_too = path.suffix.lower() != ".gz"
@@ -211,7 +212,8 @@ def _json_text(path: Path, content: bytes) -> tuple[str, bool, bool]:
     """Decode a file of JSON; say whether its lines are records, and whether a `Recorder` wrote them."""
     text = content.decode("utf-8-sig")
     in_lines = kind_of(path) in JSON_LINES or not text.strip()
-    return text, in_lines, in_lines and is_recorded(text)
+    # Parts of both kinds may have been joined.
+    return text, in_lines, in_lines and is_recorded(text) and not is_decision_log(text)
 
 
 def _lines(text: str) -> list[Any]:
@@ -220,7 +222,7 @@ def _lines(text: str) -> list[Any]:
     for number, line in enumerate(text.split("\n"), start=1):  # splitlines would also split at U+2028 within a text
         if line.strip():
             try:
-                records.append(json.loads(line))
+                records.append(json_of(line))
             except ValueError as error:
                 raise ValueError(f"line {number}: {error}") from error
     return records

@@ -7,11 +7,11 @@ missing, until a later run of the model on that query fills it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from headrace.arguments import listed
+from headrace.json_values import json_of
 from headrace.outcomes.readers.table import COST_PREFIX
 from headrace.outcomes.rows import named, shown
 
@@ -29,7 +29,8 @@ def is_recorded(text: str) -> bool:
     mark, lines = f'{{"{MARK[0]}":', text.split("\n", 2)
     torn_at_once = len(lines) == 1 and text != "" and mark.startswith(text)
     # The version is a number; a decision log has a text there.
-    return torn_at_once or any(line.startswith(mark) and not line.startswith(f'{mark}"') for line in lines[:2])
+    begun = [line.removeprefix(mark).lstrip() for line in lines[:2] if line.startswith(mark)]
+    return torn_at_once or any(not version.startswith('"') for version in begun)
 
 
 def recorded_events(text: str, source: str, notes: list[str]) -> list[dict[str, Any]]:
@@ -98,8 +99,8 @@ def _lines(text: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
     for line, written in enumerate(text.split("\n"), start=1):
         if written.strip():
             try:
-                event = json.loads(written)
-            except (ValueError, RecursionError):
+                event = json_of(written)
+            except ValueError:
                 event = None
             yield line, event if isinstance(event, dict) and MARK[0] in event else None
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from headrace.arguments import Column, FloatArray, listed
+from headrace.json_values import json_of
 from headrace.outcomes.readers.cells import as_text, boxed, json_number, parsed
 from headrace.outcomes.rows import Rows
 
@@ -125,8 +126,8 @@ def _answering(columns: Mapping[str, Column], empty: Column, notes: list[str]) -
 def _decoded(cell: str | None) -> Any:
     """Decode JSON text; text that isn't JSON stands for itself."""
     try:
-        return None if cell is None else json.loads(cell)
-    except (ValueError, RecursionError):
+        return None if cell is None else json_of(cell)
+    except ValueError:
         return cell
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -27,7 +28,17 @@ from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import EncodedResponses, ResponseFeatures
 from headrace.estimators.responses import Responses
-from headrace.estimators.ridge import BLOCKS, CONTENT, REST, Ridge, choose_scales, fit_ridge
+from headrace.estimators.ridge import (
+    BLOCKS,
+    CONTENT,
+    MOST_ROWS,
+    REST,
+    Ridge,
+    RidgeRegressions,
+    choose_scales,
+    evenly,
+    fit_ridge,
+)
 from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets, clipped
 
@@ -35,6 +46,10 @@ __all__ = ["LinearCost", "LinearQuality", "RunSetRegressions", "common_run"]
 
 #: Folds in which the estimates of another estimator are made that become features.
 N_FOLDS = 5
+
+#: Most features, those after all models, whose Gram matrix is kept: 32 MB. Of more, or of more than there are rows,
+#: each run set has its own.
+MOST_FEATURES = 2_000
 
 
 class _ExAnteFeatures(Stateful, part="ex-ante-features", kept=("_fitted",)):
@@ -79,7 +94,8 @@ class RunSetRegressions(
 ):
     """Ridge regressions on the features of queries and responses, one per run set, kept once fitted.
 
-    Those `with_left_out` are asked for the leave-one-out estimates of each run set, once.
+    What differs between run sets is which features are in: these are standardised once, for all run sets. Those
+    `with_left_out` are asked for the leave-one-out estimates of each run set, once.
     """
 
     def __init__(
@@ -112,8 +128,13 @@ class RunSetRegressions(
         """Give the regression for a run set."""
         return self._regression(run)[0]
 
+    @property
+    def estimated_targets(self) -> FloatArray:
+        """The targets of the rows that `left_out` estimates."""
+        return self.targets[evenly(len(self.targets), MOST_ROWS)]
+
     def left_out(self, run: BoolArray) -> FloatArray:
-        """Give the leave-one-out estimates of the fitting rows after a run set: shape (n_queries, n_targets)."""
+        """Give leave-one-out estimates after a run set, of at most `MOST_ROWS` rows: shape (n_estimated, n_targets)."""
         ridge, centre = self._regression(run)
         # They aren't in a file; the same numbers give the same regression.
         estimates = ridge.left_out if ridge.left_out is not None else self._fit(run, left_out=True)[0].left_out
@@ -148,9 +169,30 @@ class RunSetRegressions(
         return self._fitted[key]
 
     def _fit(self, run: BoolArray, *, left_out: bool) -> tuple[Ridge, FloatArray]:
-        centred, centre = self._centred(run)
-        scales = self._scales[int(run.any())][self._blocks(centred.shape[1])]
-        return fit_ridge(centred, self.targets, scales, left_out=left_out), centre
+        shared = self._shared
+        if shared is None:
+            centred, centre = self._centred(run)
+            scales = self._scales[int(run.any())][self._blocks(centred.shape[1])]
+            return fit_ridge(centred, self.targets, scales, left_out=left_out), centre
+        regressions, centres = shared
+        n_before = self._encoded.shape[1]
+        columns = np.append(np.arange(n_before), n_before + self._encoded_responses.columns(run))
+        scales = self._scales[int(run.any())][self._blocks(len(columns))]
+        return regressions.fit(columns, scales, left_out=left_out), centres[columns]
+
+    @cached_property
+    def _shared(self) -> tuple[RidgeRegressions, FloatArray] | None:
+        """The regressions on any of all features, and their averages; None where these are too many."""
+        n, k = self.targets.shape
+        everything = np.ones(k, dtype=np.bool_)
+        if self._encoded.shape[1] + len(self._encoded_responses.columns(everything)) > min(n, MOST_FEATURES):
+            return None
+        centred, centres = self._centred(everything)
+        return RidgeRegressions(centred, self.targets), centres
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickle needn't carry what can be computed again.
+        return {name: value for name, value in vars(self).items() if name != "_shared"}
 
     def _chosen(self, run: BoolArray, start: FloatArray) -> FloatArray:
         centred, _ = self._centred(run)

@@ -173,9 +173,9 @@ class PriceTable(
         return self._smearing[key]
 
     def _residuals(self, run: BoolArray) -> FloatArray:
-        """Leave-one-out residuals of the fitting data, on the scale of logarithms."""
+        """Leave-one-out residuals of fitting rows, on the scale of logarithms."""
         left_out = np.clip(self._regressions.left_out(run), *self._range)
-        return np.asarray(self._regressions.targets - left_out)
+        return np.asarray(self._regressions.estimated_targets - left_out)
 
     def _prompt_cost(self, queries: Queries, n_queries: int) -> FloatArray:
         prompt = _tokens("prompt_tokens", _prompt_tokens(queries), len(self._input))

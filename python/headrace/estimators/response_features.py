@@ -357,6 +357,12 @@ class EncodedResponses(Stateful, part="encoded-responses", kept=("_of_models", "
         pairs = np.flatnonzero(run[first] & run[second])
         return _beside(self._of_models.take(np.flatnonzero(run), axis=1), self._of_pairs.take(pairs, axis=1))
 
+    def columns(self, run: BoolArray) -> IndexArray:
+        """Give where the features of a run set are among those after all models."""
+        first, second = _pairs(len(run))
+        of_models = np.repeat(run, self._of_models.shape[2])
+        return np.flatnonzero(np.append(of_models, np.repeat(run[first] & run[second], self._of_pairs.shape[2])))
+
 
 def _ends(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Range of each model's numbers, of shape (n_models, ...); of a model without any, all numbers."""

@@ -15,20 +15,37 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from headrace.arguments import FloatArray, IndexArray
+from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.state import Stateful
 
-__all__ = ["BLOCKS", "CONTENT", "PENALTIES", "REST", "SCALES", "Ridge", "choose_scales", "fit_ridge"]
+__all__ = [
+    "BLOCKS",
+    "CONTENT",
+    "MOST_ROWS",
+    "PENALTIES",
+    "REST",
+    "SCALES",
+    "Ridge",
+    "RidgeRegressions",
+    "choose_scales",
+    "evenly",
+    "fit_ridge",
+]
 
 #: Ridge penalties tried, in units of the number of rows (features have unit variance).
 PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0])
 
-#: Most rows by whose leave-one-out errors a penalty is chosen; each is left out of all others.
+#: Most rows that have leave-one-out estimates; each is left out of all others.
 MOST_ROWS = 2_000
+
+#: A penalty is chosen by at most so many of these estimates, all targets together, but by those of so many rows.
+MOST_JUDGED = 20_000
+FEWEST_JUDGED = 500
 
 #: Scales of a block that are tried, in units of the standard deviation of its features.
 SCALES = (1.0, 0.3, 0.1, 0.03, 0.0)
@@ -52,7 +69,7 @@ class Ridge(Stateful, part="ridge", kept=("weights", "intercept")):
 
     weights: FloatArray
     intercept: FloatArray
-    #: Leave-one-out estimates of the fitting rows, shape (n_queries, n_targets); not part of the state.
+    #: Leave-one-out estimates of fitting rows, shape (n_estimated, n_targets); not part of the state.
     left_out: FloatArray | None = None
 
     def predict(self, features: FloatArray) -> FloatArray:
@@ -66,7 +83,118 @@ def _known(features: FloatArray) -> FloatArray:
     return np.where(missing, 0.0, features) if np.count_nonzero(missing) else features
 
 
-@one_blas_thread
+class _Standardised(NamedTuple):
+    """Features of mean 0 and variance 1, shape (n, n_features), and what they were; one that is constant is 0."""
+
+    values: FloatArray
+    means: FloatArray
+    sds: FloatArray
+    used: BoolArray
+
+    @classmethod
+    def of(cls, features: FloatArray) -> _Standardised:
+        known = _known(features)
+        means = known.mean(axis=0)
+        values = known - means
+        sds = np.sqrt(np.einsum("ij,ij->j", values, values) / len(values))
+        used = sds > CONSTANT * (np.abs(means) + 1.0)
+        values *= np.divide(1.0, sds, out=np.zeros_like(sds), where=used)
+        return cls(values, means, sds, used)
+
+
+def evenly(n: int, most: int) -> IndexArray:
+    """Give `most` of n rows at equal distances, or all.
+
+    Examples
+    --------
+    >>> evenly(7, 3).tolist(), evenly(2, 3).tolist()
+    ([0, 2, 4], [0, 1])
+    """
+    return np.arange(n) if n <= most else np.arange(most) * n // most
+
+
+class RidgeRegressions:
+    """Ridge regressions of the same targets on any of the same features; those of `fit_ridge`, to rounding.
+
+    Features are standardised, and their Gram matrix is found, once: O(n d^2). A choice of e features then takes
+    O(e^3) and, for the penalties, O(e m (e + t)) with m rows and t targets.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, n_features)
+        Centred: a missing value (NaN) counts as zero.
+    targets : ndarray of shape (n, n_targets)
+
+    Attributes
+    ----------
+    rows : int ndarray of shape (n_estimated,)
+        Those whose leave-one-out estimates are given: all, or `MOST_ROWS` at equal distances.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> features = np.random.default_rng(0).normal(size=(50, 3))
+    >>> regressions = RidgeRegressions(features, features[:, :1])
+    >>> regressions.fit(np.array([0, 2])).weights.round(3).tolist()
+    [[1.0], [0.0]]
+    """
+
+    @one_blas_thread
+    def __init__(self, features: FloatArray, targets: FloatArray) -> None:
+        self._n, n_features = features.shape
+        standardised, self._means, self._sds, self._used = _Standardised.of(features)
+        self._target_means = targets.mean(axis=0)
+        residuals = targets - self._target_means
+        self._pull = standardised.T @ residuals
+        # Of more features than rows, the Gram matrix of the rows is the smaller one; it is another for each choice.
+        self._wide = standardised if n_features > self._n else None
+        self._gram = standardised.T @ standardised if self._wide is None else np.empty((0, 0))
+        self.rows = evenly(self._n, MOST_ROWS)
+        self._judged = evenly(len(self.rows), max(MOST_JUDGED // max(targets.shape[1], 1), FEWEST_JUDGED))
+        self._of_rows = np.ascontiguousarray(standardised[self.rows].T)
+        self._residuals = residuals[self.rows]
+
+    @one_blas_thread
+    def fit(self, columns: IndexArray, scales: FloatArray | None = None, *, left_out: bool = True) -> Ridge:
+        """Fit a regression on some features.
+
+        Parameters
+        ----------
+        columns : int ndarray of shape (n_chosen,)
+            Of the features.
+        scales : ndarray of shape (n_chosen,), optional
+        left_out : bool
+            Also give the leave-one-out estimates of `rows`.
+        """
+        here = self._used[columns]
+        scale = np.ones(len(columns)) if scales is None else scales
+        here &= scale > 0.0
+        used, scale = columns[here], scale[here, None]
+        squares, right = self._spectrum(used, scale)
+        # V / S of the scaled features, by which they become U.
+        turn = scale * right / np.sqrt(squares)
+        along = turn.T @ self._pull[used]
+        seen = self._of_rows[used] if left_out else self._of_rows[np.ix_(used, self._judged)]
+        left = turn.T @ seen
+        judged = left[:, self._judged] if left_out else left
+        chosen = _best_shrinkage(squares, judged, along, self._residuals[self._judged], self._n)
+        without: FloatArray | None = None
+        if left_out:
+            rest = self._residuals - left.T @ (chosen * along)
+            without = self._target_means + self._residuals - rest / _freedom(left, chosen, self._n)
+        weights = np.zeros((len(columns), len(self._target_means)))
+        weights[here] = turn @ (chosen * along) / self._sds[used, None]
+        return Ridge(weights, self._target_means - self._means[columns] @ weights, without)
+
+    def _spectrum(self, used: IndexArray, scale: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Give the squares of S, and V, of the scaled features."""
+        if self._wide is None:
+            return _eigen(self._gram[np.ix_(used, used)] * (scale * scale.T))
+        scaled = self._wide[:, used] * scale.T
+        squares, left = _eigen(scaled @ scaled.T)
+        return squares, scaled.T @ (left / np.sqrt(squares))
+
+
 def fit_ridge(
     features: FloatArray, targets: FloatArray, scales: FloatArray | None = None, *, left_out: bool = True
 ) -> Ridge:
@@ -91,33 +219,10 @@ def fit_ridge(
     -----
     With X = U S V' of the standardised features, the estimates at penalty p are mean + U D U' y, D = s^2 / (s^2 + n p).
     Leaving row i out changes its residual to (y_i - estimate_i) / (1 - h_i), h_i = 1/n + sum of u_i^2 D (Allen 1974).
-    Of more than `MOST_ROWS` rows, so many at equal distances choose the penalty.
+    Of more than `MOST_ROWS` rows, so many at equal distances have leave-one-out estimates; a penalty is chosen by at
+    most `MOST_JUDGED` of these, all targets together.
     """
-    n = len(features)
-    known = _known(features)
-    means = known.mean(axis=0)
-    centred = known - means
-    sds = np.sqrt(np.mean(centred**2, axis=0))
-    used = sds > CONSTANT * (np.abs(means) + 1.0)
-    units = sds
-    if scales is not None:
-        used &= scales > 0.0
-        units = np.divide(sds, scales, out=np.ones_like(sds), where=used)
-    # A choice of columns is a copy.
-    standardised = (centred if used.all() else centred[:, used]) / units[used]
-    target_means = targets.mean(axis=0)
-    residuals = targets - target_means
-
-    squares, left, right = _singular(standardised)
-    along = left.T @ residuals
-    judged = np.arange(n) if n <= MOST_ROWS else np.arange(MOST_ROWS) * n // MOST_ROWS
-    chosen = _best_shrinkage(squares, left[judged], along, residuals[judged], n)
-    without: FloatArray | None = None
-    if left_out:
-        without = targets - (residuals - left @ (chosen * along)) / _freedom(left, chosen, n)
-    weights = np.zeros((features.shape[1], targets.shape[1]))
-    weights[used] = right @ (chosen / np.sqrt(squares)[:, None] * along) / units[used, None]
-    return Ridge(weights, target_means - means @ weights, without)
+    return RidgeRegressions(features, targets).fit(np.arange(features.shape[1]), scales, left_out=left_out)
 
 
 def _best_shrinkage(
@@ -127,9 +232,11 @@ def _best_shrinkage(
     least = np.full(residuals.shape[1], np.inf)
     chosen = np.zeros((len(squares), residuals.shape[1]))
     shrinkages = squares[:, None] / (squares[:, None] + n * PENALTIES)
+    rows = np.ascontiguousarray(left.T)
     for shrinkage, freedom in zip(shrinkages.T[:, :, None], _freedom(left, shrinkages, n).T, strict=True):
-        errors = (residuals - left @ (shrinkage * along)) / freedom[:, None]
-        error = np.einsum("ij,ij->j", errors, errors)
+        errors = rows @ (shrinkage * along)
+        np.subtract(residuals, errors, out=errors)
+        error = freedom**-2 @ np.square(errors, out=errors)
         better = error < least
         least = np.where(better, error, least)
         chosen[:, better] = shrinkage
@@ -137,22 +244,15 @@ def _best_shrinkage(
 
 
 def _freedom(left: FloatArray, shrinkages: FloatArray, n: int) -> FloatArray:
-    """Give 1 - h of each row, for each column of shrinkages."""
-    return np.maximum(1.0 - 1.0 / n - left**2 @ shrinkages, LEAST_FREEDOM)
+    """Give 1 - h of each row, for each column of shrinkages; `left` is U'."""
+    return np.maximum(1.0 - 1.0 / n - (left**2).T @ shrinkages, LEAST_FREEDOM)
 
 
-def _singular(matrix: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Decompose a matrix into U S V': give the squares of S, U and V.
-
-    By the eigenvectors of the smaller Gram matrix: cheaper than a singular value decomposition.
-    """
-    wide = matrix.shape[1] > matrix.shape[0]
-    squares, vectors = np.linalg.eigh(matrix @ matrix.T if wide else matrix.T @ matrix)
+def _eigen(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Give the eigenvalues of a Gram matrix that aren't zero to rounding, and their vectors."""
+    squares, vectors = np.linalg.eigh(gram)
     kept = squares > CONSTANT * max(float(squares.max(initial=0.0)), 1.0)
-    squares, vectors = squares[kept], vectors[:, kept]
-    if wide:
-        return squares, vectors, matrix.T @ (vectors / np.sqrt(squares))
-    return squares, matrix @ (vectors / np.sqrt(squares)), vectors
+    return squares[kept], vectors[:, kept]
 
 
 @one_blas_thread
@@ -225,12 +325,8 @@ class LeaveOneOut:
     """The leave-one-out error of ridge regressions under any scales of their features; parameters as in `fit_ridge`."""
 
     def __init__(self, features: FloatArray, targets: FloatArray) -> None:
-        known = _known(features)
-        means = known.mean(axis=0)
-        centred = known - means
-        sds = np.sqrt(np.mean(centred**2, axis=0))
-        self._used = sds > CONSTANT * (np.abs(means) + 1.0)
-        self._standardised = centred[:, self._used] / sds[self._used]
+        values, _, _, self._used = _Standardised.of(features)
+        self._standardised = values[:, self._used]
         self._gram = self._standardised.T @ self._standardised
         residuals = targets - targets.mean(axis=0)
         size = np.sqrt(np.mean(residuals**2, axis=0))
@@ -250,6 +346,8 @@ class LeaveOneOut:
 
     def is_surely_smaller(self, scales: FloatArray, other: FloatArray) -> bool:
         """Tell whether scales have a smaller error than others, by more than the standard error of the difference."""
+        if not self._residuals.size:
+            return False
         gain = self._of_rows(other) - self._of_rows(scales)
         return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
 
@@ -265,12 +363,10 @@ class LeaveOneOut:
         scales = scales[self._used]
         used = np.flatnonzero(scales)
         scales = scales[used]
-        squares, right = np.linalg.eigh(self._gram[np.ix_(used, used)] * np.outer(scales, scales))
-        kept = squares > CONSTANT * max(float(squares.max(initial=0.0)), 1.0)
-        squares, right = squares[kept], right[:, kept]
+        squares, right = _eigen(self._gram[np.ix_(used, used)] * np.outer(scales, scales))
         left = self._standardised[:, used] @ (scales[:, None] * right / np.sqrt(squares))
         shrink = squares[:, None] / (squares[:, None] + n * PENALTIES)
-        freedom = np.maximum(1.0 - 1.0 / n - left**2 @ shrink, LEAST_FREEDOM)
+        freedom = _freedom(left.T, shrink, n)
         along = left.T @ self._residuals
         # All penalties in one product: (kept, penalties, targets) as one wide matrix.
         fitted = left @ (shrink[:, :, None] * along[:, None, :]).reshape(len(squares), len(PENALTIES) * n_targets)

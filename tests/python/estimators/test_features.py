@@ -323,7 +323,10 @@ def test_blocks_are_of_models_and_then_of_pairs(models: list[int]) -> None:
     for i, j in combinations(models, 2):
         parts.append(features.transform(seen, np.isin(np.arange(4), (i, j)))[:, 2 * alone[i].shape[1] :])
     np.testing.assert_allclose(whole, np.hstack([np.empty((50, 0)), *parts]), rtol=0, atol=EXACT)
-    np.testing.assert_allclose(EncodedResponses(features, seen).after(run), whole, rtol=0, atol=EXACT)
+    encoded = EncodedResponses(features, seen)
+    np.testing.assert_allclose(encoded.after(run), whole, rtol=0, atol=EXACT)
+    everything = encoded.after(np.ones(4, dtype=bool))
+    np.testing.assert_array_equal(everything[:, encoded.columns(run)], encoded.after(run))
     of_one = 3 + 1 + 1 + 3 + 4 + 5 + 32
     assert whole.shape == (50, of_one * len(models) + 3 * (len(models) * (len(models) - 1) // 2))
     none = features.transform(seen.with_run(run).take([]), run)

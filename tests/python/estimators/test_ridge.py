@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import product
 
 import numpy as np
@@ -9,8 +10,18 @@ import numpy.typing as npt
 import pytest
 
 import headrace as hr
+import headrace.estimators.ridge as ridge_module
 from headrace.estimators import LinearCost, LinearQuality, QueryFeatures
-from headrace.estimators.ridge import CONTENT, PENALTIES, REST, SCALES, LeaveOneOut, choose_scales, fit_ridge
+from headrace.estimators.ridge import (
+    CONTENT,
+    PENALTIES,
+    REST,
+    SCALES,
+    LeaveOneOut,
+    RidgeRegressions,
+    choose_scales,
+    fit_ridge,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -162,6 +173,97 @@ def test_units_of_targets_and_features_dont_matter(unit: float) -> None:
     np.testing.assert_array_equal(choose_scales(features * unit, targets, blocks, np.ones(3)), expected)
 
 
+# Many choices of the same features
+
+
+def leave_each_out(features: Floats, target: Floats, penalty: float) -> Floats:
+    """Refit without each row, on features in units of their standard deviation, with an intercept."""
+    n, d = features.shape
+    scaled = (features - features.mean(axis=0)) / features.std(axis=0)
+    design = np.hstack([scaled, np.ones((n, 1))])
+    ridge = n * penalty * np.diag(np.append(np.ones(d), 0.0))
+    estimates = np.empty(n)
+    for row in range(n):
+        others = np.arange(n) != row
+        gram = design[others].T @ design[others]
+        estimates[row] = design[row] @ np.linalg.solve(gram + ridge, design[others].T @ target[others])
+    return estimates
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("n", [12, 30])
+def test_a_choice_of_features_is_the_regression_on_these_alone(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    # With 12 rows more features than rows, and the Gram matrix of the rows.
+    features = rng.normal(size=(n, 20)) * rng.uniform(0.01, 100.0, 20) + rng.normal(size=20)
+    features[:, 7] = 3.0
+    targets = features[:, :3] / features[:, :3].std(axis=0) + rng.normal(size=(n, 3)) * [0.01, 1.0, 10.0]
+    regressions = RidgeRegressions(features, targets)
+    for _ in range(4):
+        columns = np.flatnonzero(rng.random(20) < 0.3)
+        scales = rng.choice(SCALES, len(columns))
+        got = regressions.fit(columns, scales)
+        expected = fit_ridge(features[:, columns], targets, scales)
+        for name in ("weights", "intercept", "left_out"):
+            size = np.abs(getattr(expected, name)).max(initial=1.0)
+            np.testing.assert_allclose(getattr(got, name), getattr(expected, name), rtol=0, atol=1e-8 * size)
+        assert (got.weights[(scales == 0.0) | (columns == 7)] == 0.0).all()
+        without = regressions.fit(columns, scales, left_out=False)
+        assert without.left_out is None
+        np.testing.assert_allclose(
+            without.weights, got.weights, rtol=0, atol=1e-12 * np.abs(got.weights).max(initial=1)
+        )
+    columns = np.array([0, 2, 5])
+    got = regressions.fit(columns)
+    for at, target in enumerate(targets.T):
+        tried = [leave_each_out(features[:, columns], target, penalty) for penalty in PENALTIES]
+        best = min(tried, key=lambda estimates: float(np.mean((target - estimates) ** 2)))
+        np.testing.assert_allclose(got.left_out[:, at], best, rtol=0, atol=EXACT * np.abs(target).max())
+
+
+def test_of_many_rows_some_are_judged_and_all_are_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ridge_module, "MOST_ROWS", 20)
+    monkeypatch.setattr(ridge_module, "MOST_JUDGED", 30)
+    monkeypatch.setattr(ridge_module, "FEWEST_JUDGED", 5)
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(47, 4))
+    targets = features @ rng.normal(size=(4, 3)) + rng.normal(size=(47, 3)) * [0.1, 1.0, 10.0]
+    regressions = RidgeRegressions(features, targets)
+    rows = np.arange(20) * 47 // 20
+    assert regressions.rows.tolist() == rows.tolist()
+    got = regressions.fit(np.arange(4))
+    for at, target in enumerate(targets.T):
+        tried = [leave_each_out(features, target, penalty) for penalty in PENALTIES]
+        # 30 numbers of 3 targets: every second one of the 20.
+        judged = rows[::2]
+        best = min(tried, key=lambda estimates: float(np.mean((target - estimates)[judged] ** 2)))
+        np.testing.assert_allclose(got.left_out[:, at], best[rows], rtol=0, atol=EXACT)
+
+
+@pytest.mark.parametrize("n", [60, 10])
+def test_the_bits_of_a_run_set_dont_depend_on_others_or_on_a_pickle(n: int) -> None:
+    table = hr.datasets.load_quickstart().take(np.arange(n))
+    everything = np.ones(5, bool)
+    runs = np.array([[True, False, True, False, False], [False] * 5, [True] * 5])
+
+    def fitted() -> LinearQuality:
+        return LinearQuality().fit(table.queries, table.responses_for(everything), table.quality)
+
+    one, other = fitted(), fitted()
+    one.warm(runs)
+    other.warm(runs[:1])
+    copied = pickle.loads(pickle.dumps(other))
+    assert "_shared" not in vars(copied._regressions)
+    for estimator in (other, copied, fitted()):
+        estimator.warm(runs[::-1])
+        for run in runs:
+            mine, theirs = one.linear_map(run), estimator.linear_map(run)
+            assert mine is not None
+            assert theirs is not None
+            for name in ("weights", "intercept", "average", "variance"):
+                np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
+
+
 # In the estimators
 
 
@@ -216,7 +318,7 @@ def test_scales_are_those_of_before_any_run_and_of_after_all() -> None:
     for run, scales in ((np.zeros(5, bool), before), (np.arange(5) == 2, after)):
         centred, _ = regressions._centred(run)
         expected = fit_ridge(centred, fitting.quality, scales[regressions._blocks(centred.shape[1])])
-        np.testing.assert_array_equal(regressions.after(run).weights, expected.weights)
+        np.testing.assert_allclose(regressions.after(run).weights, expected.weights, rtol=0, atol=EXACT)
 
 
 def test_without_an_embedding_every_regression_is_that_of_one_penalty() -> None:
@@ -224,6 +326,5 @@ def test_without_an_embedding_every_regression_is_that_of_one_penalty() -> None:
     estimator = LinearQuality().fit(fitting.queries, fitting.responses_for(np.ones(5, bool)), fitting.quality)
     for run in np.array([[False] * 5, [True, True, False, False, False], [True] * 5]):
         centred, _ = estimator._regressions._centred(run)
-        np.testing.assert_array_equal(
-            estimator._regressions.after(run).weights, fit_ridge(centred, fitting.quality).weights
-        )
+        expected = fit_ridge(centred, fitting.quality).weights
+        np.testing.assert_allclose(estimator._regressions.after(run).weights, expected, rtol=0, atol=EXACT)

@@ -32,7 +32,7 @@ from headrace.estimators import (
     SwitchingCost,
     estimator_names,
 )
-from headrace.estimators import linear as linear_module
+from headrace.estimators.ridge import RidgeRegressions
 from headrace.policy import Policy
 from headrace.policy.run_sets import run_sets
 from headrace.serving import BudgetController, Monitor
@@ -319,7 +319,7 @@ def test_a_warm_decider_fits_nothing_any_more(
     def refuse(*_: Any, **options: Any) -> None:
         raise AssertionError("a fit in a request")
 
-    monkeypatch.setattr(linear_module, "fit_ridge", refuse)
+    monkeypatch.setattr(RidgeRegressions, "fit", refuse)
     for warmed in (loaded, kept):
         assert walks(warmed, fresh) == wanted
     regressions = again(kept.warm(), tmp_path).estimators[0][0]._regressions  # type: ignore[attr-defined]

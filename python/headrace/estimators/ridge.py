@@ -40,12 +40,8 @@ __all__ = [
 #: Ridge penalties tried, in units of the number of rows (features have unit variance).
 PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0])
 
-#: Most rows that have leave-one-out estimates; each is left out of all others.
+#: Most rows that have leave-one-out estimates, by which a penalty is chosen; each is left out of all others.
 MOST_ROWS = 2_000
-
-#: A penalty is chosen by at most so many of these estimates, all targets together, but by those of so many rows.
-MOST_JUDGED = 20_000
-FEWEST_JUDGED = 500
 
 #: Scales of a block that are tried, in units of the standard deviation of its features.
 SCALES = (1.0, 0.3, 0.1, 0.03, 0.0)
@@ -150,7 +146,6 @@ class RidgeRegressions:
         self._wide = standardised if n_features > self._n else None
         self._gram = standardised.T @ standardised if self._wide is None else np.empty((0, 0))
         self.rows = evenly(self._n, MOST_ROWS)
-        self._judged = evenly(len(self.rows), max(MOST_JUDGED // max(targets.shape[1], 1), FEWEST_JUDGED))
         self._of_rows = np.ascontiguousarray(standardised[self.rows].T)
         self._residuals = residuals[self.rows]
 
@@ -174,10 +169,8 @@ class RidgeRegressions:
         # V / S of the scaled features, by which they become U.
         turn = scale * right / np.sqrt(squares)
         along = turn.T @ self._pull[used]
-        seen = self._of_rows[used] if left_out else self._of_rows[np.ix_(used, self._judged)]
-        left = turn.T @ seen
-        judged = left[:, self._judged] if left_out else left
-        chosen = _best_shrinkage(squares, judged, along, self._residuals[self._judged], self._n)
+        left = turn.T @ self._of_rows[used]
+        chosen = _best_shrinkage(squares, left, along, self._residuals, self._n)
         without: FloatArray | None = None
         if left_out:
             rest = self._residuals - left.T @ (chosen * along)
@@ -219,8 +212,7 @@ def fit_ridge(
     -----
     With X = U S V' of the standardised features, the estimates at penalty p are mean + U D U' y, D = s^2 / (s^2 + n p).
     Leaving row i out changes its residual to (y_i - estimate_i) / (1 - h_i), h_i = 1/n + sum of u_i^2 D (Allen 1974).
-    Of more than `MOST_ROWS` rows, so many at equal distances have leave-one-out estimates; a penalty is chosen by at
-    most `MOST_JUDGED` of these, all targets together.
+    Of more than `MOST_ROWS` rows, so many at equal distances have leave-one-out estimates and choose the penalty.
     """
     return RidgeRegressions(features, targets).fit(np.arange(features.shape[1]), scales, left_out=left_out)
 

@@ -178,7 +178,7 @@ def test_text_of_one_model_alone_stays_text(tmp_path: Path, suffix: str) -> None
     assert saved_and_read(table, tmp_path / f"t{suffix}").responses["note"].tolist() == notes.tolist()
 
 
-@pytest.mark.parametrize("head", ['text,a|quality,a|cost\nx,1,0.5\ny,0,', "", "text,a|quality,a|cost,"])
+@pytest.mark.parametrize("head", ["text,a|quality,a|cost\nx,1,0.5\ny,0,", "", "text,a|quality,a|cost,"])
 def test_a_mark_that_is_not_closed_takes_no_time(tmp_path: Path, head: str) -> None:
     needs_data_extra()
     # A search from each of a million places took hours: a timeout of the tests tells.

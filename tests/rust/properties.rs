@@ -948,20 +948,20 @@ fn typical_inputs_take_about_k_nodes() {
     }
 }
 
-/// Estimates that are clipped to 1 tie; where quality is free, none of them is dearer than another.
+/// Estimates that are clipped to 1 tie; where quality is free, none of them costs more than another.
 #[test]
 fn models_without_uncertainty_take_k_nodes() {
-    let k = 128;
+    let k = 128_u32;
     let quality: Vec<f64> = (0..k).map(|j| (0.5 + 0.01 * f64::from(j % 80)).min(1.0)).collect();
     let cost: Vec<f64> = (0..k).map(|j| 0.01 * f64::from(1 + j % 7)).collect();
-    let (variance, limits) = (vec![0.1; k as usize], Limits { max_depth: 5, node_limit: u64::MAX });
+    let (variance, limits) = (vec![0.1; quality.len()], Limits { max_depth: 5, node_limit: u64::MAX });
     for uncertainty in [Uncertainty::Certain, Uncertainty::Independent(&variance)] {
         let problem = Problem::new(Belief::new(&quality, uncertainty).unwrap(), &cost).unwrap();
         for cost_weight in [0.0, 1e-9, 0.1] {
             let rule = CascadeRouting::new(cost_weight, limits, 0.0).unwrap();
             let decision = rule.select(&problem, &mut Workspace::default()).unwrap();
             assert_eq!((decision.plan.len(), decision.status), (1, Status::Optimal));
-            assert!(decision.n_nodes <= 2 * k as u64, "{cost_weight}: {}", decision.n_nodes);
+            assert!(decision.n_nodes <= 2 * u64::from(k), "{cost_weight}: {}", decision.n_nodes);
         }
     }
 }

@@ -145,7 +145,7 @@ class RidgeRegressions:
         # Of more features than rows, the Gram matrix of the rows is the smaller one; it is another for each choice.
         self._wide = standardised if n_features > self._n else None
         self._gram = standardised.T @ standardised if self._wide is None else np.empty((0, 0))
-        self.rows = evenly(self._n, MOST_ROWS)
+        self.rows: IndexArray = evenly(self._n, MOST_ROWS)
         self._of_rows = np.ascontiguousarray(standardised[self.rows].T)
         self._residuals = residuals[self.rows]
 

@@ -95,6 +95,11 @@ def delimited_columns(path: Path, content: bytes, notes: list[str]) -> tuple[dic
     except arrow.ArrowException as error:
         what = _ragged_row(content, separator, header, ragged[0]) if ragged else error
         raise ValueError(f"{path}: can't be read as CSV: {what}") from error
+    # A name that Arrow reads otherwise than `_header` gets another type than text.
+    odd = [field.name for field in table.schema if field.type != arrow.string()]
+    if odd:
+        wanted = "names of columns with quotation marks around the whole of them, or none"
+        raise ValueError(f"{path}: can't be read as CSV: expected {wanted}, got {odd[0]!r:.40}")
     columns = _named(path, table, notes)
     if not table.num_rows:
         raise ValueError(f"{path} has no rows")

@@ -133,14 +133,16 @@ class RunSetRegressions(
         """The targets of the rows that `left_out` estimates."""
         return self.targets[evenly(len(self.targets), MOST_ROWS)]
 
-    def left_out(self, run: BoolArray) -> FloatArray:
-        """Give leave-one-out estimates after a run set, of at most `MOST_ROWS` rows: shape (n_estimated, n_targets)."""
+    def left_out(self, run: BoolArray, *, keep: bool = False) -> FloatArray:
+        """Give leave-one-out estimates after a run set, of at most `MOST_ROWS` rows: shape (n_estimated, n_targets).
+
+        Kept are those after all models, and those that will be asked for again: of thousands of run sets, a number for
+        each row and target fills the memory.
+        """
         ridge, centre = self._regression(run)
         # They aren't in a file; the same numbers give the same regression.
         estimates = ridge.left_out if ridge.left_out is not None else self._fit(run, left_out=True)[0].left_out
-        if not run.all():
-            # A number for each row and target, for thousands of run sets, fills the memory.
-            self._fitted[run.tobytes()] = replace(ridge, left_out=None), centre
+        self._fitted[run.tobytes()] = replace(ridge, left_out=estimates if keep or run.all() else None), centre
         return np.asarray(estimates)
 
     def predict(self, queries: Queries, responses: Responses) -> tuple[FloatArray, BoolArray]:

@@ -147,7 +147,7 @@ class PriceTable(
             raise ValueError(f"coverage: expected a number above 0 and below 1, got {coverage}")
         prompt = self._prompt_cost(queries, len(responses))
         logs, run = self._output_logs(queries, responses)
-        residuals = self._residuals(run)
+        residuals = self._residuals(run, keep=True)
         bounds = []
         for share in (0.5 - coverage / 2.0, 0.5 + coverage / 2.0):
             tokens = np.exp(logs + np.quantile(residuals, share, axis=0)) - 1.0
@@ -172,9 +172,9 @@ class PriceTable(
             self._smearing[key] = np.mean(np.exp(self._residuals(run)), axis=0)
         return self._smearing[key]
 
-    def _residuals(self, run: BoolArray) -> FloatArray:
+    def _residuals(self, run: BoolArray, *, keep: bool = False) -> FloatArray:
         """Leave-one-out residuals of fitting rows, on the scale of logarithms."""
-        left_out = np.clip(self._regressions.left_out(run), *self._range)
+        left_out = np.clip(self._regressions.left_out(run, keep=keep), *self._range)
         return np.asarray(self._regressions.estimated_targets - left_out)
 
     def _prompt_cost(self, queries: Queries, n_queries: int) -> FloatArray:

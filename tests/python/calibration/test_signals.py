@@ -1,5 +1,7 @@
 """Paid columns in a fit: which sets are fitted, which one a budget gets, and what is compared on which queries."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -109,15 +111,7 @@ def test_easy_queries_make_no_column_worth_its_price(log):
     assert 100 < hard.sum() < 500
     column = np.array(table.responses["judge"])
     column[hard] = np.nan
-    lacking = hr.Outcomes(
-        models=table.models,
-        quality=table.quality,
-        cost=table.cost,
-        ids=table.ids,
-        queries=dict(table.queries),
-        responses={"judge": column},
-        column_cost=dict(table.column_cost),
-    )
+    lacking = replace(table, responses={"judge": column})
     router = hr.Router(quality="linear").fit(lacking)
     easy = router.buying("judge").path_.quality.max() - router.buying().path_.quality.max()
     assert easy > 0.1

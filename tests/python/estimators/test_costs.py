@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy.typing as npt
 import pytest
 
 import headrace as hr
-from headrace.estimators import ConstantCost, CostEstimator, LinearCost, PriceTable, SwitchingCost
+from headrace.estimators import ConstantCost, CostEstimator, LinearCost, LinearQuality, PriceTable, SwitchingCost
+from headrace.estimators.ridge import RidgeRegressions
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,6 +49,48 @@ def test_costs_are_tokens_times_prices_without_bias() -> None:
         cost = estimator.predict(fresh.queries, fresh.responses_for(run))
         np.testing.assert_allclose(cost.mean(axis=0), fresh.mean_cost, rtol=0.05)
         assert (cost >= fresh.queries["prompt_tokens"][:, None] * INPUT / 1e6).all()
+
+
+def test_one_fit_of_a_run_set_gives_all_its_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = metered(1)
+    estimator = fitted(table)
+    fits = []
+    fit = RidgeRegressions.fit
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        fits.append(1)
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(RidgeRegressions, "fit", counted)
+    responses = table.responses_for([True, False])
+    estimator.predict(table.queries, responses)
+    counts = []
+    for _ in range(3):
+        estimator.predict_interval(table.queries, responses)
+        counts.append(len(fits))
+    # The means drop what intervals need; from the first interval on it is kept.
+    assert counts[0] <= 2
+    assert counts[1:] == [counts[0]] * 2
+
+
+def test_a_regression_from_a_file_is_fitted_once_for_all_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = metered(1)
+    quality = LinearQuality().fit(table.queries, table.responses_for(YES), table.cost)
+    quality.warm(np.array([YES]))
+    # As a file has it: without leave-one-out estimates.
+    kept = quality._regressions._fitted
+    kept.update({key: (replace(ridge, left_out=None), centre) for key, (ridge, centre) in kept.items()})
+    of_all = []
+    fit = RidgeRegressions.fit
+
+    def counted(self: RidgeRegressions, columns: Any, *arguments: Any, **options: Any) -> Any:
+        of_all.append(len(columns))
+        return fit(self, columns, *arguments, **options)
+
+    monkeypatch.setattr(RidgeRegressions, "fit", counted)
+    quality.warm(np.array([NO, [True, False], [False, True]]))
+    # The prompt's length alone, with each model's output, and once with both.
+    assert sorted(of_all) == [1, 2, 2, 3]
 
 
 def test_a_long_answer_of_one_model_announces_one_of_the_other() -> None:

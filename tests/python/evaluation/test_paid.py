@@ -149,15 +149,7 @@ def test_queries_that_lack_the_column_are_left_out(evaluation, tables):
     test = tables[1]
     judge = np.array(test.responses["judge"])
     judge[:100, 0] = np.nan
-    lacking = hr.Outcomes(
-        models=test.models,
-        quality=test.quality,
-        cost=test.cost,
-        ids=test.ids,
-        queries=dict(test.queries),
-        responses={"judge": judge},
-        column_cost=dict(test.column_cost),
-    )
+    lacking = replace(test, responses={"judge": judge})
     card = hr.evaluate(router, lacking, baselines=["linear interpolation"], n_resamples=10, n_examples=0)
     assert (card.n_test, card.n_dropped) == (400, 100)
 

@@ -320,6 +320,7 @@ unsafe fn models(values: *mut PyObject, n_models: usize) -> Option<Option<ModelS
     }
     for (at, &value) in values.iter().enumerate() {
         if is_mask {
+            // SAFETY: only the address is compared.
             if ptr::eq(value, unsafe { ffi::Py_True() }) {
                 set = set.with(at);
             }

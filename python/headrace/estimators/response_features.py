@@ -196,8 +196,9 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
     >>> from headrace.estimators import ResponseFeatures
     >>> seen = Responses(np.ones((1, 2), bool), {"answer": [["Paris", "paris"]]})
     >>> encoder = ResponseFeatures(equal=lambda a, b: a.casefold() == b.casefold()).fit(seen)
-    >>> encoder.transform(seen, np.array([True, True])).shape, encoder.transform(seen, np.array([True, True]))[0, -1]
-    ((1, 7), np.float64(1.0))
+    >>> features = encoder.transform(seen, np.array([True, True]))
+    >>> features.shape, float(features[0, -1])
+    ((1, 7), 1.0)
     """
 
     def __init__(self, *, equal: Callable[[Any, Any], bool] | None = None, plain: Collection[str] = ()) -> None:

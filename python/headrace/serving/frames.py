@@ -215,7 +215,7 @@ def arrow_table(frame: Any) -> Any:
     --------
     >>> import pyarrow as pa
     >>> from headrace.serving.frames import arrow_table
-    >>> arrow_table(pa.record_batch({"id": ["a", "b"]})).num_rows
+    >>> arrow_table(pa.RecordBatch.from_pydict({"id": ["a", "b"]})).num_rows
     2
     """
     pa = imported("pyarrow", "an Arrow table")

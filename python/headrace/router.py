@@ -22,7 +22,7 @@ from headrace.diagnosis import Diagnosis, diagnose
 from headrace.estimators import CostEstimator, QualityEstimator
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Estimators
-from headrace.estimators.registry import resolved, resolved_all
+from headrace.estimators.registry import default_qualities, resolved, resolved_all
 from headrace.notebook import html_table
 from headrace.outcomes import Outcomes
 from headrace.outcomes.fingerprints import fingerprints, n_shared
@@ -31,10 +31,7 @@ from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget
 from headrace.runner.served import Served
 from headrace.serving import Decider
 
-__all__ = ["DEFAULT_QUALITIES", "Router"]
-
-#: Quality estimators from which the fit chooses where none is given.
-DEFAULT_QUALITIES = ("linear", "joint")
+__all__ = ["Router"]
 
 #: Attributes that come with a budget or a target.
 BUDGETED = ("decider_", "policy_", "point_", "budget_", "guarantee_", "_confidence")
@@ -50,7 +47,7 @@ class Router(Parameters, Served):
     quality : QualityEstimator, str, or sequence of these; optional
         Unfitted, or the name of one (`headrace.estimators.estimator_names`). Of several, the fit takes that of the
         least error on held-out queries: a later one only if it gains more than the standard error of the difference.
-        By default ``("linear", "joint")``.
+        By default ``("linear", "joint")``, and of more than 40 models ``"linear"``.
     cost : CostEstimator or str, optional
         Unfitted, or the name of one; `LinearCost` by default.
     rule : {"cascade-routing", "cascade", "index", "routing", "threshold-cascade"}, optional
@@ -234,7 +231,6 @@ class Router(Parameters, Served):
         """
         check_settings(self.rule, self.answer, self.mix, self.order)
         check_counts(n_folds=(self.n_folds, 2), seed=(self.seed, 0), max_depth=(self.max_depth, 1))
-        qualities = resolved_all("quality", DEFAULT_QUALITIES if self.quality is None else self.quality)
         cost = resolved("cost", "linear" if self.cost is None else self.cost)
         check_table("outcomes", outcomes)
         check_wanted(budget, quality_target, confidence)
@@ -243,6 +239,8 @@ class Router(Parameters, Served):
         is_promised = confidence is not None or calibration is not None
         largest = checked_largest(largest_cost, tuple(outcomes.costs), quality_target, is_promised=is_promised)
         parts = parted(outcomes, calibration, self.models, apart=confidence is not None, seed=int(self.seed))
+        wanted = default_qualities(parts.fitting.n_models) if self.quality is None else self.quality
+        qualities = resolved_all("quality", wanted)
         alternatives = fit_alternatives(parts, Plan.of(self, qualities, cost), progress=progress)
         for alternative in alternatives:
             alternative.fitted.calibrator.largest_cost = largest

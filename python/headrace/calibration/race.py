@@ -1,5 +1,7 @@
 """A race of settings: all are walked on a part of the queries, and those that are surely worse are dropped.
 
+Of large tables, whose walks take long, those that are likely worse are dropped.
+
 The area under a path is a smooth function of means over queries. Its jackknife over blocks of queries b = 1, ..., B
 gives, of two settings, the standard error of the difference d of their areas on the same queries (Efron 1982, section
 3): SE^2 = (B - 1)/B sum_b (d_b - mean d)^2, d_b without block b. The blocks' paths are had on one grid of the
@@ -18,13 +20,14 @@ from headrace.calibration.walk import Stops, budget_path
 from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import BudgetPath, curve_area
 
-__all__ = ["Race", "left_out_areas", "race_of", "surely_worse"]
+__all__ = ["Race", "left_out_areas", "race_of", "worse"]
 
 #: Below so many queries, a part of them says too little.
 FEWEST = 600
 
-#: One query of so many is in the part.
+#: One query of so many is in the part, and at most so many queries or groups.
 SHARE = 3
+MOST = 2_000
 
 #: Blocks of the jackknife.
 N_BLOCKS = 30
@@ -32,8 +35,11 @@ N_BLOCKS = 30
 #: Points of a path, at equal distances of cost, from which areas without a block are had.
 N_POINTS = 100
 
-#: Standard errors behind the best at which a setting is dropped.
-SURELY = 3.0
+#: Standard errors behind the best at which a setting is dropped; of a table of more cells than `LARGE`, the second one.
+SURELY, LIKELY = 3.0, 1.0
+
+#: Cells, which are queries times models.
+LARGE = 20_000
 
 
 class Race(NamedTuple):
@@ -72,11 +78,11 @@ class Race(NamedTuple):
         paths = [budget_path(stops, {part.cost_name: part.cost}) for stops in walked]
         areas = [path.area(lowest, highest, float(part.mean_quality.min())) for path in paths]
         left_out = [left_out_areas(stops, path, part, self.block) for stops, path in zip(walked, paths, strict=True)]
-        return ~surely_worse(areas, left_out)
+        return ~worse(areas, left_out, LIKELY if outcomes.n_queries * outcomes.n_models > LARGE else SURELY)
 
 
 def race_of(outcomes: Outcomes) -> Race | None:
-    """Draw the first rows, a third of all queries or groups; the same at each call.
+    """Draw the first rows, a third of all queries or groups, or `MOST` of them; the same at each call.
 
     Parameters
     ----------
@@ -99,7 +105,7 @@ def race_of(outcomes: Outcomes) -> Race | None:
     if outcomes.n_queries < FEWEST or n_groups < SHARE * N_BLOCKS:
         return None
     place = np.random.default_rng(0).permutation(n_groups)[outcomes.group_of_row]
-    is_first = place < n_groups // SHARE
+    is_first = place < min(n_groups // SHARE, MOST)
     return Race(np.flatnonzero(is_first), np.flatnonzero(~is_first), place[is_first] % N_BLOCKS)
 
 
@@ -146,8 +152,8 @@ def left_out_areas(stops: Stops, path: BudgetPath, outcomes: Outcomes, block: In
     return areas
 
 
-def surely_worse(areas: Sequence[float], left_out: Sequence[FloatArray]) -> BoolArray:
-    """Tell which settings are behind the best by more than `SURELY` standard errors of the difference.
+def worse(areas: Sequence[float], left_out: Sequence[FloatArray], margin: float) -> BoolArray:
+    """Tell which settings are behind the best by more than so many standard errors of the difference.
 
     Parameters
     ----------
@@ -155,6 +161,8 @@ def surely_worse(areas: Sequence[float], left_out: Sequence[FloatArray]) -> Bool
         On the same queries.
     left_out : sequence of ndarray of shape (N_BLOCKS,)
         The same without each block.
+    margin : float
+        In standard errors.
 
     Returns
     -------
@@ -163,12 +171,12 @@ def surely_worse(areas: Sequence[float], left_out: Sequence[FloatArray]) -> Bool
     Examples
     --------
     >>> import numpy as np
-    >>> from headrace.calibration.race import N_BLOCKS, surely_worse
+    >>> from headrace.calibration.race import N_BLOCKS, worse
     >>> noise = np.linspace(-0.01, 0.01, N_BLOCKS)
-    >>> surely_worse([0.7, 0.6, 0.3], [0.7 + noise, 0.6 - noise, 0.3 - noise]).tolist()
+    >>> worse([0.7, 0.6, 0.3], [0.7 + noise, 0.6 - noise, 0.3 - noise], 3.0).tolist()
     [False, False, True]
     """
     behind = max(areas) - np.asarray(areas)
     differences = left_out[int(np.argmin(behind))] - np.asarray(left_out)
     spread = np.sum((differences - differences.mean(axis=1, keepdims=True)) ** 2, axis=1)
-    return np.asarray(behind > SURELY * np.sqrt((N_BLOCKS - 1) / N_BLOCKS * spread))
+    return np.asarray(behind > margin * np.sqrt((N_BLOCKS - 1) / N_BLOCKS * spread))

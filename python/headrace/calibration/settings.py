@@ -10,7 +10,7 @@ import numpy as np
 from headrace.arguments import IndexArray, checked_confidence, checked_number, listed
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.calibration.race import race_of
-from headrace.calibration.walk import Stops, budget_path, walk
+from headrace.calibration.walk import Stops, budget_path, walk_together
 from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import BudgetPath
 from headrace.rules import RULES, make_rule
@@ -88,9 +88,9 @@ def calibrate(
     The area of one scale's path is a mean over queries whose labels neither the estimators nor the path's own parameter
     have been fitted to, so the areas of the few scales can be compared on the calibration data itself.
 
-    From 600 queries on, all scales are first walked on a third of them. Those that are surely worse there than the
-    best, by more than three standard errors of the difference, are dropped (`headrace.calibration.race`); the others
-    are walked on the other queries too.
+    From 600 queries on, all scales are first walked on a third of them, 2,000 at most. Those that are surely worse
+    there than the best, by more than three standard errors of the difference, are dropped; the others are walked on the
+    other queries too (`headrace.calibration.race`). Of tables of more than 20,000 cells, one standard error is enough.
     """
     outcomes = table.outcomes
     settings = dict(settings or {})
@@ -99,37 +99,35 @@ def calibrate(
         scales = UNCERTAINTY_SCALES if uncertainty_scale is None else (uncertainty_scale,)
         tried = [settings | {"uncertainty_scale": scale} for scale in scales]
     race = race_of(outcomes) if len(tried) > 1 else None
-    begin = 0.0 if race is None else 0.5
 
-    def tell(share: float) -> None:
-        if progress is not None:
-            progress(share)
+    def walked(rows: IndexArray, begin: float, end: float) -> list[Stops]:
+        def tell(share: float) -> None:
+            if progress is not None and share > 0.0:
+                progress(begin + share * (end - begin))
 
-    def walked(chosen: Mapping[str, Any], rows: IndexArray) -> Stops:
+        rules = [make_rule(rule, 0.0, chosen) for chosen in tried]
         part = outcomes.take(rows)
-        return walk(make_rule(rule, 0.0, chosen), part, lambda some, run: table(rows[some], run), answer=answer)
+        return walk_together(rules, part, lambda some, run: table(rows[some], run), answer=answer, progress=tell)
 
-    begun: list[Stops] = []
-    if race is not None:
-        for done, chosen in enumerate(tried):
-            begun.append(walked(chosen, race.first))
-            tell(begin * (done + 1) / len(tried))
+    if race is None:
+        stopped = walked(np.arange(outcomes.n_queries), 0.0, 1.0)
+    else:
+        begun = walked(race.first, 0.0, 0.5)
         kept = np.flatnonzero(race.still_in(begun, outcomes)).tolist()
-        tried, begun = [tried[i] for i in kept], [begun[i] for i in kept]
+        tried = [tried[i] for i in kept]
+        parts = zip([begun[i] for i in kept], walked(race.rest, 0.5, 1.0), strict=True)
+        stopped = [Stops.joined([(race.first, first), (race.rest, rest)]) for first, rest in parts]
     best: Calibration | None = None
     areas: dict[float, float] = {}
-    for done, chosen in enumerate(tried):
-        if race is None:
-            stops = walk(make_rule(rule, 0.0, chosen), outcomes, table, answer=answer)
-        else:
-            stops = Stops.joined([(race.first, begun[done]), (race.rest, walked(chosen, race.rest))])
+    for chosen, stops in zip(tried, stopped, strict=True):
         path = budget_path(stops, outcomes.costs)
         area = path_area(path, outcomes)
         if best is None or area > max(areas.values()):
             best = Calibration(path, stops, chosen, areas)
         if "uncertainty_scale" in chosen:
             areas[chosen["uncertainty_scale"]] = area
-        tell(begin + (1.0 - begin) * (done + 1) / len(tried))
+    if progress is not None:
+        progress(1.0)
     assert best is not None  # there is at least one scale
     return best
 

@@ -3,7 +3,7 @@
 Every query is walked once for *all* cost weights (lambda) at the same time. Under a run set R the rule's next model is
 a step function of lambda with few pieces (`Rule.profile_batch`); each piece leads to a larger R, where the estimators
 are asked again, until it stops. Summing the stops of all queries gives the realised cost and quality of every lambda:
-the budget path.
+the budget path. Several rules, or settings of one, are walked together, so that estimators are asked once for all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import BudgetPath
 from headrace.rules import Rule, ThresholdCascade
 
-__all__ = ["Believer", "Runs", "Stops", "budget_path", "walk"]
+__all__ = ["Believer", "Runs", "Stops", "budget_path", "walk", "walk_together"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -161,17 +161,29 @@ def walk(
     answer: str = "best",
     progress: Callable[[float], None] | None = None,
 ) -> Stops:
-    """Walk every query of a table for all values of a rule's parameter at once.
+    """Walk every query of a table for all values of a rule's parameter at once; arguments as in `walk_together`."""
+    return walk_together([rule], outcomes, believe, answer=answer, progress=progress)[0]
+
+
+def walk_together(
+    rules: Sequence[Rule],
+    outcomes: Outcomes,
+    believe: Believer,
+    *,
+    answer: str = "best",
+    progress: Callable[[float], None] | None = None,
+) -> list[Stops]:
+    """Walk every query of a table with each rule, for all values of its parameter at once.
 
     Parameters
     ----------
-    rule : Rule
-        The rule; its own parameter is ignored.
+    rules : sequence of Rule
+        Their own parameters are ignored.
     outcomes : Outcomes
         Complete table of labelled queries, of at most 128 models.
     believe : Believer
         ``believe(rows, run)`` gives the belief and the estimated costs of the given rows once the models of the mask
-        `run` have run.
+        `run` have run. It is asked once for each run set, of all rows that any rule leads there.
     answer : {"best", "last"}
         Which answer is returned: that of the model with the highest estimate among those run, or of the last.
     progress : callable, optional
@@ -179,48 +191,107 @@ def walk(
 
     Returns
     -------
-    Stops
+    list of Stops
+        Of each rule, the same as if it were walked alone.
 
     Raises
     ------
     ValueError
-        Too many models, or what the rule refuses.
+        Too many models, or what a rule refuses.
     """
-    n_queries, n_models = outcomes.n_queries, outcomes.n_models
+    n_models = outcomes.n_models
     if n_models > MOST_MODELS:
         raise ValueError(f"outcomes: expected at most {MOST_MODELS} models in a calibration, got {n_models}")
     if answer not in ("best", "last"):
         raise ValueError(f'answer: expected "best" or "last", got {answer!r}')
-    sets = _RunSets(n_models)
-    start = -np.inf if isinstance(rule, ThresholdCascade) else 0.0
-    nothing = np.zeros(n_queries, np.int64)
-    walkers = _Walkers(
-        np.arange(n_queries), nothing, np.full(n_queries, start), np.full(n_queries, np.inf), nothing - 1
-    )
-    place = np.empty(n_queries, dtype=np.intp)
-    stopped, answers, runs = [], [], []
+    walks = [_Walk(rule, outcomes, answer) for rule in rules]
+    place = np.empty(outcomes.n_queries, dtype=np.intp)
+    n_steps = 1 + max(min(n_models, getattr(rule, "max_depth", n_models)) for rule in rules)
     for step in range(n_models + 1):
-        if progress is not None:
-            progress(step / (n_models + 1))
-        going = []
-        for number, index in sets.grouped(walkers.run):
-            here = walkers.take(index)
-            ahead, ended, chosen, expected = _step(rule, here, sets.mask(number), believe, place)
-            runs.append(Runs(ahead.row, ahead.last, ahead.lower, ahead.upper, expected))
-            going.append(ahead._replace(run=sets.after(number, ahead.last)))
-            stopped.append(ended)
-            answers.append(chosen if answer == "best" else ended.last)
-        walkers = _Walkers.join(going)
-        if not len(walkers.row):
+        places = [walked.places() for walked in walks]
+        # Run sets in the order of their bits, which is that of a rule alone.
+        reached = sorted(set().union(*places))
+        for done, bits in enumerate(reached):
+            if progress is not None:
+                progress((step + done / len(reached)) / n_steps)
+            here = [(walked, found[bits]) for walked, found in zip(walks, places, strict=True) if bits in found]
+            there = np.zeros(len(place), dtype=np.bool_)
+            for walked, index in here:
+                there[walked.walkers.row[index]] = True
+            rows = np.flatnonzero(there)
+            place[rows] = np.arange(len(rows))
+            run = _mask(bits, n_models)
+            belief, cost = believe(rows, run)
+            for walked, index in here:
+                walked.decide(bits, index, run, belief, cost, place)
+        is_left = [walked.advance() for walked in walks]
+        if not any(is_left):
             break
-    ended = _Walkers.join(stopped)
-    answered = np.concatenate(answers)
-    run_sets = np.array([sets.mask(number) for number in range(len(sets))])
-    cost = _total(outcomes.cost, ended.row, ended.run, run_sets)
-    quality = outcomes.quality[ended.row, answered]
-    n_runs = run_sets.sum(axis=1)[ended.run]
-    every_run = Runs(*(np.concatenate(column) for column in zip(*runs, strict=True)))
-    return Stops(ended.row, ended.lower, ended.upper, ended.run, cost, quality, n_runs, answered, run_sets, every_run)
+    return [walked.stops(outcomes) for walked in walks]
+
+
+class _Walk:
+    """The walk of one rule."""
+
+    def __init__(self, rule: Rule, outcomes: Outcomes, answer: str) -> None:
+        n = outcomes.n_queries
+        start = -np.inf if isinstance(rule, ThresholdCascade) else 0.0
+        nothing = np.zeros(n, np.int64)
+        self.walkers = _Walkers(np.arange(n), nothing, np.full(n, start), np.full(n, np.inf), nothing - 1)
+        self._rule, self._answer = rule, answer
+        self._sets = _RunSets(outcomes.n_models)
+        self._going: list[_Walkers] = []
+        self._stopped: list[_Walkers] = []
+        self._answers: list[IntArray] = []
+        self._runs: list[Runs] = []
+
+    def places(self) -> dict[int, IndexArray]:
+        """Give where the walkers of each run set are, by its bits."""
+        return self._sets.grouped(self.walkers.run) if len(self.walkers.row) else {}
+
+    def decide(
+        self, bits: int, index: IndexArray, run: BoolArray, belief: Belief, cost: FloatArray, place: IndexArray
+    ) -> None:
+        """Move the walkers that share a run set by one decision; `place` of a query is where its belief is."""
+        here = self.walkers.take(index)
+        of_row = place[here.row]
+        each = belief.take(of_row)
+        piece, lower, upper, model = self._rule.profile_batch(
+            each.quality,
+            cost[of_row],
+            lower=here.lower,
+            upper=here.upper,
+            run=run,
+            variance=each.variance,
+            covariance=each.covariance,
+            loading=each.loading,
+        )
+        pieces = here.take(piece)._replace(lower=lower, upper=upper)
+        stops = model < 0
+        ahead, ended = pieces._replace(last=model.astype(np.int64)).take(~stops), pieces.take(stops)
+        expected = cost[of_row[piece[~stops]], ahead.last]
+        self._runs.append(Runs(ahead.row, ahead.last, ahead.lower, ahead.upper, expected))
+        self._going.append(ahead._replace(run=self._sets.after(bits, ahead.last)))
+        self._stopped.append(ended)
+        best = np.where(run, each.quality, -np.inf).argmax(axis=1)[piece[stops]]
+        self._answers.append(best if self._answer == "best" else ended.last)
+
+    def advance(self) -> bool:
+        """Go on to the next step; tell whether anything is left to decide."""
+        if len(self.walkers.row):
+            self.walkers, self._going = _Walkers.join(self._going), []
+        return bool(len(self.walkers.row))
+
+    def stops(self, outcomes: Outcomes) -> Stops:
+        """Give where the walkers ended, and what they ran."""
+        ended = _Walkers.join(self._stopped)
+        answered = np.concatenate(self._answers)
+        run_sets = self._sets.masks()
+        cost = _total(outcomes.cost, ended.row, ended.run, run_sets)
+        quality = outcomes.quality[ended.row, answered]
+        n_runs = run_sets.sum(axis=1)[ended.run]
+        runs = Runs(*(np.concatenate(column) for column in zip(*self._runs, strict=True)))
+        return Stops(ended.row, ended.lower, ended.upper, ended.run, cost, quality, n_runs, answered, run_sets, runs)
 
 
 class _RunSets:
@@ -231,17 +302,12 @@ class _RunSets:
         self._bits = [0]
         self._number = {0: 0}
 
-    def __len__(self) -> int:
-        return len(self._bits)
+    def masks(self) -> BoolArray:
+        """Give the run sets as masks, in the order of their numbers."""
+        return np.array([_mask(bits, self._n_models) for bits in self._bits])
 
-    def mask(self, number: int) -> BoolArray:
-        """Give a run set as a mask."""
-        bits = self._bits[number]
-        return np.array([bits >> j & 1 for j in range(self._n_models)], dtype=np.bool_)
-
-    def after(self, number: int, model: IntArray) -> IntArray:
+    def after(self, bits: int, model: IntArray) -> IntArray:
         """Give the number of a run set once one model more has run, for each of some models."""
-        bits = self._bits[number]
         found = np.zeros(self._n_models, dtype=np.int64)
         for j in np.flatnonzero(np.bincount(model, minlength=self._n_models)).tolist():
             larger = bits | 1 << j
@@ -251,47 +317,16 @@ class _RunSets:
             found[j] = self._number[larger]
         return found[model]
 
-    def grouped(self, run: IntArray) -> list[tuple[int, IndexArray]]:
-        """Give the run sets among some, in the order of their bits, and where each of them is."""
+    def grouped(self, run: IntArray) -> dict[int, IndexArray]:
+        """Give where each of the run sets among some is, by its bits."""
         counts = np.bincount(run, minlength=len(self._bits))
-        numbers = sorted(np.flatnonzero(counts).tolist(), key=self._bits.__getitem__)
-        rank = np.zeros(len(self._bits), dtype=np.intp)
-        rank[numbers] = np.arange(len(numbers))
-        order = np.argsort(rank[run], kind="stable")
-        ends = np.cumsum(counts[numbers])
-        return list(zip(numbers, np.split(order, ends[:-1]), strict=True))
+        numbers = np.flatnonzero(counts)
+        places = np.split(np.argsort(run, kind="stable"), np.cumsum(counts[numbers])[:-1])
+        return {self._bits[number]: index for number, index in zip(numbers.tolist(), places, strict=True)}
 
 
-def _step(
-    rule: Rule, here: _Walkers, run: BoolArray, believe: Believer, place: IndexArray
-) -> tuple[_Walkers, _Walkers, IntArray, FloatArray]:
-    """Move walkers that share a run set by one decision.
-
-    Gives those that go on, those that stop, the best answers of these, and the costs that the others expect. `place`
-    is an array of one number per query, which is written over.
-    """
-    there = np.zeros(len(place), dtype=np.bool_)
-    there[here.row] = True
-    rows = np.flatnonzero(there)
-    place[rows] = np.arange(len(rows))
-    of_row = place[here.row]
-    belief, cost = believe(rows, run)
-    each = belief.take(of_row)
-    piece, lower, upper, model = rule.profile_batch(
-        each.quality,
-        cost[of_row],
-        lower=here.lower,
-        upper=here.upper,
-        run=run,
-        variance=each.variance,
-        covariance=each.covariance,
-        loading=each.loading,
-    )
-    pieces = here.take(piece)._replace(lower=lower, upper=upper)
-    best = np.where(run, each.quality, -np.inf).argmax(axis=1)[piece]
-    stops = model < 0
-    ahead = pieces._replace(last=model.astype(np.int64)).take(~stops)
-    return ahead, pieces.take(stops), best[stops], cost[of_row[piece[~stops]], ahead.last]
+def _mask(bits: int, n_models: int) -> BoolArray:
+    return np.array([bits >> j & 1 for j in range(n_models)], dtype=np.bool_)
 
 
 def _here(lower: FloatArray, upper: FloatArray, parameter: float) -> IntArray:

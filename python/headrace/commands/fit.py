@@ -36,8 +36,8 @@ from headrace.commands.console import (
 )
 from headrace.commands.outputs import Force, attempted, check_output, tell_written
 from headrace.diagnosis.used_columns import unused_models
+from headrace.estimators.registry import default_qualities
 from headrace.evaluation.report.units import Units
-from headrace.router import DEFAULT_QUALITIES
 
 #: Suffix of a file that holds a router.
 ROUTER = ".headrace"
@@ -204,7 +204,7 @@ def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
     lines = [f"{router.rule_}: mean {spent}, quality {units.quality(point.quality)}, {point.n_runs:.2f} runs per query"]
     lines.append(f"as on the calibration queries; {router.n_dropped_} of {len(outcomes)} queries were incomplete")
     if router.quality_errors_:
-        tried = zip(DEFAULT_QUALITIES, router.quality_errors_, strict=True)
+        tried = zip(default_qualities(len(router.models_)), router.quality_errors_, strict=True)
         errors = ", ".join(f"{name} {error:.4f}" for name, error in tried)
         lines.append(
             f"quality estimates by {type(router.quality_).__name__}; squared error on held-out queries: {errors}"

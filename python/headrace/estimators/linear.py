@@ -12,9 +12,10 @@ have run and those after R: out of sample, so that it isn't overstated.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -50,6 +51,9 @@ N_FOLDS = 5
 #: Most features, those after all models, whose Gram matrix is kept: 32 MB. Of more, or of more than there are rows,
 #: each run set has its own.
 MOST_FEATURES = 2_000
+
+#: Bytes of the regressions that are kept, of run sets as large as the next one; others are fitted again when met again.
+MOST_BYTES = 16 * 2**20
 
 
 class _ExAnteFeatures(Stateful, part="ex-ante-features", kept=("_fitted",)):
@@ -95,8 +99,12 @@ class RunSetRegressions(
     """Ridge regressions on the features of queries and responses, one per run set, kept once fitted.
 
     What differs between run sets is which features are in: these are standardised once, for all run sets. Those
-    `with_left_out` are asked for the leave-one-out estimates of each run set, once.
+    `with_left_out` are asked for the leave-one-out estimates of each run set, once. Many models have more run sets than
+    memory holds: beyond `MOST_BYTES`, the last one fitted is kept, and those that are `warm`.
     """
+
+    #: The last one fitted that wasn't kept.
+    _last: Mapping[bytes, tuple[Ridge, FloatArray]] = MappingProxyType({})
 
     def __init__(
         self,
@@ -124,9 +132,9 @@ class RunSetRegressions(
         self._scales = before, self._chosen(~nothing, before)
         self._fitted: dict[bytes, tuple[Ridge, FloatArray]] = {}
 
-    def after(self, run: BoolArray) -> Ridge:
-        """Give the regression for a run set."""
-        return self._regression(run)[0]
+    def warm(self, run: BoolArray) -> None:
+        """Fit the regression for a run set, and keep it."""
+        self._fitted[run.tobytes()] = self._regression(run)
 
     @property
     def estimated_targets(self) -> FloatArray:
@@ -142,7 +150,7 @@ class RunSetRegressions(
         ridge, centre = self._regression(run)
         # They aren't in a file; the same numbers give the same regression.
         estimates = ridge.left_out if ridge.left_out is not None else self._fit(run, left_out=True)[0].left_out
-        self._fitted[run.tobytes()] = replace(ridge, left_out=estimates if keep or run.all() else None), centre
+        self._keep(run, (replace(ridge, left_out=estimates if keep or run.all() else None), centre))
         return np.asarray(estimates)
 
     def predict(self, queries: Queries, responses: Responses) -> tuple[FloatArray, BoolArray]:
@@ -166,9 +174,20 @@ class RunSetRegressions(
 
     def _regression(self, run: BoolArray) -> tuple[Ridge, FloatArray]:
         key = run.tobytes()
-        if key not in self._fitted:
-            self._fitted[key] = self._fit(run, left_out=self._with_left_out)
-        return self._fitted[key]
+        if key in self._fitted:
+            return self._fitted[key]
+        if key not in self._last:
+            fitted = self._fit(run, left_out=self._with_left_out)
+            self._keep(run, fitted)
+            return fitted
+        return self._last[key]
+
+    def _keep(self, run: BoolArray, fitted: tuple[Ridge, FloatArray]) -> None:
+        key = run.tobytes()
+        if key in self._fitted or (len(self._fitted) + 1) * fitted[0].weights.nbytes <= MOST_BYTES or run.all():
+            self._fitted[key] = fitted
+        else:
+            self._last = {key: fitted}
 
     def _fit(self, run: BoolArray, *, left_out: bool) -> tuple[Ridge, FloatArray]:
         shared = self._shared
@@ -194,7 +213,7 @@ class RunSetRegressions(
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickle needn't carry what can be computed again.
-        return {name: value for name, value in vars(self).items() if name != "_shared"}
+        return {name: value for name, value in vars(self).items() if name not in ("_shared", "_last")}
 
     def _chosen(self, run: BoolArray, start: FloatArray) -> FloatArray:
         centred, _ = self._centred(run)
@@ -303,7 +322,7 @@ class LinearQuality(Parameters, Stateful, part="linear-quality", kept=("_regress
     def warm(self, runs: BoolArray) -> None:
         """Fit the regressions of run sets, a row each, which otherwise are fitted when first met."""
         for run in runs:
-            self._regressions.after(run)
+            self._regressions.warm(run)
             self._update(run)
 
     def _update(self, run: BoolArray) -> FloatArray:
@@ -360,7 +379,7 @@ class LinearCost(Parameters, Stateful, part="linear-cost", kept=("_regressions",
     def warm(self, runs: BoolArray) -> None:
         """Fit the regressions of run sets, a row each, which otherwise are fitted when first met."""
         for run in runs:
-            self._regressions.after(run)
+            self._regressions.warm(run)
 
 
 def _is(responses: Responses, name: str, targets: FloatArray) -> bool:

@@ -157,7 +157,7 @@ class PriceTable(
     def warm(self, runs: BoolArray) -> None:
         """Fit the regressions of run sets, a row each, which otherwise are fitted when first met."""
         for run in runs:
-            self._regressions.after(run)
+            self._regressions.warm(run)
             self._smeared(run)
 
     def _output_logs(self, queries: Queries, responses: Responses) -> tuple[FloatArray, BoolArray]:

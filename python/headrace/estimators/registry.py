@@ -25,7 +25,10 @@ from headrace.estimators.prices import PriceTable
 from headrace.estimators.protocol import QualityEstimator
 from headrace.estimators.switching import SwitchingCost
 
-__all__ = ["estimator_names", "make", "resolved", "resolved_all"]
+__all__ = ["default_qualities", "estimator_names", "make", "resolved", "resolved_all"]
+
+#: Most models of a table for which a fit tries the joint belief: more have thousands of agreements between answers.
+MOST_JOINT = 40
 
 BUILT_IN: dict[str, dict[str, Callable[..., Any]]] = {
     "quality": {
@@ -110,6 +113,18 @@ def make(name: str, kind: str = "quality", **options: Any) -> Any:
     if isinstance(estimator, type) or not all(callable(getattr(estimator, m, None)) for m in ("fit", "predict")):
         raise TypeError(f"name: {kind} estimator {name!r} ({source}) lacks fit or predict: {estimator!r}")
     return estimator
+
+
+def default_qualities(n_models: int) -> tuple[str, ...]:
+    """Give the names of the quality estimators from which a fit chooses where none is given.
+
+    Examples
+    --------
+    >>> from headrace.estimators.registry import default_qualities
+    >>> default_qualities(5), default_qualities(128)
+    (('linear', 'joint'), ('linear',))
+    """
+    return ("linear", "joint") if n_models <= MOST_JOINT else ("linear",)
 
 
 def resolved(kind: str, given: Any) -> Any:

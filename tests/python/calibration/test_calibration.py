@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headrace as hr
-from headrace.calibration.walk import MOST_MODELS, Stops, budget_path, walk
+from headrace.calibration.walk import MOST_MODELS, Stops, budget_path, walk, walk_together
 from headrace.policy.budget_path import BudgetPath, PathPoint, curve_area
 
 Floats = npt.NDArray[np.float64]
@@ -470,7 +470,7 @@ def test_progress_rises_from_zero() -> None:
     walk(hr.CascadeRouting(0.0), estimates.outcomes, estimates, progress=told.append)
     assert told[0] == 0.0
     assert told == sorted(told)
-    assert all(0.0 <= share <= 1.0 for share in told)
+    assert all(0.0 <= share < 1.0 for share in told)
 
 
 def test_what_the_rule_refuses_is_an_error() -> None:
@@ -554,3 +554,29 @@ def test_the_area_of_a_path_is_that_of_its_points_by_rising_cost(two_queries: Bu
     # (1.5, 0.25), (2, 0.5), (3.5, 1): 0.5 * 0.375 + 1.5 * 0.75, over 2.
     assert two_queries.area(1.5, 3.5, 0.25) == pytest.approx((0.1875 + 1.125) / 2, abs=1e-14)
     assert two_queries.area(1.0, 4.0, 0.0) == pytest.approx((0.0625 + 0.1875 + 1.125 + 0.5) / 3, abs=1e-14)
+
+
+# Together
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("uncertainty", UNCERTAINTIES)
+def test_rules_walked_together_stop_where_each_stops_alone(seed: int, uncertainty: str) -> None:
+    estimates = Estimates(seed, n_queries=30, uncertainty=uncertainty)
+    asked: list[bytes] = []
+
+    def counted(rows: Rows, run: Mask) -> Any:
+        asked.append(run.tobytes())
+        return estimates(rows, run)
+
+    # Some of them end long before the others.
+    made = [make(0.0) for make in MAKERS.values()]
+    answer = ("best", "last")[seed % 2]
+    together = walk_together(made, estimates.outcomes, counted, answer=answer)
+    assert len(asked) == len(set(asked))
+    for rule, got in zip(made, together, strict=True):
+        alone = walk(rule, estimates.outcomes, estimates, answer=answer)
+        for name, expected in alone._asdict().items():
+            columns = zip(expected, got.runs, strict=True) if name == "runs" else [(expected, getattr(got, name))]
+            for mine, theirs in columns:
+                np.testing.assert_array_equal(mine, theirs)

@@ -11,7 +11,7 @@ import headrace as hr
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.beliefs.fitting import cross_fit
 from headrace.calibration import race
-from headrace.calibration.race import N_BLOCKS, Race, left_out_areas, race_of, surely_worse
+from headrace.calibration.race import N_BLOCKS, Race, left_out_areas, race_of, worse
 from headrace.calibration.settings import UNCERTAINTY_SCALES, calibrate, path_area, rule_settings
 from headrace.calibration.walk import Stops, budget_path, walk
 from headrace.datasets import simulate
@@ -55,6 +55,39 @@ def test_scales_that_are_surely_worse_are_not_walked_whole() -> None:
     table = believed(simulate(3000, 3, noise="low", rng=2))
     chosen = calibrate("index", table)
     assert set(chosen.areas) < set(UNCERTAINTY_SCALES)
+
+
+def test_of_a_large_table_what_is_likely_worse_is_dropped(monkeypatch: pytest.MonkeyPatch, table: BeliefTable) -> None:
+    monkeypatch.setattr(race, "MOST", 350)
+    drawn = race_of(table.outcomes)
+    assert drawn is not None
+    assert (len(drawn.first), len(drawn.rest)) == (350, 850)
+    part = table.outcomes.take(drawn.first)
+    stops = [
+        walk(
+            make_rule("cascade-routing", 0.0, rule_settings("cascade-routing", part) | {"uncertainty_scale": scale}),
+            part,
+            lambda some, run: table(drawn.first[some], run),
+        )
+        for scale in UNCERTAINTY_SCALES
+    ]
+    lowest, highest = part.mean_cost.min(), part.mean_cost.max()
+    areas, without = [], []
+    for walked_once in stops:
+        path = budget_path(walked_once, part.costs)
+        areas.append(path.area(lowest, highest, float(part.mean_quality.min())))
+        without.append(left_out_areas(walked_once, path, part, drawn.block))
+    behind = np.max(areas) - np.array(areas)
+    # Of the jackknife: the deviation of the blocks' differences, times (B - 1) / sqrt(B).
+    errors = np.std(without[int(np.argmax(areas))] - np.array(without), axis=1) * np.sqrt(N_BLOCKS - 1)
+    kept = {}
+    for cells in (len(table.outcomes) * 3, len(table.outcomes) * 3 - 1):
+        monkeypatch.setattr(race, "LARGE", cells)
+        kept[cells] = drawn.still_in(stops, table.outcomes).tolist()
+    sure, likely = kept.values()
+    assert sure == (behind <= 3.0 * errors).tolist()
+    assert likely == (behind <= errors).tolist()
+    assert sum(likely) < sum(sure)
 
 
 def test_two_parts_joined_are_one_walk(table: BeliefTable) -> None:
@@ -104,7 +137,7 @@ def test_groups_stay_whole_and_few_are_not_drawn_from() -> None:
 
 def test_equal_settings_stay_in() -> None:
     left_out = np.linspace(0.5, 0.6, N_BLOCKS)
-    assert not surely_worse([0.5, 0.5], [left_out, left_out]).any()
+    assert not worse([0.5, 0.5], [left_out, left_out], 0.0).any()
 
 
 def test_models_of_one_cost_stay_in() -> None:

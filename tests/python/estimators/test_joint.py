@@ -760,6 +760,9 @@ def test_what_is_refused() -> None:
             JointQuality().fit(table.queries, all_run(table), targets)
     with pytest.raises(ValueError, match="targets: expected at least 2 labelled queries to learn from, got 1"):
         fitted(table.take([0]))
+    many = hr.datasets.simulate(70, 65)
+    with pytest.raises(ValueError, match="targets: JointQuality takes at most 64 models, got 65; try LinearQuality"):
+        fitted(many)
     for strengths in (Strengths(-1.0, 0.1, 0.1), Strengths(0.0, 0.0, 0.1), Strengths(0.0, 0.1, float("nan"))):
         with pytest.raises(ValueError, match="strengths: expected a pooling >= 0, ridges and a factor > 0, got"):
             fitted(table, strengths=strengths)

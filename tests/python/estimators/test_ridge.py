@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 import headrace as hr
+import headrace.estimators.linear as linear_module
 import headrace.estimators.ridge as ridge_module
 from headrace.estimators import LinearCost, LinearQuality, QueryFeatures
 from headrace.estimators.ridge import (
@@ -314,7 +315,7 @@ def test_scales_are_those_of_before_any_run_and_of_after_all() -> None:
     for run, scales in ((np.zeros(5, bool), before), (np.arange(5) == 2, after)):
         centred, _ = regressions._centred(run)
         expected = fit_ridge(centred, fitting.quality, scales[regressions._blocks(centred.shape[1])])
-        np.testing.assert_allclose(regressions.after(run).weights, expected.weights, rtol=0, atol=EXACT)
+        np.testing.assert_allclose(regressions._regression(run)[0].weights, expected.weights, rtol=0, atol=EXACT)
 
 
 def test_without_an_embedding_every_regression_is_that_of_one_penalty() -> None:
@@ -323,4 +324,78 @@ def test_without_an_embedding_every_regression_is_that_of_one_penalty() -> None:
     for run in np.array([[False] * 5, [True, True, False, False, False], [True] * 5]):
         centred, _ = estimator._regressions._centred(run)
         expected = fit_ridge(centred, fitting.quality).weights
-        np.testing.assert_allclose(estimator._regressions.after(run).weights, expected, rtol=0, atol=EXACT)
+        np.testing.assert_allclose(estimator._regressions._regression(run)[0].weights, expected, rtol=0, atol=EXACT)
+
+
+# Many targets
+
+
+def hat(features: Floats, scales: Floats, penalty: float) -> Floats:
+    """The matrix that makes estimates of all targets, with an intercept that isn't penalised."""
+    n, d = features.shape
+    design = np.hstack([scales * (features - features.mean(axis=0)) / features.std(axis=0), np.ones((n, 1))])
+    ridge = n * penalty * np.diag(np.append(np.ones(d), 0.0))
+    return np.asarray(design @ np.linalg.solve(design.T @ design + ridge, design.T))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("n", [15, 60])
+def test_of_many_targets_generalised_cross_validation_chooses(
+    seed: int, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ridge_module, "MOST_TARGETS", 3)
+    rng = np.random.default_rng(seed)
+    features, scales = rng.normal(size=(n, 10)), rng.choice([1.0, 0.3], 10)
+    targets = features[:, :4] @ rng.normal(size=(4, 5)) + rng.normal(size=(n, 5)) * [0.01, 1.0, 3.0, 10.0, 0.1]
+    hats = [hat(features, scales, penalty) for penalty in PENALTIES]
+    regressions = RidgeRegressions(features, targets)
+    got = regressions.fit(np.arange(10), scales)
+    for at, target in enumerate(targets.T):
+        best = min(hats, key=lambda h: float(np.sum((target - h @ target) ** 2) / (1.0 - np.trace(h) / n) ** 2))
+        estimates = got.predict(features)[:, at]
+        np.testing.assert_allclose(estimates, best @ target, rtol=0, atol=EXACT * np.abs(target).max())
+        left_out = target - (target - best @ target) / (1.0 - np.diag(best))
+        np.testing.assert_allclose(got.left_out[:, at], left_out, rtol=0, atol=EXACT * np.abs(target).max())
+    np.testing.assert_array_equal(regressions.fit(np.arange(10), scales, left_out=False).weights, got.weights)
+    # Three targets are few: there each row is left out.
+    for at in range(3):
+        few = fit_ridge(features, targets[:, [at]], scales)
+        tried = [((targets[:, at] - h @ targets[:, at]) / (1.0 - np.diag(h))) ** 2 for h in hats]
+        error = np.mean((targets[:, at] - few.left_out[:, 0]) ** 2)
+        assert error == pytest.approx(min(squares.mean() for squares in tried), rel=EXACT)
+
+
+# Many run sets
+
+
+def test_of_many_run_sets_some_are_kept_and_all_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = hr.datasets.load_quickstart().take(np.arange(80))
+    everything = table.responses_for([True] * 5)
+    runs = [np.array(run) for run in product([False, True], repeat=5)]
+
+    def estimates(estimator: LinearQuality) -> list[Floats]:
+        beliefs = [estimator.predict(table.queries, table.responses_for(run)) for run in runs]
+        return [array for belief in beliefs for array in (belief.quality, belief.variance) if array is not None]
+
+    all_kept = LinearQuality().fit(table.queries, everything, table.quality)
+    expected = estimates(all_kept)
+    assert len(all_kept._regressions._fitted) == len(runs)
+    size = all_kept._regressions._fitted[runs[0].tobytes()][0].weights.nbytes
+    monkeypatch.setattr(linear_module, "MOST_BYTES", 3 * size)
+    fits = []
+    fit = RidgeRegressions.fit
+    monkeypatch.setattr(RidgeRegressions, "fit", lambda *given, **named: (fits.append(1), fit(*given, **named))[1])
+    some = LinearQuality().fit(table.queries, everything, table.quality)
+    for _ in range(2):
+        for mine, theirs in zip(expected, estimates(some), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    kept = len(some._regressions._fitted)
+    assert kept <= 4
+    # Once each, and again for those that aren't kept: not for the estimate and once more for its update.
+    assert len(fits) <= 2 * len(runs)
+    copied = pickle.loads(pickle.dumps(some))
+    assert "_last" not in vars(copied._regressions)
+    some.warm(np.array(runs))
+    assert len(some._regressions._fitted) == len(runs)
+    for mine, theirs in zip(expected, estimates(some), strict=True):
+        np.testing.assert_array_equal(mine, theirs)

@@ -1008,6 +1008,10 @@ def test_without_a_clear_difference_the_first_is_taken(table: hr.Outcomes) -> No
     assert twice.fit(table).quality_ is twice.quality[0]  # type: ignore[index]
     assert twice.quality_errors_[0] == twice.quality_errors_[1]
     assert hr.Router(quality="linear").fit(table).quality_errors_ == ()
+    # Of more than 40 models, one is tried.
+    for n_models, n_errors in ((40, 2), (41, 0)):
+        few = hr.datasets.simulate(10, n_models)
+        assert len(hr.Router(max_depth=1, uncertainty_scale=0.5).fit(few).quality_errors_) == n_errors
 
 
 def test_by_default_few_labels_take_the_joint_belief() -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "expected_max",
     "project_texts",
     "regressions",
+    "text_sizes",
 ]
 
 __version__: str
@@ -205,3 +206,4 @@ class Linear:
     def estimates(self, features: _Numbers) -> npt.NDArray[np.float64]: ...
 
 def project_texts(texts: list[bytes], rarity: npt.ArrayLike, directions: npt.ArrayLike) -> npt.NDArray[np.float64]: ...
+def text_sizes(cells: list[Any]) -> npt.NDArray[np.int64]: ...

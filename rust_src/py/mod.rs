@@ -63,7 +63,7 @@ mod _core {
     #[pymodule_export]
     use super::rules::{Cascade, CascadeRouting, IndexRule, Routing, ThresholdCascade};
     #[pymodule_export]
-    use super::text::project_texts;
+    use super::text::{project_texts, text_sizes};
     #[pymodule_export]
     use super::value::expected_max;
 }

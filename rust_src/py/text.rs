@@ -1,8 +1,8 @@
-//! `headrace._core.project_texts`.
+//! `headrace._core.project_texts` and `text_sizes`.
 
-use numpy::{IntoPyArray, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyList, PyString};
 
 use super::arrays::{Kinds, array, shape_text};
 use super::errors::{wrong_type, wrong_value};
@@ -63,4 +63,32 @@ pub fn project_texts<'py>(
         }
     }
     vectors.into_pyarray(py).reshape([texts.len(), n_directions])
+}
+
+/// Numbers of characters of texts.
+///
+/// Parameters
+/// ----------
+/// cells : list
+///
+/// Returns
+/// -------
+/// ndarray of int of shape (n_cells,)
+///     0 for None, -1 for what is no text.
+///
+/// Raises
+/// ------
+/// TypeError
+///     No list; and what the length of a text of a class of its own raises.
+#[pyfunction]
+#[pyo3(signature = (cells))]
+pub fn text_sizes<'py>(py: Python<'py>, cells: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    let size = |cell: Bound<'py, PyAny>| {
+        if cell.is_instance_of::<PyString>() {
+            Ok(i64::try_from(cell.len()?)?)
+        } else {
+            Ok(-i64::from(!cell.is_none()))
+        }
+    };
+    Ok(cells.iter().map(size).collect::<PyResult<Vec<_>>>()?.into_pyarray(py))
 }

@@ -221,7 +221,8 @@ def outside_groups(partial: Outcomes | None, held_out: Outcomes) -> Outcomes | N
     """Give the rows of a table whose group has no row in a held-out one; None where there are none."""
     if partial is None or partial.groups is None or held_out.groups is None:
         return partial
-    rows = ~np.isin(partial.groups, held_out.groups)
+    held = set(held_out.groups.tolist())
+    rows = np.array([group not in held for group in partial.groups.tolist()], dtype=np.bool_)
     return partial.take(rows) if rows.any() else None
 
 

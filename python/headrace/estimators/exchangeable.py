@@ -91,11 +91,14 @@ class Variables(Stateful, part="variables", kept=("kind", "members", "n_features
     @cached_property
     def orbit(self) -> IndexArray:
         """Number of the orbit that each pair of variables is in, shape (n_variables, n_variables)."""
-        shared = self.members.astype(np.intp) @ self.members.T.astype(np.intp)
+        members = self.members.astype(np.float64)
+        shared = (members @ members.T).astype(np.intp)
         most = int(shared.max(initial=0)) + 1
         n_kinds = int(self.kind.max(initial=0)) + 1
         label = (self.kind[:, None] * n_kinds + self.kind) * most + shared
-        return np.asarray(np.unique(label, return_inverse=True)[1].reshape(label.shape), dtype=np.intp)
+        # Labels are few and small: counting takes a tenth of the time of sorting.
+        there = np.bincount(label.ravel()) > 0
+        return np.asarray((np.cumsum(there) - 1)[label], dtype=np.intp)
 
 
 def exchangeable_mean(covariance: FloatArray, orbit: IndexArray, weights: FloatArray | None = None) -> FloatArray:

@@ -37,6 +37,9 @@ NEGLIGIBLE = 1e-9
 TOLERANCE = 5e-3
 MOST_ITERATIONS = 30
 
+#: Rows that know the same are compressed where they are more than so many times the cells that they know.
+MOST_ROWS = 2
+
 
 class Strengths(NamedTuple):
     """How strongly a covariance is shrunk.
@@ -76,7 +79,7 @@ class Moments(Stateful, part="moments", kept=("mean", "scale", "covariance", "po
         T.
     objective : tuple of float
         Log-density of the posterior, given the variables that are always known, up to a constant: before each iteration
-        of EM but the first; empty without missing cells.
+        of EM but the first; empty without missing cells, and where it wasn't asked for.
     """
 
     mean: FloatArray
@@ -100,8 +103,22 @@ class Moments(Stateful, part="moments", kept=("mean", "scale", "covariance", "po
         return np.asarray((known - self.mean) * _inverse(self.scale))
 
 
+class _Pattern(NamedTuple):
+    """Rows that know the same: how many, what is seen and what is missing, and the rows that stand for them."""
+
+    n_rows: int
+    seen: IndexArray
+    missing: IndexArray
+    rows: slice
+
+
 def fit_moments(
-    values: FloatArray, variables: Variables, prior: Strengths = PRIOR, *, tolerance: float = TOLERANCE
+    values: FloatArray,
+    variables: Variables,
+    prior: Strengths = PRIOR,
+    *,
+    tolerance: float = TOLERANCE,
+    with_objective: bool = False,
 ) -> Moments:
     """Estimate moments from rows with missing cells (NaN).
 
@@ -113,6 +130,8 @@ def fit_moments(
         Of the prior under which missing cells are estimated; without missing cells, it has no part.
     tolerance : float, optional
         EM ends when no entry of the standardised covariance moves by more.
+    with_objective : bool, optional
+        Follow the objective of EM, which takes about as long again.
 
     Returns
     -------
@@ -129,89 +148,152 @@ def fit_moments(
     ([0.67, 2.0], [[1.0, 0.87], [0.87, 1.0]])
     """
     known = ~np.isnan(values)
-    mean, scale = _means_and_scales(values, known, variables)
-    standard = np.where(known, (values - mean) * _inverse(scale), 0.0)
-    counts = known.T.astype(np.float64) @ known
-    covariance = standard.T @ standard / np.maximum(counts, 1.0)
-    pooled = exchangeable_mean(covariance, variables.orbit, counts)
+    patterns, pattern_of_row = patterns_of(known)
+    n_rows = np.bincount(pattern_of_row, minlength=len(patterns))
+    mean, scale, standard = _standardised(values, known, variables)
+    counts = np.asarray((patterns.T * n_rows) @ patterns.astype(np.float64), dtype=np.float64)
     if known.all():
-        return Moments(mean, scale, covariance, pooled)
+        covariance = standard.T @ standard / counts
+        return Moments(mean, scale, covariance, exchangeable_mean(covariance, variables.orbit, counts))
+    groups, standard, weights = _compressed(standard, patterns, pattern_of_row)
+    covariance = standard.T @ standard / np.maximum(counts, 1.0)
+    start = Moments(mean, scale, covariance, exchangeable_mean(covariance, variables.orbit, counts))
     return _expectation_maximisation(
-        standard, known, Moments(mean, scale, covariance, pooled), variables, prior, tolerance
+        standard, weights, groups, start, variables, prior, tolerance, with_objective=with_objective
     )
 
 
-def _means_and_scales(values: FloatArray, known: FloatArray, variables: Variables) -> tuple[FloatArray, FloatArray]:
-    """Take the moments of the known cells; a variable without any gets the means over its kind."""
+def _standardised(
+    values: FloatArray, known: BoolArray, variables: Variables
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Give means and scales of the known cells, and the cells in these units, a missing one zero.
+
+    A variable without any known cell gets the means over its kind.
+    """
     counts = known.sum(axis=0)
-    total = np.where(known, values, 0.0).sum(axis=0)
-    mean = total / np.maximum(counts, 1)
-    squares = np.where(known, values - mean, 0.0) ** 2
-    scale = np.sqrt(squares.sum(axis=0) / np.maximum(counts, 1))
+    standard = np.where(known, values, 0.0)
+    mean = standard.sum(axis=0) / np.maximum(counts, 1)
+    np.subtract(values, mean, out=standard)
+    np.copyto(standard, 0.0, where=~known)
+    scale = np.sqrt((standard**2).sum(axis=0) / np.maximum(counts, 1))
     scale = np.where(scale > CONSTANT * (np.abs(mean) + 1.0), scale, 0.0)
     # E.g. the agreement of two models that never ran together.
     for column in np.flatnonzero(counts == 0):
         like = (variables.kind == variables.kind[column]) & (counts > 0)
         if like.any():
             mean[column], scale[column] = mean[like].mean(), scale[like].mean()
-    return mean, scale
+    standard *= _inverse(scale)
+    return mean, scale, standard
+
+
+def _compressed(
+    standard: FloatArray, patterns: BoolArray, pattern_of_row: IndexArray
+) -> tuple[list[_Pattern], FloatArray, FloatArray]:
+    """Group rows by what they know, and let few rows stand for many that know the same.
+
+    EM needs of these the sums of the seen cells and of their products only: with a column of ones beside the cells, the
+    matrix of products. A root of it, of no more rows than columns, has the same products, and weights in place of ones.
+
+    Returns
+    -------
+    patterns : list of _Pattern
+    rows : ndarray of shape (n_kept, n_variables)
+    weights : ndarray of shape (n_kept,)
+    """
+    order = np.argsort(pattern_of_row, kind="stable")
+    ends = np.cumsum(np.bincount(pattern_of_row, minlength=len(patterns)))
+    groups, blocks, begin = [], [], 0
+    for pattern, rows in zip(patterns, np.split(order, ends[:-1]), strict=True):
+        seen = np.flatnonzero(pattern)
+        block = np.zeros((len(rows), len(pattern) + 1))
+        block[:, 0] = 1.0
+        block[:, 1:] = standard[rows]
+        if len(rows) > MOST_ROWS * (len(seen) + 1):
+            with_ones = np.append(0, seen + 1)
+            products = block.T @ block
+            squares, directions = np.linalg.eigh(products[np.ix_(with_ones, with_ones)])
+            block = np.zeros((len(with_ones), len(pattern) + 1))
+            block[:, with_ones] = (directions * np.sqrt(np.maximum(squares, 0.0))).T
+        blocks.append(block)
+        groups.append(_Pattern(len(rows), seen, np.flatnonzero(~pattern), slice(begin, begin + len(block))))
+        begin += len(block)
+    kept = np.concatenate(blocks)
+    return groups, kept[:, 1:], kept[:, 0]
 
 
 def _expectation_maximisation(
     standard: FloatArray,
-    known: BoolArray,
+    weights: FloatArray,
+    groups: list[_Pattern],
     start: Moments,
     variables: Variables,
     strengths: Strengths,
     tolerance: float,
+    *,
+    with_objective: bool,
 ) -> Moments:
-    diagonal = _diagonal(variables, strengths)
+    """Estimate what is missing; `standard`, `weights` and `groups` as `_compressed` gives them."""
+    pooling, diagonal = strengths.pooling, _diagonal(variables, strengths)
     pooled = _nearest_semidefinite(start.pooled)
-    always = np.flatnonzero(known.all(axis=0))
-    partly = np.flatnonzero(~known.all(axis=0))
-    patterns = _by_pattern(known[:, partly])
-    n = len(standard)
-    covariance = start.covariance.copy()
-    sigma = pooled + np.diag(diagonal)
+    missing = np.zeros(standard.shape[1], dtype=np.bool_)
+    for group in groups:
+        missing[group.missing] = True
+    always, partly = np.flatnonzero(~missing), np.flatnonzero(missing)
+    place = np.cumsum(missing) - 1
+    patterns = [
+        group._replace(seen=place[group.seen[missing[group.seen]]], missing=place[group.missing]) for group in groups
+    ]
+    n = sum(group.n_rows for group in groups)
     fixed, cells = standard[:, always], standard[:, partly]
-    square = np.ix_(always, always)
-    scale = strengths.pooling * pooled + (1.0 + strengths.pooling) * np.diag(diagonal)
-    mean = np.zeros(len(partly))
+    square, sides, inner = np.ix_(always, always), np.ix_(always, partly), np.ix_(partly, partly)
+    covariance = start.covariance.copy()
+    # The three blocks of Sigma: of what is always known, of that and the rest, of the rest.
+    outer = pooled[square] + np.diag(diagonal[always])
+    pooled_across, pooled_within = pooled[sides], pooled[inner]
+    across, within = pooled_across, pooled_within + np.diag(diagonal[partly])
+    scale = pooling * pooled + (1.0 + pooling) * np.diag(diagonal) if with_objective else None
+    mean, filled = np.zeros(len(partly)), cells
     objective: list[float] = []
     for number in range(MOST_ITERATIONS):
         if number < 2:
             # The moments of what is always known are the same from the second iteration on.
-            factor = cholesky(sigma[square])
-            whitened = solve_lower(factor, fixed.T)
-        before = sigma.copy() if number == 0 else sigma[partly]
-        half = solve_lower(factor, sigma[np.ix_(always, partly)])
-        conditional = sigma[np.ix_(partly, partly)] - half.T @ half
+            factor = cholesky(outer)
+            whitened, of_pooled = solve_lower(factor, fixed.T), solve_lower(factor, pooled_across)
+        # L^-1 times the block across.
+        half = of_pooled if number == 0 else (whitened @ filled / n + pooling * of_pooled) / (1.0 + pooling)
+        conditional = within - half.T @ half
         precision, log_determinant = inverse(conditional)
         expected = whitened.T @ half
         likelihood, filled, spread = _expected_cells(
-            cells - mean - expected, patterns, conditional, precision, log_determinant
+            cells - np.outer(weights, mean) - expected, patterns, conditional, precision, log_determinant
         )
-        if number > 0:
+        if scale is not None and number > 0:
             trace = _trace(precision, solve_lower(factor, half, transposed=True), scale, always, partly)
-            objective.append(likelihood - 0.5 * n * (strengths.pooling * log_determinant + trace))
+            objective.append(likelihood - 0.5 * n * (pooling * log_determinant + trace))
         filled += expected
-        shift = filled.mean(axis=0)
-        filled -= shift
+        shift = weights @ filled / n
+        filled -= np.outer(weights, shift)
         mean = mean + shift
-        covariance[np.ix_(partly, partly)] = (filled.T @ filled + spread) / n
-        across = filled.T @ fixed / n
-        covariance[np.ix_(partly, always)], covariance[np.ix_(always, partly)] = across, across.T
+        moment_within, moment_across = (filled.T @ filled + spread) / n, fixed.T @ filled / n
+        before = across, within
+        across = (moment_across + pooling * pooled_across) / (1.0 + pooling)
+        within = _posterior_mode(moment_within, pooled_within, diagonal[partly], strengths)
+        moves = [_largest_move(across, before[0]), _largest_move(within, before[1])]
         if number == 0:
-            sigma = _posterior_mode(covariance, pooled, diagonal, strengths)
-        else:
-            sigma[partly] = (covariance[partly] + strengths.pooling * pooled[partly]) / (1.0 + strengths.pooling)
-            sigma[partly, partly] += diagonal[partly]
-            sigma[np.ix_(always, partly)] = sigma[np.ix_(partly, always)].T
-        if np.abs((sigma if number == 0 else sigma[partly]) - before).max(initial=0.0) < tolerance:
+            first = outer
+            outer = _posterior_mode(covariance[square], pooled[square], diagonal[always], strengths)
+            moves.append(_largest_move(outer, first))
+        if max(moves) < tolerance:
             break
+    covariance[inner], covariance[sides] = moment_within, moment_across
+    covariance[np.ix_(partly, always)] = moment_across.T
     moved = start.mean.copy()
     moved[partly] += mean * start.scale[partly]
     return Moments(moved, start.scale, covariance, pooled, tuple(objective))
+
+
+def _largest_move(now: FloatArray, before: FloatArray) -> float:
+    return float(np.abs(now - before).max(initial=0.0))
 
 
 def patterns_of(known: BoolArray) -> tuple[BoolArray, IndexArray]:
@@ -235,20 +317,9 @@ def patterns_of(known: BoolArray) -> tuple[BoolArray, IndexArray]:
     return known[first], number.ravel()
 
 
-def _by_pattern(known: BoolArray) -> list[tuple[IndexArray, IndexArray, IndexArray]]:
-    """Group rows that know the same: the rows, the variables seen, and those missing."""
-    patterns, pattern_of_row = patterns_of(known)
-    rows_by_pattern = np.argsort(pattern_of_row, kind="stable")
-    ends = np.cumsum(np.bincount(pattern_of_row, minlength=len(patterns)))
-    return [
-        (rows, np.flatnonzero(pattern), np.flatnonzero(~pattern))
-        for pattern, rows in zip(patterns, np.split(rows_by_pattern, ends[:-1]), strict=True)
-    ]
-
-
 def _expected_cells(
     cells: FloatArray,
-    patterns: list[tuple[IndexArray, IndexArray, IndexArray]],
+    patterns: list[_Pattern],
     sigma: FloatArray,
     precision: FloatArray,
     log_determinant: float,
@@ -260,23 +331,24 @@ def _expected_cells(
     """
     filled, likelihood = cells, 0.0
     spread = np.zeros_like(sigma)
-    for rows, seen, missing in patterns:
+    for n_rows, seen, missing, rows in patterns:
+        of_rows = filled[rows]
         if not len(missing):
-            likelihood -= 0.5 * len(rows) * log_determinant
+            likelihood -= 0.5 * n_rows * log_determinant
         elif len(missing) <= len(seen):
             factor = cholesky(precision[np.ix_(missing, missing)])
             half = solve_lower(factor, np.eye(len(missing)))
-            pulled = filled[np.ix_(rows, seen)] @ precision[np.ix_(seen, missing)]
-            filled[np.ix_(rows, missing)] = -(pulled @ half.T) @ half
-            spread[np.ix_(missing, missing)] += len(rows) * (half.T @ half)
-            likelihood -= len(rows) * (0.5 * log_determinant + float(np.log(factor.diagonal()).sum()))
+            pulled = of_rows[:, seen] @ precision[np.ix_(seen, missing)]
+            of_rows[:, missing] = -(pulled @ half.T) @ half
+            spread[np.ix_(missing, missing)] += n_rows * (half.T @ half)
+            likelihood -= n_rows * (0.5 * log_determinant + float(np.log(factor.diagonal()).sum()))
         else:
             factor = cholesky(sigma[np.ix_(seen, seen)])
             half = solve_lower(factor, sigma[np.ix_(seen, missing)])
-            whitened = solve_lower(factor, filled[np.ix_(rows, seen)].T)
-            filled[np.ix_(rows, missing)] = whitened.T @ half
-            spread[np.ix_(missing, missing)] += len(rows) * (sigma[np.ix_(missing, missing)] - half.T @ half)
-            likelihood -= len(rows) * float(np.log(factor.diagonal()).sum())
+            whitened = solve_lower(factor, of_rows[:, seen].T)
+            of_rows[:, missing] = whitened.T @ half
+            spread[np.ix_(missing, missing)] += n_rows * (sigma[np.ix_(missing, missing)] - half.T @ half)
+            likelihood -= n_rows * float(np.log(factor.diagonal()).sum())
     # The missing cells at their mean make the square of all cells as small as that of the known ones.
     likelihood -= 0.5 * float(np.einsum("ij,ij->", filled @ precision, filled))
     return likelihood, filled, spread

@@ -226,9 +226,13 @@ def _known_in_turn(known: BoolArray, variables: Variables, rng: np.random.Genera
 def _steps(walk: _Walk, strengths: Strengths, bounds: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
     """Give the estimates after 0, 1, ... runs, of shape (n_steps, n_labelled, n_rows), and the whitened weights."""
     n_features = len(walk.features)
-    factor, weights = whitened_weights(walk.moments.shrunk(walk.variables, strengths), n_features)
+    sigma = walk.moments.shrunk(walk.variables, strengths)
+    factor = cholesky(sigma[:n_features, :n_features])
+    # One system of equations: the weights' and the rows'.
+    right = np.concatenate([sigma[n_features:, :n_features], walk.features.T])
+    solved = solve_lower(factor, right.T)
+    weights, whitened = np.split(solved, [len(sigma) - n_features], axis=1)
     weights *= walk.moments.scale[n_features:]
-    whitened = solve_lower(factor, walk.features)
     estimates = np.empty((len(walk.ends), *walk.values.shape))
     estimate, begin = walk.moments.mean[n_features:, None], 0
     for step, end in zip(estimates, walk.ends.tolist(), strict=True):
@@ -239,32 +243,42 @@ def _steps(walk: _Walk, strengths: Strengths, bounds: tuple[float, float]) -> tu
 
 def _errors(walk: _Walk, strengths: Strengths, bounds: tuple[float, float]) -> FloatArray:
     """Give the mean over the steps of a walk of the squared error, for each of `QUERY_RIDGES`."""
-    n_features, first = len(walk.features), walk.variables.n_query
+    n_features, first, n_steps = len(walk.features), walk.variables.n_query, len(walk.ends)
     sigma = walk.moments.shrunk(walk.variables, strengths._replace(query_ridge=0.0))
     scale, mean = walk.moments.scale[n_features:, None], walk.moments.mean[n_features:, None]
     # In units in which all features of the query have one penalty.
     unit = np.where(walk.variables.content[:first], strengths.content_factor, 1.0) ** -0.5
     factor = cholesky(sigma[first:n_features, first:n_features])
-    of_query = solve_lower(factor, sigma[first:n_features, :first] * unit)
-    of_targets = solve_lower(factor, sigma[first:n_features, n_features:])
-    of_rows = solve_lower(factor, walk.features[first:])
+    # One system of equations: those of the query's features, of the targets and of the rows.
+    of_others = slice(first, n_features)
+    right = [sigma[:first, of_others] * unit[:, None], sigma[n_features:, of_others], walk.features[first:].T]
+    solved = solve_lower(factor, np.concatenate(right).T)
+    of_query, of_targets, of_rows = np.split(solved, [first, first + len(sigma) - n_features], axis=1)
     left = sigma[:first, :first] * np.outer(unit, unit)
     pull, rest = sigma[:first, n_features:] * unit[:, None], walk.features[:first] * unit[:, None]
     estimate = np.zeros(walk.values.shape)
-    errors = np.zeros(len(QUERY_RIDGES))
+    lefts = np.empty((n_steps, first, first))
+    after = []
     begin = 0
-    for end in (walk.ends - first).tolist():
+    for number, end in enumerate((walk.ends - first).tolist()):
         q, t, x = of_query[begin:end], of_targets[begin:end], of_rows[begin:end]
         left, pull, rest = left - q.T @ q, pull - q.T @ t, rest - q.T @ x
         estimate = estimate + t.T @ x
-        values, vectors = np.linalg.eigh(left)
-        along, turned = pull.T @ vectors, vectors.T @ rest
-        for number, ridge in enumerate(QUERY_RIDGES):
-            added = (along / (np.maximum(values, 0.0) + ridge)) @ turned
-            estimates = np.clip(mean + scale * (estimate + added), *bounds)
-            errors[number] += float(((estimates - walk.values) ** 2).sum())
+        lefts[number] = left
+        after.append((pull, rest, mean + scale * estimate))
         begin = end
-    return errors / len(walk.ends)
+    ridges = np.array(QUERY_RIDGES)[:, None, None]
+    errors = np.zeros(len(QUERY_RIDGES))
+    for values, vectors, (pull, rest, estimate) in zip(*np.linalg.eigh(lefts), after, strict=True):
+        # All ridges at once: shape (n_ridges, n_labelled, n_rows).
+        along = (scale * (pull.T @ vectors)) / (np.maximum(values, 0.0) + ridges)
+        missed = along.reshape(len(errors) * len(estimate), first) @ (vectors.T @ rest)
+        missed = missed.reshape(len(errors), *estimate.shape)
+        missed += estimate
+        np.clip(missed, *bounds, out=missed)
+        missed -= walk.values
+        errors += np.einsum("ijk,ijk->i", missed, missed)
+    return errors / n_steps
 
 
 def _update_scale(walks: list[_Walk], strengths: Strengths, bounds: tuple[float, float]) -> float:

@@ -121,5 +121,5 @@ class TableResponses(Responses):
 
     def remembered(self, key: Hashable, make: Callable[[Responses], FloatArray]) -> FloatArray:
         """Give what encoding makes of responses of models that have run: ``make(responses)``, once, of all rows."""
-        table, every = self._table, np.ones_like(self.run_set)
-        return table.remembered(key, self._index, lambda: make(table.responses(None, every)))
+        table, run_set = self._table, self.run_set
+        return table.remembered(key, self._index, lambda: make(table.responses(None, np.ones_like(run_set))))

@@ -183,9 +183,15 @@ class QueryFeatures(Parameters, Stateful, part="query-features", kept=("_encoder
     def _encoder(self, values: Column) -> _Encoder:
         if values.dtype != object:
             return _Numbers()
-        known = sorted({str(value) for value in values if value is not None})
-        if 1 < len(known) <= min(MOST_CATEGORIES, len(values) // 4):
-            return _Categories(known)
+        most = min(MOST_CATEGORIES, len(values) // 4)
+        known: set[str] = set()
+        for value in values.tolist():
+            if value is not None:
+                known.add(str(value))
+                if len(known) > most:
+                    break
+        if 1 < len(known) <= most:
+            return _Categories(sorted(known))
         return _Text(n_grams=self.n_grams)
 
     def transform(self, queries: Queries, n_queries: int) -> FloatArray:

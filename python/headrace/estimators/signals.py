@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arguments import BoolArray, Column, FloatArray, IndexArray
+from headrace._core import text_sizes
+from headrace.arguments import BoolArray, Column, FloatArray
 
 __all__ = [
     "absent",
@@ -59,7 +60,7 @@ SHORTEST_REFUSAL = min(map(len, REFUSALS))
 
 def absent(values: Column) -> BoolArray:
     """Tell which objects are None or empty text."""
-    sizes = _sizes(values.ravel().tolist()).reshape(values.shape)
+    sizes = text_sizes(values.ravel().tolist()).reshape(values.shape)
     return np.asarray(sizes == 0, dtype=np.bool_)
 
 
@@ -79,7 +80,7 @@ def text_features(values: Column) -> FloatArray:
     [[0.0, 0.0], [1.0, 1.0]]
     """
     cells = values.ravel().tolist()
-    sizes = _sizes(cells)
+    sizes = text_sizes(cells)
     features = np.zeros((len(cells), 3))
     features[:, 0] = sizes != 0
     features[:, 1] = np.log1p(np.maximum(sizes, 0))
@@ -102,12 +103,6 @@ def _is_refusal(text: str) -> bool:
         if phrase in head:
             return True
     return False
-
-
-def _sizes(cells: list[Any]) -> IndexArray:
-    """Give the numbers of characters: 0 for None, -1 for what is no text."""
-    sizes = [len(cell) if isinstance(cell, str) else -(cell is not None) for cell in cells]
-    return np.array(sizes, dtype=np.intp)
 
 
 def are_tokens(values: Column) -> bool:

@@ -751,6 +751,20 @@ def project_texts_call(r: random.Random, kind: str) -> Call:
     return _core.project_texts, (), {"texts": texts, **arguments}, check
 
 
+def text_sizes_call(r: random.Random, kind: str) -> Call:
+    pool = ("", "a", "ab\u00e9", "\U0001f600" * 3, None, 1, b"abc", [], float("nan"))
+    cells: Any = r.choices(pool, k=r.randint(0, 5))
+    if r.random() < 0.2:
+        cells = r.choice((None, "text", ("text",), np.array(["text"]), {"text": 1}, 3, iter([])))
+
+    def check(found: Any) -> str:
+        wanted = [len(cell) if isinstance(cell, str) else -(cell is not None) for cell in cells]
+        require(found.tolist() == wanted, f"{found} instead of {wanted}")
+        return "python"
+
+    return _core.text_sizes, (), {"cells": cells}, check
+
+
 NAMES = {"Routing": "routing", "ThresholdCascade": "threshold-cascade", "Cascade": "cascade"}
 NAMES |= {"CascadeRouting": "cascade-routing", "IndexRule": "index"}
 
@@ -796,6 +810,7 @@ ENTRIES: dict[str, tuple[int, Callable[[random.Random, str], Call]]] = {
     "expected_max": (4, expected_max_call),
     "regressions": (2, regressions_call),
     "project_texts": (2, project_texts_call),
+    "text_sizes": (1, text_sizes_call),
     "Policy.select_batch": (2, policy_call),
 }
 ROUND = [entry for entry, (times, _) in ENTRIES.items() for _ in range(times)]
@@ -814,7 +829,7 @@ ARGUMENTS = (
         "lower",
         "upper",
     ),
-    *("uncertainty_scale", "with_error", "members", "runs", "texts", "rarity", "directions", "ids"),
+    *("uncertainty_scale", "with_error", "members", "runs", "texts", "rarity", "directions", "ids", "cells"),
     *("order", "thresholds"),
 )
 NAMED = re.compile(rf"\b({'|'.join(ARGUMENTS)})\b")

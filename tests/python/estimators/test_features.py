@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headrace as hr
-from headrace._core import project_texts
+from headrace._core import project_texts, text_sizes
 from headrace.estimators import JointQuality, LinearQuality, QueryFeatures, ResponseFeatures
 from headrace.estimators.reduction import TextReduction, WideReduction, leading_directions
 from headrace.estimators.response_features import EncodedResponses
@@ -253,6 +253,17 @@ def test_refusals_and_empty_answers(text: Any, expected: tuple[int, int, int]) -
     there, length, refusal = text_features(objects(text))[0]
     assert (there, refusal) == (expected[0], expected[2])
     assert length == pytest.approx(np.log1p(expected[1]))
+
+
+def test_sizes_of_texts_are_their_lengths() -> None:
+    class Name(str):
+        __slots__ = ()
+
+    cells = ["", "a", "\u00e9\U0001f600", "\ud800", None, 0, b"ab", [], Name("abc"), np.str_("abcd"), float("nan")]
+    assert text_sizes(cells).tolist() == [0, 1, 2, 1, 0, -1, -1, -1, 3, 4, -1]
+    assert text_sizes([]).shape == (0,)
+    with pytest.raises(TypeError, match="cells"):
+        text_sizes(("a",))  # type: ignore[arg-type]
 
 
 def test_class_probabilities() -> None:

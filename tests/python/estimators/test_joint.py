@@ -13,6 +13,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 import headrace as hr
+from headrace._core import regressions
 from headrace.estimators import JointQuality, LinearQuality, QualityEstimator, gaussian, joint
 from headrace.estimators.cholesky import cholesky
 from headrace.estimators.exchangeable import Variables, exchangeable_mean
@@ -310,7 +311,7 @@ def partial_gaussian(seed: int, n: int, share: float) -> tuple[Variables, Floats
 def test_em_never_loses_likelihood_and_ends_at_a_maximum(prior: Strengths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gaussian, "MOST_ITERATIONS", 5000)
     variables, values = partial_gaussian(1, 60, 0.4)
-    moments = fit_moments(values, variables, prior, tolerance=1e-10)
+    moments = fit_moments(values, variables, prior, tolerance=1e-10, with_objective=True)
     assert len(moments.objective) > 10
     assert (np.diff(moments.objective) > -1e-9).all()
     standard = (values - moments.mean) / moments.scale
@@ -356,6 +357,49 @@ def test_rows_that_know_the_same_are_grouped_in_the_order_of_their_cells(width: 
     np.testing.assert_array_equal(number, number_wanted.ravel())
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_few_rows_stand_for_many_that_know_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables, values = partial_gaussian(seed, 400, 0.3)
+    # A constant, and a column that is the sum of others: their products have no inverse.
+    values[:, 0] = 3.0
+    values[:, 1] = np.where(np.isnan(values[:, 1]), np.nan, 2.0 * values[:, 4])
+    patterns, pattern_of_row = patterns_of(~np.isnan(values))
+    standard = np.where(np.isnan(values), 0.0, values)
+    groups, rows, weights = gaussian._compressed(standard, patterns, pattern_of_row)
+    assert len(rows) < 30
+    for number, group in enumerate(groups):
+        of_pattern, few = standard[pattern_of_row == number], rows[group.rows]
+        assert group.n_rows == len(of_pattern)
+        np.testing.assert_allclose(few.T @ few, of_pattern.T @ of_pattern, rtol=1e-12, atol=1e-10)
+        np.testing.assert_allclose(weights[group.rows] @ few, of_pattern.sum(axis=0), rtol=1e-12, atol=1e-10)
+    compressed = fit_moments(values, variables, with_objective=True)
+    monkeypatch.setattr(gaussian, "MOST_ROWS", np.inf)
+    whole = fit_moments(values, variables, with_objective=True)
+    assert len(compressed.objective) == len(whole.objective) > 2
+    np.testing.assert_allclose(compressed.objective, whole.objective, rtol=1e-10)
+    np.testing.assert_allclose(compressed.mean, whole.mean, rtol=1e-10)
+    np.testing.assert_allclose(compressed.covariance, whole.covariance, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("run", [(True, True, True), (True, False, True), (False, False, False)])
+def test_many_features_have_the_regression_of_the_core(run: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joint, "MANY_FEATURES", 0)
+    rng = np.random.default_rng(7)
+    variables = Variables.of(n_models=3, of_query=4, of_model=3, of_pair=2)
+    root = rng.normal(size=(60, len(variables.kind)))
+    covariance, members = root.T @ root / 60.0, variables.members[: variables.n_features]
+    runs = np.array([run])
+    found = joint._regressions(covariance, members, runs)
+    for number, wanted in zip(found, regressions(covariance, members, runs), strict=True):
+        np.testing.assert_allclose(number, wanted, rtol=1e-9, atol=1e-12)
+        assert number.shape == wanted.shape
+    # A feature that is the sum of two others.
+    covariance[2] = covariance[0] + covariance[1]
+    covariance[:, 2] = covariance[:, 0] + covariance[:, 1]
+    with pytest.raises(ValueError, match="variable 2"):
+        joint._regressions(covariance, members, runs)
+
+
 def test_em_is_the_closed_form_without_missing_cells() -> None:
     variables, values = partial_gaussian(3, 50, 0.0)
     closed = fit_moments(values, variables)
@@ -364,7 +408,10 @@ def test_em_is_the_closed_form_without_missing_cells() -> None:
     np.testing.assert_allclose(closed.scale, values.std(axis=0), atol=1e-12)
     np.testing.assert_allclose(closed.covariance, np.corrcoef(values.T), atol=1e-12)
     standard = closed.standardise(values)
-    by_em = gaussian._expectation_maximisation(standard, ~np.isnan(values), closed, variables, PRIOR, 1e-3)
+    groups, rows, weights = gaussian._compressed(standard, *patterns_of(~np.isnan(values)))
+    by_em = gaussian._expectation_maximisation(
+        rows, weights, groups, closed, variables, PRIOR, 1e-3, with_objective=False
+    )
     np.testing.assert_allclose(by_em.covariance, closed.covariance, atol=1e-12)
     np.testing.assert_allclose(by_em.mean, closed.mean, atol=1e-12)
 

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import stat
+import subprocess
+import sys
 import time
 import warnings
 from decimal import Decimal
@@ -21,6 +23,8 @@ from hypothesis import HealthCheck, given, settings
 from headrace.arguments import checked_magnitudes
 from headrace.atomic_file import draft_of
 from headrace.outcomes import Outcomes
+from headrace.outcomes.readers.frame import frame_columns
+from headrace.outcomes.rows import Rows
 
 NAN = float("nan")
 SUFFIXES = [".csv", ".parquet", ".jsonl"]
@@ -836,3 +840,51 @@ def test_errors_of_a_draft_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match=str(tmp_path)), draft_of(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "kind", ["float", "double", "int8", "int64", "uint16", "uint64", "bool", "halffloat", "decimal"]
+)
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_numbers_of_arrow_are_those_that_arrow_gives(kind: str, share: float) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("narwhals")
+    types = {"float": arrow.float32(), "double": arrow.float64(), "bool": arrow.bool_(), "halffloat": arrow.float16()}
+    dtype = arrow.decimal128(5, 1) if kind == "decimal" else types.get(kind) or getattr(arrow, kind)()
+    rng = np.random.default_rng(5)
+    drawn = rng.integers(0, 2 if kind == "bool" else 100, 60)
+    cells = [None if gone else float(cell) for cell, gone in zip(drawn, rng.random(60) < share, strict=True)]
+    plain = {"bool": bool, "halffloat": np.float16, "decimal": Decimal}.get(kind, float if kind in types else int)
+    whole = arrow.array([None if cell is None else plain(cell) for cell in cells], type=dtype)
+    # Pieces that begin within a byte of the bits that tell what is missing, and one without rows.
+    pieces = arrow.chunked_array([whole[3:14], whole[14:14], whole[14:45], whole[45:]])
+    column = frame_columns(arrow.table({"x": pieces}), Rows(source="a table"))["x"]
+    wanted = np.array([np.nan if cell is None else cell for cell in cells[3:]])
+    np.testing.assert_array_equal(column, wanted)
+    if share == 0.0 and kind != "decimal":
+        assert column.dtype == whole.to_numpy(zero_copy_only=False).dtype
+
+
+def test_a_table_without_rows_is_refused_by_its_source() -> None:
+    arrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("narwhals")
+    with pytest.raises(ValueError, match="a table has no rows"):
+        frame_columns(arrow.table({"x": arrow.array([], type=arrow.float64())}), Rows(source="a table"))
+
+
+def test_reading_parquet_imports_no_pandas(tmp_path: Path) -> None:
+    for name in ("pandas", "narwhals", "pyarrow.parquet"):
+        pytest.importorskip(name)
+    arrow = pytest.importorskip("pyarrow")
+    path = tmp_path / "runs.parquet"
+    columns = {
+        "a|quality": [0.5, None, 1.0],
+        "b|quality": [1.0, 0.0, 1.0],
+        "a|cost": [1, 2, 3],
+        "b|cost": [0.1, 0.2, 0.3],
+    }
+    texts = {"text": ["x", None, "z"], "a|answer": ["A", "B", None], "b|answer": ["A", "B", "C"]}
+    arrow.parquet.write_table(arrow.table(columns | texts), path)
+    code = "import sys, headrace as hr; hr.Outcomes.from_file(sys.argv[1]); print('pandas' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "False"

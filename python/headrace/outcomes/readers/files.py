@@ -81,7 +81,10 @@ def file_columns(path: Path, notes: list[str]) -> tuple[dict[str, Column], froze
     """
     kind = kind_of(path)
     if kind == ".parquet" and path.suffix.lower() != ".gz":
-        return frame_columns(_parquet(path), _rows(path)), frozenset()
+        columns = frame_columns(_parquet(path), _rows(path))
+        # What the columns were copied from is free, and would stay with Arrow.
+        imported("pyarrow", "reading Parquet").default_memory_pool().release_unused()
+        return columns, frozenset()
     if kind in DELIMITED:
         return delimited_columns(path, _content(path), notes)
     if kind == ".json" or kind in JSON_LINES:
@@ -172,7 +175,7 @@ def _parquet(path: Path) -> Any:
     parquet = imported("pyarrow.parquet", "reading Parquet")
     with path.open("rb") as file:
         try:
-            table = parquet.read_table(file)
+            table = parquet.ParquetFile(file).read()  # `read_table` would import pandas, where that is installed
             table.validate(full=True)  # damaged text would surface later, without the file's name
             return table
         except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:

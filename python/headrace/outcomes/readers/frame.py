@@ -18,6 +18,10 @@ from headrace.extras import imported
 from headrace.outcomes.readers.cells import MAX_EXACT, blanked, boxed, exact_text, holds_text
 from headrace.outcomes.rows import Rows
 
+#: How Arrow names the numbers that lie in memory as those of NumPy do.
+ARROW_NUMBERS: dict[str, np.dtype[Any]] = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
+ARROW_NUMBERS |= {f"{sign}int{bits}": np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
+
 
 def frame_columns(frame: Any, rows: Rows) -> dict[str, Column]:
     """Give the columns of a mapping, or of any eager dataframe that narwhals understands; `rows` are for messages."""
@@ -53,16 +57,41 @@ def _require_text_names(names: Iterable[object], source: str) -> None:
 def _series_column(narwhals: Any, rows: Rows, series: Any) -> Column:
     dtype = series.dtype
     if dtype.is_numeric() or dtype == narwhals.Boolean:
-        values = np.asarray(series.to_numpy())
+        values = _numeric(series)
         if values.dtype.kind in "biuf":
             return values
         return np.asarray(series.cast(narwhals.Float64).to_numpy(), dtype=np.float64)
     if dtype in (narwhals.Categorical, narwhals.Enum):
         series = series.cast(narwhals.String)
-    cells = np.empty(len(series), dtype=object)
-    cells[:] = series.to_numpy() if series.dtype == narwhals.String else boxed(series.to_list())
-    cells[series.is_null().to_numpy()] = None
+    cells = boxed(series.to_list())
+    cells[np.array(series.is_null().to_list(), dtype=np.bool_)] = None
     return _object_column(rows, series.name, cells)
+
+
+def _numeric(series: Any) -> Column:
+    """Give numbers; of booleans of which some are missing, objects.
+
+    Arrow's own `to_numpy` imports pandas, where that is installed: more time, and more memory, than most tables take.
+    """
+    native = series.to_native()
+    of_arrow = type(native).__module__.startswith("pyarrow")
+    dtype = ARROW_NUMBERS.get(str(native.type)) if of_arrow else None
+    if dtype is None:
+        return np.asarray(series.to_numpy())
+    if native.null_count and dtype.kind != "f":
+        native, dtype = native.cast("double", safe=False), np.dtype(np.float64)
+    return np.concatenate([np.empty(0, dtype), *(_chunk(chunk, dtype) for chunk in native.chunks if len(chunk))])
+
+
+def _chunk(chunk: Any, dtype: np.dtype[Any]) -> Column:
+    """Copy numbers of Arrow's, with NaN for what its bits say is missing."""
+    bits, numbers = chunk.buffers()
+    begin, end = chunk.offset, chunk.offset + len(chunk)
+    values = np.frombuffer(numbers, dtype, end)[begin:].copy()
+    if chunk.null_count:
+        known = np.unpackbits(np.frombuffer(bits, np.uint8), count=end, bitorder="little")[begin:]
+        values[known == 0] = np.nan
+    return values
 
 
 def _array_column(rows: Rows, name: str, values: Any) -> Column:

@@ -79,7 +79,10 @@ class _Categories(Stateful, part="query-categories", kept=("_position", "_indica
         return self._indicators[[position[text] for text in texts]]
 
     def of_one(self, cell: Any) -> list[float]:
-        row: list[float] = self._indicators[self._position.get(_hashed(_text(cell)), -1)].tolist()
+        position = self._position.get(_hashed(_text(cell)))
+        row = [0.0] * len(self._position)
+        if position is not None:
+            row[position] = 1.0
         return row
 
 
@@ -107,7 +110,8 @@ class _Text(Stateful, part="query-text", kept=("_reduction",)):
 
     def of_one(self, cell: Any) -> list[float]:
         text = _text(cell)
-        sizes = [math.log1p(len(text)), math.log1p(text.count("\n"))]
+        n_lines = text.count("\n") if "\n" in text else 0  # a text of one line is searched in less time than counted
+        sizes = [math.log1p(len(text)), math.log1p(n_lines)]
         return sizes if self._reduction is None else [*sizes, *self._reduction.transform([text])[0].tolist()]
 
 
@@ -206,13 +210,11 @@ class QueryFeatures(Parameters, Stateful, part="query-features", kept=("_encoder
         """Give the features of one query on its way, which is encoded once; not to be changed."""
         features: list[float] | None = query.encoded.get(self.key)
         if features is None:
-            features = []
+            features, cells = [], query.cells
             for name, encoder in self._encoders.items():
-                cell = query.cells.get(name)
-                if isinstance(cell, float):
-                    checked_magnitude(_label(name), cell)
-                elif isinstance(cell, np.ndarray):
-                    checked_magnitudes(_label(name), cell)
+                cell = cells.get(name)
+                if type(cell) is not str:
+                    _check_cell(name, cell)
                 features += encoder.of_one(cell)
             query.encoded[self.key] = features
         return features
@@ -262,6 +264,13 @@ def _texts(values: Column) -> list[str]:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
+
+
+def _check_cell(name: str, cell: Any) -> None:
+    if isinstance(cell, float):
+        checked_magnitude(_label(name), cell)
+    elif isinstance(cell, np.ndarray):
+        checked_magnitudes(_label(name), cell)
 
 
 def _label(name: str) -> str:

@@ -319,7 +319,7 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
         low, high = self._ends[name]
         if isinstance(values, float):
             checked_magnitude(_label(name), values)
-            return values if values != values else min(max(values, float(low[models])), float(high[models]))
+            return values if values != values else min(max(values, low.item(models)), high.item(models))
         return clipped(checked_magnitudes(_label(name), values), low[models], high[models])
 
     def _of_models(self, seen: Mapping[str, Column], n_queries: int, n_models: int) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ __all__ = ["content_id", "fold_of", "folds_of", "share_of", "shares_of"]
 FOLD = "fold of "
 
 
-def share_of(seed: int, query_id: str) -> float:
+def share_of(seed: int, query_id: str, prefix: str = "") -> float:
     """Map a query to a number in [0, 1), the same on every machine and in every process.
 
     Parameters
@@ -26,11 +27,13 @@ def share_of(seed: int, query_id: str) -> float:
         Another seed gives an independent number.
     query_id : str
         Id of the query.
+    prefix : str, default ""
+        Another one gives an independent number, too.
 
     Returns
     -------
     float
-        The first 53 bits of BLAKE2b of ``"seed:id"``, as a fraction.
+        The first 53 bits of BLAKE2b of ``"seed:"``, the prefix and the id, as a fraction.
 
     Examples
     --------
@@ -38,12 +41,19 @@ def share_of(seed: int, query_id: str) -> float:
     >>> share_of(0, "q-17") == share_of(0, "q-17"), 0.0 <= share_of(1, "q-17") < 1.0
     (True, True)
     """
-    digest = hashlib.blake2b(f"{seed}:{query_id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) / 2.0**53
+    hashed = _begun(seed, prefix).copy()
+    hashed.update(query_id.encode("utf-8", "surrogatepass"))
+    return (int.from_bytes(hashed.digest(), "big") >> 11) / 2.0**53
+
+
+@lru_cache(maxsize=128, typed=True)
+def _begun(seed: int, prefix: str) -> hashlib.blake2b:
+    """Hash what stands before an id: a copy of it takes a third of the time of a new hash."""
+    return hashlib.blake2b(f"{seed}:{prefix}".encode("utf-8", "surrogatepass"), digest_size=8)
 
 
 def shares_of(seed: int, query_ids: Iterable[str], prefix: str = "") -> FloatArray:
-    """Map many queries: ``share_of(seed, prefix + query_id)`` of each.
+    """Map many queries: ``share_of(seed, query_id, prefix)`` of each.
 
     Examples
     --------
@@ -51,7 +61,7 @@ def shares_of(seed: int, query_ids: Iterable[str], prefix: str = "") -> FloatArr
     >>> shares_of(0, ["q-17", "q-18"]).tolist() == [share_of(0, "q-17"), share_of(0, "q-18")]
     True
     """
-    begun = hashlib.blake2b(f"{seed}:{prefix}".encode("utf-8", "surrogatepass"), digest_size=8)
+    begun = _begun(seed, prefix)
     digests = []
     for query_id in query_ids:
         hashed = begun.copy()
@@ -82,7 +92,7 @@ def fold_of(seed: int, query_id: str, n_folds: int) -> int:
     >>> sorted({fold_of(0, f"q-{i}", 3) for i in range(50)})
     [0, 1, 2]
     """
-    return int(share_of(seed, FOLD + query_id) * n_folds)
+    return int(share_of(seed, query_id, FOLD) * n_folds)
 
 
 def content_id(columns: Mapping[str, Any]) -> str:

@@ -262,7 +262,8 @@ def weighed(costs: FloatArray, rates: Sequence[float]) -> FloatArray:
     [6.0, 2.0]
     """
     if tuple(rates) == (1.0,):
-        return np.asarray(costs[0])
+        first: FloatArray = costs[0]
+        return first
     total = np.zeros(costs.shape[1:])
     for rate, cost in zip(rates, costs, strict=False):
         total += rate * cost

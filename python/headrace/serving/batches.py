@@ -14,7 +14,7 @@ from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.one_query import OneQuery, OneResponses
 from headrace.estimators.responses import Responses
 from headrace.policy.policy import weighed
-from headrace.serving.session import Served
+from headrace.serving.served import Served
 
 __all__ = ["decided"]
 
@@ -57,9 +57,8 @@ def _decided_one(served: Served, queries: Mapping[str, Column], responses: Respo
     kinds = {name: (column.dtype, column.shape[1:]) for name, column in queries.items()}
     query = OneQuery({name: _cell(column, 0) for name, column in queries.items()}, kinds)
     seen = OneResponses(run[None, :], served.response_columns)
-    for j in np.flatnonzero(run).tolist():
-        seen.cells[j] = {}
-    for name in responses.names if run.any() else ():
+    seen.cells.update((j, {}) for j in run.nonzero()[0].tolist())
+    for name in responses.names if seen.cells else ():
         column = responses.column(name)
         for j, cells in seen.cells.items():
             cells[name] = _cell(column, (0, j))

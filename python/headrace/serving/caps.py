@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from headrace.arguments import BoolArray, FloatArray
@@ -27,8 +27,10 @@ class Caps:
     limits: Mapping[str, float]
     traded: str | None
 
-    def within(self, left: list[int], estimates: FloatArray, spent: Mapping[str, float], run: BoolArray) -> list[int]:
-        """Give the models whose costs, by estimate, are within what is left of the caps that no rule keeps.
+    def applied(
+        self, left: list[int], estimates: FloatArray, spent: Mapping[str, float], run: BoolArray
+    ) -> tuple[list[int], float | None]:
+        """Give the models within what is left of the caps that no rule keeps, and what is left of the cap of the rule.
 
         Parameters
         ----------
@@ -40,14 +42,21 @@ class Caps:
             What all runs cost so far, of each cost by name.
         run : bool ndarray of shape (n_models,)
 
+        Returns
+        -------
+        list of int
+            Models whose costs, by estimate, are within.
+        float or None
+            For the rule; None where it keeps no cap.
+
         Raises
         ------
         CapTooSmall
             No model is within a cap, and none has run.
         """
-        allowed = left
         if not self.limits:
-            return allowed
+            return left, None
+        allowed = left
         for name, cost in zip(spent, estimates, strict=True):
             if name not in self.limits or name == self.traded:
                 continue
@@ -56,18 +65,12 @@ class Caps:
             if not within and not run.any():
                 self._require_one(name, limit, spent, [float(cost[j]) for j in allowed])
             allowed = within
-        return allowed
-
-    def of_rule(
-        self, left: Sequence[int], estimates: FloatArray, spent: Mapping[str, float], run: BoolArray
-    ) -> float | None:
-        """Give what is left of the cap that the rule keeps; otherwise as `within`."""
         if self.traded is None or self.traded not in self.limits:
-            return None
+            return allowed, None
         limit = self._left(self.traded, spent)
         if not run.any():
             self._require_one(self.traded, limit, spent, [float(estimates[0, j]) for j in left])
-        return limit
+        return allowed, limit
 
     def _left(self, name: str, spent: Mapping[str, float]) -> float:
         return max(self.limits[name] - spent[name], 0.0)

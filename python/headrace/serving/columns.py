@@ -65,8 +65,8 @@ def checked_names(
         raise UnknownColumn(
             f"{argument}: unknown column {unknown[0]!r}{hint}; the fit had {listed(known)}", column=unknown[0]
         )
-    lacking = [name for name in known if name not in names]
-    if needed and lacking:
+    lacking = [name for name in known if name not in names] if needed else []
+    if lacking:
         raise MissingColumn(
             f"{argument}: lacks column {lacking[0]!r}; the fit had {listed(known)} (None or null counts as average, as "
             "does strict=False)",

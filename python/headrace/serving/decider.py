@@ -17,7 +17,6 @@ from headrace.arguments import listed
 from headrace.estimators.one_query import Kinds, OneQuery
 from headrace.estimators.protocol import Estimators
 from headrace.estimators.responses import Responses
-from headrace.estimators.together import Together
 from headrace.notebook import html_table
 from headrace.policy import Policy
 from headrace.policy.budget_path import BudgetPath, PathPoint, checked_budget, shown_limits
@@ -30,7 +29,8 @@ from headrace.serving.frames import Frame
 from headrace.serving.limits import Limits, limits_of
 from headrace.serving.promised import Promised
 from headrace.serving.resumed import resumed
-from headrace.serving.session import Served, Session
+from headrace.serving.served import Served
+from headrace.serving.session import Session
 
 __all__ = ["Decider"]
 
@@ -290,7 +290,8 @@ class Decider:
         fold_of_row = folds_of(self.policy.seed, ids, len(self.estimators))
         chosen = np.empty(n, dtype=np.int32)
         for rows in alike(np.column_stack([fold_of_row, seen.run])):
-            here, ran = {name: values[rows] for name, values in columns.items()}, seen.take(rows)
+            here = {name: values[rows] for name, values in columns.items()}
+            ran = seen if responses is None and len(rows) == n else seen.take(rows)
             those = [ids[row] for row in rows.tolist()]
             chosen[rows] = decided(self._served[fold_of_row[rows[0]]], here, ran, those, threads)
         return chosen
@@ -416,18 +417,9 @@ class Decider:
     @cached_property
     def _served(self) -> list[Served]:
         """What the sessions of each fold share."""
-        return [
-            Served(
-                self.policy,
-                Together(quality, dict(zip(self.policy.costs, costs, strict=True))),
-                self.response_columns,
-                self.answer,
-                self.price_changes,
-                self.point.forecast(self.policy.costs[0]),
-                self.wanted,
-            )
-            for quality, costs in self.estimators
-        ]
+        forecast = self.point.forecast(self.policy.costs[0])
+        shared = self.response_columns, self.answer, self.price_changes, forecast, self.wanted
+        return [Served.by(self.policy, pair, *shared) for pair in self.estimators]
 
     @cached_property
     def _unlimited(self) -> Limits:

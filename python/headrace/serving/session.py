@@ -3,52 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from headrace.arguments import BoolArray, FloatArray, answer_text
+from headrace.arguments import FloatArray, answer_text
 from headrace.errors import NoModelLeft
 from headrace.estimators.belief import Belief
-from headrace.estimators.one_query import Kinds, OneQuery, OneResponses
-from headrace.estimators.together import Together
-from headrace.policy import Policy
+from headrace.estimators.one_query import OneQuery, OneResponses
 from headrace.policy.explanation import Explanation, explain
 from headrace.policy.policy import weighed
 from headrace.rules import Decision, Rule
 from headrace.serving.columns import checked_cell, checked_names
 from headrace.serving.limits import Limits, index_of
 from headrace.serving.resumed import kept
+from headrace.serving.served import Served
 from headrace.serving.session_table import session_table
 from headrace.serving.spending import bought, checked_costs
 
-__all__ = ["Served", "Session"]
-
-
-class Served(NamedTuple):
-    """What the sessions of a decider share, if the same estimators serve them.
-
-    Attributes
-    ----------
-    policy : Policy
-    estimators : Together
-    response_columns : mapping of str to (dtype, tuple of int)
-    answer : {"best", "last"}
-    price_changes : mapping of str to ndarray of shape (n_models,)
-        As in `headrace.serving.decider.Decider`.
-    forecast : dict
-        As in `headrace.policy.explanation.Explanation`.
-    wanted : mapping of str to ndarray of shape (n_models,)
-        As in `headrace.serving.decider.Decider`.
-    """
-
-    policy: Policy
-    estimators: Together
-    response_columns: Kinds
-    answer: str
-    price_changes: Mapping[str, FloatArray]
-    forecast: dict[str, Any]
-    wanted: Mapping[str, FloatArray]
+__all__ = ["Session"]
 
 
 class Session:
@@ -93,9 +66,10 @@ class Session:
         self._limits = limits
         self._rule = policy.rule_for(id)
         self._query = query
-        self._run: BoolArray = np.zeros(len(policy.models), dtype=np.bool_)
+        # Both are the session's own from its first response on.
+        self._run = served.nothing_ran
         #: What models have returned, as estimators see it.
-        self._seen = OneResponses(self._run[None, :], served.response_columns)
+        self._seen = served.unseen
         #: By index of the model, in the order of the runs: what it returned, what it cost, and what was bought.
         self._ran: dict[int, tuple[Any, dict[str, float], dict[str, float]]] = {}
         self._notes: list[str] = []
@@ -129,8 +103,9 @@ class Session:
         if not left and not self._ran:
             failed = ", ".join(f"{name!r} ({kind})" for name, kind in self.failed.items()) or "none"
             raise NoModelLeft(f"next: no model is left to run; failed: {failed}")
-        self.decision = self.decided(self._served.policy.final_rule_for(self.id) if final else self._rule)
-        return None if self.decision.next is None else self._models[self.decision.next]
+        rule = self._served.policy.final_rule_for(self.id) if final else self._rule
+        self.decision = decision = self._decided(rule, left)
+        return None if decision.next is None else self._models[decision.next]
 
     def decided(self, rule: Rule) -> Decision:
         """Give what another rule decides now, within the session's caps; the session stays as it is.
@@ -140,9 +115,11 @@ class Session:
         CapTooSmall
             As `next`.
         """
-        left = self._left_to_run()
+        return self._decided(rule, self._left_to_run())
+
+    def _decided(self, rule: Rule, left: list[int]) -> Decision:
         belief, costs = self.estimates()
-        within = self._limits.caps.within(left, costs, self.costs, self._run)
+        within, max_cost = self._limits.caps.applied(left, costs, self.costs, self._run)
         return rule.select(
             belief.quality,
             weighed(costs, self._served.policy.rates),
@@ -151,7 +128,7 @@ class Session:
             loading=belief.loading,
             run=self._run.tolist() if self._ran else None,  # read in less time than an array
             allowed=None if len(within) == len(self._models) else within,
-            max_cost=self._limits.caps.of_rule(left, costs, self.costs, self._run),
+            max_cost=max_cost,
         )
 
     def observe(
@@ -189,21 +166,24 @@ class Session:
             None: a run that failed is told by `fail`. An unknown model, or one observed before; a value that doesn't
             fit its column; a cost that isn't a finite number >= 0.
         """
-        j = self._index("model", model)
-        if self._run[j]:
-            raise ValueError(f"model: {model!r} has been observed before in this session")
+        j = self._not_run(model)
         if response is None:
             raise TypeError(f"response: expected what {model!r} returned, got None; a failed run is told by fail()")
         if extra not in ("refuse", "ignore"):
             raise ValueError(f'extra: expected "refuse" or "ignore", got {extra!r}')
         is_named = type(response) is dict or isinstance(response, Mapping)
         columns = dict(response) if is_named else {"answer": response}
-        if is_named and extra == "refuse":
+        if is_named and extra == "refuse" and not columns.keys() <= self._seen.kinds.keys():
             checked_names("response", columns, self._seen.kinds, {*self.costs, "cost"}, needed=False)
         spent = self._spent(j, columns, cost)
         paid = bought(self._served.wanted, j, columns, column_cost or {})
-        self._seen.cells[j], infinite = self._cells_of(j, columns, spent)
-        self._notes += [f"{name} of {model}: infinite numbers count as missing" for name in infinite]
+        cells, infinite = self._cells_of(j, columns, spent)
+        if not self._ran:
+            self._run = self._run.copy()
+            self._seen = OneResponses(self._run[None, :], self._served.response_columns)
+        self._seen.cells[j] = cells
+        if infinite:
+            self._notes += [f"{name} of {model}: infinite numbers count as missing" for name in infinite]
         self.costs = {name: value + spent.get(name, 0.0) for name, value in self.costs.items()}
         if self._served.wanted:
             self.costs[self._served.policy.costs[0]] += sum(paid.values())
@@ -234,9 +214,7 @@ class Session:
         ValueError
             An unknown model, or one that has been observed; a cost that isn't a finite number >= 0.
         """
-        j = self._index("model", model)
-        if self._run[j]:
-            raise ValueError(f"model: {model!r} has been observed before in this session")
+        self._not_run(model)
         spent = checked_costs(cost, self._served.policy.costs)
         self.costs = {name: value + spent.get(name, 0.0) for name, value in self.costs.items()}
         if retry:
@@ -258,7 +236,7 @@ class Session:
         ValueError
             An unknown model.
         """
-        j = self._index("model", model)
+        j = index_of("model", model, self._models)
         belief, costs = self.estimates()
         return float(belief.quality[j]), dict(zip(self.costs, costs[:, j].tolist(), strict=True))
 
@@ -340,7 +318,7 @@ class Session:
         """
         belief, costs = self.estimates()
         left = self._left_to_run()
-        within = self._limits.caps.within(left, costs, self.costs, self._run)
+        within, max_cost = self._limits.caps.applied(left, costs, self.costs, self._run)
         return explain(
             self._served.policy,
             belief.quality,
@@ -350,7 +328,7 @@ class Session:
             loading=belief.loading,
             run=self.run,
             allowed=[self._models[j] for j in within],
-            max_cost=self._limits.caps.of_rule(left, costs, self.costs, self._run),
+            max_cost=max_cost,
             spent=self.costs,
             excluded=self._excluded(left, within),
             notes=self._notes,
@@ -438,5 +416,9 @@ class Session:
             factor *= float(self._limits.prices[j])
         return factor or 1.0
 
-    def _index(self, argument: str, name: str) -> int:
-        return index_of(argument, name, self._models)
+    def _not_run(self, model: str) -> int:
+        """Give the index of a model that hasn't run."""
+        j = index_of("model", model, self._models)
+        if j in self._ran:
+            raise ValueError(f"model: {model!r} has been observed before in this session")
+        return j

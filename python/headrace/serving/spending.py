@@ -27,8 +27,7 @@ def checked_costs(cost: float | Mapping[str, float], names: tuple[str, ...]) -> 
     """
     if type(cost) is float or not isinstance(cost, Mapping):
         cost = {names[0]: cost}
-    unknown = [name for name in cost if name not in names]
-    if unknown:
+    elif unknown := [name for name in cost if name not in names]:
         raise ValueError(f"cost: unknown cost {unknown[0]!r}; known: {listed(names)}")
     several = len(names) > 1
     return {name: checked_cost(f"cost: {name!r}" if several else "cost", value) for name, value in cost.items()}

@@ -22,7 +22,7 @@ from headrace.policy.policy import weighed
 __all__ = ["BeliefTable", "Kept", "Part"]
 
 #: Estimates of run sets beyond this many bytes are forgotten, the longest unused first.
-CACHE_BYTES = 256 * 2**20
+CACHE_BYTES = 128 * 2**20
 
 #: Orders of the models in which estimates are compared with labels.
 N_ORDERS = 4

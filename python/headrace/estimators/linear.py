@@ -32,13 +32,12 @@ from headrace.estimators.responses import Responses
 from headrace.estimators.ridge import (
     BLOCKS,
     CONTENT,
-    MOST_ROWS,
     REST,
     Ridge,
     RidgeRegressions,
     choose_scales,
-    evenly,
     fit_ridge,
+    judged,
 )
 from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets, clipped
@@ -139,10 +138,10 @@ class RunSetRegressions(
     @property
     def estimated_targets(self) -> FloatArray:
         """The targets of the rows that `left_out` estimates."""
-        return self.targets[evenly(len(self.targets), MOST_ROWS)]
+        return self.targets[judged(self.targets)]
 
     def left_out(self, run: BoolArray, *, keep: bool = False) -> FloatArray:
-        """Give leave-one-out estimates after a run set, of at most `MOST_ROWS` rows: shape (n_estimated, n_targets).
+        """Give leave-one-out estimates after a run set, of the rows `judged`: shape (n_estimated, n_targets).
 
         Kept are those after all models, and those that will be asked for again: of thousands of run sets, a number for
         each row and target fills the memory.

@@ -29,15 +29,14 @@ from headrace.estimators.state import Stateful
 __all__ = [
     "BLOCKS",
     "CONTENT",
-    "MOST_ROWS",
     "PENALTIES",
     "REST",
     "SCALES",
     "Ridge",
     "RidgeRegressions",
     "choose_scales",
-    "evenly",
     "fit_ridge",
+    "judged",
 ]
 
 #: Ridge penalties tried, in units of the number of rows (features have unit variance).
@@ -46,8 +45,9 @@ PENALTIES = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0])
 #: Most rows that have leave-one-out estimates, by which a penalty is chosen; each is left out of all others.
 MOST_ROWS = 2_000
 
-#: Most targets whose penalties are chosen by leave-one-out estimates.
+#: Most targets whose penalties are chosen by leave-one-out estimates; those of more have them for so many rows.
 MOST_TARGETS = 12
+FEW_ROWS = 500
 
 #: Scales of a block that are tried, in units of the standard deviation of its features.
 SCALES = (1.0, 0.3, 0.1, 0.03, 0.0)
@@ -104,14 +104,21 @@ class _Standardised(NamedTuple):
         return cls(values, means, sds, used)
 
 
-def evenly(n: int, most: int) -> IndexArray:
-    """Give `most` of n rows at equal distances, or all.
+def judged(targets: FloatArray) -> IndexArray:
+    """Give the rows that have leave-one-out estimates: all, or `MOST_ROWS` at equal distances; of many targets fewer.
+
+    Parameters
+    ----------
+    targets : ndarray of shape (n, n_targets)
 
     Examples
     --------
-    >>> evenly(7, 3).tolist(), evenly(2, 3).tolist()
-    ([0, 2, 4], [0, 1])
+    >>> import numpy as np
+    >>> judged(np.zeros((3, 5))).tolist(), judged(np.zeros((3_000, 5)))[:4].tolist()
+    ([0, 1, 2], [0, 1, 3, 4])
     """
+    n, n_targets = targets.shape
+    most = MOST_ROWS if n_targets <= MOST_TARGETS else FEW_ROWS
     return np.arange(n) if n <= most else np.arange(most) * n // most
 
 
@@ -131,7 +138,7 @@ class RidgeRegressions:
     Attributes
     ----------
     rows : int ndarray of shape (n_estimated,)
-        Those whose leave-one-out estimates are given: all, or `MOST_ROWS` at equal distances.
+        Those whose leave-one-out estimates are given: all, or some at equal distances.
 
     Examples
     --------
@@ -152,7 +159,7 @@ class RidgeRegressions:
         # Of more features than rows, the Gram matrix of the rows is the smaller one; it is another for each choice.
         self._wide = standardised if n_features > self._n else None
         self._gram = standardised.T @ standardised if self._wide is None else np.empty((0, 0))
-        self.rows: IndexArray = evenly(self._n, MOST_ROWS)
+        self.rows: IndexArray = judged(targets)
         self._of_rows = np.ascontiguousarray(standardised[self.rows].T)
         self._residuals = residuals[self.rows]
         # Sums of squares of all rows, where these choose.
@@ -225,7 +232,7 @@ def fit_ridge(
     With X = U S V' of the standardised features, the estimates at penalty p are mean + U D U' y, D = s^2 / (s^2 + n p).
     Leaving row i out changes its residual to (y_i - estimate_i) / (1 - h_i), h_i = 1/n + sum of u_i^2 D (Allen 1974).
     Of more than `MOST_ROWS` rows, so many at equal distances have leave-one-out estimates and choose the penalty. Of
-    more than `MOST_TARGETS` targets, the mean of h_i takes the place of each h_i in the choice.
+    more than `MOST_TARGETS` targets, `FEW_ROWS` have them, and in the choice the mean of all h_i stands for each.
     """
     return RidgeRegressions(features, targets).fit(np.arange(features.shape[1]), scales, left_out=left_out)
 

@@ -11,7 +11,7 @@ import headrace as hr
 from headrace.arguments import BoolArray, FloatArray
 from headrace.estimators import Queries, QueryFeatures, ResponseFeatures
 from headrace.estimators.belief import Belief
-from headrace.estimators.linear import common_run
+from headrace.estimators.run_set_regressions import common_run
 
 __all__ = ["ItemResponse"]
 

@@ -17,10 +17,11 @@ import numpy as np
 from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.estimators.belief import Belief
 from headrace.estimators.calibration_maps import MAPS, Sample, room
-from headrace.estimators.linear import LinearQuality, common_run
+from headrace.estimators.linear import LinearQuality
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.responses import Responses
+from headrace.estimators.run_set_regressions import common_run
 from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets
 

@@ -31,13 +31,13 @@ from headrace.estimators.cholesky import cholesky, solve_lower
 from headrace.estimators.exchangeable import Variables
 from headrace.estimators.gaussian import Moments, Strengths, fit_moments
 from headrace.estimators.held_out import cross_validate
-from headrace.estimators.linear import common_run
 from headrace.estimators.linear_map import LinearMap
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import ResponseFeatures
 from headrace.estimators.responses import Responses
+from headrace.estimators.run_set_regressions import common_run
 from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets, clipped
 

@@ -15,12 +15,12 @@ from typing import Self
 import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray, checked_numbers
-from headrace.estimators.linear import RunSetRegressions
 from headrace.estimators.parameters import Parameters
 from headrace.estimators.protocol import Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import ResponseFeatures
 from headrace.estimators.responses import Responses
+from headrace.estimators.run_set_regressions import RunSetRegressions
 from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets
 

@@ -42,7 +42,7 @@ from headrace.estimators.signals import (
 from headrace.estimators.state import Stateful, fingerprint
 from headrace.estimators.targets import clipped
 
-__all__ = ["EncodedResponses", "ResponseFeatures"]
+__all__ = ["EncodedResponses", "ResponseFeatures", "columns_after"]
 
 
 class _Encoder(ABC):
@@ -358,11 +358,30 @@ class EncodedResponses(Stateful, part="encoded-responses", kept=("_of_models", "
         pairs = np.flatnonzero(run[first] & run[second])
         return _beside(self._of_models.take(np.flatnonzero(run), axis=1), self._of_pairs.take(pairs, axis=1))
 
-    def columns(self, run: BoolArray) -> IndexArray:
-        """Give where the features of a run set are among those after all models."""
-        first, second = _pairs(len(run))
-        of_models = np.repeat(run, self._of_models.shape[2])
-        return np.flatnonzero(np.append(of_models, np.repeat(run[first] & run[second], self._of_pairs.shape[2])))
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Numbers of features of a model's response, and of a pair of responses."""
+        return self._of_models.shape[2], self._of_pairs.shape[2]
+
+
+def columns_after(run: BoolArray, of_model: int, of_pair: int) -> IndexArray:
+    """Give where the features of a run set are among those after all models.
+
+    Parameters
+    ----------
+    run : ndarray of bool of shape (n_models,)
+    of_model, of_pair : int
+        As in `EncodedResponses.widths`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.estimators.response_features import columns_after
+    >>> columns_after(np.array([True, False, True]), 2, 1).tolist()
+    [0, 1, 4, 5, 7]
+    """
+    first, second = _pairs(len(run))
+    return np.flatnonzero(np.append(np.repeat(run, of_model), np.repeat(run[first] & run[second], of_pair)))
 
 
 def _ends(values: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -122,7 +122,23 @@ def judged(targets: FloatArray) -> IndexArray:
     return np.arange(n) if n <= most else np.arange(most) * n // most
 
 
-class RidgeRegressions:
+class RidgeRegressions(
+    Stateful,
+    part="ridge-regressions",
+    kept=(
+        "_n",
+        "_means",
+        "_sds",
+        "_used",
+        "_target_means",
+        "_pull",
+        "_gram",
+        "rows",
+        "_of_rows",
+        "_residuals",
+        "_sizes",
+    ),
+):
     """Ridge regressions of the same targets on any of the same features; those of `fit_ridge`, to rounding.
 
     Features are standardised, and their Gram matrix is found, once: O(n d^2). A choice of e features then takes
@@ -149,6 +165,9 @@ class RidgeRegressions:
     [[1.0], [0.0]]
     """
 
+    #: The features, where there are more of them than rows; such regressions have no state.
+    _wide: FloatArray | None = None
+
     @one_blas_thread
     def __init__(self, features: FloatArray, targets: FloatArray) -> None:
         self._n, n_features = features.shape
@@ -156,9 +175,11 @@ class RidgeRegressions:
         self._target_means = targets.mean(axis=0)
         residuals = targets - self._target_means
         self._pull = standardised.T @ residuals
-        # Of more features than rows, the Gram matrix of the rows is the smaller one; it is another for each choice.
-        self._wide = standardised if n_features > self._n else None
-        self._gram = standardised.T @ standardised if self._wide is None else np.empty((0, 0))
+        if n_features > self._n:
+            # The Gram matrix of the rows is the smaller one; it is another for each choice.
+            self._wide, self._gram = standardised, np.empty((0, 0))
+        else:
+            self._gram = standardised.T @ standardised
         self.rows: IndexArray = judged(targets)
         self._of_rows = np.ascontiguousarray(standardised[self.rows].T)
         self._residuals = residuals[self.rows]

@@ -15,7 +15,7 @@ import headrace as hr
 from headrace._core import project_texts, text_sizes
 from headrace.estimators import JointQuality, LinearQuality, QueryFeatures, ResponseFeatures
 from headrace.estimators.reduction import TextReduction, WideReduction, leading_directions
-from headrace.estimators.response_features import EncodedResponses
+from headrace.estimators.response_features import EncodedResponses, columns_after
 from headrace.estimators.signals import class_features, divergences, text_features, token_features
 
 Floats = npt.NDArray[np.float64]
@@ -337,7 +337,7 @@ def test_blocks_are_of_models_and_then_of_pairs(models: list[int]) -> None:
     encoded = EncodedResponses(features, seen)
     np.testing.assert_allclose(encoded.after(run), whole, rtol=0, atol=EXACT)
     everything = encoded.after(np.ones(4, dtype=bool))
-    np.testing.assert_array_equal(everything[:, encoded.columns(run)], encoded.after(run))
+    np.testing.assert_array_equal(everything[:, columns_after(run, *encoded.widths)], encoded.after(run))
     of_one = 3 + 1 + 1 + 3 + 4 + 5 + 32
     assert whole.shape == (50, of_one * len(models) + 3 * (len(models) * (len(models) - 1) // 2))
     none = features.transform(seen.with_run(run).take([]), run)

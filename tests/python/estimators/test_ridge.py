@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pickle
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 import headrace as hr
-import headrace.estimators.linear as linear_module
 import headrace.estimators.ridge as ridge_module
+import headrace.estimators.run_set_regressions as regressions_module
 from headrace.estimators import LinearCost, LinearQuality, QueryFeatures
 from headrace.estimators.ridge import (
     CONTENT,
@@ -23,6 +24,7 @@ from headrace.estimators.ridge import (
     choose_scales,
     fit_ridge,
 )
+from headrace.estimators.run_set_regressions import RunSetRegressions
 
 Floats = npt.NDArray[np.float64]
 
@@ -250,7 +252,6 @@ def test_the_bits_of_a_run_set_dont_depend_on_others_or_on_a_pickle(n: int) -> N
     one.warm(runs)
     other.warm(runs[:1])
     copied = pickle.loads(pickle.dumps(other))
-    assert "_shared" not in vars(copied._regressions)
     for estimator in (other, copied, fitted()):
         estimator.warm(runs[::-1])
         for run in runs:
@@ -305,26 +306,58 @@ def test_an_embedding_of_noise_costs_next_to_nothing(kind: type[LinearQuality] |
     assert (np.array(errors[True]) < 1.003 * np.array(errors[False]) + 1e-12).all()
 
 
-def test_scales_are_those_of_before_any_run_and_of_after_all() -> None:
+def with_and_without_products(
+    fitting: hr.Outcomes, monkeypatch: pytest.MonkeyPatch
+) -> tuple[RunSetRegressions, RunSetRegressions]:
+    """Regressions that share products, and those of the same queries whose features are kept."""
+    fitted = []
+    for most in (regressions_module.MOST_FEATURES, 0):
+        monkeypatch.setattr(regressions_module, "MOST_FEATURES", most)
+        estimator = LinearQuality().fit(fitting.queries, fitting.responses_for(np.ones(5, bool)), fitting.quality)
+        fitted.append(estimator._regressions)
+    return fitted[0], fitted[1]
+
+
+def test_scales_are_those_of_before_any_run_and_of_after_all(monkeypatch: pytest.MonkeyPatch) -> None:
     fitting, _ = halves(noise=True)
-    regressions = (
-        LinearQuality().fit(fitting.queries, fitting.responses_for(np.ones(5, bool)), fitting.quality)._regressions
-    )
+    regressions, kept = with_and_without_products(fitting, monkeypatch)
     before, after = regressions._scales
     assert before[REST] > 0.0
     for run, scales in ((np.zeros(5, bool), before), (np.arange(5) == 2, after)):
-        centred, _ = regressions._centred(run)
+        centred, _ = kept._source.centred(run)
         expected = fit_ridge(centred, fitting.quality, scales[regressions._blocks(centred.shape[1])])
         np.testing.assert_allclose(regressions._regression(run)[0].weights, expected.weights, rtol=0, atol=EXACT)
 
 
-def test_without_an_embedding_every_regression_is_that_of_one_penalty() -> None:
+def test_without_an_embedding_every_regression_is_that_of_one_penalty(monkeypatch: pytest.MonkeyPatch) -> None:
     fitting, _ = halves(noise=False)
-    estimator = LinearQuality().fit(fitting.queries, fitting.responses_for(np.ones(5, bool)), fitting.quality)
+    regressions, kept = with_and_without_products(fitting, monkeypatch)
     for run in np.array([[False] * 5, [True, True, False, False, False], [True] * 5]):
-        centred, _ = estimator._regressions._centred(run)
+        centred, _ = kept._source.centred(run)
         expected = fit_ridge(centred, fitting.quality).weights
-        np.testing.assert_allclose(estimator._regressions._regression(run)[0].weights, expected, rtol=0, atol=EXACT)
+        for one in (regressions, kept):
+            np.testing.assert_allclose(one._regression(run)[0].weights, expected, rtol=0, atol=EXACT)
+
+
+def test_a_file_holds_the_products_and_not_the_features_of_many_queries(tmp_path: Path) -> None:
+    table = hr.datasets.load_quickstart()
+    for n in (600, 3_600):
+        decider = hr.Router(quality="linear", rule="routing").fit(table.take(np.arange(n)), budget=100.0).decider_
+        decider.save(tmp_path / f"{n}.headrace")
+    sizes = [(tmp_path / f"{n}.headrace").stat().st_size for n in (600, 3_600)]
+    # Leave-one-out estimates need the features of 2,000 queries at most, four fifths of 3,600 are 2,880.
+    quality = decider.estimators[0][0]
+    assert isinstance(quality, LinearQuality)
+    source = quality._regressions._source
+    assert isinstance(source, regressions_module._Products)
+    assert source._regressions.get_state()["_of_rows"].shape[1] == ridge_module.MOST_ROWS
+    assert sizes[1] < 5.0 * sizes[0]
+    run, seen = np.arange(5) == 1, table.take(np.arange(20))
+    loaded = hr.load(tmp_path / "3600.headrace")
+    for (mine, _), (theirs, _) in zip(decider.estimators, loaded.estimators, strict=True):
+        expected, got = (one.predict(seen.queries, seen.responses_for(run)) for one in (mine, theirs))
+        np.testing.assert_array_equal(got.quality, expected.quality)
+        np.testing.assert_array_equal(got.variance, expected.variance)
 
 
 # Many targets
@@ -383,7 +416,7 @@ def test_of_many_run_sets_some_are_kept_and_all_are_the_same(monkeypatch: pytest
     expected = estimates(all_kept)
     assert len(all_kept._regressions._fitted) == len(runs)
     size = all_kept._regressions._fitted[runs[0].tobytes()][0].weights.nbytes
-    monkeypatch.setattr(linear_module, "MOST_BYTES", 3 * size)
+    monkeypatch.setattr(regressions_module, "MOST_BYTES", 3 * size)
     fits = []
     fit = RidgeRegressions.fit
     monkeypatch.setattr(RidgeRegressions, "fit", lambda *given, **named: (fits.append(1), fit(*given, **named))[1])

@@ -1,0 +1,251 @@
+"""Ridge regressions of the same targets for every run set, fitted when first asked for, from what all of them share."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from headrace.arguments import BoolArray, Column, FloatArray, IndexArray
+from headrace.estimators.linear_map import LinearMap
+from headrace.estimators.one_query import once
+from headrace.estimators.protocol import QualityEstimator, Queries
+from headrace.estimators.query_features import QueryFeatures
+from headrace.estimators.response_features import EncodedResponses, ResponseFeatures, columns_after
+from headrace.estimators.responses import Responses
+from headrace.estimators.ridge import (
+    BLOCKS,
+    CONTENT,
+    REST,
+    Ridge,
+    RidgeRegressions,
+    choose_scales,
+    fit_ridge,
+    judged,
+)
+from headrace.estimators.state import Stateful
+from headrace.estimators.targets import checked_targets
+
+__all__ = ["RunSetRegressions", "common_run"]
+
+#: Gives the scale of each of so many features.
+ScalesOf = Callable[[int], FloatArray]
+
+#: Folds in which the estimates of another estimator are made that become features.
+N_FOLDS = 5
+
+#: Most features, those after all models, whose products are kept: 32 MB. Of more, or of more than there are rows, each
+#: run set has its own.
+MOST_FEATURES = 2_000
+
+#: Bytes of the regressions that are kept, of run sets as large as the next one; others are fitted again when met again.
+MOST_BYTES = 16 * 2**20
+
+
+class _ExAnteFeatures(Stateful, part="ex-ante-features", kept=("_fitted",)):
+    """Estimates of another estimator, before any run, as features: for its fitting data, out of fold."""
+
+    def __init__(
+        self, estimator: QualityEstimator, queries: Queries, responses: Responses, targets: FloatArray
+    ) -> None:
+        unseen = responses.with_run(np.zeros(responses.run.shape[1], dtype=np.bool_))
+        n = len(targets)
+        fold_of_row = np.random.default_rng(0).permutation(n) % min(N_FOLDS, n)
+        self.out_of_fold = np.empty_like(targets)
+        for fold in range(min(N_FOLDS, n)):
+            others, rows = np.flatnonzero(fold_of_row != fold), np.flatnonzero(fold_of_row == fold)
+            fitted = copy.deepcopy(estimator).fit(_rows(queries, others), responses.take(others), targets[others])
+            self.out_of_fold[rows] = fitted.predict(_rows(queries, rows), unseen.take(rows)).quality
+        self._fitted = copy.deepcopy(estimator).fit(queries, responses, targets)
+
+    def transform(self, queries: Queries, responses: Responses) -> FloatArray:
+        nothing = np.zeros(responses.run.shape[1], dtype=np.bool_)
+        return once(queries, self, lambda: self._fitted.predict(queries, responses.with_run(nothing)).quality)
+
+
+def _rows(queries: Queries, rows: IndexArray) -> dict[str, Column]:
+    return {name: values[rows] for name, values in queries.items()}
+
+
+class _Features(Stateful, part="run-set-features", kept=("_encoded", "_encoded_responses", "_targets")):
+    """The features of the fitting queries, from which the regression of each run set is fitted."""
+
+    def __init__(self, encoded: FloatArray, encoded_responses: EncodedResponses, targets: FloatArray) -> None:
+        self._encoded = encoded
+        self._encoded_responses = encoded_responses
+        self._targets = targets
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """Numbers of features: of a query, of a model's response, of a pair of responses."""
+        return self._encoded.shape[1], *self._encoded_responses.widths
+
+    def centred(self, run: BoolArray) -> tuple[FloatArray, FloatArray]:
+        """Give the features of a run set without their averages, and the averages."""
+        features = np.hstack([self._encoded, self._encoded_responses.after(run)])
+        known = ~np.isnan(features)
+        centre = np.where(known, features, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        return features - centre, centre
+
+    def fit(self, run: BoolArray, scales: ScalesOf, *, left_out: bool) -> tuple[Ridge, FloatArray]:
+        """Give the regression of a run set, and the averages of its features."""
+        centred, centre = self.centred(run)
+        return fit_ridge(centred, self._targets, scales(len(centre)), left_out=left_out), centre
+
+
+class _Products(Stateful, part="run-set-products", kept=("_regressions", "_centres", "_widths")):
+    """The products of all features, from which the regression of each run set is fitted."""
+
+    def __init__(self, regressions: RidgeRegressions, centres: FloatArray, widths: tuple[int, int, int]) -> None:
+        self._regressions = regressions
+        self._centres = centres
+        self._widths = widths
+
+    def fit(self, run: BoolArray, scales: ScalesOf, *, left_out: bool) -> tuple[Ridge, FloatArray]:
+        """Give the regression of a run set, and the averages of its features."""
+        n_before, *widths = self._widths
+        columns = np.append(np.arange(n_before), n_before + columns_after(run, *widths))
+        return self._regressions.fit(columns, scales(len(columns)), left_out=left_out), self._centres[columns]
+
+
+class RunSetRegressions(
+    Stateful,
+    part="run-set-regressions",
+    kept=(
+        "targets",
+        "_query_features",
+        "_response_features",
+        "_ex_ante",
+        "_source",
+        "_scales",
+        "_fitted",
+        "_with_left_out",
+    ),
+):
+    """Ridge regressions on the features of queries and responses, one per run set, kept once fitted.
+
+    What differs between run sets is which features are in: their products are computed once, for all run sets. Those
+    `with_left_out` are asked for the leave-one-out estimates of each run set, once. Many models have more run sets than
+    memory holds: beyond `MOST_BYTES`, the last one fitted is kept, and those that are `warm`.
+    """
+
+    #: The last one fitted that wasn't kept.
+    _last: Mapping[bytes, tuple[Ridge, FloatArray]] = MappingProxyType({})
+
+    def __init__(
+        self,
+        queries: Queries,
+        responses: Responses,
+        targets: FloatArray,
+        *,
+        query_features: QueryFeatures,
+        response_features: ResponseFeatures,
+        ex_ante: QualityEstimator | None = None,
+        with_left_out: bool = False,
+    ) -> None:
+        self._with_left_out = with_left_out
+        self.targets: FloatArray = np.ascontiguousarray(checked_targets(targets, fewest=2))
+        self._query_features = query_features.fit(queries)
+        self._response_features = response_features.fit(responses)
+        encoded = self._query_features.transform(queries, len(responses))
+        self._ex_ante: _ExAnteFeatures | None = None
+        if ex_ante is not None:
+            self._ex_ante = _ExAnteFeatures(ex_ante, queries, responses, self.targets)
+            encoded = np.hstack([encoded, self._ex_ante.out_of_fold])
+        features = _Features(encoded, EncodedResponses(self._response_features, responses), self.targets)
+        nothing = np.zeros(responses.run.shape[1], dtype=np.bool_)
+        before = self._chosen(features.centred(nothing)[0], np.ones(len(BLOCKS)))
+        centred, centres = features.centred(~nothing)
+        self._scales = before, self._chosen(centred, before)
+        self._source: _Features | _Products = features
+        if centred.shape[1] <= min(len(centred), MOST_FEATURES):
+            self._source = _Products(RidgeRegressions(centred, self.targets), centres, features.widths)
+        self._fitted: dict[bytes, tuple[Ridge, FloatArray]] = {}
+
+    def warm(self, run: BoolArray) -> None:
+        """Fit the regression for a run set, and keep it."""
+        self._fitted[run.tobytes()] = self._regression(run)
+
+    @property
+    def estimated_targets(self) -> FloatArray:
+        """The targets of the rows that `left_out` estimates."""
+        return self.targets[judged(self.targets)]
+
+    def left_out(self, run: BoolArray, *, keep: bool = False) -> FloatArray:
+        """Give leave-one-out estimates after a run set, of the rows `judged`: shape (n_estimated, n_targets).
+
+        Kept are those after all models, and those that will be asked for again: of thousands of run sets, a number for
+        each row and target fills the memory.
+        """
+        ridge, centre = self._regression(run)
+        # They aren't in a file; the same numbers give the same regression.
+        estimates = ridge.left_out if ridge.left_out is not None else self._fit(run, left_out=True)[0].left_out
+        self._keep(run, (replace(ridge, left_out=estimates if keep or run.all() else None), centre))
+        return np.asarray(estimates)
+
+    def predict(self, queries: Queries, responses: Responses) -> tuple[FloatArray, BoolArray]:
+        """Give estimates, and the run set that they are for."""
+        run = common_run(responses)
+        ridge, centre = self._regression(run)
+        blocks = [self._query_features.transform(queries, len(responses))]
+        if self._ex_ante is not None:
+            blocks.append(self._ex_ante.transform(queries, responses))
+        blocks.append(self._response_features.transform(responses, run))
+        return ridge.predict(np.concatenate(blocks, axis=1) - centre), run
+
+    def linear_map(self, run: BoolArray, low: float | FloatArray, high: float | FloatArray) -> LinearMap | None:
+        """Give the regression for a run set as a map that keeps its estimates within a range, if it is all there is."""
+        if self._ex_ante is not None:
+            return None
+        ridge, centre = self._regression(run)
+        return LinearMap(
+            self._query_features, self._response_features, centre, ridge.weights, ridge.intercept, low, high
+        )
+
+    def _regression(self, run: BoolArray) -> tuple[Ridge, FloatArray]:
+        key = run.tobytes()
+        if key in self._fitted:
+            return self._fitted[key]
+        if key not in self._last:
+            fitted = self._fit(run, left_out=self._with_left_out)
+            self._keep(run, fitted)
+            return fitted
+        return self._last[key]
+
+    def _keep(self, run: BoolArray, fitted: tuple[Ridge, FloatArray]) -> None:
+        key = run.tobytes()
+        if key in self._fitted or (len(self._fitted) + 1) * fitted[0].weights.nbytes <= MOST_BYTES or run.all():
+            self._fitted[key] = fitted
+        else:
+            self._last = {key: fitted}
+
+    def _fit(self, run: BoolArray, *, left_out: bool) -> tuple[Ridge, FloatArray]:
+        scales = self._scales[int(run.any())]
+        return self._source.fit(run, lambda n_features: scales[self._blocks(n_features)], left_out=left_out)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickle needn't carry what can be computed again.
+        return {name: value for name, value in vars(self).items() if name != "_last"}
+
+    def _chosen(self, centred: FloatArray, start: FloatArray) -> FloatArray:
+        return choose_scales(centred, self.targets, self._blocks(centred.shape[1]), start, optional=[CONTENT])
+
+    def _blocks(self, n_features: int) -> IndexArray:
+        """Give the block of each feature."""
+        blocks = np.full(n_features, REST, dtype=np.intp)
+        blocks[: self._query_features.width][self._query_features.of_content] = CONTENT
+        return blocks
+
+
+def common_run(responses: Responses) -> BoolArray:
+    """Give the models that have run, which must be the same for all queries."""
+    if not len(responses):
+        return np.zeros(responses.run.shape[1], dtype=np.bool_)
+    run: BoolArray = responses.run[0]
+    if len(responses) > 1 and (responses.run != run).any():
+        raise ValueError("responses: expected the same models to have run in all queries of a call")
+    return run

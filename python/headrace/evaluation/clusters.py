@@ -8,14 +8,15 @@ estimated of a calibration query comes from clusters that were found and labelle
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.calibration.walk import budget_path, walk
-from headrace.estimators import ClusterQuality
 from headrace.estimators.belief import Belief
+from headrace.estimators.ex_ante import cluster_means
 from headrace.evaluation.fold import Fold, Wanted
 from headrace.evaluation.hull import Policies, mixed, on_path, singles, together
 from headrace.evaluation.replay import Replay
@@ -48,13 +49,16 @@ class ClusterMeans(NamedTuple):
         return Belief(self.quality[rows]), self.cost[rows]
 
 
-def means_of_others(fitting: Outcomes, others: Outcomes, n_clusters: int, rates: tuple[float, ...]) -> ClusterMeans:
+def means_of_others(
+    fitting: Outcomes, others: Outcomes, numbers: Sequence[int], rates: tuple[float, ...]
+) -> list[ClusterMeans]:
     """Find clusters of some queries, and give the means of those that other queries fall into.
 
     Parameters
     ----------
     fitting, others : Outcomes
-    n_clusters : int
+    numbers : sequence of int
+        Numbers of clusters.
     rates : tuple of float
         What one unit of each cost counts; as in `BeliefTable`.
 
@@ -65,36 +69,36 @@ def means_of_others(fitting: Outcomes, others: Outcomes, n_clusters: int, rates:
     >>> from headrace.evaluation.clusters import means_of_others
     >>> right = np.repeat([[1.0, 0.0], [0.0, 1.0]], 40, axis=0)
     >>> table = hr.Outcomes(models=["a", "b"], quality=right, cost=[1, 2], queries={"x": np.repeat([0.0, 1.0], 40)})
-    >>> means_of_others(table, table.take([0, 79]), 2, (1.0,)).quality.round(2).tolist()
+    >>> means_of_others(table, table.take([0, 79]), [2], (1.0,))[0].quality.round(2).tolist()
     [[0.98, 0.02], [0.02, 0.98]]
     """
     cost = weighed(np.array(list(fitting.costs.values())), rates)
-    seen, unseen = np.ones(fitting.n_models, np.bool_), np.zeros(others.n_models, np.bool_)
-    clusters = ClusterQuality(n_clusters=n_clusters)
-    clusters.fit(fitting.queries, fitting.responses_for(seen), np.hstack([fitting.quality, cost]))
-    means = clusters.predict(others.queries, others.responses_for(unseen)).quality
-    return ClusterMeans(means[:, : fitting.n_models], means[:, fitting.n_models :])
+    targets, k = np.hstack([fitting.quality, cost]), fitting.n_models
+    found = cluster_means(numbers, fitting.queries, targets, others.queries, len(others))
+    return [ClusterMeans(means[:, :k], means[:, k:]) for means in found]
 
 
 def replay_clusters(name: str, fold: Fold, wanted: Wanted) -> Replay:
     """Calibrate routing by clusters on one part of the queries, and replay its best mixtures on the other."""
-    known, test = fold.calibration.outcomes, fold.held_out.outcomes
+    known, test, rates = fold.calibration.outcomes, fold.held_out.outcomes, fold.calibration.rates
+    folds = known.folds(min(N_FOLDS, known.n_queries // 2), rng=0)
+    numbers = np.unique(folds)
+    estimated = [ClusterMeans(*np.empty((2, known.n_queries, known.n_models))) for _ in N_CLUSTERS]
+    for done, number in enumerate(numbers):
+        rows = np.flatnonzero(folds == number)
+        found = means_of_others(known.take(folds != number), known.take(rows), N_CLUSTERS, rates)
+        for every, means in zip(estimated, found, strict=True):
+            every.quality[rows], every.cost[rows] = means
+        wanted.progress((done + 1) / (len(numbers) + 1))
+    unseen = means_of_others(known, test, N_CLUSTERS, rates)
     parts = [singles(known, test)]
-    for done, n_clusters in enumerate(N_CLUSTERS):
-        parts.append(_clustered(fold, n_clusters))
-        wanted.progress((done + 1) / len(N_CLUSTERS))
+    parts += [_played(known, test, *means) for means in zip(estimated, unseen, strict=True)]
+    wanted.progress(1.0)
     return mixed(name, together(parts), test, wanted.budgets, estimates="before")
 
 
-def _clustered(fold: Fold, n_clusters: int) -> Policies:
+def _played(known: Outcomes, test: Outcomes, calibration: ClusterMeans, held_out: ClusterMeans) -> Policies:
     """Give the policies of a number of clusters, one for each cost weight."""
-    known, test, rates = fold.calibration.outcomes, fold.held_out.outcomes, fold.calibration.rates
-    folds = known.folds(min(N_FOLDS, known.n_queries // 2), rng=0)
-    quality, cost = np.empty((2, known.n_queries, known.n_models))
-    for number in np.unique(folds):
-        rows = np.flatnonzero(folds == number)
-        means = means_of_others(known.take(folds != number), known.take(rows), n_clusters, rates)
-        quality[rows], cost[rows] = means
     rule = Routing(0.0)
-    path = budget_path(walk(rule, known, ClusterMeans(quality, cost)), known.costs)
-    return on_path(path, lambda: walk(rule, test, means_of_others(known, test, n_clusters, rates)))
+    path = budget_path(walk(rule, known, calibration), known.costs)
+    return on_path(path, lambda: walk(rule, test, held_out))

@@ -136,8 +136,9 @@ def write_artefact(path: str | os.PathLike[str], values: Mapping[str, Any]) -> s
     text = json.dumps(manifest, allow_nan=False).encode()[:-1]
     fingerprint = hashlib.sha256(text).hexdigest()
     packed = _packed({MANIFEST: text + _ending(fingerprint), ARRAYS: member})
+    del member
     with draft_of(path) as draft:
-        draft.write_bytes(packed)
+        draft.write_bytes(packed.getbuffer())
     return fingerprint
 
 
@@ -193,9 +194,11 @@ class _Arrays:
         return self._number[key]
 
     def member(self) -> bytes:
-        buffer = io.BytesIO()
-        np.save(buffer, np.frombuffer(b"".join(self._parts), dtype=np.uint8), allow_pickle=False)
-        return buffer.getvalue()
+        """Give the bytes of all arrays, and let go of them here: they can be a gigabyte."""
+        header, parts = io.BytesIO(), self._parts
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (self._length,)})
+        self._parts = []
+        return b"".join([header.getvalue(), *parts])
 
 
 class _Taker:
@@ -241,7 +244,7 @@ def _ending(fingerprint: str) -> bytes:
     return f', "fingerprint": "{fingerprint}"}}'.encode()
 
 
-def _packed(members: Mapping[str, bytes]) -> bytes:
+def _packed(members: Mapping[str, bytes]) -> io.BytesIO:
     """Make the ZIP."""
     if sum(map(len, members.values())) > LARGEST:
         raise ArtefactError("decider: its arrays take more than 2 GB; a file can't hold them", kind="unsupported")
@@ -250,12 +253,14 @@ def _packed(members: Mapping[str, bytes]) -> bytes:
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(name, NO_TIME), data)
         archive.comment = b"0" * DIGITS
-    raw = buffer.getvalue()
     with zipfile.ZipFile(buffer) as archive:
-        return raw[:-DIGITS] + _frame_digest(raw, archive.infolist())
+        found = archive.infolist()
+    with buffer.getbuffer() as raw:
+        raw[-DIGITS:] = _frame_digest(raw, found)
+    return buffer
 
 
-def _frame_digest(raw: bytes, members: list[zipfile.ZipInfo]) -> bytes:
+def _frame_digest(raw: bytes | memoryview, members: list[zipfile.ZipInfo]) -> bytes:
     """Hash what no CRC-32 covers: all but the bytes of members and the comment."""
     digest, begin = hashlib.sha256(), 0
     for member in sorted(members, key=lambda member: member.header_offset):
@@ -266,7 +271,7 @@ def _frame_digest(raw: bytes, members: list[zipfile.ZipInfo]) -> bytes:
     return digest.hexdigest().encode()
 
 
-def _extra_length(raw: bytes, header: int) -> int:
+def _extra_length(raw: bytes | memoryview, header: int) -> int:
     return int.from_bytes(raw[header + 28 : header + 30], "little")
 
 

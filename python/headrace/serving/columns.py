@@ -156,7 +156,7 @@ def checked_batch(
 
 
 def checked_cell(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[Any, bool]:
-    """Give a response's value as its column holds it, and whether numbers in it were infinite: they count as missing.
+    """Give a response's value as its column holds it, and whether numbers in it were too large: they count as missing.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def checked_cell(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, 
         return np.full(shape, np.nan) if shape else math.nan, False
     wanted = f"numbers of shape {shape}" if shape else "a number"
     try:
-        if not shape and type(value) in (float, int) and math.isfinite(value):
+        if not shape and type(value) in (float, int) and -LARGEST <= value <= LARGEST:
             return float(value), False
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -179,9 +179,9 @@ def checked_cell(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, 
         raise ValueError(f"{_label(name)}: expected {wanted}, got {shown(value)}") from None
     if array.shape != shape or isinstance(value, str):
         raise ValueError(f"{_label(name)}: expected {wanted}, got {shown(value)}")
-    infinite = np.isinf(array)
-    array, any_infinite = (np.where(infinite, np.nan, array), True) if infinite.any() else (array, False)
-    return (array if shape else float(array)), any_infinite
+    large = np.abs(array) > LARGEST
+    array, any_large = (np.where(large, np.nan, array), True) if large.any() else (array, False)
+    return (array if shape else float(array)), any_large
 
 
 def checked_cost(argument: str, value: Any) -> float:
@@ -247,7 +247,7 @@ def sequence_of(argument: str, names: Collection[str]) -> list[str]:
 
 
 def _finite_sequence(label: str, value: Any) -> tuple[Any, bool]:
-    """Take a text or an object as it is; of a sequence of numbers, such as log-probabilities, the finite ones."""
+    """Take a text or an object as it is; of a sequence of numbers, such as log-probabilities, those not too large."""
     if not isinstance(value, list | tuple | np.ndarray):
         return value, False
     try:
@@ -256,8 +256,8 @@ def _finite_sequence(label: str, value: Any) -> tuple[Any, bool]:
         return value, False
     if numbers.ndim != 1:
         raise ValueError(f"{label}: expected one number per token, got shape {numbers.shape}")
-    infinite = np.isinf(numbers)
-    return (numbers[~infinite], True) if infinite.any() else (value, False)
+    large = np.abs(numbers) > LARGEST
+    return (numbers[~large], True) if large.any() else (value, False)
 
 
 def _label(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace.arguments import FloatArray, answer_text
+from headrace.arguments import LARGEST, FloatArray, answer_text
 from headrace.errors import NoModelLeft
 from headrace.estimators.belief import Belief
 from headrace.estimators.one_query import OneQuery, OneResponses
@@ -147,7 +147,7 @@ class Session:
         model : str
             The model that ran; usually, but not necessarily, the one that `next` named.
         response : mapping of str to value, or anything else but None
-            The response's columns; what is lacking, or infinite, counts as missing (`why` notes it). Anything but a
+            The response's columns; what is lacking, or beyond 1e150, counts as missing (`why` notes it). Anything but a
             mapping stands for ``{"answer": response}``.
         cost : float or mapping of str to float, optional
             What the run alone cost; of several costs, the first, or each by name. By default the response's column of
@@ -177,13 +177,13 @@ class Session:
             checked_names("response", columns, self._seen.kinds, {*self.costs, "cost"}, needed=False)
         spent = self._spent(j, columns, cost)
         paid = bought(self._served.wanted, j, columns, column_cost or {})
-        cells, infinite = self._cells_of(j, columns, spent)
+        cells, too_large = self._cells_of(j, columns, spent)
         if not self._ran:
             self._run = self._run.copy()
             self._seen = OneResponses(self._run[None, :], self._served.response_columns)
         self._seen.cells[j] = cells
-        if infinite:
-            self._notes += [f"{name} of {model}: infinite numbers count as missing" for name in infinite]
+        if too_large:
+            self._notes += [f"{name} of {model}: numbers beyond {LARGEST:g} count as missing" for name in too_large]
         self.costs = {name: value + spent.get(name, 0.0) for name, value in self.costs.items()}
         if self._served.wanted:
             self.costs[self._served.policy.costs[0]] += sum(paid.values())
@@ -391,22 +391,22 @@ class Session:
     def _cells_of(
         self, j: int, response: Mapping[str, Any], spent: Mapping[str, float]
     ) -> tuple[dict[str, Any], list[str]]:
-        """Give one model's response as columns hold it; name the columns with infinite numbers."""
+        """Give one model's response as columns hold it; name the columns with numbers that are too large."""
         first = self._served.policy.costs[0]
-        cells, infinite = {}, []
+        cells, too_large = {}, []
         for name, (dtype, shape) in self._seen.kinds.items():
             is_cost = name in self.costs or name == "cost"
             if name not in response and not is_cost:
                 continue
             value = response[name] if name in response else spent[name if name in spent else first]
             value = answer_text(value) if name == "answer" and dtype.kind == "O" else value
-            cell, was_infinite = checked_cell(name, value, dtype, shape)
+            cell, is_too_large = checked_cell(name, value, dtype, shape)
             if is_cost and dtype.kind != "O":
                 cell = checked_cell(name, cell / self._price_factor(name, j), dtype, shape)[0]
             cells[name] = cell
-            if was_infinite:
-                infinite.append(name)
-        return cells, infinite
+            if is_too_large:
+                too_large.append(name)
+        return cells, too_large
 
     def _price_factor(self, column: str, j: int) -> float:
         """How much a model's cost has changed since the fit: a cost is evidence at the prices of the fit only."""

@@ -127,23 +127,24 @@ def test_none_is_no_response(decider: hr.Decider) -> None:
 # Values
 
 
-@pytest.mark.parametrize("value", [-math.inf, math.inf, np.float32("-inf")])
+@pytest.mark.parametrize("value", [-math.inf, math.inf, np.float32("-inf"), 1e200, -1e200, 10**200])
 def test_an_infinite_number_counts_as_missing_and_is_noted(decider: hr.Decider, value: float) -> None:
     session, without = (decider.start(query(2), id="q") for _ in range(2))
     session.observe("small", {"answer": "right", "logprob": value}, cost=1.0)
     without.observe("small", {"answer": "right"}, cost=1.0)
     assert session.next() == without.next()
     assert session.why().models == without.why().models
-    assert session.why().notes == ("logprob of small: infinite numbers count as missing",)
+    assert session.why().notes == ("logprob of small: numbers beyond 1e+150 count as missing",)
     assert session.answer["answer"] == "right"
 
 
-def test_infinite_log_probabilities_of_tokens_count_as_missing(decider: hr.Decider) -> None:
+@pytest.mark.parametrize("large", [-math.inf, -1e200])
+def test_infinite_log_probabilities_of_tokens_count_as_missing(decider: hr.Decider, large: float) -> None:
     session, without = (decider.start(query(2), id="q") for _ in range(2))
-    session.observe("small", {"answer": "right", "tokens": [-0.1, -math.inf, -0.3]}, cost=1.0)
+    session.observe("small", {"answer": "right", "tokens": [-0.1, large, -0.3]}, cost=1.0)
     without.observe("small", {"answer": "right", "tokens": [-0.1, -0.3]}, cost=1.0)
     assert session.next() == without.next()
-    assert session.why().notes == ("tokens of small: infinite numbers count as missing",)
+    assert session.why().notes == ("tokens of small: numbers beyond 1e+150 count as missing",)
 
 
 @pytest.mark.parametrize(

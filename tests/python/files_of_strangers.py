@@ -174,7 +174,7 @@ def _forged_of(raw: bytes, r: random.Random) -> tuple[str, bytes]:
         manifest["members"] = {artefact.ARRAYS: hashlib.sha256(arrays).hexdigest()}
     body = json.dumps(manifest).encode()[:-1]
     text = body + artefact._ending(hashlib.sha256(body).hexdigest())
-    return "router.headrace", artefact._packed({artefact.MANIFEST: text, artefact.ARRAYS: arrays})
+    return "router.headrace", bytes(artefact._packed({artefact.MANIFEST: text, artefact.ARRAYS: arrays}))
 
 
 # Reading

@@ -138,7 +138,7 @@ def write_artefact(path: str | os.PathLike[str], values: Mapping[str, Any]) -> s
     packed = _packed({MANIFEST: text + _ending(fingerprint), ARRAYS: member})
     del member
     with draft_of(path) as draft:
-        draft.write_bytes(packed.getbuffer())
+        draft.write_bytes(packed)
     return fingerprint
 
 
@@ -244,7 +244,7 @@ def _ending(fingerprint: str) -> bytes:
     return f', "fingerprint": "{fingerprint}"}}'.encode()
 
 
-def _packed(members: Mapping[str, bytes]) -> io.BytesIO:
+def _packed(members: Mapping[str, bytes]) -> memoryview:
     """Make the ZIP."""
     if sum(map(len, members.values())) > LARGEST:
         raise ArtefactError("decider: its arrays take more than 2 GB; a file can't hold them", kind="unsupported")
@@ -255,9 +255,9 @@ def _packed(members: Mapping[str, bytes]) -> io.BytesIO:
         archive.comment = b"0" * DIGITS
     with zipfile.ZipFile(buffer) as archive:
         found = archive.infolist()
-    with buffer.getbuffer() as raw:
-        raw[-DIGITS:] = _frame_digest(raw, found)
-    return buffer
+    raw = buffer.getbuffer()
+    raw[-DIGITS:] = _frame_digest(raw, found)
+    return raw
 
 
 def _frame_digest(raw: bytes | memoryview, members: list[zipfile.ZipInfo]) -> bytes:

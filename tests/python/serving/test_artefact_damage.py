@@ -56,7 +56,7 @@ def forged(raw: bytes, change: Callable[[dict[str, Any]], Any], arrays: bytes | 
         manifest["members"] = {ARRAYS: hashlib.sha256(arrays).hexdigest()}
     body = json.dumps(manifest).encode()[:-1]
     found[MANIFEST] = body + artefact._ending(hashlib.sha256(body).hexdigest())
-    return artefact._packed(found)
+    return bytes(artefact._packed(found))
 
 
 class Bomb:
@@ -129,16 +129,16 @@ def test_a_member_that_was_changed_is_found(saved: bytes, tmp_path: Path) -> Non
     for name, old, new in ((MANIFEST, b'"share": ', b'"share":  '), (ARRAYS, found[ARRAYS][-80:], b"?" * 80)):
         changed = found[name].replace(old, new)
         assert changed != found[name]
-        assert refused(tmp_path, artefact._packed(found | {name: changed})).kind == "tampered"
+        assert refused(tmp_path, bytes(artefact._packed(found | {name: changed}))).kind == "tampered"
 
 
 def test_a_member_too_many_or_too_few_is_found(saved: bytes, tmp_path: Path) -> None:
     found = members(saved)
-    error = refused(tmp_path, artefact._packed({**found, "notes.txt": b"hello"}))
+    error = refused(tmp_path, bytes(artefact._packed({**found, "notes.txt": b"hello"})))
     assert error.kind == "tampered"
     assert "notes.txt" in str(error)
-    assert refused(tmp_path, artefact._packed({MANIFEST: found[MANIFEST]})).kind == "tampered"
-    assert refused(tmp_path, artefact._packed({ARRAYS: found[ARRAYS]})).kind == "corrupt"
+    assert refused(tmp_path, bytes(artefact._packed({MANIFEST: found[MANIFEST]}))).kind == "tampered"
+    assert refused(tmp_path, bytes(artefact._packed({ARRAYS: found[ARRAYS]}))).kind == "corrupt"
 
 
 def test_a_second_manifest_is_found(saved: bytes, tmp_path: Path) -> None:

@@ -208,13 +208,12 @@ class RunSetRegressions(
 
     def _regression(self, run: BoolArray) -> tuple[Ridge, FloatArray]:
         key = run.tobytes()
-        if key in self._fitted:
-            return self._fitted[key]
-        if key not in self._last:
-            fitted = self._fit(run, left_out=self._with_left_out)
-            self._keep(run, fitted)
-            return fitted
-        return self._last[key]
+        # Taken once: another thread may put another one in its place.
+        found = self._fitted.get(key) or self._last.get(key)
+        if found is None:
+            found = self._fit(run, left_out=self._with_left_out)
+            self._keep(run, found)
+        return found
 
     def _keep(self, run: BoolArray, fitted: tuple[Ridge, FloatArray]) -> None:
         key = run.tobytes()

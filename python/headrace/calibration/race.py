@@ -39,7 +39,7 @@ N_POINTS = 100
 SURELY, LIKELY = 3.0, 1.0
 
 #: Cells, which are queries times models.
-LARGE = 20_000
+LARGE = 25_000
 
 
 class Race(NamedTuple):

@@ -90,7 +90,7 @@ def calibrate(
 
     From 600 queries on, all scales are first walked on a third of them, 2,000 at most. Those that are surely worse
     there than the best, by more than three standard errors of the difference, are dropped; the others are walked on the
-    other queries too (`headrace.calibration.race`). Of tables of more than 20,000 cells, one standard error is enough.
+    other queries too (`headrace.calibration.race`). Of tables of more than 25,000 cells, one standard error is enough.
     """
     outcomes = table.outcomes
     settings = dict(settings or {})

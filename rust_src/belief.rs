@@ -74,6 +74,13 @@ impl<'a> Belief<'a> {
         Belief { quality, uncertainty }
     }
 
+    /// A belief of numbers that were checked as [`Self::new`] does it.
+    #[cfg(all(feature = "python", not(feature = "abi3")))]
+    pub(crate) fn of_checked(quality: &'a [f64], uncertainty: Uncertainty<'a>) -> Self {
+        debug_assert!(Self::new(quality, uncertainty).is_ok());
+        Self { quality, uncertainty }
+    }
+
     /// Mean quality of each model.
     pub fn quality(&self) -> &'a [f64] {
         self.quality

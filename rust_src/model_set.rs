@@ -21,6 +21,22 @@ impl ModelSet {
         Self(1 << model)
     }
 
+    /// The models whose flag is set; flags beyond [`MAX_MODELS`] are ignored.
+    #[inline]
+    pub fn of_those(flags: impl IntoIterator<Item = bool>) -> Self {
+        let mut flags = flags.into_iter();
+        // Half by half: shifts of one register.
+        let mut half = || {
+            flags
+                .by_ref()
+                .take(u64::BITS as usize)
+                .zip(0..)
+                .fold(0, |bits, (flag, at)| bits | u64::from(flag) << at)
+        };
+        let (lower, upper) = (half(), half());
+        Self(u128::from(lower) | u128::from(upper) << u64::BITS)
+    }
+
     /// The set with the given bits.
     pub const fn from_bits(bits: u128) -> Self {
         Self(bits)
@@ -162,6 +178,10 @@ mod tests {
         assert!(!set.contains(200));
         assert_eq!(ModelSet::first(128).len(), 128);
         assert_eq!(ModelSet::first(3).bits(), 0b111);
+        for n in [0, 3, 64, 65, 128, 130] {
+            let expected: ModelSet = (0..n.min(MAX_MODELS)).filter(|j| j % 3 == 0).collect();
+            assert_eq!(ModelSet::of_those((0..n).map(|j| j % 3 == 0)), expected);
+        }
     }
 
     #[test]

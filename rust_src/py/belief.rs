@@ -61,13 +61,6 @@ impl BeliefArguments {
         Ok(())
     }
 
-    /// Where quality, variance and cost of independent or certain estimates go, for one who reads them himself.
-    #[cfg(not(feature = "abi3"))]
-    pub fn plain(&mut self, has_variance: bool) -> [&mut Vec<f64>; 3] {
-        self.kind = if has_variance { Spread::Variance } else { Spread::None };
-        [&mut self.quality, &mut self.spread, &mut self.cost]
-    }
-
     /// The belief that the core works on.
     pub fn belief(&self) -> Result<Belief<'_>> {
         let uncertainty = match self.kind {

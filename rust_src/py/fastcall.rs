@@ -14,6 +14,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::slice;
@@ -28,6 +29,7 @@ use pyo3::types::PyString;
 use super::decision::Decision;
 use super::rule::{BUFFERS, Rule};
 use super::signals::Signals;
+use crate::belief::{Belief, LARGEST_MAGNITUDE, Uncertainty};
 use crate::model_set::{MAX_MODELS, ModelSet};
 use crate::rule;
 use crate::search::{Problem, Stop};
@@ -199,31 +201,43 @@ impl Given {
     #[inline]
     unsafe fn decide(self, py: Python<'_>, rule: &Rule) -> Option<*mut PyObject> {
         BUFFERS.with(|buffers| {
-            let mut buffers = buffers.try_borrow_mut().ok()?;
-            let (workspace, arguments) = &mut *buffers;
-            let [quality, variance, cost] = arguments.plain(!self.variance.is_null());
+            let (workspace, _) = &mut *buffers.try_borrow_mut().ok()?;
+            let [mut quality, mut variance, mut cost] = [[const { MaybeUninit::uninit() }; MAX_MODELS]; 3];
             // SAFETY: nothing but this function runs until all is read.
-            let (run, allowed, max_cost) = unsafe {
-                read(self.quality, quality)?;
-                read(self.cost, cost)?;
-                if !self.variance.is_null() {
-                    read(self.variance, variance)?;
-                }
+            let (quality, variance, cost, run, allowed, max_cost) = unsafe {
+                let quality = read(self.quality, &mut quality, SIGNED)?;
                 let n_models = quality.len();
+                let cost = read(self.cost, &mut cost, UNSIGNED)?;
+                let variance = if self.variance.is_null() {
+                    None
+                } else {
+                    Some(read(self.variance, &mut variance, UNSIGNED)?)
+                };
                 let max_cost = if self.max_cost.is_null() { f64::INFINITY } else { float(self.max_cost)? };
-                (models(self.run, n_models)?, models(self.allowed, n_models)?, max_cost)
+                let (run, allowed) = (models(self.run, n_models)?, models(self.allowed, n_models)?);
+                (quality, variance, cost, run, allowed, max_cost)
             };
+            let n_models = quality.len();
+            let is_right =
+                cost.len() == n_models && variance.is_none_or(|variance| variance.len() == n_models);
+            if !is_right || max_cost.is_nan() || max_cost < 0.0 {
+                return None;
+            }
             let signals = Signals::default();
             // SAFETY: a single decision is made by the thread that asks for it, which holds the lock.
             let have_raised = || signals.are_due() && signals.look(unsafe { Python::assume_attached() });
-            let mut problem = Problem::new(arguments.belief().ok()?, &arguments.cost).ok()?;
-            problem.stop = Stop::new(&have_raised);
-            problem.run = run.unwrap_or_default();
-            problem.allowed = allowed.unwrap_or(problem.allowed);
-            if max_cost.is_nan() || max_cost < 0.0 {
-                return None;
-            }
-            problem.max_cost = max_cost;
+            let problem = Problem {
+                belief: Belief::of_checked(
+                    quality,
+                    variance.map_or(Uncertainty::Certain, Uncertainty::Independent),
+                ),
+                cost,
+                run: run.unwrap_or_default(),
+                allowed: allowed.unwrap_or(ModelSet::first(n_models)),
+                max_cost,
+                stop: Stop::new(&have_raised),
+                tie: None,
+            };
             let made = match rule.decide(&problem, workspace) {
                 Ok(decision) => object(py, decision),
                 Err(_) => Err(signals.raised()?),
@@ -279,24 +293,34 @@ unsafe fn float(value: *mut PyObject) -> Option<f64> {
     unsafe { (ffi::PyFloat_CheckExact(value) != 0).then(|| ffi::PyFloat_AS_DOUBLE(value)) }
 }
 
-/// Replaces what `out` holds by the floats of a plain list or tuple of at most as many as there may be models.
+/// The floats of a plain list or tuple, copied to `room`, if there is at least one and each is a number of [`SIGNED`] or
+/// [`UNSIGNED`] bits up to the largest magnitude.
 ///
 /// # Safety
 /// As [`items`]: no other code runs meanwhile.
 #[inline]
-unsafe fn read(values: *mut PyObject, out: &mut Vec<f64>) -> Option<()> {
+unsafe fn read(values: *mut PyObject, room: &mut Room, mask: u64) -> Option<&[f64]> {
     // SAFETY: as the caller says.
     let values = unsafe { items(values) }?;
-    if values.len() > MAX_MODELS {
-        return None;
-    }
-    out.resize(values.len(), 0.0);
-    for (number, &value) in out.iter_mut().zip(values) {
+    let numbers = room.get_mut(..values.len()).filter(|numbers| !numbers.is_empty())?;
+    let mut largest = 0;
+    for (number, &value) in numbers.iter_mut().zip(values) {
         // SAFETY: a list or a tuple that Python code has seen holds objects only.
-        *number = unsafe { float(value) }?;
+        let value = number.write(unsafe { float(value) }?);
+        // Without their sign, floats are in the order of their bits, and what isn't finite comes last; with it, a negative one does.
+        largest = largest.max(value.to_bits() & mask);
     }
-    Some(())
+    let is_right = largest <= LARGEST_MAGNITUDE.to_bits();
+    // SAFETY: all of them were written.
+    is_right.then(|| unsafe { slice::from_raw_parts(numbers.as_ptr().cast(), numbers.len()) })
 }
+
+/// Bits that are looked at of numbers that may be negative, and of those that may not. A zero with a sign is none of the latter.
+const SIGNED: u64 = u64::MAX >> 1;
+const UNSIGNED: u64 = u64::MAX;
+
+/// Room for a number of each model.
+type Room = [MaybeUninit<f64>; MAX_MODELS];
 
 /// The models named by a plain list or tuple of plain ints, or of one bool per model; `Some(None)` for a null pointer.
 ///

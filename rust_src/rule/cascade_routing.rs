@@ -5,7 +5,7 @@ use crate::belief::Uncertainty;
 use crate::error::Result;
 use crate::expected_max::{BeliefForms, ExpectedMax, IndependentForms};
 use crate::model_set::ModelSet;
-use crate::search::{Level, Limits, Outlook, Problem, Pruning, Scratch, Solution, branch_and_bound};
+use crate::search::{Glance, Level, Limits, Outlook, Problem, Pruning, Scratch, Solution, branch_and_bound};
 
 /// Finds the best supermodel, runs its cheapest model first, and decides again (Theorem 3 of Dekoninck et al. 2025).
 #[derive(Debug, Clone, PartialEq)]
@@ -74,14 +74,25 @@ impl PlanRule for CascadeRouting {
         problem.cheapest_added(plan)
     }
 
-    fn level(&self, problem: &Problem<'_>, open: ModelSet) -> Option<Level> {
+    #[inline]
+    fn glance(&self, problem: &Problem<'_>) -> Option<Glance> {
+        match problem.belief.uncertainty() {
+            Uncertainty::Certain => Glance::of_single_models(problem, self.cost_weight),
+            Uncertainty::Independent(variance) => {
+                Glance::of_independent(problem, self.cost_weight, variance, self.uncertainty_scale)
+            }
+            Uncertainty::Correlated(_) | Uncertainty::OneFactor { .. } => None,
+        }
+    }
+
+    fn level(&self, problem: &Problem<'_>, open: ModelSet, glance: Option<&Glance>) -> Option<Level> {
         let slots = self.limits.max_depth.saturating_sub(problem.run.len());
         let (quality, scale) = (problem.belief.quality(), self.uncertainty_scale);
         if let Uncertainty::Independent(variance) = problem.belief.uncertainty() {
             let forms = IndependentForms { quality, variance, scale };
-            return Outlook::new(problem, &forms, self.cost_weight, 0.0).level(open, slots);
+            return Outlook::new(problem, &forms, self.cost_weight, 0.0).level(open, slots, glance);
         }
         let forms = BeliefForms::new(problem.belief, scale, problem.run.union(open));
-        Outlook::new(problem, &forms, self.cost_weight, 0.0).level(open, slots)
+        Outlook::new(problem, &forms, self.cost_weight, 0.0).level(open, slots, glance)
     }
 }

@@ -23,7 +23,7 @@ use crate::expected_max::{
 use crate::far_off::{FAR, Raised, reach_far_down, standard_deviation};
 use crate::model_set::{MAX_MODELS, ModelSet};
 use crate::normal::larger;
-use crate::search::{Level, Problem, Scratch, Solution, Status, TIE, proof, tradeoff};
+use crate::search::{Glance, Level, Problem, Scratch, Solution, Status, TIE, proof, tradeoff};
 
 /// Sample points per replicate in a decision on a correlated belief.
 const POINTS_PER_REPLICATE: usize = 128;
@@ -149,16 +149,33 @@ pub trait PlanRule: Sync {
         alone.fold(best_seen(problem), f64::max)
     }
 
-    /// What closed forms say of the best plan, if anything.
-    fn level(&self, _problem: &Problem<'_>, _open: ModelSet) -> Option<Level> {
+    /// What a first look at the numbers shows, if anything.
+    fn glance(&self, _problem: &Problem<'_>) -> Option<Glance> {
+        None
+    }
+
+    /// What closed forms say of the best plan after that look, if anything.
+    fn level(&self, _problem: &Problem<'_>, _open: ModelSet, _glance: Option<&Glance>) -> Option<Level> {
         None
     }
 }
 
 impl<R: PlanRule> Rule for R {
     fn select(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<Decision> {
+        let glance = self.glance(problem);
+        if let Some(Glance { model, tradeoff, tie, near }) = glance
+            && near.is_empty()
+        {
+            let quality = problem.belief.quality();
+            if !is_coarse(tie, quality[model]) {
+                let plain = Decision::plain(Some(model), ModelSet::of(model), quality[model], tradeoff);
+                return Ok(Decision { n_nodes: quality.len() as u64, ..plain });
+            }
+        }
         let open = problem.open()?;
-        let Some(level) = self.level(problem, open) else { return self.without_level(problem, workspace) };
+        let Some(level) = self.level(problem, open, glance.as_ref()) else {
+            return self.without_level(problem, workspace);
+        };
         workspace.check(problem, self.uncertainty_scale())?;
         // The tie is a fraction of the largest quality, and that may be of a model far off.
         if is_coarse(level.best.tie, level.best.value)

@@ -4,7 +4,7 @@ use super::{PlanRule, check_cost_weight};
 use crate::error::Result;
 use crate::expected_max::{BeliefForms, ExpectedMax};
 use crate::model_set::ModelSet;
-use crate::search::{Level, Limits, Outlook, Problem, Pruning, Scratch, Solution, branch_and_bound};
+use crate::search::{Glance, Level, Limits, Outlook, Problem, Pruning, Scratch, Solution, branch_and_bound};
 
 /// Runs the model with the highest mean - lambda cost, and stops once one has run (Theorem 1 of Dekoninck et al. 2025).
 #[derive(Debug, Clone, PartialEq)]
@@ -52,7 +52,12 @@ impl PlanRule for Routing {
         problem.cheapest_added(plan)
     }
 
-    fn level(&self, problem: &Problem<'_>, open: ModelSet) -> Option<Level> {
+    #[inline]
+    fn glance(&self, problem: &Problem<'_>) -> Option<Glance> {
+        Glance::of_single_models(problem, self.cost_weight)
+    }
+
+    fn level(&self, problem: &Problem<'_>, open: ModelSet, _glance: Option<&Glance>) -> Option<Level> {
         let forms = BeliefForms::new(problem.belief, 0.0, open);
         let outlook = Outlook::new(problem, &forms, self.cost_weight, 0.0);
         if problem.run.is_empty() && self.cost_weight.is_finite() {

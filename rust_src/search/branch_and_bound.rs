@@ -154,7 +154,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
         if self.pruning.lemma && self.pruning.closed_forms {
             let slack = self.evaluator.slack();
             let outlook = Outlook::new(self.problem, &*self.evaluator, self.cost_weight, slack);
-            if let Some(level) = outlook.level(open, root.slots) {
+            if let Some(level) = outlook.level(open, root.slots, None) {
                 if level.is_settled && self.evaluator.agrees_on_pairs() {
                     (self.best, self.n_nodes) = (level.best, level.n_nodes);
                     return;
@@ -198,7 +198,7 @@ impl<E: ExpectedMax> Walk<'_, E> {
         }
         if self.pruning.bound
             && self.pruning.closed_forms
-            && let Some(known) = outlook.level(open, root.slots)
+            && let Some(known) = outlook.level(open, root.slots, None)
         {
             models = known.left;
             if self.evaluator.agrees_on_pairs() {

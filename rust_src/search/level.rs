@@ -16,7 +16,7 @@
 //! gain on top of either member (docs/decisions/0014-few-models-by-pairs.md). Gains are bounded without a transcendental
 //! function first. O(k) and, where there are rivals, O(k) for each.
 
-use super::{Incumbent, Problem, TIE, tradeoff};
+use super::{Glance, Incumbent, Problem, TIE, tradeoff};
 use crate::expected_max::ClosedForms;
 use crate::far_off::FAR;
 use crate::model_set::ModelSet;
@@ -55,14 +55,14 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
         Self { problem, forms, cost_weight, slack, tie: problem.tie() }
     }
 
-    /// What is known of plans with at most `slots` of the `open` models added to those run. None where nothing is, or lambda is
-    /// infinite.
-    pub fn level(&self, open: ModelSet, slots: usize) -> Option<Level> {
+    /// What is known of plans with at most `slots` of the `open` models added to those run, after a first look if there was one.
+    /// None where nothing is, or lambda is infinite.
+    pub fn level(&self, open: ModelSet, slots: usize, glance: Option<&Glance>) -> Option<Level> {
         if self.cost_weight.is_infinite() {
             return None;
         }
         if self.problem.run.is_empty() {
-            self.with_nothing_run(open, slots)
+            self.with_nothing_run(open, slots, glance)
         } else {
             self.with_run(open, slots)
         }
@@ -70,23 +70,30 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
 
     /// The best plan of one model, where plans of one model are all that there is.
     pub fn of_single_models(&self, open: ModelSet) -> Option<Level> {
-        let best = self.best_single(open)?;
-        Some(Level { best, left: best.plan, is_settled: true, n_nodes: open.len() as u64 })
+        Some(Self::of_best(self.best_single(open)?, open))
     }
 
-    fn with_nothing_run(&self, open: ModelSet, slots: usize) -> Option<Level> {
-        let mut level = self.of_single_models(open)?;
+    /// That the best plan of one model is the best one.
+    fn of_best(best: Incumbent, open: ModelSet) -> Level {
+        Level { best, left: best.plan, is_settled: true, n_nodes: open.len() as u64 }
+    }
+
+    fn with_nothing_run(&self, open: ModelSet, slots: usize, glance: Option<&Glance>) -> Option<Level> {
+        let mut level = match glance {
+            Some(glance) => Self::of_best(self.alone(glance.model), open),
+            None => self.of_single_models(open)?,
+        };
         let top = level.left.iter().next()?;
         if slots <= 1 || self.are_certain(open) {
             return Some(level);
         }
         let chords = ExcessChords::get();
         let (mut left, mut rivals) = (level.left, ModelSet::EMPTY);
-        for j in open.minus(left).iter() {
+        for j in glance.map_or(open.minus(left), |glance| glance.near).iter() {
             // The level is at most the mean of the top model, so that this closes both questions.
             let variance = larger(self.forms.variance(j), self.forms.difference_variance(top, j));
             let lead = self.forms.mean(j) - level.best.tradeoff;
-            if is_excess_below(self.least_gain(j), lead, variance) {
+            if glance.is_none() && is_excess_below(self.least_gain(j), lead, variance) {
                 continue;
             }
             if chords.bound(lead, self.forms.sd(j), 0.0) >= self.least_gain(j) {
@@ -240,8 +247,13 @@ impl<'a, F: ClosedForms> Outlook<'a, F> {
             Some(top) if second < first - 2.0 * self.tie => top,
             _ => return self.best_of_near(open, first),
         };
-        let quality = self.forms.mean(top);
-        Some(Incumbent::new(self.problem, self.cost_weight, self.tie, ModelSet::of(top), quality))
+        Some(self.alone(top))
+    }
+
+    /// The plan of one model.
+    fn alone(&self, model: usize) -> Incumbent {
+        let quality = self.forms.mean(model);
+        Incumbent::new(self.problem, self.cost_weight, self.tie, ModelSet::of(model), quality)
     }
 
     /// The best plan of one model where several are worth about `first`, by the order of plans. Where every price overflows

@@ -11,6 +11,7 @@
 mod branch_and_bound;
 mod candidate;
 mod exhaustive;
+mod glance;
 mod level;
 mod prefixes;
 mod scratch;
@@ -19,6 +20,7 @@ mod tangent;
 
 pub use branch_and_bound::{Pruning, branch_and_bound};
 pub use exhaustive::exhaustive;
+pub use glance::Glance;
 pub use level::{Level, Outlook};
 pub use prefixes::best_prefix;
 pub use scratch::Scratch;
@@ -73,6 +75,15 @@ impl<'a> Problem<'a> {
             stop: Stop::default(),
             tie: None,
         })
+    }
+
+    /// Has nothing run, may every model, at any price, and is the tie that of all qualities?
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.run.is_empty()
+            && self.tie.is_none()
+            && self.max_cost == f64::INFINITY
+            && ModelSet::first(self.belief.n_models()).is_subset(self.allowed)
     }
 
     /// Models that may still be added and are within the cap on their own.

@@ -272,6 +272,36 @@ proptest! {
         check_decision(&case.problem(None), &mut evaluator, &case, scale, 2e-7 * scale * case.largest_sd())?;
     }
 
+    /// A cap that no plan reaches makes a decision without the first look.
+    #[test]
+    fn a_first_look_decides_as_closed_forms_do(
+        case in case(70),
+        scale in prop_oneof![Just(0.0), Just(1.0), 0.2..1.5_f64],
+        far in prop_oneof![3 => Just(1.0), 1 => -1e12..1e12_f64],
+        apart in prop_oneof![2 => Just(None), 1 => (-4e-11..4e-11_f64).prop_map(Some)]
+    ) {
+        let Case { mut quality, mut cost, .. } = case.clone();
+        quality[0] *= far;
+        if let (Some(apart), [.., before, last]) = (apart, &mut quality[..]) {
+            // Two models that are all but equal.
+            *last = *before + apart * before.abs();
+            cost[case.cost.len() - 1] = cost[case.cost.len() - 2];
+        }
+        let limits = Limits { max_depth: case.max_depth, node_limit: 300 };
+        let rules: [Box<dyn Rule>; 2] = [
+            Box::new(CascadeRouting::new(case.cost_weight, limits, scale).unwrap()),
+            Box::new(Routing::new(case.cost_weight).unwrap()),
+        ];
+        for uncertainty in [Uncertainty::Independent(&case.variance), Uncertainty::Certain] {
+            let looked = Problem::new(Belief::new(&quality, uncertainty).unwrap(), &cost).unwrap();
+            let not_looked = Problem { max_cost: f64::MAX, ..looked };
+            for rule in &rules {
+                let [one, other] = [looked, not_looked].map(|problem| rule.select(&problem, &mut Workspace::default()));
+                prop_assert_eq!(one.unwrap(), other.unwrap());
+            }
+        }
+    }
+
     #[test]
     fn search_equals_enumeration_certain(case in case(9)) {
         let problem = case.problem(None);

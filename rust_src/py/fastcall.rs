@@ -2,7 +2,7 @@
 //!
 //! **The call.** [`select`] stands in the place of the function that PyO3 made for `Rule.select`: the same method object, so
 //! the same name, signature and documentation. It decides where nothing of Python can run: quality, cost and variance in
-//! plain lists or tuples of plain floats, models run or allowed in plain lists or tuples of plain ints or of bools, a plain
+//! plain lists or tuples of plain floats or in plain arrays, models run or allowed in plain lists or tuples of plain ints or of bools, a plain
 //! float as a cap. All else, and all that is refused, goes to PyO3's function with the same arguments.
 //!
 //! **The memory.** A decision owns nothing but its numbers. Where one ends, its object is kept, up to [`N_KEPT`] of them, and
@@ -21,6 +21,8 @@ use std::slice;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
+use numpy::npyffi::{NPY_ARRAY_ALIGNED, PyArray_Descr, PyArrayObject};
+use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray};
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
@@ -52,6 +54,20 @@ struct Made {
 }
 
 static MADE: OnceLock<Made> = OnceLock::new();
+
+/// NumPy's own type of arrays, and its type of the usual float64. Both stay for as long as the process.
+struct Arrays {
+    array: *mut ffi::PyTypeObject,
+    float64: *mut PyArray_Descr,
+}
+
+// SAFETY: only addresses are compared.
+unsafe impl Send for Arrays {}
+// SAFETY: the same.
+unsafe impl Sync for Arrays {}
+
+/// Known from the first array on: NumPy isn't imported for lists.
+static ARRAYS: OnceLock<Arrays> = OnceLock::new();
 
 /// Puts the functions of this file in their places, once.
 pub fn install(py: Python<'_>) -> PyResult<()> {
@@ -149,10 +165,28 @@ unsafe extern "C" fn select(
             given.decide(py, rule.get())
         }
     }));
-    match answer {
-        Ok(Some(decision)) => decision,
-        // SAFETY: the arguments are those that CPython gave.
-        _ => unsafe { (made.select)(rule, args, n_args, names) },
+    if let Ok(Some(decision)) = answer {
+        return decision;
+    }
+    // SAFETY: the arguments are those that CPython gave.
+    unsafe {
+        if ARRAYS.get().is_none()
+            && n_args > 0
+            && CStr::from_ptr((*ffi::Py_TYPE(*args)).tp_name) == c"numpy.ndarray"
+        {
+            // Without NumPy's interface, arrays go on to PyO3.
+            let _ = catch_unwind(|| ARRAYS.get_or_init(|| Arrays::find(Python::assume_attached())));
+        }
+        (made.select)(rule, args, n_args, names)
+    }
+}
+
+impl Arrays {
+    /// Asks NumPy, which has been imported.
+    #[cold]
+    fn find(py: Python<'_>) -> Self {
+        let array = py.get_type::<PyUntypedArray>().as_type_ptr();
+        Self { array, float64: PyArrayDescr::of::<f64>(py).into_dtype_ptr() }
     }
 }
 
@@ -293,26 +327,62 @@ unsafe fn float(value: *mut PyObject) -> Option<f64> {
     unsafe { (ffi::PyFloat_CheckExact(value) != 0).then(|| ffi::PyFloat_AS_DOUBLE(value)) }
 }
 
-/// The floats of a plain list or tuple, copied to `room`, if there is at least one and each is a number of [`SIGNED`] or
+/// The floats of a plain list, tuple or array, copied to `room`, if there is at least one and each is a number of [`SIGNED`] or
 /// [`UNSIGNED`] bits up to the largest magnitude.
 ///
 /// # Safety
 /// As [`items`]: no other code runs meanwhile.
 #[inline]
 unsafe fn read(values: *mut PyObject, room: &mut Room, mask: u64) -> Option<&[f64]> {
-    // SAFETY: as the caller says.
-    let values = unsafe { items(values) }?;
-    let numbers = room.get_mut(..values.len()).filter(|numbers| !numbers.is_empty())?;
+    // SAFETY: as the caller says; a list or a tuple that Python code has seen holds objects only.
+    unsafe {
+        match items(values) {
+            Some(items) => copied(items.len(), |at| float(items[at]), room, mask),
+            None => copied_of_array(values, room, mask),
+        }
+    }
+}
+
+/// Copies `n` numbers to `room`, if all are right.
+#[inline]
+fn copied(n: usize, number: impl Fn(usize) -> Option<f64>, room: &mut Room, mask: u64) -> Option<&[f64]> {
+    let numbers = room.get_mut(..n).filter(|numbers| !numbers.is_empty())?;
     let mut largest = 0;
-    for (number, &value) in numbers.iter_mut().zip(values) {
-        // SAFETY: a list or a tuple that Python code has seen holds objects only.
-        let value = number.write(unsafe { float(value) }?);
+    for (at, place) in numbers.iter_mut().enumerate() {
+        let number = place.write(number(at)?);
         // Without their sign, floats are in the order of their bits, and what isn't finite comes last; with it, a negative one does.
-        largest = largest.max(value.to_bits() & mask);
+        largest = largest.max(number.to_bits() & mask);
     }
     let is_right = largest <= LARGEST_MAGNITUDE.to_bits();
     // SAFETY: all of them were written.
     is_right.then(|| unsafe { slice::from_raw_parts(numbers.as_ptr().cast(), numbers.len()) })
+}
+
+/// The same of an array of NumPy's own type, with one dimension and aligned numbers of the usual float64.
+///
+/// # Safety
+/// The pointer is that of an object. As [`items`]; native code of another thread that writes to the array at this moment would
+/// interfere, as it would with NumPy's own functions.
+#[allow(clippy::cast_ptr_alignment)] // the array says that its numbers are aligned
+#[inline]
+unsafe fn copied_of_array(values: *mut PyObject, room: &mut Room, mask: u64) -> Option<&[f64]> {
+    let Arrays { array, float64 } = ARRAYS.get()?;
+    // SAFETY: the type says how the object lies in memory, and the array what lies where: `n` numbers, `stride` bytes apart.
+    unsafe {
+        if ffi::Py_TYPE(values) != *array {
+            return None;
+        }
+        let array = &(*values.cast::<PyArrayObject>()).fields;
+        if array.nd != 1 || array.descr != *float64 || array.flags & NPY_ARRAY_ALIGNED == 0 {
+            return None;
+        }
+        let (n, stride) = (usize::try_from(*array.dimensions).ok()?, *array.strides);
+        let number = |at: usize| {
+            let number = array.data.byte_offset(at.cast_signed() * stride);
+            Some(number.cast::<f64>().read())
+        };
+        copied(n, number, room, mask)
+    }
 }
 
 /// Bits that are looked at of numbers that may be negative, and of those that may not. A zero with a sign is none of the latter.

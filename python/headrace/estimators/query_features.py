@@ -79,7 +79,8 @@ class _Categories(Stateful, part="query-categories", kept=("_position", "_indica
         return self._indicators[[position[text] for text in texts]]
 
     def of_one(self, cell: Any) -> list[float]:
-        position = self._position.get(_hashed(_text(cell)))
+        is_short = type(cell) is str and len(cell) <= SHORT
+        position = self._position.get(_hashed_before(cell) if is_short else _hashed(_text(cell)))
         row = [0.0] * len(self._position)
         if position is not None:
             row[position] = 1.0
@@ -109,7 +110,7 @@ class _Text(Stateful, part="query-text", kept=("_reduction",)):
         return np.concatenate([np.log1p(sizes), self._reduction.transform(texts)], axis=1)
 
     def of_one(self, cell: Any) -> list[float]:
-        text = _text(cell)
+        text = cell if type(cell) is str else _text(cell)
         n_lines = text.count("\n") if "\n" in text else 0  # a text of one line is searched in less time than counted
         sizes = [math.log1p(len(text)), math.log1p(n_lines)]
         return sizes if self._reduction is None else [*sizes, *self._reduction.transform([text])[0].tolist()]

@@ -105,7 +105,8 @@ class Policy:
 
     def rule_for(self, query_id: str) -> Rule:
         """Give the rule that decides a query: the same one for every step, process and machine."""
-        cheap, costly = self.rules
+        rules: tuple[Rule, Rule] = self._rules  # type: ignore[attr-defined]  # as `rules`, without its call
+        cheap, costly = rules
         if cheap is costly or self.share == 1.0:
             return cheap
         return cheap if share_of(self.seed, query_id) < self.share else costly

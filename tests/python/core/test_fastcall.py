@@ -1,4 +1,4 @@
-"""Two ways into `select`: the short one of plain lists, and PyO3's. They decide, refuse and leave behind the same."""
+"""Two ways into `select`, a short one of plain lists and arrays, and PyO3's: they decide, refuse and leave the same."""
 
 from __future__ import annotations
 
@@ -67,13 +67,41 @@ def kinds(numbers: st.SearchStrategy[list[Any]]) -> st.SearchStrategy[Any]:
     return numbers | numbers.map(tuple)
 
 
+def laid_out(numbers: list[float], how: str) -> Any:
+    """The numbers in an array that lies in memory in one way or another."""
+    array = np.array(numbers)
+    match how:
+        case "reversed":
+            return array[::-1]
+        case "apart":
+            return np.stack([array, array + 1.0], axis=1)[:, 0]
+        case "broadcast":
+            return np.broadcast_to(np.array(0.5), len(numbers))
+        case "unaligned":
+            return np.frombuffer(b"-" + array.tobytes(), dtype=np.float64, offset=1) if numbers else array
+        case "swapped":
+            return array.astype(array.dtype.newbyteorder())
+        case "masked":
+            return np.ma.masked_array(array, array > 0.5)
+        case "copied type":
+            return np.frombuffer(array.tobytes(), dtype=np.dtype("f8", copy=True)) if numbers else array
+        case "two dimensions":
+            return array[None, :]
+    return array
+
+
+LAYOUTS = ["plain", "reversed", "apart", "broadcast", "unaligned", "swapped", "masked", "copied type", "two dimensions"]
+
+
 def rows(n: int) -> st.SearchStrategy[Any]:
     plain = st.lists(NUMBERS, min_size=n, max_size=n)
     odd = st.lists(NUMBERS | ODD, min_size=max(n - 1, 0), max_size=n + 1)
     others = st.sampled_from(
         [None, 3.0, "text", {}, range(3), np.full(n, 0.5), np.full((n, 1), 0.5), np.float32([0.5] * n)]
     )
-    return kinds(plain) | kinds(plain) | kinds(odd) | others
+    real = st.lists(NUMBERS | st.sampled_from([float("nan"), float("inf"), -1.0, 1e200]), min_size=n, max_size=n)
+    arrays = st.builds(laid_out, plain | plain | real, st.sampled_from(LAYOUTS))
+    return kinds(plain) | kinds(plain) | kinds(odd) | arrays | others
 
 
 def models(n: int) -> st.SearchStrategy[Any]:
@@ -116,13 +144,14 @@ def test_both_ways_agree_on_any_number_of_models(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     quality, cost, variance = rng.random(n).tolist(), (0.05 * rng.random(n)).tolist(), (0.02 * rng.random(n)).tolist()
     run = rng.choice(n, size=rng.integers(0, min(n, 3)), replace=False).tolist()
-    short, long = both(hr.CascadeRouting(1.0, max_depth=3), quality, cost, variance=variance, run=run, max_cost=1.0)
+    rule = hr.CascadeRouting(1.0, max_depth=3)
+    short, long = both(rule, quality, cost, variance=variance, run=run, max_cost=1.0)
     assert short == long
-    assert short[0] == repr(
-        hr.CascadeRouting(1.0, max_depth=3).select(
-            np.array(quality), np.array(cost), variance=np.array(variance), run=run, max_cost=1.0
-        )
-    )
+    for how in ("plain", "reversed", "apart"):
+        # Reversed twice, they are in order.
+        in_order = slice(None, None, -1 if how == "reversed" else 1)
+        arrays = [laid_out(numbers[in_order], how) for numbers in (quality, cost, variance)]
+        assert both(rule, arrays[0], arrays[1], variance=arrays[2], run=run, max_cost=1.0) == (short, short)
 
 
 @pytest.mark.parametrize("n", [129, 1000])

@@ -33,24 +33,53 @@ struct Levels {
     largest_sd: f64,
 }
 
+/// A level, the model that is next there, and up to which lambda each model is worth running there.
+struct Seen {
+    level: f64,
+    leader: usize,
+    worths: Vec<f64>,
+}
+
 impl Levels {
-    /// The model that is next where the reservation values peak at `level`, and the lambda at which they do.
-    fn leader(&self, level: f64) -> (usize, f64) {
-        let leader = self.prospects.iter().map(|p| (p.worth(level), *p)).reduce(Prospect::preferred);
+    /// What each model is worth at a level.
+    fn worths(&self, level: f64) -> Vec<f64> {
+        self.prospects.iter().map(|p| p.worth(level)).collect()
+    }
+
+    /// The model that is next by what each is worth, and the lambda up to which it is.
+    fn first(&self, worths: &[f64]) -> (usize, f64) {
+        let leader = worths.iter().copied().zip(self.prospects.iter().copied()).reduce(Prospect::preferred);
         leader.map_or((0, 0.0), |(lambda, prospect)| (prospect.model, lambda))
     }
 
-    /// The model that is next at a level between two others: one of their leaders, as far as rounding tells. Models that differ
-    /// by rounding alone would else take turns at every level.
-    fn leader_between(&self, below: usize, above: usize, level: f64) -> usize {
-        let (leader, lambda) = self.leader(level);
-        let leads = |p: &&Prospect| {
+    /// A level, with the model that is next where the reservation values peak there.
+    fn at(&self, level: f64) -> Seen {
+        let worths = self.worths(level);
+        Seen { level, leader: self.first(&worths).0, worths }
+    }
+
+    /// A model that may run, and what it is worth at a level.
+    fn of(&self, model: usize, worths: &[f64]) -> Option<(Prospect, f64)> {
+        let found = self.prospects.iter().zip(worths).find(|(p, _)| p.model == model);
+        found.map(|(p, &worth)| (*p, worth))
+    }
+
+    /// A level between two others, and the model that is next there: one of their leaders, as far as rounding tells. Models that
+    /// differ by rounding alone would else take turns at every level.
+    fn seen_between(&self, below: usize, above: usize, level: f64) -> Seen {
+        let worths = self.worths(level);
+        let (leader, lambda) = self.first(&worths);
+        let leads = |(p, worth): &(Prospect, f64)| {
+            if p.model == leader {
+                return true;
+            }
             let rounded = level.abs().max(p.mean.abs()) * p.worth_lost(level) + lambda;
             // Prices near zero make lambdas without a number: there nothing is known of rounding.
-            p.model == leader || rounded.is_finite() && lambda - p.worth(level) <= ROUNDING * rounded
+            rounded.is_finite() && lambda - worth <= ROUNDING * rounded
         };
-        let of = |model: usize| self.prospects.iter().find(|p| p.model == model).filter(leads);
-        of(below).or_else(|| of(above)).map_or(leader, |p| p.model)
+        let of = |model: usize| self.of(model, &worths).filter(leads);
+        let leader = of(below).or_else(|| of(above)).map_or(leader, |(p, _)| p.model);
+        Seen { level, leader, worths }
     }
 
     /// Below this level every excess is linear in the level.
@@ -74,75 +103,76 @@ impl Levels {
     }
 
     /// May another model come ahead of one that leads at two levels somewhere between them?
-    fn may_be_overtaken(&self, leader: usize, low: f64, high: f64) -> bool {
-        let Some(ahead) = self.prospects.iter().find(|p| p.model == leader) else { return false };
-        let (falls_low, falls_high) = (ahead.worth_lost(low), ahead.worth_lost(high));
-        let at_low = ahead.worth(low);
-        let width = high - low;
+    fn may_be_overtaken(&self, low: &Seen, high: &Seen) -> bool {
+        let Some((ahead, at_low)) = self.of(low.leader, &low.worths) else { return false };
+        let Some((_, at_high)) = self.of(low.leader, &high.worths) else { return false };
+        let (falls_low, falls_high) = (ahead.worth_lost(low.level), ahead.worth_lost(high.level));
+        let width = high.level - low.level;
         // The share of the width at which the tangents meet.
-        let meet = (at_low - ahead.worth(high) - falls_high * width) / ((falls_low - falls_high) * width);
+        let meet = (at_low - at_high - falls_high * width) / ((falls_low - falls_high) * width);
         let meet = if meet.is_finite() { meet.clamp(0.0, 1.0) } else { 0.0 };
         let least = at_low - falls_low * width * meet;
-        let missed = LEAST_LEAD * self.largest_sd + ROUNDING * low.abs().max(high.abs());
-        self.prospects.iter().filter(|p| p.model != leader).any(|p| {
-            let most = (1.0 - meet) * p.worth(low) + meet * p.worth(high);
-            (most - least) * p.cost > missed
-        })
+        let missed = LEAST_LEAD * self.largest_sd + ROUNDING * low.level.abs().max(high.level.abs());
+        let ends = low.worths.iter().zip(&high.worths);
+        self.prospects.iter().zip(ends).filter(|(p, _)| p.model != low.leader).any(
+            |(p, (of_low, of_high))| {
+                let most = (1.0 - meet) * of_low + meet * of_high;
+                (most - least) * p.cost > missed
+            },
+        )
     }
 
-    /// The highest reservation value at a cost weight, kept between two levels, and the model that has it.
-    fn leader_at(&self, cost_weight: f64, low: f64, high: f64) -> (f64, usize) {
+    /// The highest reservation value at a cost weight, kept between two levels, with the model that has it.
+    fn at_weight(&self, cost_weight: f64, low: f64, high: f64) -> Seen {
         let ranked = self.prospects.iter().map(|p| (p.reservation(cost_weight), *p));
         let leader = ranked.reduce(Prospect::preferred);
-        leader.map_or((low, 0), |(reservation, p)| (reservation.clamp(low, high), p.model))
+        let (level, leader) = leader.map_or((low, 0), |(r, p)| (r.clamp(low, high), p.model));
+        Seen { level, leader, worths: self.worths(level) }
     }
 
     /// Appends `(lambda, leader above it in level)` for every change of leader between two levels, by rising level.
-    fn changes(&self, (low, below): (f64, usize), (high, above): (f64, usize), out: &mut Vec<(f64, usize)>) {
-        if below == above && !self.may_be_overtaken(below, low, high) {
+    fn changes(&self, low: &Seen, high: &Seen, out: &mut Vec<(f64, usize)>) {
+        if low.leader == high.leader && !self.may_be_overtaken(low, high) {
             return;
         }
-        let middle = 0.5 * (low + high);
-        if high - low <= BISECTION * (1.0 + high.abs()) || !(low < middle && middle < high) {
-            if below != above {
-                out.push((self.leader(high).1, above));
+        let middle = 0.5 * (low.level + high.level);
+        if high.level - low.level <= BISECTION * (1.0 + high.level.abs())
+            || !(low.level < middle && middle < high.level)
+        {
+            if low.leader != high.leader {
+                out.push((self.first(&high.worths).1, high.leader));
             }
             return;
         }
-        let leader = self.leader_between(below, above, middle);
-        self.changes((low, below), (middle, leader), out);
-        self.changes((middle, leader), (high, above), out);
+        let between = self.seen_between(low.leader, high.leader, middle);
+        self.changes(low, &between, out);
+        self.changes(&between, high, out);
     }
 
     /// The changes of leader between two cost weights, as `(lambda, leader below it)`, by falling lambda; the first entry
-    /// is the leader at `to`.
-    fn leaders(&self, problem: &Problem<'_>, from: f64, to: f64, stop: f64) -> Vec<(f64, usize)> {
-        let lowest = if problem.run.is_empty() { self.bottom() } else { best_seen(problem) };
-        let top = self.top().max(lowest);
-        let (low, last) = if to >= stop || to.is_infinite() {
-            (lowest, self.leader(lowest).0)
-        } else {
-            self.leader_at(to, lowest, top)
-        };
-        let (high, first) =
-            if from > 0.0 { self.leader_at(from, low, top) } else { (top, self.leader(top).0) };
+    /// is the leader at `to`. Nothing is run at levels below the lowest, where everything stops at `stop`.
+    fn leaders(&self, lowest: Seen, from: f64, to: f64, stop: f64) -> Vec<(f64, usize)> {
+        let top = self.top().max(lowest.level);
+        let mut low =
+            if to >= stop || to.is_infinite() { lowest } else { self.at_weight(to, lowest.level, top) };
+        let high = if from > 0.0 { self.at_weight(from, low.level, top) } else { self.at(top) };
+        let (begin, end) = (low.level, high.level);
         // A free model without uncertainty is worth any lambda below its mean, and none above.
-        let sure = self.prospects.iter().filter(|p| p.sd == 0.0 && low < p.mean && p.mean < high);
+        let sure = self.prospects.iter().filter(|p| p.sd == 0.0 && begin < p.mean && p.mean < end);
         let mut drops: Vec<f64> = sure.map(|p| p.mean).collect();
-        if low < -FAR * high.abs() {
+        if begin < -FAR * end.abs() {
             // What rounding hides at the lowest level it need not hide at the others.
-            let ends = self.prospects.iter().map(|p| p.mean - Prospect::REACH * p.sd);
-            drops.extend(ends.filter(|&end| low < end && end < high));
+            let linear = self.prospects.iter().map(|p| p.mean - Prospect::REACH * p.sd);
+            drops.extend(linear.filter(|&level| begin < level && level < end));
         }
         drops.sort_unstable_by(f64::total_cmp);
-        let mut changes = vec![(to, last)];
-        let mut at = (low, last);
+        let mut changes = vec![(to, low.leader)];
         for level in drops {
-            let next = (level, self.leader(level).0);
-            self.changes(at, next, &mut changes);
-            at = next;
+            let next = self.at(level);
+            self.changes(&low, &next, &mut changes);
+            low = next;
         }
-        self.changes(at, (high, first), &mut changes);
+        self.changes(&low, &high, &mut changes);
         changes
     }
 }
@@ -161,14 +191,15 @@ impl ProfiledRule for IndexRule {
         let largest_sd = prospects.iter().map(|p| p.sd).fold(0.0, f64::max);
         let levels = Levels { prospects, largest_sd };
         // Above this lambda everything stops; with nothing run, something always runs.
+        let lowest = levels.at(if problem.run.is_empty() { levels.bottom() } else { best_seen(problem) });
         let stop = match (problem.run.is_empty(), levels.prospects.is_empty()) {
             (_, true) => 0.0,
             (true, false) => f64::INFINITY,
-            (false, false) => levels.leader(best_seen(problem)).1,
+            (false, false) => levels.first(&lowest.worths).1,
         };
         let go_to = stop.clamp(from, to);
         if go_to > from {
-            let changes = levels.leaders(problem, from, go_to, stop);
+            let changes = levels.leaders(lowest, from, go_to, stop);
             for (nth, &(upper, next)) in changes.iter().enumerate().rev() {
                 let lower = changes.get(nth + 1).map_or(from, |change| change.0);
                 push(pieces, start, lower.clamp(from, go_to), upper.clamp(from, go_to), Some(next));

@@ -18,7 +18,7 @@ import numpy as np
 from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.calibration.walk import Stops, budget_path
 from headrace.outcomes import Outcomes
-from headrace.policy.budget_path import BudgetPath, curve_area
+from headrace.policy.budget_path import BudgetPath, curve_areas
 
 __all__ = ["Race", "left_out_areas", "race_of", "worse"]
 
@@ -145,11 +145,10 @@ def left_out_areas(stops: Stops, path: BudgetPath, outcomes: Outcomes, block: In
 
     others = (len(block) - np.bincount(block, minlength=N_BLOCKS))[:, None]
     floor = float(outcomes.mean_quality.min())
-    areas = np.empty(N_BLOCKS)
-    for b, (cost, quality) in enumerate(zip(sums(stops.cost) / others, sums(stops.quality) / others, strict=True)):
-        order = np.lexsort((quality, cost))
-        areas[b] = curve_area(cost[order], quality[order], lowest, highest, floor)
-    return areas
+    cost, quality = sums(stops.cost) / others, sums(stops.quality) / others
+    order = np.lexsort((quality, cost))
+    cost, quality = (np.take_along_axis(values, order, axis=-1) for values in (cost, quality))
+    return curve_areas(cost, quality, lowest, highest, floor)
 
 
 def worse(areas: Sequence[float], left_out: Sequence[FloatArray], margin: float) -> BoolArray:

@@ -100,17 +100,19 @@ def calibrate(
         tried = [settings | {"uncertainty_scale": scale} for scale in scales]
     race = race_of(outcomes) if len(tried) > 1 else None
 
-    def walked(rows: IndexArray, begin: float, end: float) -> list[Stops]:
+    def walked(rows: IndexArray | None, begin: float, end: float) -> list[Stops]:
         def tell(share: float) -> None:
             if progress is not None and share > 0.0:
                 progress(begin + share * (end - begin))
 
         rules = [make_rule(rule, 0.0, chosen) for chosen in tried]
+        if rows is None:
+            return walk_together(rules, outcomes, table, answer=answer, progress=tell)
         part = outcomes.take(rows)
         return walk_together(rules, part, lambda some, run: table(rows[some], run), answer=answer, progress=tell)
 
     if race is None:
-        stopped = walked(np.arange(outcomes.n_queries), 0.0, 1.0)
+        stopped = walked(None, 0.0, 1.0)
     else:
         begun = walked(race.first, 0.0, 0.5)
         kept = np.flatnonzero(race.still_in(begun, outcomes)).tolist()

@@ -237,14 +237,14 @@ def _unused(models: Sequence[str]) -> list[Oddity]:
 
 def _repeated_rows(outcomes: Outcomes) -> list[Oddity]:
     """Tell of rows that are the same in every column, but for their ids."""
-    parts = [outcomes.quality, *outcomes.costs.values(), *outcomes.queries.values(), *outcomes.responses.values()]
-    rows = list(zip(*map(_hashable, parts), strict=True))
+    queries = [_hashable(values) for values in outcomes.queries.values()]
+    others = [outcomes.quality, *outcomes.costs.values(), *outcomes.responses.values()]
+    rows = list(zip(*queries, *map(_hashable, others), strict=True))
     first = {row: number for number, row in reversed(list(enumerate(rows)))}
     repeated = [number for number, row in enumerate(rows) if first[row] != number]
     n_repeated = len(repeated)
     # Where no column tells queries apart, rows of different queries are equal.
-    tells = any(2 * len(set(_hashable(values))) >= len(rows) for values in outcomes.queries.values())
-    if not n_repeated or not tells:
+    if not n_repeated or not any(2 * len(set(values)) >= len(rows) for values in queries):
         return []
     text = (
         f"rows that repeat another one in every column: {n_repeated} of {len(rows)}{outcomes.place(repeated)}; was the "

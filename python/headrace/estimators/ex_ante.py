@@ -8,7 +8,6 @@ may be missing (NaN) in part: a new model needs only a few dozen scored queries.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -231,9 +230,7 @@ class ClusterQuality(Parameters, Stateful, part="cluster-quality", kept=("means_
             checked_int("n_clusters", self.n_clusters, 1)
         values = checked_targets(targets, partly=True)
         self._space = _Space()
-        return self._find(self._space.fit(queries, len(values), n_grams=self.n_grams), values)
-
-    def _find(self, points: FloatArray, values: FloatArray) -> Self:
+        points = self._space.fit(queries, len(values), n_grams=self.n_grams)
         from threadpoolctl import threadpool_limits
 
         cluster = _sklearn("cluster")
@@ -251,48 +248,39 @@ class ClusterQuality(Parameters, Stateful, part="cluster-quality", kept=("means_
 
     def predict(self, queries: Queries, responses: Responses) -> Belief:
         """Estimate from the queries alone."""
-        return Belief(self._means_at(self._space.place(queries, len(responses))))
-
-    def _means_at(self, points: FloatArray) -> FloatArray:
-        return np.asarray(self.means_[self._nearest_centre(points)])
+        points = self._space.place(queries, len(responses))
+        return Belief(self.means_[self._nearest_centre(points)])
 
     def _nearest_centre(self, points: FloatArray) -> IndexArray:
         distance = (self._centres**2).sum(axis=1) - 2.0 * (points @ self._centres.T)
         return np.asarray(distance.argmin(axis=1))
 
 
-def cluster_means(
-    numbers: Sequence[int], queries: Queries, targets: FloatArray, others: Queries, n_others: int
-) -> list[FloatArray]:
-    """Give the estimates of `ClusterQuality` for each of several numbers of clusters; queries are encoded once for all.
+def as_points(queries: Queries, n_queries: int, others: Queries, n_others: int) -> tuple[FloatArray, FloatArray]:
+    """Give queries as the points between which `ClusterQuality` measures, and other queries in the same space.
 
     Parameters
     ----------
-    numbers : sequence of int
-        Of clusters.
     queries : mapping of str to ndarray
-    targets : ndarray of shape (n_queries, n_models)
+        Those that the scales of the columns, and the directions of texts, are learned from.
+    n_queries : int
     others : mapping of str to ndarray
-        The queries that are estimated.
     n_others : int
 
     Returns
     -------
-    list of ndarray of shape (n_others, n_models)
+    tuple of ndarray of shape (n_queries, n_dimensions) and (n_others, n_dimensions)
 
     Examples
     --------
     >>> import numpy as np
-    >>> from headrace.estimators.ex_ante import cluster_means
-    >>> queries = {"x": np.repeat([0.0, 1.0], 40)}
-    >>> targets = np.repeat([[1.0], [0.0]], 40, axis=0)
-    >>> [means.round(2).tolist() for means in cluster_means([1, 2], queries, targets, {"x": np.zeros(1)}, 1)]
-    [[[0.5]], [[0.98]]]
+    >>> from headrace.estimators.ex_ante import as_points
+    >>> points, others = as_points({"x": np.array([0.0, 2.0])}, 2, {"x": np.array([3.0])}, 1)
+    >>> points.tolist(), others.tolist()
+    ([[-1.0], [1.0]], [[2.0]])
     """
     space = _Space()
-    points = space.fit(queries, len(targets), n_grams=True)
-    placed = space.place(others, n_others)
-    return [ClusterQuality(n_clusters=number)._find(points, targets)._means_at(placed) for number in numbers]
+    return space.fit(queries, n_queries, n_grams=True), space.place(others, n_others)
 
 
 class BoostingQuality(Parameters, Stateful, part="boosting-quality", kept=("_space", "_range", "_trees")):

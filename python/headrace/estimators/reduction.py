@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from headrace._core import project_texts
-from headrace.arguments import FloatArray, IndexArray
+from headrace.arguments import FloatArray
 from headrace.estimators.state import Stateful
 
 __all__ = ["TextReduction", "WideReduction", "leading_directions"]
@@ -34,6 +35,8 @@ N_BITS = 12
 
 #: Bytes of a text that are looked at: it bounds the time that a long text takes.
 LONGEST = 20_000
+
+NOWHERE = np.zeros(0, dtype=np.intp)
 
 #: Knuth's multiplier for 32 bits (the prime next to 2^32 / golden ratio).
 MULTIPLIER = np.uint32(2_654_435_761)
@@ -99,17 +102,14 @@ class TextReduction(Stateful, part="text-reduction", kept=("_rarity", "_directio
         """Learn weights and directions."""
         from scipy.sparse import csr_array
 
-        buckets = [_buckets(text) for text in texts]
-        rows = np.repeat(np.arange(len(texts)), [len(found) for found in buckets])
-        columns = np.concatenate([np.zeros(0, dtype=np.intp), *buckets])
-        counts = csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(texts), 2**N_BITS))
-        counts.sum_duplicates()
-        n_texts = np.bincount(counts.indices, minlength=2**N_BITS)
+        columns, counts, ends = _counted(texts)
+        n_texts = np.bincount(columns, minlength=2**N_BITS)
         rarity = (1.0 + np.log((1.0 + len(texts)) / (1.0 + n_texts))) * (n_texts > 0)
-        weights = np.log1p(counts.data) * rarity[counts.indices]
-        weighted = csr_array((weights, counts.indices, counts.indptr), shape=counts.shape)
+        weights = np.log1p(counts)
+        weights *= rarity[columns]
+        weighted = csr_array((weights, columns, ends), shape=(len(texts), 2**N_BITS))
         lengths = np.sqrt(np.asarray((weighted**2).sum(axis=1)))
-        weighted.data /= np.repeat(np.maximum(lengths, LEAST_SHARE), np.diff(weighted.indptr))
+        weighted.data /= np.repeat(np.maximum(lengths, LEAST_SHARE), np.diff(ends))
         self._rarity = rarity
         self._directions = (leading_directions(weighted) * rarity[:, None]).astype(np.float32)
         return self
@@ -123,11 +123,27 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "replace")[:LONGEST]
 
 
-def _buckets(text: str) -> IndexArray:
+def _counted(texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], FloatArray, npt.NDArray[np.int32]]:
+    """Count the hashes of each text: the hashes of all, rising in each text, how often each is there, and row ends.
+
+    One text after the other: the hashes of all texts together would take some ten times as much memory as the counts.
+    """
+    hashes, counts, ends = [np.zeros(0, np.uint16)], [np.zeros(0)], np.zeros(len(texts) + 1, np.int32)
+    for number, text in enumerate(texts):
+        found = np.sort(_buckets(text))
+        # Where a hash is another one than that before.
+        begins = np.append(0, np.flatnonzero(found[1:] != found[:-1]) + 1) if len(found) else NOWHERE
+        hashes.append(found[begins])
+        counts.append(np.diff(begins, append=len(found)))
+        ends[number + 1] = ends[number] + len(begins)
+    return np.concatenate(hashes).astype(np.int32), np.concatenate(counts), ends
+
+
+def _buckets(text: str) -> npt.NDArray[np.uint16]:
     """Hash every run of 4 bytes to N_BITS bits."""
     data = _bytes(text)
     if len(data) < 4:
-        return np.zeros(0, dtype=np.intp)
+        return np.zeros(0, dtype=np.uint16)
     # An overlapping view: one 32-bit number starts at every byte.
     runs = np.ndarray((len(data) - 3,), dtype="<u4", buffer=data, strides=(1,))
-    return ((runs * MULTIPLIER) >> np.uint32(32 - N_BITS)).astype(np.intp)
+    return ((runs * MULTIPLIER) >> np.uint32(32 - N_BITS)).astype(np.uint16)

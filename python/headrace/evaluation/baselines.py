@@ -7,13 +7,12 @@ they are replayed on have seen.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, IndexArray
-from headrace.calibration.settings import Calibration, calibrate, rule_settings
+from headrace.calibration.settings import calibrate, rule_settings
 from headrace.calibration.walk import budget_path, walk
 from headrace.estimators.belief import Belief
 from headrace.evaluation.agreement import ANSWER, has_answers, replay_agreement
@@ -115,8 +114,6 @@ def lacking(name: str, outcomes: Outcomes) -> str | None:
     """
     if name == AGREEMENT and not has_answers(outcomes):
         return f"the table has no response column {ANSWER!r}"
-    if name == CLUSTERS and find_spec("sklearn") is None:
-        return "scikit-learn is not installed: pip install 'headrace[estimators]'"
     return None
 
 
@@ -182,15 +179,17 @@ def _calibrated(name: str, fold: Fold, wanted: Wanted) -> Replay:
     answer = RULES[kind].answer or wanted.answer
     known, test = fold.calibration.outcomes, fold.held_out.outcomes
     settings = rule_settings(kind, known, max_depth=wanted.max_depth)
-    scale = 0.0 if name == NO_EXPECTED_MAX else None
-    chosen = calibrate(
-        kind, fold.calibration, settings=settings, uncertainty_scale=scale, answer=answer, progress=wanted.progress
-    )
-    rule: Any = make_rule(kind, 0.0, chosen.settings)
-    path = chosen.path
+    scale = 0.0 if name == NO_EXPECTED_MAX else fold.uncertainty_scale if name == GREEDY else None
+    rule: Any
+    if name != GREEDY or scale is None:
+        chosen = calibrate(
+            kind, fold.calibration, settings=settings, uncertainty_scale=scale, answer=answer, progress=wanted.progress
+        )
+        rule, path, scale = make_rule(kind, 0.0, chosen.settings), chosen.path, chosen.settings.get("uncertainty_scale")
     if name == GREEDY:
         # At the scale that suits the search: what remains is the difference between search and growth.
-        rule = GreedyRule(wanted.max_depth, _scale(chosen))
+        assert scale is not None  # cascade routing has one
+        rule = GreedyRule(wanted.max_depth, scale)
         path = budget_path(walk(rule, known, fold.calibration, answer=answer), known.costs)
     points, feasible = points_for(path, wanted.budgets)
     stops = walk(rule, test, fold.held_out, answer=answer)
@@ -200,13 +199,9 @@ def _calibrated(name: str, fold: Fold, wanted: Wanted) -> Replay:
         stops,
         test,
         feasible=feasible,
-        uncertainty_scale=chosen.settings.get("uncertainty_scale"),
+        uncertainty_scale=scale,
         estimates=estimates_of(name),
     )
-
-
-def _scale(chosen: Calibration) -> float:
-    return float(chosen.settings["uncertainty_scale"])
 
 
 def _oracle(test: Outcomes, budgets: FloatArray) -> Replay:

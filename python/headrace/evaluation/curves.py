@@ -186,15 +186,25 @@ def replayed_folds(
     -------
     Curves
     """
-    replays = list(first)
+    summed = partial(
+        summarise,
+        test=test,
+        budgets=budgets,
+        weights=weights,
+        estimation_cost=estimation_cost,
+        estimation_per=estimation_per,
+    )
+    results = summed(first)
     reasons = {name: lacking(name, test) for name in methods}
     left_out = {name: reason for name, reason in reasons.items() if reason is not None}
     for name in methods:
         if name in left_out:
             continue
         tell = None if progress is None or name == LINEAR else partial(progress, name)
-        replays.append(replay_baseline(name, folds, test, budgets, max_depth=max_depth, answer=answer, progress=tell))
-    results = summarise(replays, test, budgets, weights, estimation_cost=estimation_cost, estimation_per=estimation_per)
+        # One after the other: a replay has three numbers for each budget and query.
+        results += summed(
+            [replay_baseline(name, folds, test, budgets, max_depth=max_depth, answer=answer, progress=tell)]
+        )
     return Curves(
         budgets=budgets,
         methods=tuple(results),

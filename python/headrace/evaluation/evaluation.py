@@ -186,7 +186,7 @@ def evaluate(
     if used.signals_ is not None:
         own, always = paid_replays(used, test, drawn)
     plain = test.buying()
-    folds, calibrated_on = _folds(used.buying() if always else used, plain, known, seed, table.rates)
+    folds, calibrated_on = _folds(used.buying() if always else used, plain, known, seed, table)
     weights = resampling_weights(test, seed, n_resamples)
     costs = estimation_costs(given, estimation_per, used, test)
     first, seconds = costs.get(test.cost_name, 0.0), costs.get(SECONDS, 0.0)
@@ -243,23 +243,34 @@ def _budgets(path: BudgetPath, test: Outcomes) -> FloatArray:
 
 
 def _folds(
-    router: Router, test: Outcomes, fitting: Outcomes | None, seed: int, rates: tuple[float, ...]
+    router: Router, test: Outcomes, fitting: Outcomes | None, seed: int, walked: BeliefTable
 ) -> tuple[list[Fold], str]:
-    """Say what the baselines are calibrated on, and what they are replayed on: they buy no columns."""
+    """Say what the baselines are calibrated on, and what they are replayed on: they buy no columns.
+
+    What the estimators of the router's own fit have learned, and said of the test queries walked, isn't learned anew.
+    """
+    rates = walked.rates
     if fitting is not None:
-        known, held_out = cross_fitted(
-            fitting.buying(),
-            test,
-            router.quality_,
-            router.cost_,
-            n_folds=router.n_folds,
-            seed=int(router.seed),
-            rates=rates,
-        )
-        return [Fold(known, held_out, np.arange(test.n_queries))], f"the {fitting.n_queries} fitting queries"
+        plain = fitting.buying()
+        known, held_out = _own_table(router, plain, rates), walked
+        if known is None or walked.outcomes is not test:
+            known, held_out = cross_fitted(
+                plain, test, router.quality_, router.cost_, n_folds=router.n_folds, seed=int(router.seed), rates=rates
+            )
+        scale = router.uncertainty_scale_ if router.rule_ == "cascade-routing" else None
+        return [Fold(known, held_out, np.arange(test.n_queries), scale)], f"the {fitting.n_queries} fitting queries"
     half = test.folds(2, rng=seed)
     tables = [
         BeliefTable.served(test.take(half == h), router.estimators_, seed=int(router.seed), rates=rates) for h in (0, 1)
     ]
     folds = [Fold(tables[1 - h], tables[h], np.flatnonzero(half == h)) for h in (0, 1)]
     return folds, "the other half of the test queries"
+
+
+def _own_table(router: Router, fitting: Outcomes, rates: tuple[float, ...]) -> BeliefTable | None:
+    """Give the cross-fitted table of a router's own fit; None if that isn't at hand, or of other queries than these."""
+    table = router._held_out.table
+    # A router that was recalibrated, or fitted with queries apart, has a table that its estimators serve.
+    if table is None or table.outcomes is not fitting or not vars(router).get("_alternatives") or len(table.parts) < 2:
+        return None
+    return BeliefTable(fitting, table.parts, rates=rates)

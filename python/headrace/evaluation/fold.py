@@ -19,11 +19,14 @@ class Fold(NamedTuple):
     calibration, held_out : BeliefTable
     rows : ndarray of int
         Rows of `held_out` in the whole test table.
+    uncertainty_scale : float or None
+        That of cascade routing, where a router has it already; by default it is chosen on the calibration queries.
     """
 
     calibration: BeliefTable
     held_out: BeliefTable
     rows: IndexArray
+    uncertainty_scale: float | None = None
 
 
 class Wanted(NamedTuple):

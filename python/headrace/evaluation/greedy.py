@@ -7,13 +7,12 @@ together, or where the first one added becomes needless by the second, it misses
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.arguments import BoolArray, FloatArray
+from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.estimators.belief import Belief
 from headrace.rules import expected_max
 
@@ -85,88 +84,137 @@ class GreedyRule:
         covariance : ndarray of shape ([n_queries, ]n_models, n_models), optional
         loading : ndarray of shape ([n_queries, ]n_models), optional
         """
-        pieces: list[tuple[int, float, float, int]] = []
-        started = sum(1 << j for j in np.flatnonzero(run).tolist())
-        for i in range(len(quality)):
-            parts = _of_row(variance, i, 2), _of_row(covariance, i, 3), _of_row(loading, i, 2)
-            value = _Values(Belief(quality[i], *parts), self.uncertainty_scale)
-            prices: list[float] = cost[i].tolist()
-            before: int | None = None
-            for low, high, plan in self._grow(value, prices, started, float(lower[i]), float(upper[i])):
-                step = min(_members(plan & ~started), key=lambda j: (prices[j], j), default=-1)
-                if step == before:
-                    pieces[-1] = (i, pieces[-1][1], high, step)
-                else:
-                    pieces.append((i, low, high, step))
-                before = step
-        row, lows, highs, model = zip(*pieces, strict=True)
-        return Profile(np.array(row, np.int64), np.array(lows), np.array(highs), np.array(model, np.int32))
+        value = _Values(Belief(quality, variance, covariance, loading), self.uncertainty_scale)
+        n = len(quality)
+        growing = _Stretches(np.arange(n), np.asarray(lower), np.asarray(upper), np.tile(run, (n, 1)))
+        grown: list[_Stretches] = []
+        while len(growing.row):
+            is_grown: BoolArray = np.asarray(growing.plan.all(axis=1))
+            if growing.plan[0].any():  # the plans have as many models each
+                is_grown |= growing.plan.sum(axis=1) >= self.max_depth
+            grown.append(growing.take(is_grown))
+            growing, stopped = self._grown(value, cost, growing.take(~is_grown))
+            grown.append(stopped)
+        every = _Stretches(*(np.concatenate(column) for column in zip(*grown, strict=True)))
+        every = every.take(np.lexsort((every.lower, every.row)))
+        ahead = every.plan & ~run
+        step = np.where(ahead.any(axis=1), np.where(ahead, cost[every.row], np.inf).argmin(axis=1), -1)
+        # Neighbouring stretches with the same next model are one.
+        begins = np.append(True, (step[1:] != step[:-1]) | (every.row[1:] != every.row[:-1]))
+        ends = np.append(begins[1:], True)
+        return Profile(every.row[begins], every.lower[begins], every.upper[ends], step[begins].astype(np.int32))
 
-    def _grow(
-        self, value: _Values, cost: list[float], plan: int, low: float, high: float
-    ) -> Iterator[tuple[float, float, int]]:
-        """Yield the final plans between two cost weights, by rising weight; bit j of a plan stands for model j."""
-        rest = [j for j in range(len(cost)) if not plan >> j & 1]
-        if not rest or (plan and plan.bit_count() >= self.max_depth):
-            yield low, high, plan
-            return
-        now = value(plan) if plan else 0.0
+    @staticmethod
+    def _grown(value: _Values, cost: FloatArray, at: _Stretches) -> tuple[_Stretches, _Stretches]:
+        """Add one model to each plan where that pays; give what has grown, and what hasn't."""
+        n, k = at.plan.shape
+        if not n:
+            return at, at
+        is_started = bool(at.plan[0].any())
         # Lines gain - weight * cost; stopping is the line at zero, but nothing has been run yet without a plan.
-        lines = [(value(plan | 1 << j) - now, cost[j], j) for j in rest]
-        if plan:
-            lines = [(gain, price, j) for gain, price, j in lines if gain > TOLERANCE]
-            lines.append((0.0, 0.0, -1))
-        for start, end, j in _envelope(lines, low, high):
-            if j < 0:
-                yield start, end, plan
-            else:
-                yield from self._grow(value, cost, plan | 1 << j, start, end)
+        height, fall = np.zeros((n, k + 1)), np.zeros((n, k + 1))
+        now = value(at.row, at.plan) if is_started else np.zeros(n)
+        height[:, 1:], fall[:, 1:] = value.with_one_more(at.row, at.plan) - now[:, None], cost[at.row]
+        is_line = np.concatenate([np.full((n, 1), is_started), ~at.plan], axis=1)
+        if is_started:
+            is_line[:, 1:] &= height[:, 1:] > TOLERANCE
+        of, lower, upper, line = _envelopes(height, fall, is_line, at.lower, at.upper)
+        pieces = at.take(of)._replace(lower=lower, upper=upper)
+        goes_on = line > 0
+        ahead = pieces.take(goes_on)
+        ahead.plan[np.arange(len(ahead.row)), line[goes_on] - 1] = True
+        return ahead, pieces.take(~goes_on)
+
+
+class _Stretches(NamedTuple):
+    """Stretches of the cost weight, each with a query and a plan: a mask of models."""
+
+    row: IndexArray
+    lower: FloatArray
+    upper: FloatArray
+    plan: BoolArray
+
+    def take(self, index: IndexArray | BoolArray) -> _Stretches:
+        return _Stretches(self.row[index], self.lower[index], self.upper[index], self.plan[index])
 
 
 class _Values:
-    """Expected maxima of sets of one query's models, each taken once."""
+    """Expected maxima of sets of models; where means alone count, those of all queries at once."""
 
     def __init__(self, belief: Belief, scale: float) -> None:
-        # Lists: for a few numbers, they reach the core in half the time that arrays take.
-        self._quality = belief.quality.tolist()
-        self._uncertainty = [None if part is None else part.tolist() for part in belief[1:]]
-        self._scale = scale
-        self._known: dict[int, float] = {}
+        self._belief, self._scale = belief, scale
+        self._is_plain = scale == 0.0 or all(part is None for part in belief[1:])
+        self._known: dict[tuple[int, bytes], float] = {}
 
-    def __call__(self, plan: int) -> float:
-        if plan not in self._known:
-            index = _members(plan)
-            variance, covariance, loading = self._uncertainty
-            self._known[plan] = expected_max(
-                [self._quality[j] for j in index],
-                variance=None if variance is None else [variance[j] for j in index],
-                covariance=None if covariance is None else [[covariance[i][j] for j in index] for i in index],
-                loading=None if loading is None else [loading[j] for j in index],
+    def __call__(self, row: IndexArray, plan: BoolArray) -> FloatArray:
+        """Give the value of each plan, of one model or more."""
+        if self._is_plain:
+            return np.asarray(np.where(plan, self._belief.quality[row], -np.inf).max(axis=1))
+        return np.array([self._of_one(*each) for each in zip(row.tolist(), plan, strict=True)])
+
+    def with_one_more(self, row: IndexArray, plan: BoolArray) -> FloatArray:
+        """Give the values of each plan and one model more: shape (n_plans, n_models)."""
+        if self._is_plain:
+            now = np.where(plan, self._belief.quality[row], -np.inf).max(axis=1, keepdims=True)
+            return np.asarray(np.maximum(now, self._belief.quality[row]))
+        values = np.zeros(plan.shape)
+        for place, (i, mask) in enumerate(zip(row.tolist(), plan, strict=True)):
+            larger = mask.copy()
+            for j in np.flatnonzero(~mask).tolist():
+                larger[j] = True
+                values[place, j] = self._of_one(i, larger)
+                larger[j] = False
+        return values
+
+    def _of_one(self, row: int, plan: BoolArray) -> float:
+        key = row, plan.tobytes()
+        if key not in self._known:
+            quality = self._belief.quality[row]
+            variance, covariance, loading = (
+                _of_row(part, row, axes) for part, axes in zip(self._belief[1:], (2, 3, 2), strict=True)
+            )
+            self._known[key] = expected_max(
+                quality[plan],
+                variance=None if variance is None else variance[plan],
+                covariance=None if covariance is None else covariance[np.ix_(plan, plan)],
+                loading=None if loading is None else loading[plan],
                 uncertainty_scale=self._scale,
             )
-        return self._known[plan]
+        return self._known[key]
 
 
-def _members(plan: int) -> list[int]:
-    return [j for j in range(plan.bit_length()) if plan >> j & 1]
+def _envelopes(
+    height: FloatArray, fall: FloatArray, is_line: BoolArray, lower: FloatArray, upper: FloatArray
+) -> tuple[IndexArray, FloatArray, FloatArray, IndexArray]:
+    """Find the highest of each row's lines (height at zero, fall) from `lower` to `upper`; of equal ones, the flattest.
+
+    Gives the row, the ends and the line of each piece.
+    """
+    at, rows = lower, np.arange(len(height))
+    line = _first_of(is_line, (-(height - lower[:, None] * fall), fall))
+    pieces: list[tuple[IndexArray, FloatArray, FloatArray, IndexArray]] = []
+    while len(rows):
+        own_height, own_fall = height[rows, line][:, None], fall[rows, line][:, None]
+        is_flatter = is_line[rows] & (fall[rows] < own_fall)
+        where = np.full(is_flatter.shape, np.inf)
+        np.divide(own_height - height[rows], own_fall - fall[rows], out=where, where=is_flatter)
+        following = _first_of(is_flatter, (where, fall[rows], -height[rows]))
+        crossing = where[np.arange(len(rows)), following]
+        ends = ~(crossing < upper[rows])
+        until = np.where(ends, upper[rows], np.maximum(crossing, at))
+        kept = ends | (until > at)
+        pieces.append((rows[kept], at[kept], until[kept], line[kept]))
+        rows, at, line = rows[~ends], until[~ends], following[~ends]
+    of, begin, end, which = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    return of, begin, end, which
 
 
-def _envelope(lines: list[tuple[float, float, int]], low: float, high: float) -> Iterator[tuple[float, float, int]]:
-    """Yield the highest of lines (height at zero, fall, name) from `low` to `high`; of equal ones, the flattest."""
-    at = low
-    height, fall, name = max(lines, key=lambda line: (line[0] - low * line[1], -line[1], -line[2]))
-    while True:
-        crossings = [((height - h) / (fall - f), f, -h, n, h) for h, f, n in lines if f < fall]
-        if not crossings:
-            break
-        where, next_fall, _, next_name, next_height = min(crossings)
-        if not where < high:
-            break
-        where = max(where, at)
-        if where > at:
-            yield at, where, name
-        at, height, fall, name = where, next_height, next_fall, next_name
-    yield at, high, name
+def _first_of(among: BoolArray, keys: tuple[FloatArray, ...]) -> IndexArray:
+    """Give, of each row, the place of the smallest first key; of equal ones that of the second, and so on."""
+    for key in keys:
+        least = np.where(among, key, np.inf).min(axis=1, keepdims=True)
+        among = among & (key == least)
+    return np.asarray(among.argmax(axis=1))
 
 
 def _of_row(values: FloatArray | None, row: int, axes: int) -> FloatArray | None:

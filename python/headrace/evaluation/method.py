@@ -11,7 +11,7 @@ from headrace.arguments import BoolArray, FloatArray
 from headrace.evaluation.bootstrap import Estimate, estimate
 from headrace.evaluation.replay import Replay
 from headrace.outcomes import Outcomes
-from headrace.policy.budget_path import curve_area
+from headrace.policy.budget_path import curve_areas
 
 __all__ = ["Curves", "MethodResult", "summarise"]
 
@@ -121,9 +121,10 @@ def summarise(
     lowest, highest = float(test.mean_cost.min()), float(test.mean_cost.max())
     floor = float(test.mean_quality.min())
 
-    def area(cost: FloatArray, quality: FloatArray) -> float:
+    def areas_under(cost: FloatArray, quality: FloatArray) -> FloatArray:
         order = np.lexsort((quality, cost))
-        return curve_area(cost[order], quality[order], lowest, highest, floor)
+        sorted_cost, sorted_quality = (np.take_along_axis(values, order, axis=-1) for values in (cost, quality))
+        return curve_areas(sorted_cost, sorted_quality, lowest, highest, floor)
 
     results = []
     for method in replays:
@@ -133,8 +134,8 @@ def summarise(
         of_query = method.cost + estimation_cost * asked(method, estimation_per) if estimation_cost else method.cost
         cost, quality = of_query.mean(axis=1), method.quality.mean(axis=1)
         costs, qualities = weights @ of_query.T, weights @ method.quality.T
-        areas = np.array([area(c, q) for c, q in zip(costs, qualities, strict=True)])
-        whole = estimate(area(cost, quality), areas)
+        areas = areas_under(costs, qualities)
+        whole = estimate(float(areas_under(cost, quality)), areas)
         results.append(
             MethodResult(
                 name=method.name,

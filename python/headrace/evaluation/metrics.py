@@ -27,17 +27,18 @@ def concave_hull(cost: FloatArray, quality: FloatArray) -> IndexArray:
     >>> concave_hull(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.5, 0.55, 0.8, 0.7])).tolist()
     [0, 2]
     """
+    order = np.lexsort((-quality, cost))
+    highest = np.maximum.accumulate(quality[order])
+    order = order[np.append(True, highest[1:] > highest[:-1])[: len(order)]]
+    x, y = cost[order].tolist(), quality[order].tolist()
     kept: list[int] = []
-    for j in np.lexsort((-quality, cost)).tolist():
-        if kept and quality[j] <= quality[kept[-1]]:
-            continue
+    for j in range(len(order)):
         while len(kept) >= 2 and (
-            (quality[kept[-1]] - quality[kept[-2]]) * (cost[j] - cost[kept[-1]])
-            <= (quality[j] - quality[kept[-1]]) * (cost[kept[-1]] - cost[kept[-2]])
+            (y[kept[-1]] - y[kept[-2]]) * (x[j] - x[kept[-1]]) <= (y[j] - y[kept[-1]]) * (x[kept[-1]] - x[kept[-2]])
         ):
             kept.pop()
         kept.append(j)
-    return np.array(kept, dtype=np.intp)
+    return np.asarray(order[kept], dtype=np.intp)
 
 
 def quality_at_cost(cost: FloatArray, quality: FloatArray, wanted: float) -> float:

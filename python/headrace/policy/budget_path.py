@@ -18,7 +18,7 @@ from headrace.arguments import FloatArray, checked_number, listed
 from headrace.extras import imported
 from headrace.notebook import html_table
 
-__all__ = ["BudgetPath", "PathPoint", "curve_area"]
+__all__ = ["BudgetPath", "PathPoint", "curve_area", "curve_areas"]
 
 #: A budget may fall short of the cheapest cost by this fraction, for rounding.
 ROUNDING = 1e-12
@@ -315,17 +315,47 @@ def curve_area(cost: FloatArray, quality: FloatArray, lowest: float, highest: fl
     >>> round(curve_area(np.array([1.0, 2.0]), np.array([0.5, 0.7]), 1.0, 3.0, 0.5), 6)
     0.65
     """
+    return float(curve_areas(cost, quality, lowest, highest, floor))
+
+
+def curve_areas(cost: FloatArray, quality: FloatArray, lowest: float, highest: float, floor: float) -> FloatArray:
+    """Areas under several curves, each as from `curve_area`.
+
+    Parameters
+    ----------
+    cost, quality : ndarray of shape (..., n_points)
+        The curves, each by rising cost.
+    lowest, highest, floor : float
+        As in `curve_area`.
+
+    Returns
+    -------
+    ndarray of shape (...)
+
+    Raises
+    ------
+    ValueError
+        `highest` is not above `lowest`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.policy.budget_path import curve_areas
+    >>> curve_areas(np.array([[1.0, 2.0], [1.0, 3.0]]), np.array([[0.5, 0.7]] * 2), 1.0, 3.0, 0.5).round(6).tolist()
+    [0.65, 0.6]
+    """
     if not lowest < highest:
         raise ValueError(f"highest: expected more than lowest = {lowest}, got {highest}")
-    cost = np.concatenate([[min(lowest, float(cost[0]))], cost, [max(highest, float(cost[-1]))]])
-    quality = np.concatenate([[floor], quality, [quality[-1]]])
+    ends = np.minimum(cost[..., :1], lowest), np.maximum(cost[..., -1:], highest)
+    cost = np.concatenate([ends[0], cost, ends[1]], axis=-1)
+    quality = np.concatenate([np.full_like(quality[..., :1], floor), quality, quality[..., -1:]], axis=-1)
     # Piece by piece, the parts outside of the range cut off; a step has no width, so it adds nothing.
     width = np.diff(cost)
-    from_cost, to_cost = np.clip(cost[:-1], lowest, highest), np.clip(cost[1:], lowest, highest)
-    reach = 0.5 * (from_cost + to_cost) - cost[:-1]
+    from_cost, to_cost = np.clip(cost[..., :-1], lowest, highest), np.clip(cost[..., 1:], lowest, highest)
+    reach = 0.5 * (from_cost + to_cost) - cost[..., :-1]
     inside = from_cost < to_cost
-    middle = quality[:-1] + np.diff(quality) * np.divide(reach, width, out=np.zeros_like(width), where=inside)
-    return float(np.sum((to_cost - from_cost) * middle) / (highest - lowest))
+    middle = quality[..., :-1] + np.diff(quality) * np.divide(reach, width, out=np.zeros_like(width), where=inside)
+    return np.asarray(np.sum((to_cost - from_cost) * middle, axis=-1) / (highest - lowest))
 
 
 def rounded(bound: float, *, up: bool) -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import headrace as hr
 from headrace.calibration.walk import MOST_MODELS, Stops, budget_path, walk, walk_together
-from headrace.policy.budget_path import BudgetPath, PathPoint, curve_area
+from headrace.policy.budget_path import BudgetPath, PathPoint, curve_area, curve_areas
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -542,6 +542,15 @@ def test_an_area_is_the_mean_height_of_the_curve(
     variation = 2.0 * float(np.abs(np.diff(quality)).sum())
     assert area == pytest.approx(heights.mean(), abs=variation / n_slices + 1e-12)
     assert 0.0 <= area <= 1.0 + 1e-12
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), n_points=st.integers(1, 150))
+def test_several_areas_are_those_of_one_after_the_other(seed: int, n_points: int) -> None:
+    rng = np.random.default_rng(seed)
+    cost, quality = np.sort(rng.choice([0.5, 1.0, *rng.random(9)], (7, n_points)), axis=1), rng.random((7, n_points))
+    areas = curve_areas(cost, quality, 0.2, 0.9, 0.1)
+    assert areas.tolist() == [curve_area(c, q, 0.2, 0.9, 0.1) for c, q in zip(cost, quality, strict=True)]
 
 
 def test_an_area_needs_a_range() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import headrace as hr
 from headrace._core import project_texts, text_sizes
-from headrace.estimators import JointQuality, LinearQuality, QueryFeatures, ResponseFeatures
+from headrace.estimators import JointQuality, LinearQuality, QueryFeatures, ResponseFeatures, reduction
 from headrace.estimators.reduction import TextReduction, WideReduction, leading_directions
 from headrace.estimators.response_features import EncodedResponses, columns_after
 from headrace.estimators.signals import class_features, divergences, text_features, token_features
@@ -77,6 +77,20 @@ def test_texts_are_what_numpy_makes_of_them() -> None:
         length = max(float(np.linalg.norm(frequency * reduction._rarity)), 1e-7)
         expected.append(frequency @ reduction._directions / length)
     np.testing.assert_allclose(reduction.transform(texts), expected, rtol=0.0, atol=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(texts=st.lists(st.text("ab\u00e4 ", max_size=30), max_size=6))
+def test_hashes_are_counted_text_by_text(texts: list[str]) -> None:
+    columns, counts, ends = reduction._counted(texts)
+    assert len(ends) == len(texts) + 1
+    for number, text in enumerate(texts):
+        data, expected = text.encode(), dict[int, float]()
+        for at in range(len(data) - 3):
+            place = int.from_bytes(data[at : at + 4], "little") * 2_654_435_761 % 2**32 >> 20
+            expected[place] = expected.get(place, 0.0) + 1.0
+        here = slice(ends[number], ends[number + 1])
+        assert list(zip(columns[here].tolist(), counts[here].tolist(), strict=True)) == sorted(expected.items())
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,17 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import headrace as hr
-from headrace.estimators import ClusterQuality, ConstantCost, ConstantQuality
-from headrace.evaluation import baselines, clusters
-from headrace.evaluation.baselines import lacking
-from headrace.evaluation.clusters import means_of_others, replay_clusters
+from headrace.estimators import ConstantCost, ConstantQuality
+from headrace.evaluation import clusters
+from headrace.evaluation.clusters import ClusterMeans, cluster_means, replay_clusters
 from headrace.evaluation.curves import cross_fitted
 from headrace.evaluation.fold import Fold, Wanted
+from headrace.evaluation.hull import Policies
 from headrace.evaluation.metrics import concave_hull
-
-pytest.importorskip("sklearn")
 
 
 def table_of_kinds(n: int) -> hr.Outcomes:
@@ -39,14 +39,14 @@ def test_the_best_model_of_each_cluster(monkeypatch: pytest.MonkeyPatch) -> None
     fold = folds_of(table_of_kinds(240))
     known = fold.calibration.outcomes
     number = known.folds(5, rng=0)
+    # The four kinds of queries are far from each other, so they are the clusters.
+    kind = known.queries["x"].astype(int)
     quality, cost = np.empty((2, *known.quality.shape))
-    for part in range(5):
-        out, rest = number == part, number != part
-        labels = np.hstack([known.quality, known.cost])[rest]
-        queries = {"x": known.queries["x"][rest]}
-        fitted = ClusterQuality(n_clusters=4).fit(queries, known.take(rest).responses_for([True] * 3), labels)
-        means = fitted.predict({"x": known.queries["x"][out]}, known.take(out).responses_for([True] * 3)).quality
-        quality[out], cost[out] = means[:, :3], means[:, 3:]
+    for row in range(known.n_queries):
+        rest = number != number[row]
+        alike = rest & (kind == kind[row])
+        for values, means in ((known.quality, quality), (known.cost, cost)):
+            means[row] = (values[alike].sum(axis=0) + 2.0 * values[rest].mean(axis=0)) / (alike.sum() + 2.0)
     rows, points = np.arange(known.n_queries), list(zip(known.mean_cost, known.mean_quality, strict=True))
     for weight in np.geomspace(1e-3, 3.0, 4000):
         chosen = (quality - weight * cost).argmax(axis=1)
@@ -78,15 +78,51 @@ def test_it_beats_mixing_where_models_are_specialised() -> None:
 def test_several_costs_are_weighed() -> None:
     table = table_of_kinds(200)
     both = dataclasses.replace(table, cost={"usd": table.cost, "seconds": 2.0 * table.cost})
-    one, two = *means_of_others(table, table, [4], (1.0,)), *means_of_others(both, both, [4], (1.0, 0.5))
-    np.testing.assert_allclose(two.cost, 2.0 * one.cost)
-    np.testing.assert_allclose(two.quality, one.quality)
+    parts = both.split(0.5)
+    budgets = np.array([3.0, 5.0])
+    found = []
+    for tables, rates in ((table.split(0.5), (1.0,)), (parts, (1.0, 0.5)), (parts, (0.0, 0.5))):
+        known, held_out = cross_fitted(*tables, ConstantQuality(), ConstantCost(), rates=rates)
+        fold = Fold(known, held_out, np.arange(held_out.outcomes.n_queries))
+        found.append(replay_clusters("x", fold, Wanted(budgets, 5, "best", lambda share: None)))
+    # One cost is twice the other: however they are weighed, the same policies come out.
+    for other in found[1:]:
+        np.testing.assert_allclose(other.cost, found[0].cost)
+        np.testing.assert_allclose(other.quality, found[0].quality)
+    np.testing.assert_allclose(found[1].further_costs["seconds"], 2.0 * found[1].cost.mean(axis=1))
 
 
-def test_without_scikit_learn_it_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = table_of_kinds(20)
-    assert lacking("clusters", table) is None
-    monkeypatch.setattr(baselines, "find_spec", lambda name: None)
-    reason = lacking("clusters", table)
-    assert reason is not None
-    assert "pip install 'headrace[estimators]'" in reason
+def test_no_label_of_a_query_is_in_its_own_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    fold = folds_of(table_of_kinds(240))
+    known = fold.calibration.outcomes
+    seen: list[ClusterMeans] = []
+    played = clusters._played
+
+    def listening(table: hr.Outcomes, test: hr.Outcomes, calibration: ClusterMeans, held_out: ClusterMeans) -> Policies:
+        seen.append(calibration)
+        return played(table, test, calibration, held_out)
+
+    monkeypatch.setattr(clusters, "_played", listening)
+    wanted = Wanted(np.array([3.0]), 5, "best", lambda share: None)
+    replay_clusters("x", fold, wanted)
+    before, number = [each.quality.copy() for each in seen], known.folds(5, rng=0)
+    # Labels of one fold change: the estimates of its own queries don't.
+    other = dataclasses.replace(known, quality=np.where((number == 2)[:, None], 1.0 - known.quality, known.quality))
+    fold.calibration.outcomes = other
+    seen.clear()
+    replay_clusters("x", fold, wanted)
+    for old, new in zip(before, seen, strict=True):
+        np.testing.assert_array_equal(old[number == 2], new.quality[number == 2])
+        assert (old[number != 2] != new.quality[number != 2]).any()
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 30), k=st.integers(1, 6))
+def test_means_of_clusters_are_those_of_a_plain_loop(seed: int, n: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    own, others, targets = rng.integers(0, k, n), rng.integers(0, k + 1, 9), rng.normal(size=(n, 3))
+    found = cluster_means(own, targets, others)
+    for row, c in enumerate(others):
+        members = [target for number, target in zip(own, targets, strict=True) if number == c]
+        expected = (np.sum(members, axis=0) + 2.0 * targets.mean(axis=0)) / (len(members) + 2.0)
+        np.testing.assert_allclose(found[row], expected, atol=1e-12)

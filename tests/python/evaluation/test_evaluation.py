@@ -17,6 +17,7 @@ from headrace.calibration.settings import calibrate
 from headrace.calibration.walk import walk
 from headrace.estimators import ConstantCost, ConstantQuality, LinearCost, LinearQuality
 from headrace.evaluation import Evaluation, replayed
+from headrace.evaluation import evaluation as evaluation_module
 from headrace.evaluation.arguments import checked_baselines
 from headrace.evaluation.baselines import BASELINES
 from headrace.evaluation.bootstrap import Estimate, estimate, interval
@@ -379,3 +380,36 @@ def test_tables_and_routers_are_checked(router: hr.Router, digits: Tables) -> No
         hr.evaluate(alone, test)
     with pytest.raises(ValueError, match="outcomes: expected at least 4 complete queries, got 2"):
         hr.evaluate(router, test.take([0, 1]))
+
+
+def test_the_estimators_of_the_own_fit_are_those_fitted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitting, test = hr.datasets.simulate(300, 3).split(0.5)
+    router = hr.Router(rule="cascade-routing").fit(fitting, budget=1.0)
+    fits: list[int] = []
+
+    def counted(*tables: Any, **settings: Any) -> Any:
+        fits.append(1)
+        return cross_fitted(*tables, **settings)
+
+    monkeypatch.setattr(evaluation_module, "cross_fitted", counted)
+    own = hr.evaluate(router, test, fitting=fitting, n_resamples=20, n_examples=0)
+    assert not fits
+    # The same queries in a table of its own: nothing tells that the router knows them.
+    again = hr.evaluate(router, test, fitting=fitting.take(np.arange(len(fitting))), n_resamples=20, n_examples=0)
+    assert fits
+    assert [method.name for method in own.methods] == [method.name for method in again.methods]
+    for mine, other in zip(own.methods, again.methods, strict=True):
+        np.testing.assert_allclose(mine.resampled, other.resampled, atol=1e-12)
+
+
+def test_a_recalibrated_router_is_judged_by_estimators_fitted_again() -> None:
+    fitting, rest = hr.datasets.simulate(450, 3).split(0.34)
+    new, test = rest.split(0.5)
+    router = hr.Router(rule="cascade-routing").fit(fitting, budget=1.0).recalibrate(new)
+    names = ["routing", "greedy"]
+    own, again = (
+        hr.evaluate(router, test, fitting=table, baselines=names, n_resamples=20, n_examples=0)
+        for table in (new, new.take(np.arange(len(new))))
+    )
+    for name in names:
+        np.testing.assert_allclose(own[name].resampled, again[name].resampled, atol=1e-12)

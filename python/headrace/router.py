@@ -17,6 +17,7 @@ from headrace.calibration.fitted import Plan
 from headrace.calibration.guarantee import Guarantee
 from headrace.calibration.parts import parted
 from headrace.calibration.settings import check_log, check_settings, check_table, check_wanted, checked_largest
+from headrace.calibration.shortlist import shortlisted
 from headrace.calibration.signals import Alternative, Signals, best_alternative, fit_alternatives, signals
 from headrace.diagnosis import Diagnosis, diagnose
 from headrace.estimators import CostEstimator, QualityEstimator
@@ -42,8 +43,9 @@ class Router(Parameters, Served):
 
     Parameters
     ----------
-    models : sequence of str, optional
-        Models to choose among, by name; all of the table by default.
+    models : sequence of str, or int; optional
+        Models to choose among, by name; or how many of the table's, those worth most
+        (docs/decisions/0025-shortlist.md). All of the table by default.
     quality : QualityEstimator, str, or sequence of these; optional
         Unfitted, or the name of one (`headrace.estimators.estimator_names`). Of several, the fit takes that of the
         least error on held-out queries: a later one only if it gains more than the standard error of the difference.
@@ -62,8 +64,7 @@ class Router(Parameters, Served):
     answer : {"best", "last"}
         Answer of the model with the highest estimate among those run, or of the last one run.
     mix : {"per-query", "deterministic"}
-        Mix two rules per query, so that the budget is used up on average, or use the one of them that keeps the budget
-        or the target on the calibration data.
+        Mix two rules per query to use up the budget, or take the one that keeps it, or the target, when calibrated.
     n_folds : int, default 5
         Folds of the cross-fitting: labels that calibrate are apart from those that fit the estimators.
     seed : int, default 0
@@ -151,7 +152,7 @@ class Router(Parameters, Served):
 
     def __init__(
         self,
-        models: Sequence[str] | None = None,
+        models: Sequence[str] | int | None = None,
         *,
         quality: QualityEstimator | str | Sequence[QualityEstimator | str] | None = None,
         cost: CostEstimator | str | None = None,
@@ -239,6 +240,7 @@ class Router(Parameters, Served):
         is_promised = confidence is not None or calibration is not None
         largest = checked_largest(largest_cost, tuple(outcomes.costs), quality_target, is_promised=is_promised)
         parts = parted(outcomes, calibration, self.models, apart=confidence is not None, seed=int(self.seed))
+        parts = shortlisted(parts, self.models, n_folds=int(self.n_folds), seed=int(self.seed))
         wanted = default_qualities(parts.fitting.n_models) if self.quality is None else self.quality
         qualities = resolved_all("quality", wanted)
         alternatives = fit_alternatives(parts, Plan.of(self, qualities, cost), progress=progress)
@@ -300,8 +302,7 @@ class Router(Parameters, Served):
         Parameters
         ----------
         outcomes : Outcomes, optional
-            Labelled queries that the fit has not seen; by default, those of the calibration, each of which is estimated
-            by the fold's estimators that have not seen it.
+            Labelled queries that the fit has not seen; by default those of the calibration, each by another fold's fit.
 
         Returns
         -------
@@ -311,8 +312,7 @@ class Router(Parameters, Served):
         Raises
         ------
         ValueError
-            The router is not fitted; it was pickled, and goes without the calibration queries: give `outcomes`; unknown
-            models.
+            Not fitted; it was pickled, and goes without the calibration queries: give `outcomes`; unknown models.
 
         Examples
         --------

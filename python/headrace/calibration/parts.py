@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +47,12 @@ class Parts(NamedTuple):
         """Give the fingerprints of all these queries."""
         return np.concatenate([fingerprints(part) for part in self[:3] if part is not None])
 
+    def of_models(self, models: Sequence[str]) -> Parts:
+        """Give the same queries of some models."""
+        fitting, partial, apart, n_dropped = self
+        others = None if partial is None else partial.select(models)
+        return Parts(fitting.select(models), others, None if apart is None else apart.select(models), n_dropped)
+
     def buying(self, columns: Sequence[str]) -> Parts:
         """Give the same queries to a router that buys some paid columns; see `Outcomes.buying`.
 
@@ -75,7 +82,7 @@ def _having(partial: Outcomes, columns: Sequence[str]) -> Outcomes | None:
 
 
 def parted(
-    outcomes: Outcomes, calibration: Outcomes | None, models: Sequence[str] | None, *, apart: bool, seed: int
+    outcomes: Outcomes, calibration: Outcomes | None, models: Sequence[str] | int | None, *, apart: bool, seed: int
 ) -> Parts:
     """Sort labelled queries by their use.
 
@@ -84,8 +91,8 @@ def parted(
     outcomes : Outcomes
     calibration : Outcomes, optional
         Queries that the caller keeps apart.
-    models : sequence of str, optional
-        All by default.
+    models : sequence of str, or int; optional
+        All by default, and where there is a number of them (`headrace.calibration.shortlist`).
     apart : bool
         Whether calibration must be kept apart: half of the queries, drawn at random, if the caller keeps none.
     seed : int
@@ -96,16 +103,17 @@ def parted(
     ValueError
         Too few complete queries; models or costs that differ.
     """
-    fitting = outcomes.labelled(models, fewest=FEWEST_QUERIES)
+    named = None if models is None or isinstance(models, int | Integral) else models
+    fitting = outcomes.labelled(named, fewest=FEWEST_QUERIES)
     if fitting.n_groups < 2:
         raise ValueError("outcomes: expected queries of at least two groups, as folds keep groups whole; got one group")
     n_dropped = outcomes.n_queries - fitting.n_queries
-    chosen = outcomes if models is None else outcomes.select(models)
+    chosen = outcomes if named is None else outcomes.select(named)
     partial = chosen.take(chosen.incomplete) if chosen.incomplete.any() else None
     held: Outcomes | None = None
     if calibration is not None:
         check_table("calibration", calibration)
-        held = calibration.labelled(models, argument="calibration")
+        held = calibration.labelled(named, argument="calibration")
         n_dropped += calibration.n_queries - held.n_queries
         if (held.models, tuple(held.costs)) != (fitting.models, tuple(fitting.costs)):
             raise ValueError("calibration: expected the models and costs of outcomes")

@@ -60,6 +60,12 @@ Log = Annotated[
     Path, typer.Argument(help="Your table or log: .parquet, .csv, .tsv, .json or .jsonl; - is the standard input.")
 ]
 Models = Annotated[str | None, typer.Option(help="Models to choose among, comma separated; all by default.")]
+ModelsOrNumber = Annotated[
+    str | None,
+    typer.Option(
+        "--models", help="Models to choose among, comma separated, or how many, those worth most; all by default."
+    ),
+]
 Cost = Annotated[
     list[str] | None,
     typer.Option(help="Per-model column that serves as the cost, e.g. response_len; repeat it for several costs."),
@@ -101,6 +107,9 @@ MaxDepth = Annotated[int, typer.Option(help="Most models to run for one query.",
 Seed = Annotated[int, typer.Option(help="Seed of folds, splits and mixing.", min=0)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 
+
+#: More models than this take long to fit.
+MANY = 40
 
 #: Widest table, in characters.
 MAX_WIDTH = 400
@@ -186,6 +195,19 @@ def prices_in(option: str, given: list[str] | None) -> dict[str, float] | None:
         raise ValueError(f"{option}: expected name=number; got {', '.join(given or ())}") from None
 
 
+def names_or_number(models: str | None) -> tuple[str | None, int | None]:
+    """Tell names of models from a number of them.
+
+    Examples
+    --------
+    >>> from headrace.commands.console import names_or_number
+    >>> names_or_number("small,large"), names_or_number("40"), names_or_number(None)
+    (('small,large', None), (None, 40), (None, None))
+    """
+    is_number = models is not None and models.strip().isdecimal()
+    return (None, int(models)) if models is not None and is_number else (models, None)
+
+
 def read_log(
     log: Path,
     *,
@@ -228,6 +250,13 @@ def read_log(
     if features is not None:
         return outcomes.with_only(names_in(features) or ())
     return outcomes if ignore is None else outcomes.without(names_in(ignore) or ())
+
+
+def tell_of_many(console: Console, outcomes: hr.Outcomes, number: int | None) -> None:
+    """Say before a fit of many models what makes it shorter."""
+    n_models = len(outcomes.models)
+    if number is None and n_models > MANY:
+        console.print(f"{n_models} models: a fit may take minutes; --models {MANY} takes the {MANY} worth most")
 
 
 def columns_told(console: Console, outcomes: hr.Outcomes) -> UsedColumns:

@@ -21,17 +21,19 @@ from headrace.commands.console import (
     Layout,
     Log,
     MaxDepth,
-    Models,
+    ModelsOrNumber,
     Price,
     Rename,
     RuleName,
     Seed,
     Verified,
     columns_told,
+    names_or_number,
     notes,
     print_json,
     progress_bar,
     read_log,
+    tell_of_many,
     told,
 )
 from headrace.commands.fit import numbers_in
@@ -62,7 +64,7 @@ EstimationCost = Annotated[
 
 def evaluate(
     log: Log,
-    models: Models = None,
+    models: ModelsOrNumber = None,
     cost: Cost = None,
     layout: Layout = None,
     labels: Labels = None,
@@ -101,9 +103,10 @@ def evaluate(
         if report is not None:
             check_output("--report", report, reads=[log, labels], force=force, suffixes=(".html", ".htm"))
             imported("jinja2", "a page")
+        named, number = names_or_number(models)
         outcomes = read_log(
             log,
-            models=models,
+            models=named,
             cost=cost,
             layout=layout,
             labels=labels,
@@ -115,7 +118,9 @@ def evaluate(
             ignore=ignore,
         )
         used = columns_told(console, outcomes)
-        evaluation = judged(console, outcomes, limits, rule, max_depth, seed, estimates, splits)
+        router = hr.Router(number, rule=rule, max_depth=max_depth, seed=seed)
+        tell_of_many(console, outcomes, number)
+        evaluation = judged(console, outcomes, limits, router, estimates, splits)
     page = Output()
     if report is not None:
         page = attempted(lambda: evaluation.report(report, title=title or "Router report", show_text=text))
@@ -152,17 +157,15 @@ def judged(
     console: Console,
     outcomes: hr.Outcomes,
     budget: float | dict[str, float] | None,
-    rule: str | None,
-    max_depth: int,
-    seed: int,
+    router: hr.Router,
     estimation_cost: float | str | dict[str, float | str],
     n_splits: int = 0,
 ) -> Evaluation:
     """Fit on one half of a log, and evaluate on the other; then on other halves, if wanted."""
+    seed, task = router.seed, router.rule or "fit"
     fitting, test = _halves(outcomes.complete(), seed)
-    with progress_bar(console, rule or "fit") as progress:
-        router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
-        router.fit(fitting, budget=budget, progress=lambda share: progress(rule or "fit", share))
+    with progress_bar(console, task) as progress:
+        router.fit(fitting, budget=budget, progress=lambda share: progress(task, share))
         card = hr.evaluate(router, test, fitting=fitting, estimation_cost=estimation_cost, seed=seed, progress=progress)
         if not n_splits:
             return card

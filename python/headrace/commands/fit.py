@@ -20,17 +20,19 @@ from headrace.commands.console import (
     Layout,
     Log,
     MaxDepth,
-    Models,
+    ModelsOrNumber,
     Price,
     Rename,
     RuleName,
     Seed,
     Verified,
     columns_told,
+    names_or_number,
     notes,
     print_json,
     progress_bar,
     read_log,
+    tell_of_many,
     told,
     warnings_told,
 )
@@ -63,7 +65,7 @@ def fit(
         list[str] | None,
         typer.Option(help="Most that one query can cost with all its runs, for --confidence; or name=number."),
     ] = None,
-    models: Models = None,
+    models: ModelsOrNumber = None,
     cost: Cost = None,
     layout: Layout = None,
     labels: Labels = None,
@@ -92,9 +94,10 @@ def fit(
         if confidence is not None:
             checked_confidence(confidence)
         check_output("--out", out, reads=[log, labels], force=force, suffixes=(ROUTER, ".json"))
+        named, number = names_or_number(models)
         outcomes = read_log(
             log,
-            models=models,
+            models=named,
             cost=cost,
             layout=layout,
             labels=labels,
@@ -106,7 +109,8 @@ def fit(
             ignore=ignore,
         )
         used = columns_told(console, outcomes)
-        router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
+        tell_of_many(console, outcomes, number)
+        router = hr.Router(number, rule=rule, max_depth=max_depth, seed=seed)
         with warnings_told(console), progress_bar(console, rule or "fit") as progress:
             router.fit(
                 outcomes,
@@ -203,6 +207,8 @@ def words(router: hr.Router, outcomes: hr.Outcomes) -> list[str]:
     spent = ", ".join(f"{name} {mean:.6g}" for name, mean in {costs[0]: point.cost, **point.further_costs}.items())
     lines = [f"{router.rule_}: mean {spent}, quality {units.quality(point.quality)}, {point.n_runs:.2f} runs per query"]
     lines.append(f"as on the calibration queries; {router.n_dropped_} of {len(outcomes)} queries were incomplete")
+    if len(router.models_) < len(outcomes.models):
+        lines.append(f"of {len(outcomes.models)} models, these are worth most: {', '.join(router.models_)}")
     if router.quality_errors_:
         tried = zip(default_qualities(len(router.models_)), router.quality_errors_, strict=True)
         errors = ", ".join(f"{name} {error:.4f}" for name, error in tried)

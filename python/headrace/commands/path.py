@@ -25,17 +25,19 @@ from headrace.commands.console import (
     Layout,
     Log,
     MaxDepth,
-    Models,
+    ModelsOrNumber,
     Price,
     Rename,
     RuleName,
     Seed,
     Verified,
+    names_or_number,
     notes,
     print_json,
     print_table,
     progress_bar,
     read_log,
+    tell_of_many,
     told,
 )
 from headrace.commands.outputs import Force, Output, attempted, check_output, tell_written
@@ -67,7 +69,7 @@ SUFFIXES = (".csv", ".png", ".svg", ".pdf")
 
 def path(
     log: Log,
-    models: Models = None,
+    models: ModelsOrNumber = None,
     cost: Cost = None,
     layout: Layout = None,
     labels: Labels = None,
@@ -93,9 +95,10 @@ def path(
             check_output("--out", out, reads=[log, labels], force=force, suffixes=SUFFIXES)
             if out.suffix.lower() != ".csv":
                 imported("matplotlib.figure", "a picture")
+        named, number = names_or_number(models)
         outcomes = read_log(
             log,
-            models=models,
+            models=named,
             cost=cost,
             layout=layout,
             labels=labels,
@@ -108,7 +111,8 @@ def path(
         )
         description = outcomes.describe()
         console.print(str(description), markup=False)
-        router = hr.Router(rule=rule, max_depth=max_depth, seed=seed)
+        tell_of_many(console, outcomes, number)
+        router = hr.Router(number, rule=rule, max_depth=max_depth, seed=seed)
         with progress_bar(console, rule or "fit") as progress:
             router.fit(outcomes, progress=lambda share: progress(rule or "fit", share))
     written = Output()

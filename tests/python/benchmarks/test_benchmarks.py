@@ -323,8 +323,9 @@ def test_a_published_pickle_is_read_and_another_one_isnt_run(tmp_path: Path) -> 
     (tmp_path / "routerbench_0shot.pkl").write_bytes(pickle.dumps(print))
     result = RUNNER.invoke(app, ["bench", "routerbench", "--data", str(tmp_path)])
     assert result.exit_code == 1
-    assert "refused: it names builtins.print" in result.stderr
-    assert "nothing was run" in result.stderr
+    message = " ".join(result.stderr.split())  # where a line breaks depends on the length of the path
+    assert "refused: it names builtins.print" in message
+    assert "nothing was run" in message
 
 
 def test_tables_are_downloaded_when_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -310,6 +310,27 @@ def test_fit_says_what_it_chose_and_promises(tmp_path: Path) -> None:
     assert hr.Policy.load(policy) == router.policy_
 
 
+def test_commands_take_a_number_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = hr.datasets.simulate(200, 4)
+    data, policy = saved(tmp_path, table), tmp_path / "policy.json"
+    budget = str(float(table.mean_cost.max()))
+    expected = hr.Router(2).fit(hr.Outcomes.from_file(data), budget=float(budget))
+    fitted = RUNNER.invoke(app, ["fit", data, "--models", "2", "--budget", budget, "--out", str(policy)])
+    assert fitted.exit_code == 0, fitted.output
+    assert f"of 4 models, these are worth most: {', '.join(expected.models_)}" in fitted.stdout
+    assert hr.Policy.load(policy) == expected.policy_
+    assert invoked("path", data, "--models", "2")["path"] == {
+        name: values.tolist() for name, values in expected.path_.to_dict().items()
+    }
+    assert len(invoked("evaluate", data, "--models", "2", "--splits", "0")["models"]) == 2
+    # Only a long fit is announced, and only where no number is given.
+    assert "a fit may take minutes" not in fitted.stderr
+    monkeypatch.setattr("headrace.commands.console.MANY", 3)
+    told = "4 models: a fit may take minutes; --models 3 takes the 3 worth most"
+    assert told in RUNNER.invoke(app, ["path", data]).stderr
+    assert told not in RUNNER.invoke(app, ["path", data, "--models", "2"]).stderr
+
+
 def test_fit_takes_the_largest_cost_and_warns_of_a_tail(tmp_path: Path) -> None:
     table = hr.datasets.simulate(600, 3)
     cost = table.cost.copy()

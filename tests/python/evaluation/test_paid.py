@@ -157,7 +157,7 @@ def test_queries_that_lack_the_column_are_left_out(evaluation, tables):
 def test_the_command_takes_such_a_log(tables):
     from rich.console import Console
 
-    card = judged_by_command(Console(quiet=True), tables[0], None, None, 5, 0, 0.0, 1)
+    card = judged_by_command(Console(quiet=True), tables[0], None, hr.Router(), 0.0, 1)
     assert card.paid
     assert card.again is not None
 

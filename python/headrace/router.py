@@ -64,7 +64,8 @@ class Router(Parameters, Served):
     answer : {"best", "last"}
         Answer of the model with the highest estimate among those run, or of the last one run.
     mix : {"per-query", "deterministic"}
-        Mix two rules per query to use up the budget, or take the one that keeps it, or the target, when calibrated.
+        Mix two rules per query, so that the budget is used up on average, or use the one of them that keeps the budget
+        or the target on the calibration data.
     n_folds : int, default 5
         Folds of the cross-fitting: labels that calibrate are apart from those that fit the estimators.
     seed : int, default 0
@@ -302,7 +303,8 @@ class Router(Parameters, Served):
         Parameters
         ----------
         outcomes : Outcomes, optional
-            Labelled queries that the fit has not seen; by default those of the calibration, each by another fold's fit.
+            Labelled queries that the fit has not seen; by default, those of the calibration, each of which is estimated
+            by the fold's estimators that have not seen it.
 
         Returns
         -------
@@ -312,7 +314,7 @@ class Router(Parameters, Served):
         Raises
         ------
         ValueError
-            Not fitted; it was pickled, and goes without the calibration queries: give `outcomes`; unknown models.
+            Not fitted; or it was pickled, and goes without the calibration queries: give `outcomes`; unknown models.
 
         Examples
         --------

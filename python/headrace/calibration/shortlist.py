@@ -39,6 +39,9 @@ N_BEST = 4
 MOST_QUERIES = 2_000
 N_WEIGHTS = 16
 
+#: Weighed costs of this size and more are not added up.
+LARGEST = 1e200
+
 #: The least cost weight takes this share of the range of mean qualities from the most expensive model, the largest one
 #: this many times that range from the cheapest.
 LEAST, MOST = 0.05, 2.0
@@ -112,8 +115,8 @@ def cost_weights(quality: FloatArray, cost: FloatArray) -> FloatArray:
     Returns
     -------
     ndarray of shape (N_WEIGHTS,) or (1,)
-        At equal ratios, of quality per unit of cost; zero alone where all models are equally good, or none costs
-        anything.
+        At equal ratios, of quality per unit of cost; zero alone where all models are equally good, none costs anything,
+        or a weighed cost would be beyond what floats hold.
 
     Examples
     --------
@@ -124,9 +127,11 @@ def cost_weights(quality: FloatArray, cost: FloatArray) -> FloatArray:
     """
     means, spread = cost.mean(axis=0), float(np.ptp(quality.mean(axis=0)))
     paid = means[means > 0.0]
-    if not len(paid) or spread == 0.0:
+    if not len(paid):
         return np.zeros(1)
-    return np.geomspace(LEAST * spread / paid.max(), MOST * spread / paid.min(), N_WEIGHTS)
+    lowest, highest = float(paid.min()), float(paid.max())
+    least, most = LEAST * spread / highest, MOST * spread / lowest
+    return np.geomspace(least, most, N_WEIGHTS) if least > 0.0 and most * highest < LARGEST else np.zeros(1)
 
 
 def best_alone(quality: FloatArray, costs: FloatArray) -> IndexArray:

@@ -87,6 +87,22 @@ def test_models_that_cost_nothing_or_are_equal_do(costs: Array) -> None:
     assert shortlist(np.array([[0.1, 0.9]] * 3), costs, 5).tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("quality", "cost"), [(1e140, 1e-200), (1e150, 1e-300), (1e-300, 1e140), (0.0, 1.0), (1.0, 0.0)]
+)
+def test_numbers_of_any_size_do(table: hr.Outcomes, quality: float, cost: float) -> None:
+    scaled = hr.Outcomes(
+        models=table.models, quality=table.quality * quality, cost=table.cost * cost, queries=table.queries
+    )
+    with np.errstate(all="raise"):
+        assert len(cost_weights(scaled.quality, scaled.cost)) in (1, module.N_WEIGHTS)
+        assert len(best_alone(scaled.quality, scaled.cost[None])) >= 1
+    chosen = shortlist(scaled.quality, scaled.cost[None], 2)
+    if quality > 0.0 and len(cost_weights(scaled.quality, scaled.cost)) == 1:
+        assert table.mean_quality.argmax() in chosen
+    assert len(hr.Router(2, quality="constant").fit(scaled).models_) == 2
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_best_alone_are_those_of_each_cost_weight(seed: int) -> None:
     quality, costs = drawn(seed, 30, 12, 2)

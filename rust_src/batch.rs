@@ -1,9 +1,9 @@
 //! Many decisions at once, over threads.
 //!
-//! Every decision is the one that [`Rule::select`] makes alone, bit for bit, whatever the number of threads: each worker
+//! Every decision is the one that [`Rule::select`] makes alone, bit for bit, whatever the number of threads: each thread
 //! has a workspace of its own, and nothing is summed across queries.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
@@ -18,6 +18,19 @@ use crate::search::{Problem, Stop};
 
 /// Queries that one task decides before the next is handed out.
 const TASK: usize = 64;
+
+thread_local! {
+    /// Buffers of this thread's batches: of many small ones, most time would go into new buffers.
+    static WORKSPACE: RefCell<Workspace> = RefCell::default();
+}
+
+/// Works with the buffers of this thread; with new ones where a batch is worked on within another one.
+fn with_workspace<T>(work: impl FnOnce(&mut Workspace) -> T) -> T {
+    WORKSPACE.with(|workspace| match workspace.try_borrow_mut() {
+        Ok(mut workspace) => work(&mut workspace),
+        Err(_) => work(&mut Workspace::default()),
+    })
+}
 
 /// A table of n rows of `width` numbers, or one row that serves all queries.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +131,7 @@ pub struct BatchError {
 /// Decides every query of a batch; slot i of `out` gets what `convert` makes of the decision on query i.
 ///
 /// In parallel on the threads of a [`Pool`] that runs it, otherwise one after the other. Stops early, without an error,
-/// once `cancelled` is set.
+/// once `stop` says so.
 ///
 /// # Errors
 /// The mistake in the first faulty query.
@@ -127,13 +140,11 @@ pub fn select_batch<R: Rule, T: Send>(
     batch: &Batch<'_>,
     out: &mut [T],
     convert: impl Fn(&Decision) -> T + Sync,
-    cancelled: &AtomicBool,
+    stop: Stop<'_>,
 ) -> std::result::Result<(), BatchError> {
-    let decide = |workspace: &mut Workspace, (task, slots): (usize, &mut [T])| {
-        let is_cancelled = || cancelled.load(Ordering::Relaxed);
-        let stop = Stop::new(&is_cancelled);
+    let decide_task = |workspace: &mut Workspace, (task, slots): (usize, &mut [T])| {
         for (at, slot) in slots.iter_mut().enumerate() {
-            if is_cancelled() {
+            if stop.is_wanted() {
                 return None;
             }
             let query = task * TASK + at;
@@ -146,20 +157,19 @@ pub fn select_batch<R: Rule, T: Send>(
         }
         None
     };
+    let decide = |part| with_workspace(|workspace| decide_task(workspace, part));
     let first = if on_a_pool() {
-        let parts = out.par_chunks_mut(TASK).enumerate();
-        let failures: Vec<BatchError> = parts.map_init(Workspace::default, decide).flatten().collect();
+        let failures: Vec<BatchError> = out.par_chunks_mut(TASK).enumerate().filter_map(decide).collect();
         failures.into_iter().min_by_key(|failure| failure.query)
     } else {
-        let mut workspace = Workspace::default();
-        out.chunks_mut(TASK).enumerate().find_map(|part| decide(&mut workspace, part))
+        out.chunks_mut(TASK).enumerate().find_map(decide)
     };
     first.map_or(Ok(()), Err)
 }
 
 /// Profiles of many queries, each on its own interval: `(row, piece)` in the order of the rows.
 ///
-/// In parallel as [`select_batch`]. Stops early, with what it has, once `cancelled` is set.
+/// In parallel as [`select_batch`]. Stops early, with what it has, once `stop` says so.
 ///
 /// # Errors
 /// The mistake in the first faulty row.
@@ -168,18 +178,16 @@ pub fn profile_batch<R: ProfiledRule>(
     batch: &Batch<'_>,
     from: &[f64],
     to: &[f64],
-    cancelled: &AtomicBool,
+    stop: Stop<'_>,
 ) -> std::result::Result<Vec<(usize, Piece)>, BatchError> {
     type Found = std::result::Result<Vec<(usize, Piece)>, BatchError>;
     /// Rows that one task profiles.
     const TASK: usize = 16;
-    let profile = |workspace: &mut Workspace, task: usize| -> Found {
-        let is_cancelled = || cancelled.load(Ordering::Relaxed);
-        let stop = Stop::new(&is_cancelled);
+    let profile_task = |workspace: &mut Workspace, task: usize| -> Found {
         let mut out = Vec::new();
         let mut pieces = Vec::new();
         for row in task * TASK..((task + 1) * TASK).min(batch.n_queries) {
-            if is_cancelled() {
+            if stop.is_wanted() {
                 break;
             }
             pieces.clear();
@@ -194,13 +202,10 @@ pub fn profile_batch<R: ProfiledRule>(
         }
         Ok(out)
     };
+    let profile = |task| with_workspace(|workspace| profile_task(workspace, task));
     let tasks = 0..batch.n_queries.div_ceil(TASK);
-    let found: Vec<Found> = if on_a_pool() {
-        tasks.into_par_iter().map_init(Workspace::default, profile).collect()
-    } else {
-        let mut workspace = Workspace::default();
-        tasks.map(|task| profile(&mut workspace, task)).collect()
-    };
+    let found: Vec<Found> =
+        if on_a_pool() { tasks.into_par_iter().map(profile).collect() } else { tasks.map(profile).collect() };
     let mut all = Vec::new();
     for pieces in found {
         all.extend(pieces?);

@@ -139,9 +139,16 @@ impl<R: PlanRule> Searcher for Hull<'_, R> {
     type Output = Result<()>;
 
     fn search<E: ExpectedMax>(&mut self, evaluator: &mut E, scratch: &mut Scratch) -> Result<()> {
+        let (run, open) = (self.problem.run, self.problem.open()?);
+        let slots = self.rule.max_depth().saturating_sub(run.len());
+        if !run.is_empty() && (slots == 0 || open.is_empty()) {
+            // What has run is the only plan.
+            self.rule.check(self.problem)?;
+            push(self.pieces, self.start, self.from, self.to, None);
+            return Ok(());
+        }
         // One grid for all cost weights: the searches below find it in place.
-        let slots = self.rule.max_depth().saturating_sub(self.problem.run.len());
-        evaluator.prepare(self.problem.run, self.problem.open()?, slots);
+        evaluator.prepare(run, open, slots);
         let cheap = self.rule.best(evaluator, self.problem, self.to, scratch)?;
         let costly = self.rule.best(evaluator, self.problem, self.from, scratch)?;
         self.split(evaluator, scratch, (self.from, costly), (self.to, cheap))

@@ -10,7 +10,7 @@
 //!
 //! Complexity: O(nodes) per gain, O(nodes) normal tails per model. Typical: 32 to 64 nodes.
 
-use super::lanes::{LEAST_CDF, dot, dot_with_hazard, fill_products, fill_tails};
+use super::lanes::{LEAST_CDF, dot, fill_hazards, fill_products, fill_tails};
 use super::{ClosedForms, ExpectedMax, spread};
 use crate::model_set::ModelSet;
 use crate::normal::SMALLEST_SD;
@@ -102,9 +102,10 @@ pub struct IndependentMax {
     base: f64,
     node: Vec<f64>,
     weight: Vec<f64>,
-    /// 1 - F, one row of `node.len()` values per model.
-    tails: Vec<f64>,
-    has_tails: ModelSet,
+    /// 1 - F.
+    tails: Rows,
+    /// -ln F.
+    hazards: Rows,
     edges: Vec<f64>,
 }
 
@@ -120,6 +121,47 @@ impl Prepared {
     /// Are these sets among those that the grid was laid for?
     pub fn serves(&self, run: ModelSet, candidates: ModelSet, max_added: usize) -> bool {
         self.run == run && candidates.is_subset(self.candidates) && max_added <= self.max_added
+    }
+}
+
+/// One row of numbers per model, computed when first asked for, and laid where the last one ended.
+#[derive(Debug, Clone, Default)]
+struct Rows {
+    width: usize,
+    values: Vec<f64>,
+    /// Where the row of each model starts.
+    start: Vec<usize>,
+    /// Where the last one ended.
+    end: usize,
+}
+
+/// The start of a row that is not there yet.
+const NOWHERE: usize = usize::MAX;
+
+impl Rows {
+    /// Forgets the rows, for rows of another width.
+    fn clear(&mut self, n_models: usize, width: usize) {
+        self.width = width;
+        self.start.clear();
+        self.start.resize(n_models, NOWHERE);
+        self.end = 0;
+    }
+
+    /// The row of a model; `fill` writes it.
+    #[inline]
+    fn row(&mut self, model: usize, fill: impl FnOnce(&mut [f64])) -> &[f64] {
+        let mut start = self.start[model];
+        if start == NOWHERE {
+            start = self.end;
+            self.end += self.width;
+            // Rows are written before they are read, so what an earlier grid left may stay.
+            if self.values.len() < self.end {
+                self.values.resize(self.end, 0.0);
+            }
+            fill(&mut self.values[start..self.end]);
+            self.start[model] = start;
+        }
+        &self.values[start..start + self.width]
     }
 }
 
@@ -224,23 +266,25 @@ impl IndependentMax {
         }
     }
 
-    /// The row of 1 - F of a model, computed on first use.
+    /// The row of 1 - F of a model.
     fn tails_of(&mut self, model: usize) -> &[f64] {
-        let n = self.node.len();
-        let row = model * n..(model + 1) * n;
-        if !self.has_tails.contains(model) {
-            let (mean, sd) = (self.mean[model], self.sd[model]);
-            let tails = &mut self.tails[row.clone()];
+        let (mean, sd, node) = (self.mean[model], self.sd[model], &self.node);
+        self.tails.row(model, |tails| {
             if sd > 0.0 {
-                fill_tails(tails, &self.node, mean, 1.0 / sd);
+                fill_tails(tails, node, mean, 1.0 / sd);
             } else {
-                for (tail, t) in tails.iter_mut().zip(&self.node) {
+                for (tail, t) in tails.iter_mut().zip(node) {
                     *tail = if *t < mean { 1.0 } else { 0.0 };
                 }
             }
-            self.has_tails = self.has_tails.with(model);
-        }
-        &self.tails[row]
+        })
+    }
+
+    /// The row of -ln F of a model.
+    fn hazards_of(&mut self, model: usize) -> &[f64] {
+        self.tails_of(model);
+        let tails = &mut self.tails;
+        self.hazards.row(model, |hazards| fill_hazards(hazards, tails.row(model, |_| ())))
     }
 }
 
@@ -256,6 +300,11 @@ impl ClosedForms for IndependentMax {
     fn difference_sd(&self, a: usize, b: usize) -> f64 {
         self.sd[a].hypot(self.sd[b])
     }
+
+    #[inline]
+    fn difference_variance(&self, a: usize, b: usize) -> f64 {
+        self.sd[a] * self.sd[a] + self.sd[b] * self.sd[b]
+    }
 }
 
 impl ExpectedMax for IndependentMax {
@@ -264,12 +313,8 @@ impl ExpectedMax for IndependentMax {
             return;
         }
         self.lay_grid(run, candidates, max_added);
-        // Rows are written before they are read, so what an earlier grid left may stay.
-        let n_tails = self.mean.len() * self.node.len();
-        if self.tails.len() < n_tails {
-            self.tails.resize(n_tails, 0.0);
-        }
-        self.has_tails = ModelSet::EMPTY;
+        self.tails.clear(self.mean.len(), self.node.len());
+        self.hazards.clear(self.mean.len(), self.node.len());
         self.prepared = Some(Prepared { run, candidates, max_added });
     }
 
@@ -312,8 +357,7 @@ impl ExpectedMax for IndependentMax {
             }
         }
         for model in models.iter() {
-            let tails = self.tails_of(model);
-            let weight = dot_with_hazard(buffer, tails);
+            let weight = dot(buffer, self.hazards_of(model));
             weights[model] += weight;
             if at.contains(model) {
                 gain -= weight;

@@ -11,8 +11,10 @@ use pyo3::prelude::*;
 use super::arrays::{Kinds, array, read_masks, shape_text};
 use super::belief::goes_with_variance;
 use super::errors::{wrong_type, wrong_value};
+use super::signals::Signals;
 use crate::batch::{Batch, BatchUncertainty, Pool, Rows};
 use crate::model_set::ModelSet;
+use crate::search::Stop;
 
 /// How often a long batch looks for Ctrl-C.
 const POLL: Duration = Duration::from_millis(50);
@@ -20,8 +22,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// Most threads that a call may ask for: far beyond what helps, and short of what breaks.
 const MOST_THREADS: i64 = 1024;
 
-/// Batches of up to this many rows, of up to this many models, are done before a signal could be looked for.
-const SMALL: (usize, usize) = (16, 12);
+/// Few queries of up to this many models are decided before a signal could be looked for.
+const SMALL: usize = 12;
 
 /// The arguments of a batch, as arrays of float64.
 pub struct BatchArguments<'py> {
@@ -162,37 +164,36 @@ fn caps_of(caps: &Bound<'_, PyAny>, n: usize) -> PyResult<Vec<f64>> {
     }
 }
 
-/// Queries that aren't worth several threads: one task of the smallest kind.
+/// Queries that aren't worth another thread: one task of the smallest kind. To start a thread takes longer than a few decisions.
 const FEW: usize = 16;
 
-/// Runs `work` on `threads` threads (all cores by default), detached, and raises what a signal raises meanwhile.
+/// Runs `work` on `threads` threads (all cores by default), detached, and raises what a signal raises meanwhile. Few queries
+/// are decided on this thread.
 ///
-/// `work` gets a flag that says when to stop early; what it returns then is dropped.
+/// `work` is told when to stop early; what it returns then is dropped.
 pub fn detached<T: Send>(
     py: Python<'_>,
     batch: &Batch<'_>,
     threads: Option<i64>,
-    work: impl FnOnce(&AtomicBool) -> T + Send,
+    work: impl FnOnce(Stop<'_>) -> T + Send,
 ) -> PyResult<T> {
-    let cancelled = AtomicBool::new(false);
     let pool = match threads {
         Some(n) if !(1..=MOST_THREADS).contains(&n) => {
             return Err(wrong_value("threads", &format!("1 to {MOST_THREADS}"), &n.to_string()));
         }
-        // To start a thread takes longer than a few decisions.
+        _ if batch.n_queries <= FEW => return on_this_thread(py, batch, work),
         Some(1) => None,
-        _ if batch.n_queries <= FEW => None,
         Some(n) => Some(Pool::of(usize::try_from(n).unwrap_or(1))),
         None => Some(Pool::of_all_cores()),
     };
     let pool = pool.transpose().map_err(|error| PyRuntimeError::new_err(format!("threads: {error}")))?;
+    let cancelled = AtomicBool::new(false);
+    let is_cancelled = || cancelled.load(Ordering::Relaxed);
+    let stop = Stop::new(&is_cancelled);
     let run = || match &pool {
-        Some(pool) => pool.run(|| work(&cancelled)),
-        None => work(&cancelled),
+        Some(pool) => pool.run(|| work(stop)),
+        None => work(stop),
     };
-    if batch.n_queries <= SMALL.0 && batch.n_models <= SMALL.1 {
-        return Ok(py.detach(run));
-    }
     let failed = || PyRuntimeError::new_err("a worker thread ended without a result");
     std::thread::scope(|scope| {
         let (done, wait) = mpsc::channel();
@@ -214,6 +215,21 @@ pub fn detached<T: Send>(
             }
         }
     })
+}
+
+/// Runs `work` on few queries, detached, and looks for signals meanwhile.
+fn on_this_thread<T: Send>(
+    py: Python<'_>,
+    batch: &Batch<'_>,
+    work: impl FnOnce(Stop<'_>) -> T + Send,
+) -> PyResult<T> {
+    if batch.n_models <= SMALL {
+        return Ok(py.detach(|| work(Stop::default())));
+    }
+    let signals = Signals::from_now_on();
+    let have_raised = || signals.have_raised();
+    let done = py.detach(|| work(Stop::new(&have_raised)));
+    signals.raised().map_or(Ok(done), Err)
 }
 
 /// Reads one float64 per query.

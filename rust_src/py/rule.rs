@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::AtomicBool;
 
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
@@ -210,7 +209,8 @@ impl Rule {
         let mut out = vec![-1_i32; batch.n_queries];
         let next =
             |decision: &rule::Decision| decision.next.and_then(|j| i32::try_from(j).ok()).unwrap_or(-1);
-        let work = |cancelled: &AtomicBool| with_rule!(&self.0, rule => select_batch(rule, &batch, &mut out, next, cancelled));
+        let work =
+            |stop: Stop<'_>| with_rule!(&self.0, rule => select_batch(rule, &batch, &mut out, next, stop));
         detached(py, &batch, threads, work)??;
         Ok(out.into_pyarray(py))
     }
@@ -278,7 +278,8 @@ impl Rule {
             let wanted = format!("at least lower = {} in row {row}", lower[row]);
             return Err(wrong_value("upper", &wanted, &upper[row].to_string()));
         }
-        let work = |cancelled: &AtomicBool| with_rule!(&self.0, rule => profile_batch(rule, &batch, &lower, &upper, cancelled));
+        let work =
+            |stop: Stop<'_>| with_rule!(&self.0, rule => profile_batch(rule, &batch, &lower, &upper, stop));
         let pieces = detached(py, &batch, threads, work)??;
         let next = |piece: &Piece| piece.next.and_then(|j| i32::try_from(j).ok()).unwrap_or(-1);
         let column = |f: fn(&Piece) -> f64| {

@@ -18,6 +18,11 @@ pub struct Signals {
 }
 
 impl Signals {
+    /// Looks for the first time when [`POLL`] has passed.
+    pub fn from_now_on() -> Self {
+        Self { next: Mutex::new(Some(Instant::now() + POLL)), ..Self::default() }
+    }
+
     /// Has a signal raised an exception? Looks at most once per [`POLL`].
     pub fn have_raised(&self) -> bool {
         self.are_due() && Python::attach(|py| self.look(py))

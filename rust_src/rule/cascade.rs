@@ -60,6 +60,10 @@ impl PlanRule for Cascade {
         self.max_depth
     }
 
+    fn check(&self, problem: &Problem<'_>) -> Result<()> {
+        order_for(self.order(), problem).map(|_| ())
+    }
+
     fn best<E: ExpectedMax>(
         &self,
         evaluator: &mut E,

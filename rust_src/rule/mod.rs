@@ -110,6 +110,14 @@ pub trait PlanRule: Sync {
     /// Most models in a plan.
     fn max_depth(&self) -> usize;
 
+    /// Do the settings fit the problem?
+    ///
+    /// # Errors
+    /// One doesn't.
+    fn check(&self, _problem: &Problem<'_>) -> Result<()> {
+        Ok(())
+    }
+
     /// The best plan for any lambda.
     ///
     /// # Errors

@@ -13,6 +13,7 @@
 use super::candidate::{Candidate, settle, sort, sum_of_gains};
 use super::level::Outlook;
 use super::scratch::Scratch;
+use super::tangent::Ranks;
 use super::{Incumbent, Limits, Problem, Solution, tradeoff};
 use crate::error::{Error, Result};
 use crate::expected_max::ExpectedMax;
@@ -303,10 +304,15 @@ impl<E: ExpectedMax> Walk<'_, E> {
     /// added to the bounds at this node.
     fn expand(&mut self, node: Node, slack: f64) {
         let mut candidates = std::mem::take(&mut self.scratch.candidates[node.depth]);
+        // Those after the current one, by the order of the tangent, once it is drawn.
+        let mut ranks: Option<Ranks> = None;
         let mut at = 0;
         while at < candidates.len() {
             let later = &candidates[at + 1..];
             let mut candidate = candidates[at];
+            if let Some(later) = &mut ranks {
+                *later = later.minus(self.scratch.tangent.rank(candidate.model));
+            }
             let before = at.checked_sub(1).map(|at| candidates[at].model);
             if before.is_some_and(|before| self.stands_in_for(before, candidate.model)) {
                 at += 1;
@@ -325,13 +331,18 @@ impl<E: ExpectedMax> Walk<'_, E> {
                 self.weed(&node, &mut candidates, at);
                 continue;
             }
-            bound = bound.min(self.granted(&node, candidate.model, later));
+            let tangent = &self.scratch.tangent;
+            if tangent.is_drawn() {
+                let later = *ranks.get_or_insert_with(|| tangent.ranks(later));
+                bound = bound.min(self.granted(&node, candidate.model, later));
+            }
             if self.is_beaten(bound) {
                 at += 1;
                 continue;
             }
             if !candidate.is_fresh {
                 if self.refresh(node.depth, &mut candidate) {
+                    ranks = ranks.map(|later| later.union(self.scratch.tangent.rank(candidate.model)));
                     settle(&mut candidates[at..], candidate);
                 } else {
                     candidates.remove(at);
@@ -356,14 +367,12 @@ impl<E: ExpectedMax> Walk<'_, E> {
         self.scratch.candidates[node.depth] = candidates;
     }
 
-    /// The most that the tangent grants a set that contains `node` and `model`, and else some of the `later` ones.
-    fn granted(&mut self, node: &Node, model: usize, later: &[Candidate]) -> f64 {
-        let tangent = &mut self.scratch.tangent;
-        if !tangent.is_drawn() {
-            return f64::INFINITY;
-        }
-        let rest = tangent.heaviest(later.iter().map(|c| c.model), node.slots - 1);
-        self.tangent_at(node.set) + self.scratch.tangent.net(model) + rest
+    /// The most that the tangent, which is drawn, grants a set that contains `node` and `model`, and else some of the `later`
+    /// ones.
+    fn granted(&self, node: &Node, model: usize, later: Ranks) -> f64 {
+        let tangent = &self.scratch.tangent;
+        let rest = tangent.heaviest(later, node.slots - 1);
+        self.tangent_at(node.set) + tangent.net(model) + rest
     }
 
     /// What the tangent grants a set.
@@ -390,8 +399,8 @@ impl<E: ExpectedMax> Walk<'_, E> {
         if !self.scratch.tangent.is_drawn() {
             return;
         }
-        let others =
-            self.scratch.tangent.heaviest(candidates[from..].iter().map(|c| c.model), node.slots - 1);
+        let tangent = &self.scratch.tangent;
+        let others = tangent.heaviest(tangent.ranks(&candidates[from..]), node.slots - 1);
         let granted = self.tangent_at(node.set) + others;
         let mut at = 0;
         candidates.retain(|candidate| {
@@ -435,8 +444,9 @@ impl<E: ExpectedMax> Walk<'_, E> {
             if self.is_beaten(bound) {
                 break;
             }
-            let granted = self.granted(node, candidate.model, &[]);
-            if self.is_beaten(granted) {
+            if self.scratch.tangent.is_drawn()
+                && self.is_beaten(self.granted(node, candidate.model, Ranks::EMPTY))
+            {
                 continue;
             }
             if self.is_at_limit() {

@@ -14,7 +14,7 @@ impl<'a> Stop<'a> {
     }
 
     /// Shall the search end?
-    pub(super) fn is_wanted(self) -> bool {
+    pub(crate) fn is_wanted(self) -> bool {
         self.0.is_some_and(|ask| ask())
     }
 }

@@ -4,6 +4,7 @@
 //! it is drawn, a set costs no evaluation unless the sum of its weights, less its price, passes the best tradeoff.
 
 use super::Problem;
+use super::candidate::Candidate;
 use crate::expected_max::ExpectedMax;
 use crate::model_set::ModelSet;
 
@@ -14,8 +15,14 @@ pub(super) struct Tangent {
     /// Weight less price, per model.
     net: Vec<f64>,
     buffer: Vec<f64>,
-    largest: Vec<f64>,
+    /// Models of positive net, by falling net.
+    order: Vec<usize>,
+    /// The place of each model in that order; none where its net isn't positive.
+    rank: Vec<Ranks>,
 }
+
+/// Models of positive net by their places in the order of a tangent: the heaviest ones are the first.
+pub(super) type Ranks = ModelSet;
 
 impl Tangent {
     /// Forgets the bound.
@@ -40,7 +47,26 @@ impl Tangent {
         self.is_drawn = true;
         self.net.clear();
         self.net.extend(problem.cost.iter().map(|cost| -cost_weight * cost));
-        evaluator.tangent(state, added, models, &mut self.buffer, &mut self.net)
+        let none = evaluator.tangent(state, added, models, &mut self.buffer, &mut self.net);
+        self.order.clear();
+        self.order.extend(models.iter().filter(|&j| self.net[j] > 0.0));
+        self.order.sort_unstable_by(|&a, &b| self.net[b].total_cmp(&self.net[a]));
+        self.rank.clear();
+        self.rank.resize(self.net.len(), Ranks::EMPTY);
+        for (place, &model) in self.order.iter().enumerate() {
+            self.rank[model] = Ranks::of(place);
+        }
+        none
+    }
+
+    /// The place of a model, if its net is positive.
+    pub fn rank(&self, model: usize) -> Ranks {
+        self.rank[model]
+    }
+
+    /// The places of candidates.
+    pub fn ranks(&self, candidates: &[Candidate]) -> Ranks {
+        candidates.iter().fold(Ranks::EMPTY, |ranks, c| ranks.union(self.rank[c.model]))
     }
 
     /// Weight of a model, less its price.
@@ -49,31 +75,47 @@ impl Tangent {
     }
 
     /// The most that `n` of the models can weigh together.
-    pub fn heaviest(&mut self, models: impl Iterator<Item = usize>, n: usize) -> f64 {
-        let mut sum = 0.0;
-        self.largest.clear();
-        for model in models {
-            sum += self.weigh_in(model, n);
-        }
-        sum
+    pub fn heaviest(&self, models: Ranks, n: usize) -> f64 {
+        models.iter().take(n).map(|place| self.net[self.order[place]]).sum()
     }
+}
 
-    /// Lets a model compete for a place among the `n` heaviest, and returns by how much their sum grows.
-    fn weigh_in(&mut self, model: usize, n: usize) -> f64 {
-        let net = self.net[model];
-        if net <= 0.0 || n == 0 {
-            return 0.0;
-        }
-        let mut displaced = 0.0;
-        if self.largest.len() == n {
-            displaced = self.largest[n - 1];
-            if net <= displaced {
-                return 0.0;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::belief::{Belief, Uncertainty};
+    use crate::expected_max::IndependentMax;
+
+    /// As many as one may take of the models after each one, the heaviest of them, and nothing of negative weight.
+    #[test]
+    fn the_heaviest_are_those_that_sorting_gives() {
+        let k = 40;
+        let quality: Vec<f64> = (0..k).map(|j| 0.5 + 0.01 * ((j * 17) % k) as f64).collect();
+        let (variance, cost) = (vec![0.04; k], (0..k).map(|j| ((j * 7) % 11) as f64).collect::<Vec<_>>());
+        let belief = Belief::new(&quality, Uncertainty::Independent(&variance)).unwrap();
+        let problem = Problem::new(belief, &cost).unwrap();
+        let all = ModelSet::first(k);
+        let mut evaluator = IndependentMax::default();
+        evaluator.reset(&quality, &variance, 1.0, all);
+        evaluator.prepare(ModelSet::EMPTY, all, 4);
+        let mut state = vec![0.0; evaluator.n_points()];
+        evaluator.start(&mut state);
+        let mut tangent = Tangent::default();
+        tangent.draw(&mut evaluator, &problem, 0.1, &state, (ModelSet::of(3), all));
+        assert!(tangent.order.len() > 4 && tangent.order.len() < k, "{}", tangent.order.len());
+        let candidate = |model| Candidate { model, gain: 0.0, net: 0.0, is_fresh: true };
+        let candidates: Vec<Candidate> = (0..k).map(candidate).collect();
+        for at in 0..=k {
+            let later = &candidates[at..];
+            let mut nets: Vec<f64> = later.iter().map(|c| tangent.net(c.model).max(0.0)).collect();
+            nets.sort_unstable_by(|a, b| b.total_cmp(a));
+            let all = tangent.ranks(&candidates);
+            let ranks = candidates[..at].iter().fold(all, |ranks, c| ranks.minus(tangent.rank(c.model)));
+            for n in 0..5 {
+                let expected: f64 = nets.iter().take(n).sum();
+                assert!((tangent.heaviest(tangent.ranks(later), n) - expected).abs() < 1e-12, "{at} {n}");
+                assert_eq!(tangent.heaviest(ranks, n), tangent.heaviest(tangent.ranks(later), n));
             }
-            self.largest.pop();
         }
-        let at = self.largest.partition_point(|&heavier| heavier >= net);
-        self.largest.insert(at, net);
-        net - displaced
     }
 }

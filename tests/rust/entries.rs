@@ -1,13 +1,12 @@
 //! Public entries of the core that Python calls: against their formulas and against loops, and what they refuse.
 
-use std::sync::atomic::AtomicBool;
-
 use headrace::batch::{Batch, BatchUncertainty, Pool, Rows, profile_batch};
 use headrace::belief::{Belief, Uncertainty};
 use headrace::calibrate::{Piece, ProfiledRule};
 use headrace::linear::Linear;
+use headrace::model_set::ModelSet;
 use headrace::rule::{Cascade, CascadeRouting, IndexRule, Rule, ThresholdCascade, Workspace};
-use headrace::search::{Limits, Problem};
+use headrace::search::{Limits, Problem, Stop};
 
 const N_QUERIES: usize = 40;
 const N_MODELS: usize = 3;
@@ -45,17 +44,17 @@ fn check_profiles<R: ProfiledRule + Rule + Sync>(rule: &R) {
         singles.extend(pieces.into_iter().map(|piece| (query, piece)));
     }
     assert!(singles.len() >= N_QUERIES, "every query has a piece at least");
-    let going = AtomicBool::new(false);
-    let profiles = || profile_batch(rule, &batch, &from, &to, &going).unwrap();
+    let going = Stop::default();
+    let profiles = || profile_batch(rule, &batch, &from, &to, going).unwrap();
     assert_eq!(format!("{:?}", profiles()), format!("{singles:?}"));
     for n_threads in [1, 2, 3] {
         assert_eq!(format!("{:?}", Pool::of(n_threads).unwrap().run(profiles)), format!("{singles:?}"));
     }
-    assert!(profile_batch(rule, &batch, &from, &to, &AtomicBool::new(true)).unwrap().is_empty());
+    assert!(profile_batch(rule, &batch, &from, &to, Stop::new(&|| true)).unwrap().is_empty());
     let mut faulty = quality.clone();
     faulty[20 * N_MODELS + 1] = f64::NAN;
     let batch = Batch { quality: Rows::each(&faulty, N_MODELS), ..batch };
-    assert_eq!(profile_batch(rule, &batch, &from, &to, &going).unwrap_err().query, 20);
+    assert_eq!(profile_batch(rule, &batch, &from, &to, going).unwrap_err().query, 20);
 }
 
 #[test]
@@ -66,6 +65,39 @@ fn profiles_of_a_batch_are_those_of_its_queries() {
 }
 
 /// A model far below the others changes nothing at prices at which the others' qualities matter.
+/// What a profile says at once is what the searches say that it leaves out.
+#[test]
+fn where_nothing_may_be_added_a_profile_says_stop() {
+    fn check<R: Rule + ProfiledRule>(rule: impl Fn(f64) -> R, problem: &Problem<'_>) {
+        let (mut pieces, mut workspace) = (Vec::new(), Workspace::default());
+        rule(0.0).profile(problem, 0.0, f64::INFINITY, &mut workspace, &mut pieces).unwrap();
+        let stops = pieces == [Piece { from: 0.0, to: f64::INFINITY, next: None }];
+        let nexts = [0.0, 1e-3, 0.1, 10.0, f64::INFINITY]
+            .map(|weight| rule(weight).select(problem, &mut workspace).unwrap().next);
+        assert_eq!(stops, nexts == [None; 5], "{pieces:?} {nexts:?}");
+    }
+    let (quality, variance, cost) = ([0.5, 0.6, 0.7, 0.4], [0.04; 4], [0.1, 0.2, 0.3, 0.0]);
+    let belief = Belief::new(&quality, Uncertainty::Independent(&variance)).unwrap();
+    for run in 0..16 {
+        for max_depth in 1..=4 {
+            let limits = Limits { max_depth, node_limit: u64::MAX };
+            for allowed in [ModelSet::EMPTY, ModelSet::of(2), ModelSet::first(4)] {
+                let run = ModelSet::from_bits(run);
+                let problem = Problem { run, allowed, ..Problem::new(belief, &cost).unwrap() };
+                if problem.open().is_ok() {
+                    check(|weight| CascadeRouting::new(weight, limits, 1.0).unwrap(), &problem);
+                    check(|weight| Cascade::new(weight, None, max_depth, 1.0).unwrap(), &problem);
+                }
+            }
+        }
+    }
+    // A setting that fits no query of these is refused there, too.
+    let problem = Problem { run: ModelSet::of(0), ..Problem::new(belief, &cost).unwrap() };
+    let rule = Cascade::new(0.1, Some(vec![0, 7]), 1, 1.0).unwrap();
+    assert!(rule.select(&problem, &mut Workspace::default()).is_err());
+    assert!(rule.profile(&problem, 0.0, 1.0, &mut Workspace::default(), &mut Vec::new()).is_err());
+}
+
 #[test]
 fn profiles_with_a_model_far_off_say_what_select_does() {
     let (quality, variance, cost) = ([0.5, 0.7, -1e20], [0.04, 0.01, 0.02], [0.01, 0.1, 0.02]);

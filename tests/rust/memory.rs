@@ -8,13 +8,12 @@ mod inputs;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::AtomicBool;
 
 use headrace::batch::{Batch, BatchUncertainty, Rows, select_batch};
 use headrace::belief::{Belief, Uncertainty};
 use headrace::expected_max::expected_max;
 use headrace::rule::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade, Workspace};
-use headrace::search::{Limits, Problem};
+use headrace::search::{Limits, Problem, Stop};
 use inputs::{CORRELATED, INDEPENDENT, Input, N_PROBLEMS, ONE_FACTOR, Spread, inputs};
 
 thread_local! {
@@ -186,7 +185,7 @@ fn of_a_batch(n: usize, n_threads: usize) -> usize {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
     let by_all = || pool.broadcast(|_| ASKED.get().0).iter().sum::<usize>();
     let before = by_all();
-    pool.install(|| select_batch(&rule, &batch, &mut out, |d| d.next, &AtomicBool::new(false))).unwrap();
+    pool.install(|| select_batch(&rule, &batch, &mut out, |d| d.next, Stop::default())).unwrap();
     by_all() - before
 }
 

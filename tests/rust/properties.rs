@@ -1,7 +1,5 @@
 //! Properties of the search, the rules and the batch, on random problems, against oracles that are slow and plain.
 
-use std::sync::atomic::AtomicBool;
-
 use headrace::batch::{Batch, BatchUncertainty, Rows, select_batch};
 use headrace::belief::{Belief, Uncertainty};
 use headrace::calibrate::{Piece, ProfiledRule};
@@ -13,7 +11,7 @@ use headrace::model_set::ModelSet;
 use headrace::normal::excess;
 use headrace::rule::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade, Workspace};
 use headrace::search::{
-    Limits, Problem, Pruning, Scratch, Solution, Status, TIE, best_prefix, branch_and_bound, exhaustive,
+    Limits, Problem, Pruning, Scratch, Solution, Status, Stop, TIE, best_prefix, branch_and_bound, exhaustive,
 };
 use proptest::prelude::*;
 
@@ -877,8 +875,7 @@ fn check_batch<R: Rule>(rule: &R, batch: &Batch<'_>) -> Result<(), TestCaseError
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
         let mut out = vec![String::new(); batch.n_queries];
         // Debug output of floats is exact, so equal text is equal bits.
-        pool.install(|| select_batch(rule, batch, &mut out, |d| format!("{d:?}"), &AtomicBool::new(false)))
-            .unwrap();
+        pool.install(|| select_batch(rule, batch, &mut out, |d| format!("{d:?}"), Stop::default())).unwrap();
         prop_assert_eq!(&out, &singles);
     }
     Ok(())

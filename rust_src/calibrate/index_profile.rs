@@ -2,8 +2,9 @@
 //!
 //! The rule runs the model of the highest reservation value r(lambda), and r falls as lambda grows. Seen from the level r,
 //! model j is worth running up to `lambda_j`(r) = E[(`Q_j` - r)+] / `cost_j`, and the model of the highest `lambda_j`(r)
-//! is the one that is next at that lambda: no inverse has to be found. So the pieces are found by halving the levels between
-//! the quality seen (where everything stops) and the top, until one model leads all through.
+//! is the one that is next at that lambda: no inverse has to be found. So the pieces are found by dividing the levels between
+//! the quality seen (where everything stops) and the top, until one model leads all through: just below and just above where
+//! the leaders at both ends are worth the same, and in halves where that doesn't tell.
 //!
 //! A model leads between two levels at which it leads if no other comes ahead in between. Every `lambda_j` is convex in r, so
 //! that a chord bounds the other from above, and two tangents bound the leader from below; their difference is largest where
@@ -24,8 +25,14 @@ const LEAST_LEAD: f64 = 1e-6;
 /// The same as a fraction of the level, where rounding makes leads.
 const ROUNDING: f64 = 1e-13;
 
-/// Relative width at which bisection ends.
-const BISECTION: f64 = 1e-9;
+/// Relative width of levels that aren't divided.
+const NARROW: f64 = 1e-9;
+
+/// Least share of the levels that one of two parts gets.
+const LEAST_PART: f64 = 0.2;
+
+/// Most levels at which a crossing is looked for; most are found at eight.
+const MOST_STEPS: usize = 30;
 
 /// The models that may run in one problem, seen from a level.
 struct Levels {
@@ -102,10 +109,11 @@ impl Levels {
         crossings.fold(linear_below, f64::min) - 1.0
     }
 
-    /// May another model come ahead of one that leads at two levels somewhere between them?
-    fn may_be_overtaken(&self, low: &Seen, high: &Seen) -> bool {
-        let Some((ahead, at_low)) = self.of(low.leader, &low.worths) else { return false };
-        let Some((_, at_high)) = self.of(low.leader, &high.worths) else { return false };
+    /// May another model come ahead of one that leads at two levels somewhere between them? Gives the share of the width at
+    /// which the bounds are farthest apart; None if none may.
+    fn may_be_overtaken(&self, low: &Seen, high: &Seen) -> Option<f64> {
+        let (ahead, at_low) = self.of(low.leader, &low.worths)?;
+        let (_, at_high) = self.of(low.leader, &high.worths)?;
         let (falls_low, falls_high) = (ahead.worth_lost(low.level), ahead.worth_lost(high.level));
         let width = high.level - low.level;
         // The share of the width at which the tangents meet.
@@ -114,12 +122,12 @@ impl Levels {
         let least = at_low - falls_low * width * meet;
         let missed = LEAST_LEAD * self.largest_sd + ROUNDING * low.level.abs().max(high.level.abs());
         let ends = low.worths.iter().zip(&high.worths);
-        self.prospects.iter().zip(ends).filter(|(p, _)| p.model != low.leader).any(
-            |(p, (of_low, of_high))| {
-                let most = (1.0 - meet) * of_low + meet * of_high;
-                (most - least) * p.cost > missed
-            },
-        )
+        let mut others = self.prospects.iter().zip(ends).filter(|(p, _)| p.model != low.leader);
+        let is_ahead = others.any(|(p, (of_low, of_high))| {
+            let most = (1.0 - meet) * of_low + meet * of_high;
+            (most - least) * p.cost > missed
+        });
+        is_ahead.then_some(meet)
     }
 
     /// The highest reservation value at a cost weight, kept between two levels, with the model that has it.
@@ -130,13 +138,51 @@ impl Levels {
         Seen { level, leader, worths: self.worths(level) }
     }
 
-    /// Appends `(lambda, leader above it in level)` for every change of leader between two levels, by rising level.
-    fn changes(&self, low: &Seen, high: &Seen, out: &mut Vec<(f64, usize)>) {
-        if low.leader == high.leader && !self.may_be_overtaken(low, high) {
-            return;
+    /// The level between two at which their leaders, which differ, are worth the same: by false position, in the way that is
+    /// called Illinois (Dowell and Jarratt, BIT 11, 1971). None where rounding, or a free model, leaves no crossing to look for.
+    fn crossing(&self, low: &Seen, high: &Seen) -> Option<f64> {
+        let (first, first_worth) = self.of(low.leader, &low.worths)?;
+        let (second, second_worth) = self.of(high.leader, &high.worths)?;
+        let lead = |level: f64| first.worth(level) - second.worth(level);
+        let (mut left, mut right) = (low.level, high.level);
+        let (mut ahead, mut behind) = (first_worth - second.worth(left), first.worth(right) - second_worth);
+        let mut last = left;
+        for _ in 0..MOST_STEPS {
+            if !(ahead > 0.0 && behind < 0.0) {
+                return None;
+            }
+            let level = left + (right - left) * (ahead / (ahead - behind));
+            if !(left < level && level < right) {
+                return None;
+            }
+            let now = lead(level);
+            if now == 0.0 || (level - last).abs() <= 0.1 * NARROW * (1.0 + level.abs()) {
+                return Some(level);
+            }
+            // The end that stays twice counts half, so that it will move.
+            if now > 0.0 {
+                behind *= if last == left { 0.5 } else { 1.0 };
+                (left, ahead) = (level, now);
+            } else {
+                ahead *= if last == right { 0.5 } else { 1.0 };
+                (right, behind) = (level, now);
+            }
+            last = level;
         }
-        let middle = 0.5 * (low.level + high.level);
-        if high.level - low.level <= BISECTION * (1.0 + high.level.abs())
+        None
+    }
+
+    /// Appends `(lambda, leader above it in level)` for every change of leader between two levels, by rising level.
+    ///
+    /// What was divided at a crossing is divided in halves next, `in_halves`: so it gets narrow whatever the crossings are.
+    fn changes(&self, low: &Seen, high: &Seen, in_halves: bool, out: &mut Vec<(f64, usize)>) {
+        let mut share = 0.5;
+        if low.leader == high.leader {
+            let Some(meet) = self.may_be_overtaken(low, high) else { return };
+            share = meet.clamp(LEAST_PART, 1.0 - LEAST_PART);
+        }
+        let middle = (1.0 - share) * low.level + share * high.level;
+        if high.level - low.level <= NARROW * (1.0 + high.level.abs())
             || !(low.level < middle && middle < high.level)
         {
             if low.leader != high.leader {
@@ -144,9 +190,22 @@ impl Levels {
             }
             return;
         }
-        let between = self.seen_between(low.leader, high.leader, middle);
-        self.changes(low, &between, out);
-        self.changes(&between, high, out);
+        let seen = |level| self.seen_between(low.leader, high.leader, level);
+        let crossing = if in_halves || low.leader == high.leader { None } else { self.crossing(low, high) };
+        if let Some(level) = crossing {
+            let aside = 0.25 * NARROW * (1.0 + level.abs());
+            let (below, above) = (level - aside, level + aside);
+            if low.level < below && above < high.level {
+                let (below, above) = (seen(below), seen(above));
+                self.changes(low, &below, true, out);
+                self.changes(&below, &above, true, out);
+                self.changes(&above, high, true, out);
+                return;
+            }
+        }
+        let between = seen(middle);
+        self.changes(low, &between, false, out);
+        self.changes(&between, high, false, out);
     }
 
     /// The changes of leader between two cost weights, as `(lambda, leader below it)`, by falling lambda; the first entry
@@ -169,10 +228,10 @@ impl Levels {
         let mut changes = vec![(to, low.leader)];
         for level in drops {
             let next = self.at(level);
-            self.changes(&low, &next, &mut changes);
+            self.changes(&low, &next, false, &mut changes);
             low = next;
         }
-        self.changes(&low, &high, &mut changes);
+        self.changes(&low, &high, false, &mut changes);
         changes
     }
 }

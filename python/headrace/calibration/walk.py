@@ -47,8 +47,9 @@ class _Walkers(NamedTuple):
     upper: FloatArray
     last: IntArray
 
-    def take(self, index: npt.NDArray[np.int64] | BoolArray) -> _Walkers:
-        return _Walkers(self.row[index], self.run[index], self.lower[index], self.upper[index], self.last[index])
+    def take(self, index: npt.NDArray[np.int64]) -> _Walkers:
+        row, run, last = (column.take(index) for column in (self.row, self.run, self.last))
+        return _Walkers(row, run, self.lower.take(index), self.upper.take(index), last)
 
     @staticmethod
     def join(parts: list[_Walkers]) -> _Walkers:
@@ -255,25 +256,26 @@ class _Walk:
         """Move the walkers that share a run set by one decision; `place` of a query is where its belief is."""
         here = self.walkers.take(index)
         of_row = place[here.row]
-        each = belief.take(of_row)
+        if not np.array_equal(of_row, np.arange(len(cost))):
+            belief, cost = belief.take(of_row), cost.take(of_row, axis=0)
         piece, lower, upper, model = self._rule.profile_batch(
-            each.quality,
-            cost[of_row],
+            belief.quality,
+            cost,
             lower=here.lower,
             upper=here.upper,
             run=run,
-            variance=each.variance,
-            covariance=each.covariance,
-            loading=each.loading,
+            variance=belief.variance,
+            covariance=belief.covariance,
+            loading=belief.loading,
         )
         pieces = here.take(piece)._replace(lower=lower, upper=upper)
-        stops = model < 0
-        ahead, ended = pieces._replace(last=model.astype(np.int64)).take(~stops), pieces.take(stops)
-        expected = cost[of_row[piece[~stops]], ahead.last]
+        goes_on, stops = np.flatnonzero(model >= 0), np.flatnonzero(model < 0)
+        ahead, ended = pieces._replace(last=model.astype(np.int64)).take(goes_on), pieces.take(stops)
+        expected = cost[piece[goes_on], ahead.last]
         self._runs.append(Runs(ahead.row, ahead.last, ahead.lower, ahead.upper, expected))
         self._going.append(ahead._replace(run=self._sets.after(bits, ahead.last)))
         self._stopped.append(ended)
-        best = np.where(run, each.quality, -np.inf).argmax(axis=1)[piece[stops]]
+        best = np.where(run, belief.quality, -np.inf).argmax(axis=1)[piece[stops]]
         self._answers.append(best if self._answer == "best" else ended.last)
 
     def advance(self) -> bool:
@@ -339,7 +341,8 @@ def _total(cost: FloatArray, row: IntArray, run: IntArray, run_sets: BoolArray) 
     total = np.empty(len(row))
     for begin in range(0, len(row), CHUNK):
         some = slice(begin, begin + CHUNK)
-        total[some] = np.where(run_sets[run[some]], cost[row[some]], 0.0).sum(axis=1)
+        ran = np.take(run_sets, run[some], axis=0)
+        total[some] = np.where(ran, np.take(cost, row[some], axis=0), 0.0).sum(axis=1)
     return total
 
 

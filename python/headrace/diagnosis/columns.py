@@ -249,9 +249,10 @@ class _HeldOut:
         estimates = np.empty_like(self._quality)
         for part, (others, rows) in enumerate(self._parts):
             features = np.hstack([np.empty((len(self._quality), 0)), *(block[part] for block in blocks)])
-            known = ~np.isnan(features[others])
-            centre = np.where(known, features[others], 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-            ridge = fit_ridge(features[others] - centre, self._quality[others])
+            fitted = features[others]
+            known = ~np.isnan(fitted)
+            centre = np.where(known, fitted, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+            ridge = fit_ridge(fitted - centre, self._quality[others])
             estimates[rows] = ridge.predict(features[rows] - centre)
         return estimates
 

@@ -36,8 +36,6 @@ N_BITS = 12
 #: Bytes of a text that are looked at: it bounds the time that a long text takes.
 LONGEST = 20_000
 
-NOWHERE = np.zeros(0, dtype=np.intp)
-
 #: Knuth's multiplier for 32 bits (the prime next to 2^32 / golden ratio).
 MULTIPLIER = np.uint32(2_654_435_761)
 
@@ -130,12 +128,11 @@ def _counted(texts: Sequence[str]) -> tuple[npt.NDArray[np.int32], FloatArray, n
     """
     hashes, counts, ends = [np.zeros(0, np.uint16)], [np.zeros(0)], np.zeros(len(texts) + 1, np.int32)
     for number, text in enumerate(texts):
-        found = np.sort(_buckets(text))
-        # Where a hash is another one than that before.
-        begins = np.append(0, np.flatnonzero(found[1:] != found[:-1]) + 1) if len(found) else NOWHERE
-        hashes.append(found[begins])
-        counts.append(np.diff(begins, append=len(found)))
-        ends[number + 1] = ends[number] + len(begins)
+        times = np.bincount(_buckets(text), minlength=2**N_BITS)
+        met = np.flatnonzero(times)
+        hashes.append(met.astype(np.uint16))
+        counts.append(times[met].astype(np.float64))
+        ends[number + 1] = ends[number] + len(met)
     return np.concatenate(hashes).astype(np.int32), np.concatenate(counts), ends
 
 

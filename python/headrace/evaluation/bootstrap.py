@@ -67,7 +67,10 @@ def resampling_weights(test: Outcomes, seed: int, n_resamples: int = N_RESAMPLES
     >>> weights.shape, bool(abs(weights.sum(axis=1) - 1.0).max() < 1e-12)
     ((500, 40), True)
     """
-    n_groups = test.n_groups
-    counts = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size=n_resamples)
-    weights = counts[:, test.group_of_row].astype(np.float64)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+    rng, n_groups, group_of_row = np.random.default_rng(seed), test.n_groups, test.group_of_row
+    weights = np.empty((n_resamples, test.n_queries))
+    # One after the other: the counts of all of them would take as much memory as the weights.
+    for weight in weights:
+        weight[:] = rng.multinomial(n_groups, np.full(n_groups, 1.0 / n_groups))[group_of_row]
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights

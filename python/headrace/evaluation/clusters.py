@@ -17,6 +17,7 @@ import numpy as np
 from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.calibration.walk import budget_path, walk
 from headrace.estimators.belief import Belief
+from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.ex_ante import PRIOR, as_points
 from headrace.evaluation.fold import Fold, Wanted
 from headrace.evaluation.hull import Policies, mixed, on_path, singles, together
@@ -79,6 +80,7 @@ def cluster_means(own: IndexArray, targets: FloatArray, others: IndexArray) -> F
     return np.asarray(((sums + PRIOR * targets.mean(axis=0)) / (counts + PRIOR))[others])
 
 
+@one_blas_thread
 def replay_clusters(name: str, fold: Fold, wanted: Wanted) -> Replay:
     """Calibrate routing by clusters on one part of the queries, and replay its best mixtures on the other."""
     known, test, rates = fold.calibration.outcomes, fold.held_out.outcomes, fold.calibration.rates

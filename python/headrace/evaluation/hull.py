@@ -97,7 +97,8 @@ def hull_area(policies: Policies, calibration: Outcomes) -> float:
     """
     hull = concave_hull(policies.cost, policies.quality)
     cost, quality = policies.cost[hull], policies.quality[hull]
-    lowest, highest = float(calibration.mean_cost.min()), float(calibration.mean_cost.max())
+    costs = calibration.mean_cost
+    lowest, highest = float(costs.min()), float(costs.max())
     if not lowest < highest:
         return float(quality[-1])
     return curve_area(cost, quality, lowest, highest, float(calibration.mean_quality.min()))

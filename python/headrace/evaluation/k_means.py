@@ -84,39 +84,42 @@ def _first(points: FloatArray, squares: FloatArray, n_clusters: int, rng: np.ran
     """Draw the points at which the centres begin: all different."""
     n_tried = 2 + int(math.log(n_clusters))
     chosen = [int(rng.integers(len(points)))]
-    left = _apart(points, squares, chosen)[:, 0]
+    left = _apart(points, squares, chosen)[0]
     # Rounding leaves no point where there is none: a point is no farther from itself than from its copies.
     while len(chosen) < n_clusters and left.max() > 0.0:
         total = np.cumsum(left)
         drawn = np.searchsorted(total, rng.random(n_tried) * total[-1], side="right")
         tried = np.minimum(drawn, np.flatnonzero(left)[-1])
-        rest = np.minimum(left[:, None], _apart(points, squares, tried))
-        best = int(rest.sum(axis=0).argmin())
+        rest = np.minimum(left, _apart(points, squares, tried))
+        best = int(rest.sum(axis=1).argmin())
         chosen.append(int(tried[best]))
-        left = rest[:, best]
+        left = rest[best]
     return np.array(chosen)
 
 
 def _apart(points: FloatArray, squares: FloatArray, some: IndexArray | list[int]) -> FloatArray:
-    """Squared distances of all points to some of them; zero within rounding."""
-    distance = points @ (-2.0 * points[some].T)
-    distance += squares[:, None] + squares[some]
-    distance[distance <= 1e-12 * (squares[:, None] + squares[some])] = 0.0
-    return np.asarray(distance)
+    """Squared distances of some points to all, zero within rounding: shape (n_some, n_points)."""
+    both = squares + squares[some, None]
+    distance = (points @ (-2.0 * points[some].T)).T + both
+    both *= 1e-12
+    distance[distance <= both] = 0.0
+    return distance
 
 
 def _moved(points: FloatArray, centres: FloatArray, still: float) -> FloatArray:
     """Move centres to the means of their points until they stand still; one without points stays."""
-    d = points.shape[1]
+    from scipy.sparse import csr_array
+
     before: IndexArray | None = None
+    each, ends = np.ones(len(points)), np.arange(len(points) + 1)
     for _ in range(MOST_MOVES):
         own = nearest(points, centres)
         if before is not None and np.array_equal(own, before):
             break
         before = own
         number = np.bincount(own, minlength=len(centres))[:, None]
-        cells = (own[:, None] * d + np.arange(d)).ravel()
-        sums = np.bincount(cells, weights=points.ravel(), minlength=centres.size).reshape(centres.shape)
+        # A row for each point, with a one in the column of its centre: it adds them up in their order.
+        sums = csr_array((each, own, ends), shape=(len(points), len(centres))).T @ points
         moved = np.where(number > 0, sums / np.maximum(number, 1), centres)
         shift = float(((moved - centres) ** 2).sum())
         centres = moved

@@ -88,10 +88,14 @@ def replay(
     ran = stops.run_sets[stops.run].astype(np.float64)
     answered = np.eye(k)[stops.answer]
 
+    # Neighbouring points share parameters.
+    parameters = {parameter for point in points for parameter in point.parameters}
+    at = {parameter: stops.at(parameter) for parameter in parameters}
+
     def mix(values: FloatArray, summed: Callable[[FloatArray], FloatArray] = np.asarray) -> FloatArray:
         rows = []
         for point in points:
-            cheap, costly = (values[stops.at(parameter)] for parameter in point.parameters)
+            cheap, costly = (values[at[parameter]] for parameter in point.parameters)
             rows.append(summed(point.share * cheap + (1.0 - point.share) * costly))
         return np.array(rows)
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.arguments import FloatArray, IndexArray
+from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.evaluation.chains import Chain, by_cost, search_chains
 from headrace.evaluation.fold import Fold, Wanted
@@ -185,28 +185,36 @@ class _Fit:
 
     def _sweep(self, cuts: IndexArray, which: IndexArray) -> tuple[IndexArray, FloatArray]:
         """Better each threshold once, from the last to the first, for some of the cost weights."""
-        reach = np.ones((len(self.rank), len(cuts), self.rank.shape[1]), np.bool_)
-        for step in range(1, len(reach)):
-            np.logical_and(reach[step - 1], self.rank[step - 1] >= cuts[:, step - 1, None], out=reach[step])
+        # Who comes to each step but the first, to which all come.
+        reach: list[BoolArray] = []
+        for step in range(len(self.rank) - 1):
+            goes_on = self.rank[step] >= cuts[:, step, None]
+            reach.append(reach[-1] & goes_on if reach else goes_on)
         cuts, onward = cuts.copy(), self.worth[-1, which]
+        gain, total = np.empty_like(onward), np.empty((len(cuts), onward.shape[1] + 1))
         for step in range(len(self.rank) - 1, -1, -1):
             worth = self.worth[step, which]
-            cuts[:, step] = self._best_cut(step, np.where(reach[step], worth - onward, 0.0))
-            onward = np.where(self.rank[step] < cuts[:, step, None], worth, onward)
+            np.subtract(worth, onward, out=gain)
+            if step:
+                gain *= reach[step - 1]
+            cuts[:, step] = self._best_cut(step, gain, total)
+            np.copyto(onward, worth, where=self.rank[step] < cuts[:, step, None])
         return cuts, onward.mean(axis=1)
 
-    def _best_cut(self, step: int, gain: FloatArray) -> IndexArray:
+    def _best_cut(self, step: int, gain: FloatArray, total: FloatArray) -> IndexArray:
         """Give how many queries should stop, by what each gains by stopping: shape (n_weights, n_queries)."""
-        total = np.zeros((len(gain), gain.shape[1] + 1))
-        np.cumsum(gain[:, self.order[step]], axis=1, out=total[:, 1:])
-        total[:, ~self.parted[step]] = -np.inf
+        total[:, 0] = 0.0
+        np.cumsum(np.take(gain, self.order[step], axis=1), axis=1, out=total[:, 1:])
+        if not self.parted[step].all():
+            total[:, ~self.parted[step]] = -np.inf
         return np.asarray(total.argmax(axis=1))
 
     def _exchanged(self, cuts: IndexArray) -> IndexArray:
         """Give, for each cost weight, which of the thresholds found are the best for it."""
         n = self.quality.shape[1]
-        stops = np.concatenate([self.rank[None] < cuts[:, :, None], np.ones((len(cuts), 1, n), np.bool_)], axis=1)
-        at = stops.argmax(axis=1)
+        at = np.full((len(cuts), n), len(self.rank), np.int8)
+        for step in range(len(self.rank) - 1, -1, -1):
+            at[self.rank[step] < cuts[:, step, None]] = step
         quality, cost = (values[at, np.arange(n)].mean(axis=1) for values in (self.quality, self.cost))
         return np.asarray((quality[None] - self.weights[:, None] * cost[None]).argmax(axis=1))
 

@@ -118,7 +118,8 @@ def checked_answers(responses: dict[str, Column]) -> dict[str, Column]:
     if answers is None or answers.ndim != 2:
         return responses
     cells = np.empty(answers.shape, dtype=object)
-    cells.ravel()[:] = [answer_text(cell) for cell in answers.ravel().tolist()]
+    # Most answers are text already, and need no call.
+    cells.ravel()[:] = [cell if type(cell) is str else answer_text(cell) for cell in answers.ravel().tolist()]
     return responses | {"answer": cells}
 
 
@@ -240,7 +241,10 @@ def refuse_values(
 
 def column_means(values: FloatArray) -> FloatArray:
     """Mean of each column where it isn't missing; NaN for a column without any, shape (n_models,)."""
-    present = ~np.isnan(values)
+    missing = np.isnan(values)
+    if len(values) and not missing.any():
+        return np.asarray(values.sum(axis=0) / len(values))
+    present = ~missing
     count = present.sum(axis=0)
     total = np.sum(values, axis=0, where=present)
     return np.asarray(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))

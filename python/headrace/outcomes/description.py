@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -87,14 +88,10 @@ def described(outcomes: Fields) -> Description:
     """Describe a table; see `Outcomes.describe`."""
     cells = np.stack([outcomes.quality, *outcomes.costs.values()])
     unlabelled: BoolArray = np.asarray(np.isnan(cells).any(axis=0), dtype=np.bool_)
+    means = zip(outcomes.models, outcomes.mean_quality, outcomes.mean_cost, unlabelled.sum(axis=0), strict=True)
     models = tuple(
-        {
-            "model": name,
-            "quality": _known(outcomes.mean_quality[j]),
-            "cost": _known(outcomes.mean_cost[j]),
-            "missing": int(unlabelled[:, j].sum()),
-        }
-        for j, name in enumerate(outcomes.models)
+        {"model": name, "quality": _known(quality), "cost": _known(cost), "missing": int(missing)}
+        for name, quality, cost, missing in means
     )
     n_complete = int((~unlabelled.any(axis=1)).sum())
     return Description(
@@ -103,12 +100,17 @@ def described(outcomes: Fields) -> Description:
         n_duplicate_ids=outcomes.n_duplicate_ids,
         models=models,
         cost=outcomes.cost_name,
-        cost_unit=cost_unit(" or ".join(_cost_names(outcomes)), outcomes.cost),
+        cost_unit=unit_of(outcomes),
         further_costs=tuple(outcomes.further_costs),
         queries=tuple(outcomes.queries),
         responses=tuple(outcomes.responses),
         remarks=tuple(_remarks(outcomes, n_complete)),
     )
+
+
+def unit_of(outcomes: Fields) -> str:
+    """Guess the unit of a table's cost."""
+    return cost_unit(" or ".join(_cost_names(outcomes)), outcomes.cost)
 
 
 def _cost_names(outcomes: Fields) -> list[str]:
@@ -221,11 +223,9 @@ def _same_texts(outcomes: Fields) -> str:
     texts = outcomes.queries.get("text")
     if texts is None or texts.ndim > 1 or (outcomes.n_duplicate_ids and outcomes.groups is None):
         return ""
-    groups_of: dict[str, set[int]] = {}
-    for text, group in zip(texts.tolist(), outcomes.group_of_row.tolist(), strict=True):
-        if isinstance(text, str) and text:
-            groups_of.setdefault(text, set()).add(group)
-    n_spread = sum(len(groups) for groups in groups_of.values() if len(groups) > 1)
+    pairs = zip(texts.tolist(), outcomes.group_of_row.tolist(), strict=True)
+    different = {pair for pair in pairs if isinstance(pair[0], str) and pair[0]}
+    n_spread = sum(n_groups for n_groups in Counter(text for text, _ in different).values() if n_groups > 1)
     if not n_spread:
         return ""
     return (

@@ -236,6 +236,37 @@ def test_of_very_many_columns_the_likeliest_are_looked_at(table: hr.Outcomes) ->
     assert "size" in {column.name for column in used.columns if column.gain is not None}
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_that_repeat_are_equal_in_every_cell(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = 120
+
+    def mostly(values: Any, *shape: int) -> Any:
+        """Draw cells most of which are the first value."""
+        cells = np.array(values, dtype=object if None in values else None)
+        return cells[rng.integers(1, len(cells), (n, *shape)) * (rng.random((n, *shape)) < 0.04)]
+
+    table = hr.Outcomes(
+        models=["a", "b"],
+        quality=mostly([0.0, 1.0], 2),
+        cost=[1.0, 2.0],
+        queries={
+            "text": [f"question {row // 2}" for row in range(n)],
+            "word": mostly(["", "1", "True", "None", None]),
+            "wide": mostly([0.0, -0.0, np.nan, 1.0], 3),
+            "empty": np.empty((n, 0)),
+        },
+        responses={"answer": mostly(["", "None", None], 2), "sure": mostly([False, True], 2)},
+    )
+    columns = [table.quality, *table.queries.values(), *table.responses.values()]
+    # Minus zero is another cell than zero: a log that was joined or read twice has the same one.
+    rows = [repr([column[row].tolist() if column.ndim > 1 else column[row] for column in columns]) for row in range(n)]
+    n_repeated = n - len(set(rows))
+    assert 0 < n_repeated < n // 2
+    (told,) = [oddity.text for oddity in used_columns(table).oddities if oddity.kind == "repeated rows"]
+    assert f"every column: {n_repeated} of {n} for " in told
+
+
 def test_a_large_table_takes_seconds() -> None:
     rng = np.random.default_rng(0)
     n, k = 12_000, 5

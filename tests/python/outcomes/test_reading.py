@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from headrace.arguments import checked_magnitudes
 from headrace.atomic_file import draft_of
 from headrace.outcomes import Outcomes
+from headrace.outcomes.readers.cells import shared
 from headrace.outcomes.readers.frame import frame_columns
 from headrace.outcomes.rows import Rows
 
@@ -872,11 +873,12 @@ def test_a_table_without_rows_is_refused_by_its_source() -> None:
         frame_columns(arrow.table({"x": arrow.array([], type=arrow.float64())}), Rows(source="a table"))
 
 
-def test_reading_parquet_imports_no_pandas(tmp_path: Path) -> None:
-    for name in ("pandas", "narwhals", "pyarrow.parquet"):
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_reading_imports_no_pandas(tmp_path: Path, kind: str) -> None:
+    for name in ("pandas", "narwhals", "pyarrow.parquet", "pyarrow.csv"):
         pytest.importorskip(name)
     arrow = pytest.importorskip("pyarrow")
-    path = tmp_path / "runs.parquet"
+    path = tmp_path / f"runs.{kind}"
     columns = {
         "a|quality": [0.5, None, 1.0],
         "b|quality": [1.0, 0.0, 1.0],
@@ -884,7 +886,14 @@ def test_reading_parquet_imports_no_pandas(tmp_path: Path) -> None:
         "b|cost": [0.1, 0.2, 0.3],
     }
     texts = {"text": ["x", None, "z"], "a|answer": ["A", "B", None], "b|answer": ["A", "B", "C"]}
-    arrow.parquet.write_table(arrow.table(columns | texts), path)
+    write = arrow.parquet.write_table if kind == "parquet" else arrow.csv.write_csv
+    write(arrow.table(columns | texts), path)
     code = "import sys, headrace as hr; hr.Outcomes.from_file(sys.argv[1]); print('pandas' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"
+
+
+def test_equal_cells_of_text_are_one_object() -> None:
+    cells = shared(["yes sir", None, " ".join(["yes", "sir"])])
+    assert cells.tolist() == ["yes sir", None, "yes sir"]
+    assert cells[0] is cells[2]

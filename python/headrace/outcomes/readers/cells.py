@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,10 +50,13 @@ def holds_text(name: str) -> bool:
 
 def boxed(cells: Sequence[Any]) -> Column:
     """Box cells: one object per cell, also where the cells are sequences that numpy would turn into axes."""
-    boxed = np.empty(len(cells), dtype=object)
-    for row, cell in enumerate(cells):
-        boxed[row] = cell
-    return boxed
+    return np.fromiter(cells, dtype=object, count=len(cells))
+
+
+def shared(cells: Iterable[str | None]) -> Column:
+    """Box cells of text, of equal ones the same object: answers and labels come again and again."""
+    known: dict[str | None, str | None] = {}
+    return boxed([known.setdefault(cell, cell) for cell in cells])
 
 
 def blanked(cells: Column, missing: BoolArray) -> Column:
@@ -107,25 +110,27 @@ def parsed(
         raise ValueError(f"column {name!r}: expected numbers, got true and false")
     if cells.dtype.kind != "O":
         return cells.astype(np.float64)
-    numbers = np.empty(len(cells))
-    words: list[str] = []
-    wrong: list[int] = []
-    for row, cell in enumerate(cells):
+    given = cells.tolist()
+    numbers: dict[str | None, float] = {}
+    missing: set[str] = set()
+    # Equal cells are read once.
+    for cell in set(given):
         if cell is not None and cell.lower() in MISSING_WORDS:
-            numbers[row] = np.nan
-            words.append(cell)
+            numbers[cell] = np.nan
+            missing.add(cell)
             continue
         try:
-            numbers[row] = number_in(cell, truth=truth)
+            numbers[cell] = number_in(cell, truth=truth)
         except ValueError:
-            wrong.append(row)
-    if wrong:
+            continue
+    if wrong := [row for row, cell in enumerate(given) if cell not in numbers]:
         which = (place or Rows(source=name).place)(wrong)
         remedy = _remedy(cells, cells[wrong[0]], truth=truth)
         raise ValueError(f"column {name!r}: expected a number, got {shown(cells[wrong[0]])}{which}{remedy}")
-    if words and notes is not None:
+    if missing and notes is not None:
+        words = [cell for cell in given if cell in missing]
         notes.append(f"column {name!r}: {len(words)} cells such as {words[0]!r} count as missing")
-    return numbers
+    return np.array([numbers[cell] for cell in given], dtype=np.float64)
 
 
 def _remedy(cells: Column, wrong: str, *, truth: bool) -> str:
@@ -178,23 +183,27 @@ def numbers_if_all(cells: Column) -> Column:
     """
     if is_numeric(cells) or not starts_with_number(cells):
         return cells
-    given = [None if cell is None or cell.lower() in MISSING_WORDS else cell for cell in cells]
-    present = [cell for cell in given if cell is not None]
+    # Equal cells are read once.
+    distinct = set(cells.tolist())
+    present = {cell for cell in distinct if cell is not None and cell.lower() not in MISSING_WORDS}
     if any(PADDED.match(cell) for cell in present):
         return cells
     whole = all(WHOLE.fullmatch(cell) for cell in present)
     # Python refuses to read thousands of digits, and 64 bits are 19 of them, with a sign.
     if whole and not all(len(cell) <= 20 and abs(int(cell)) < 2**63 for cell in present):
         return cells
-    if len(present) == len(given):
-        if whole:
-            return np.array([int(cell) for cell in present], dtype=np.int64)
-        if all(cell.lower() in TRUTH for cell in present):
-            return np.array([cell.lower() == "true" for cell in present])
-    try:
-        return np.array([number_in(cell) for cell in given])
-    except ValueError:
-        return cells
+    numbers: dict[str | None, float]
+    dtype: type[np.generic] = np.float64
+    if len(present) == len(distinct) and whole:
+        numbers, dtype = {cell: int(cell) for cell in present}, np.int64
+    elif len(present) == len(distinct) and all(cell.lower() in TRUTH for cell in present):
+        numbers, dtype = {cell: cell.lower() == "true" for cell in present}, np.bool_
+    else:
+        try:
+            numbers = {cell: number_in(cell) if cell in present else np.nan for cell in distinct}
+        except ValueError:
+            return cells
+    return np.array([numbers[cell] for cell in cells.tolist()], dtype=dtype)
 
 
 def starts_with_number(cells: Column) -> bool:

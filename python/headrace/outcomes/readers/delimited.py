@@ -19,7 +19,7 @@ from typing import Any
 
 from headrace.arguments import Column, listed
 from headrace.extras import imported
-from headrace.outcomes.readers.cells import holds_text, is_numeric, numbers_if_all, starts_with_number
+from headrace.outcomes.readers.cells import holds_text, is_numeric, numbers_if_all, shared, starts_with_number
 from headrace.outcomes.rows import named
 
 __all__ = ["delimited_columns", "delimited_line"]
@@ -103,9 +103,12 @@ def delimited_columns(path: Path, content: bytes, notes: list[str]) -> tuple[dic
     columns = _named(path, table, notes)
     if not table.num_rows:
         raise ValueError(f"{path} has no rows")
+    places = {name: place for place, name in enumerate(table.column_names)}
+    del table
+    # What the columns were copied from is free, and would stay with Arrow.
+    arrow.default_memory_pool().release_unused()
     if separator == ";":
         columns = {name: cells if holds_text(name) else _with_points(cells) for name, cells in columns.items()}
-    places = {name: place for place, name in enumerate(table.column_names)}
     return columns, frozenset(columns) - _text_columns(columns, places, content, separator)
 
 
@@ -227,11 +230,8 @@ def _named(path: Path, table: Any, notes: list[str]) -> dict[str, Column]:
         raise ValueError(f"{path}: expected columns of different names, got twice: {listed(sorted(twice))}")
     if "" in names:
         notes.append("a column without a name was left out")
-    return {
-        name: column.to_numpy(zero_copy_only=False)
-        for name, column in zip(names, table.itercolumns(), strict=True)
-        if name
-    }
+    # Arrow's own `to_numpy` imports pandas, where that is installed: more time, and more memory, than most tables take.
+    return {name: shared(column.to_pylist()) for name, column in zip(names, table.itercolumns(), strict=True) if name}
 
 
 def _with_points(cells: Column) -> Column:

@@ -15,7 +15,7 @@ import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray, listed
 from headrace.extras import imported
-from headrace.outcomes.readers.cells import MAX_EXACT, blanked, boxed, exact_text, holds_text
+from headrace.outcomes.readers.cells import MAX_EXACT, blanked, boxed, exact_text, holds_text, shared
 from headrace.outcomes.rows import Rows
 
 #: How Arrow names the numbers that lie in memory as those of NumPy do.
@@ -63,7 +63,7 @@ def _series_column(narwhals: Any, rows: Rows, series: Any) -> Column:
         return np.asarray(series.cast(narwhals.Float64).to_numpy(), dtype=np.float64)
     if dtype in (narwhals.Categorical, narwhals.Enum):
         series = series.cast(narwhals.String)
-    cells = boxed(series.to_list())
+    cells = (shared if series.dtype == narwhals.String else boxed)(series.to_list())
     cells[np.array(series.is_null().to_list(), dtype=np.bool_)] = None
     return _object_column(rows, series.name, cells)
 

@@ -19,7 +19,8 @@
 //!
 //! **The map.** [`belief`] checks the numbers; [`expected_max`] values sets; [`search`] finds the best set; [`rule`] turns
 //! it into the next model; [`calibrate`] finds what every cost weight would do; [`batch`] does both for many queries over
-//! threads. [`gaussian`] conditions on what is known after a run set; [`linear`] estimates; [`text`] makes numbers of a query; [`normal`],
+//! threads. [`gaussian`] conditions on what is known after a run set; [`ridge`] regresses, and
+//! [`linear`] estimates; [`text`] makes numbers of a query; [`normal`],
 //! [`model_set`] and [`error`] are what they say; `far_off` keeps hopeless models from blurring the others. With the feature `python`, `py` shows all that to Python.
 
 pub mod batch;
@@ -32,6 +33,7 @@ pub mod gaussian;
 pub mod linear;
 pub mod model_set;
 pub mod normal;
+pub mod ridge;
 pub mod rule;
 pub mod search;
 pub mod text;

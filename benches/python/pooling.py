@@ -70,7 +70,7 @@ class Mixed:
     def __init__(self, means: BeliefTable, updates: BeliefTable) -> None:
         self.means, self.updates = means, updates
 
-    def __call__(self, rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
+    def __call__(self, rows: IndexArray, run: BoolArray, *, priced: bool = True) -> tuple[Belief, FloatArray]:
         belief, costs = self.means(rows, run)
         return Belief(belief.quality, variance=self.updates(rows, run)[0].variance), costs
 

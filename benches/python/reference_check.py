@@ -65,7 +65,7 @@ class GivenEstimates:
         seen = np.ones(self.after.shape, dtype=np.bool_)
         return {BEFORE: self.before}, hr.Responses(seen, {AFTER: self.after, PLACE: places})
 
-    def __call__(self, rows: IndexArray, run: BoolArray) -> tuple[hr.Belief, FloatArray]:
+    def __call__(self, rows: IndexArray, run: BoolArray, *, priced: bool = True) -> tuple[hr.Belief, FloatArray]:
         quality = np.where(run, self.after[rows], self.before[rows])
         cost = np.where(run, self.cost_after[rows], self.cost_before[rows])
         return hr.Belief(quality, variance=np.where(run, 0.0, self.variance)), np.maximum(cost, 0.0)
@@ -82,7 +82,7 @@ class FusedEstimates(GivenEstimates):
         self.oracle = NoisyOracle(fusion=True).fit(queries, responses, data["qualities"][training])
         self.queries, self.responses = self.as_table()
 
-    def __call__(self, rows: IndexArray, run: BoolArray) -> tuple[hr.Belief, FloatArray]:
+    def __call__(self, rows: IndexArray, run: BoolArray, *, priced: bool = True) -> tuple[hr.Belief, FloatArray]:
         queries = {name: column[rows] for name, column in self.queries.items()}
         belief = self.oracle.predict(queries, self.responses.take(rows).with_run(run))
         return belief, super().__call__(rows, run)[1]

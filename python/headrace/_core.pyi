@@ -18,6 +18,7 @@ __all__ = [
     "expected_max",
     "project_texts",
     "regressions",
+    "ridge",
     "text_sizes",
 ]
 
@@ -190,6 +191,9 @@ def expected_max(
 def regressions(
     covariance: npt.ArrayLike, members: npt.ArrayLike, runs: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...
+def ridge(
+    gram: npt.ArrayLike, pull: npt.ArrayLike, squares: npt.ArrayLike, n: int, penalties: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...
 
 @final
 class Linear:

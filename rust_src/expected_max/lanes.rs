@@ -45,6 +45,8 @@ macro_rules! in_lanes {
     };
 }
 
+pub(crate) use in_lanes;
+
 /// Sum of some term of two rows of the same length.
 #[inline(always)]
 fn sum_of(a: &[f64], b: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {

@@ -28,6 +28,7 @@ pub use certain::CertainMax;
 pub use closed_forms::{BeliefForms, ClosedForms, IndependentForms};
 pub use correlated::CorrelatedMax;
 pub use independent::IndependentMax;
+pub(crate) use lanes::in_lanes;
 pub use one_factor::OneFactorMax;
 pub use pair::PairMax;
 pub use points::NormalPoints;

@@ -1,7 +1,7 @@
 //! The boundary to Python: a list of what the module holds. No mathematics here.
 //!
 //! **The map.** `arrays` and `belief` read arguments; `batch` reads those of many queries, and works apart from the
-//! interpreter; `rule` is the base class that decides, `rules` its subclasses; `decision`, `value`, `gaussian`, `linear` and `text` are the
+//! interpreter; `rule` is the base class that decides, `rules` its subclasses; `decision`, `value`, `gaussian`, `ridge`, `linear` and `text` are the
 //! other things that Python sees; `pickling` makes objects again; `errors` maps errors; `signals` ends what takes too
 //! long; `fastcall` is a shorter way into `Rule.select`.
 
@@ -18,6 +18,7 @@ mod fastcall;
 mod gaussian;
 mod linear;
 mod pickling;
+mod ridge;
 mod rule;
 mod rules;
 mod signals;
@@ -58,6 +59,8 @@ mod _core {
     use super::gaussian::regressions;
     #[pymodule_export]
     use super::linear::Linear;
+    #[pymodule_export]
+    use super::ridge::ridge;
     #[pymodule_export]
     use super::rule::Rule;
     #[pymodule_export]

@@ -10,7 +10,8 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, IndexArray
-from headrace.estimators.asked import believed, priced
+from headrace.estimators.asked import believed
+from headrace.estimators.asked import priced as estimated_cost
 from headrace.estimators.belief import Belief
 from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.one_table import TableRows
@@ -156,19 +157,19 @@ class BeliefTable:
         rows = np.arange(self.outcomes.n_queries)
         return self._known(rows, np.zeros(self.outcomes.n_models, dtype=np.bool_))[1]
 
-    def __call__(self, rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
-        """Give what is believed of some rows once the models of a mask have run: a belief and costs."""
-        belief, costs = self._known(rows, run)
+    def __call__(self, rows: IndexArray, run: BoolArray, *, priced: bool = True) -> tuple[Belief, FloatArray]:
+        """Give what is believed of some rows once the models of a mask have run: a belief, and costs or zeros."""
+        belief, costs = self._known(rows, run, priced=priced)
         return belief, weighed(costs, self.rates)
 
-    def _known(self, rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
+    def _known(self, rows: IndexArray, run: BoolArray, *, priced: bool = True) -> tuple[Belief, FloatArray]:
         """Give the belief and the costs of some rows; those that aren't known yet are estimated."""
-        key = run.tobytes()
+        key = run.tobytes(), priced
         entry = self._cache.get(key)
         unknown = _rising(rows if entry is None else rows[~_among(rows, entry.rows)])
         if entry is None or len(unknown):
             with one_blas_thread:
-                pieces = self._estimates(unknown, run)
+                pieces = self._estimates(unknown, run, priced)
             entry = _joined(self.outcomes, pieces if entry is None else [entry, *pieces])
             self._cache.put(key, entry)
         if np.array_equal(rows, entry.rows):
@@ -176,7 +177,7 @@ class BeliefTable:
         index = np.searchsorted(entry.rows, rows)
         return entry.belief.take(index), entry.costs[:, index]
 
-    def _estimates(self, rows: IndexArray, run: BoolArray) -> list[_Entry]:
+    def _estimates(self, rows: IndexArray, run: BoolArray, priced: bool) -> list[_Entry]:
         """Ask the estimators of some rows, in rising order, part by part."""
         names = tuple(self.outcomes.costs)
         pieces = []
@@ -187,11 +188,12 @@ class BeliefTable:
                 continue
             index = _places(part.rows, here)
             belief = self._believed(number, index, run)
-            seen = self._rows(number)
-            queries, responses = seen.queries(index), seen.responses(index, run)
-            costs = np.stack(
-                [priced(name, estimator, queries, responses) for name, estimator in zip(names, part.costs, strict=True)]
-            )
+            costs = np.zeros((len(names), *belief.quality.shape))
+            if priced:
+                seen = self._rows(number)
+                queries, responses = seen.queries(index), seen.responses(index, run)
+                for cost, name, estimator in zip(costs, names, part.costs, strict=True):
+                    cost[:] = estimated_cost(name, estimator, queries, responses)
             pieces.append(_Entry(here, belief, costs, type(part.quality).__name__))
         return pieces
 
@@ -284,23 +286,23 @@ class Kept:
 
 
 class _Cache:
-    """Estimates by run set, of at most `CACHE_BYTES` together; the longest unused are forgotten first.
+    """Estimates by run set, with costs or without; at most `CACHE_BYTES` together, the longest unused are forgotten.
 
     And the rows of each part, with what encoders have made of them.
     """
 
     def __init__(self) -> None:
         self.rows: dict[int, TableRows] = {}
-        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._entries: OrderedDict[tuple[bytes, bool], _Entry] = OrderedDict()
         self._n_bytes = 0
 
-    def get(self, key: bytes) -> _Entry | None:
+    def get(self, key: tuple[bytes, bool]) -> _Entry | None:
         if key not in self._entries:
             return None
         self._entries.move_to_end(key)
         return self._entries[key]
 
-    def put(self, key: bytes, entry: _Entry) -> None:
+    def put(self, key: tuple[bytes, bool], entry: _Entry) -> None:
         if key in self._entries:
             self._n_bytes -= _bytes(self._entries.pop(key))
         self._entries[key] = entry

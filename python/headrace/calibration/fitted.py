@@ -15,7 +15,7 @@ from headrace.estimators.one_query import Kinds
 from headrace.estimators.protocol import CostEstimator, Estimators, QualityEstimator
 from headrace.outcomes import Outcomes
 
-__all__ = ["Fitted", "Plan", "fit_and_calibrate", "rules_for", "shared"]
+__all__ = ["Fitted", "Plan", "fit_and_calibrate", "rules_for"]
 
 
 #: The uncertainty scale at which rules are compared.
@@ -175,10 +175,3 @@ def _best_rule(table: BeliefTable, plan: Plan, progress: Callable[[float], None]
         areas = [path_area(calibrated(rule, scale).path, outcomes) for rule in rules]
         rules = (rules[areas.index(max(areas))],)
     return rules[0], calibrated(rules[0], plan.uncertainty_scale, progress)
-
-
-def shared(progress: Callable[[float], None] | None, number: int, n_parts: int) -> Callable[[float], None] | None:
-    """Give what one of some equal parts reports its share to."""
-    if progress is None or n_parts == 1:
-        return progress
-    return lambda share: progress((number + share) / n_parts)

@@ -1,6 +1,7 @@
 """A race of settings: all are walked on a part of the queries, and those that are surely worse are dropped.
 
-Of large tables, whose walks take long, those that are likely worse are dropped.
+Of large tables, whose walks take long, those that are likely worse are dropped, and some already after a part of the
+part.
 
 The area under a path is a smooth function of means over queries. Its jackknife over blocks of queries b = 1, ..., B
 gives, of two settings, the standard error of the difference d of their areas on the same queries (Efron 1982, section
@@ -20,7 +21,7 @@ from headrace.calibration.walk import Stops, budget_path
 from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import BudgetPath, curve_areas
 
-__all__ = ["Race", "left_out_areas", "race_of", "worse"]
+__all__ = ["Race", "is_large", "left_out_areas", "race_of", "worse"]
 
 #: Below so many queries, a part of them says too little.
 FEWEST = 600
@@ -43,27 +44,28 @@ LARGE = 25_000
 
 
 class Race(NamedTuple):
-    """Queries of a table in two parts.
+    """Queries of a table in parts: after each but the last, settings are dropped.
 
     Attributes
     ----------
-    first, rest : ndarray of int
-        Rows, in rising order: those that every setting walks, and those of the settings that are left.
-    block : ndarray of int of shape (len(first),)
-        Number of each first row's block, from 0 to `N_BLOCKS` - 1. A group of queries is in one block, or in the rest.
+    parts : tuple of ndarray of int
+        Rows, each in rising order.
+    block : ndarray of int of shape (n_queries,)
+        Number of each row's block, from 0 to `N_BLOCKS` - 1. A group of queries is in one part and in one block.
     """
 
-    first: IndexArray
-    rest: IndexArray
+    parts: tuple[IndexArray, ...]
     block: IndexArray
 
-    def still_in(self, walked: Sequence[Stops], outcomes: Outcomes) -> BoolArray:
+    def still_in(self, walked: Sequence[Stops], number: int, outcomes: Outcomes) -> BoolArray:
         """Tell which settings to walk on.
 
         Parameters
         ----------
         walked : sequence of Stops, of length n_settings
-            Of the first rows.
+            Of the parts so far.
+        number : int
+            Of the last of them.
         outcomes : Outcomes
             The whole table.
 
@@ -71,18 +73,27 @@ class Race(NamedTuple):
         -------
         ndarray of bool of shape (n_settings,)
         """
-        part = outcomes.take(self.first)
+        rows = np.sort(np.concatenate(self.parts[: number + 1]))
+        part, walked = outcomes.take(rows), [stops.of(rows) for stops in walked]
         lowest, highest = float(part.mean_cost.min()), float(part.mean_cost.max())
         if not highest > lowest:
             return np.ones(len(walked), dtype=np.bool_)
         paths = [budget_path(stops, {part.cost_name: part.cost}) for stops in walked]
         areas = [path.area(lowest, highest, float(part.mean_quality.min())) for path in paths]
-        left_out = [left_out_areas(stops, path, part, self.block) for stops, path in zip(walked, paths, strict=True)]
-        return ~worse(areas, left_out, LIKELY if outcomes.n_queries * outcomes.n_models > LARGE else SURELY)
+        block = self.block[rows]
+        left_out = [left_out_areas(stops, path, part, block) for stops, path in zip(walked, paths, strict=True)]
+        return ~worse(areas, left_out, LIKELY if is_large(outcomes) else SURELY)
+
+
+def is_large(outcomes: Outcomes) -> bool:
+    """Tell whether a table has more than `LARGE` cells."""
+    return outcomes.n_queries * outcomes.n_models > LARGE
 
 
 def race_of(outcomes: Outcomes) -> Race | None:
     """Draw the first rows, a third of all queries or groups, or `MOST` of them; the same at each call.
+
+    Of a large table, a third of these comes before the others.
 
     Parameters
     ----------
@@ -98,15 +109,19 @@ def race_of(outcomes: Outcomes) -> Race | None:
     >>> from headrace.calibration.race import race_of
     >>> from headrace.datasets import simulate
     >>> race = race_of(simulate(900, 2))
-    >>> len(race.first), len(race.rest), int(race.block.max()), race_of(simulate(500, 2))
-    (300, 600, 29, None)
+    >>> [len(rows) for rows in race.parts], int(race.block.max()), race_of(simulate(500, 2))
+    ([300, 600], 29, None)
     """
     n_groups = outcomes.n_groups
     if outcomes.n_queries < FEWEST or n_groups < SHARE * N_BLOCKS:
         return None
     place = np.random.default_rng(0).permutation(n_groups)[outcomes.group_of_row]
-    is_first = place < min(n_groups // SHARE, MOST)
-    return Race(np.flatnonzero(is_first), np.flatnonzero(~is_first), place[is_first] % N_BLOCKS)
+    first = min(n_groups // SHARE, MOST)
+    ends = [first, n_groups]
+    if is_large(outcomes) and first >= SHARE * N_BLOCKS:
+        ends.insert(0, first // SHARE)
+    part_of_row = np.searchsorted(ends, place, side="right")
+    return Race(tuple(np.flatnonzero(part_of_row == part) for part in range(len(ends))), place % N_BLOCKS)
 
 
 def left_out_areas(stops: Stops, path: BudgetPath, outcomes: Outcomes, block: IndexArray) -> FloatArray:

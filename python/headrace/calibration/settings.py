@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headrace.arguments import IndexArray, checked_confidence, checked_number, listed
+from headrace.arguments import BoolArray, FloatArray, IndexArray, checked_confidence, checked_number, listed
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.calibration.race import race_of
 from headrace.calibration.walk import Stops, budget_path, walk_together
+from headrace.estimators.belief import Belief
 from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import BudgetPath
-from headrace.rules import RULES, make_rule
+from headrace.rules import RULES, Rule, make_rule
 
 __all__ = [
     "UNCERTAINTY_SCALES",
@@ -26,6 +27,7 @@ __all__ = [
     "checked_largest",
     "path_area",
     "rule_settings",
+    "shared",
 ]
 
 #: Factors of the standard deviations among which the fit chooses.
@@ -90,7 +92,8 @@ def calibrate(
 
     From 600 queries on, all scales are first walked on a third of them, 2,000 at most. Those that are surely worse
     there than the best, by more than three standard errors of the difference, are dropped; the others are walked on the
-    other queries too (`headrace.calibration.race`). Of tables of more than 25,000 cells, one standard error is enough.
+    other queries too (`headrace.calibration.race`). Of tables of more than 25,000 cells, one standard error is enough,
+    and scales are dropped after a third of the third, too.
     """
     outcomes = table.outcomes
     settings = dict(settings or {})
@@ -99,26 +102,17 @@ def calibrate(
         scales = UNCERTAINTY_SCALES if uncertainty_scale is None else (uncertainty_scale,)
         tried = [settings | {"uncertainty_scale": scale} for scale in scales]
     race = race_of(outcomes) if len(tried) > 1 else None
-
-    def walked(rows: IndexArray | None, begin: float, end: float) -> list[Stops]:
-        def tell(share: float) -> None:
-            if progress is not None and share > 0.0:
-                progress(begin + share * (end - begin))
-
+    parts = (np.arange(outcomes.n_queries),) if race is None else race.parts
+    walked: list[list[tuple[IndexArray, Stops]]] = [[] for _ in tried]
+    for number, rows in enumerate(parts):
         rules = [make_rule(rule, 0.0, chosen) for chosen in tried]
-        if rows is None:
-            return walk_together(rules, outcomes, table, answer=answer, progress=tell)
-        part = outcomes.take(rows)
-        return walk_together(rules, part, lambda some, run: table(rows[some], run), answer=answer, progress=tell)
-
-    if race is None:
-        stopped = walked(None, 0.0, 1.0)
-    else:
-        begun = walked(race.first, 0.0, 0.5)
-        kept = np.flatnonzero(race.still_in(begun, outcomes)).tolist()
-        tried = [tried[i] for i in kept]
-        parts = zip([begun[i] for i in kept], walked(race.rest, 0.5, 1.0), strict=True)
-        stopped = [Stops.joined([(race.first, first), (race.rest, rest)]) for first, rest in parts]
+        ended = _walk_part(rules, table, rows, answer, shared(progress, number, len(parts)))
+        for so_far, stops in zip(walked, ended, strict=True):
+            so_far.append((rows, stops))
+        if race is not None and number + 1 < len(parts):
+            kept = np.flatnonzero(race.still_in([Stops.joined(so_far) for so_far in walked], number, outcomes))
+            tried, walked = [tried[i] for i in kept], [walked[i] for i in kept]
+    stopped = [Stops.joined(so_far) for so_far in walked]
     best: Calibration | None = None
     areas: dict[float, float] = {}
     for chosen, stops in zip(tried, stopped, strict=True):
@@ -132,6 +126,24 @@ def calibrate(
         progress(1.0)
     assert best is not None  # there is at least one scale
     return best
+
+
+def _walk_part(
+    rules: Sequence[Rule], table: BeliefTable, rows: IndexArray, answer: str, progress: Callable[[float], None] | None
+) -> list[Stops]:
+    """Walk some rows of a table with each rule."""
+
+    def believe(some: IndexArray, run: BoolArray, /, *, priced: bool = True) -> tuple[Belief, FloatArray]:
+        return table(rows[some], run, priced=priced)
+
+    return walk_together(rules, table.outcomes.take(rows), believe, answer=answer, progress=progress)
+
+
+def shared(progress: Callable[[float], None] | None, number: int, n_parts: int) -> Callable[[float], None] | None:
+    """Give what one of some equal parts reports its share to."""
+    if progress is None or n_parts == 1:
+        return progress
+    return lambda share: progress((number + share) / n_parts)
 
 
 def path_area(path: BudgetPath, outcomes: Outcomes) -> float:

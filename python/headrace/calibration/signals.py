@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headrace.arguments import FloatArray, IndexArray
-from headrace.calibration.fitted import Fitted, Plan, fit_and_calibrate, shared
+from headrace.calibration.fitted import Fitted, Plan, fit_and_calibrate
 from headrace.calibration.parts import Parts
+from headrace.calibration.settings import shared
 from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import BudgetPath
 

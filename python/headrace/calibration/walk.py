@@ -18,7 +18,7 @@ from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.estimators.belief import Belief
 from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import BudgetPath
-from headrace.rules import Rule, ThresholdCascade
+from headrace.rules import Routing, Rule, ThresholdCascade
 
 __all__ = ["Believer", "Runs", "Stops", "budget_path", "walk", "walk_together"]
 
@@ -34,8 +34,8 @@ CHUNK = 2**14
 class Believer(Protocol):
     """Gives what is believed of some rows of a table once the models of one run set have run."""
 
-    def __call__(self, rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
-        """Give the belief, and the estimated costs of shape (len(rows), n_models)."""
+    def __call__(self, rows: IndexArray, run: BoolArray, /, *, priced: bool = True) -> tuple[Belief, FloatArray]:
+        """Give the belief, and the estimated costs of shape (len(rows), n_models); any, where they aren't `priced`."""
 
 
 class _Walkers(NamedTuple):
@@ -183,8 +183,9 @@ def walk_together(
     outcomes : Outcomes
         Complete table of labelled queries, of at most 128 models.
     believe : Believer
-        ``believe(rows, run)`` gives the belief and the estimated costs of the given rows once the models of the mask
-        `run` have run. It is asked once for each run set, of all rows that any rule leads there.
+        ``believe(rows, run, priced=priced)`` gives the belief and the estimated costs of the given rows once the models
+        of the mask `run` have run. It is asked once for each run set, of all rows that any rule leads there. Where no
+        rule may run more models, costs don't matter, and `priced` is False.
     answer : {"best", "last"}
         Which answer is returned: that of the model with the highest estimate among those run, or of the last.
     progress : callable, optional
@@ -207,14 +208,14 @@ def walk_together(
         raise ValueError(f'answer: expected "best" or "last", got {answer!r}')
     walks = [_Walk(rule, outcomes, answer) for rule in rules]
     place = np.empty(outcomes.n_queries, dtype=np.intp)
-    n_steps = 1 + max(min(n_models, getattr(rule, "max_depth", n_models)) for rule in rules)
+    most_runs = max(_most_runs(rule, n_models) for rule in rules)
     for step in range(n_models + 1):
         places = [walked.places() for walked in walks]
         # Run sets in the order of their bits, which is that of a rule alone.
         reached = sorted(set().union(*places))
         for done, bits in enumerate(reached):
             if progress is not None:
-                progress((step + done / len(reached)) / n_steps)
+                progress((step + done / len(reached)) / (1 + most_runs))
             here = [(walked, found[bits]) for walked, found in zip(walks, places, strict=True) if bits in found]
             there = np.zeros(len(place), dtype=np.bool_)
             for walked, index in here:
@@ -222,7 +223,7 @@ def walk_together(
             rows = np.flatnonzero(there)
             place[rows] = np.arange(len(rows))
             run = _mask(bits, n_models)
-            belief, cost = believe(rows, run)
+            belief, cost = believe(rows, run, priced=step < most_runs)
             for walked, index in here:
                 walked.decide(bits, index, run, belief, cost, place)
         is_left = [walked.advance() for walked in walks]
@@ -325,6 +326,10 @@ class _RunSets:
         numbers = np.flatnonzero(counts)
         places = np.split(np.argsort(run, kind="stable"), np.cumsum(counts[numbers])[:-1])
         return {self._bits[number]: index for number, index in zip(numbers.tolist(), places, strict=True)}
+
+
+def _most_runs(rule: Rule, n_models: int) -> int:
+    return 1 if isinstance(rule, Routing) else min(n_models, getattr(rule, "max_depth", n_models))
 
 
 def _mask(bits: int, n_models: int) -> BoolArray:

@@ -7,7 +7,8 @@ cross-validation), and so do the scales of two blocks of features:
 what a query's embedding or n-grams say, and all others (`ridge`). Scales are chosen before any run and after all; those
 after all hold for every run set in between. Responses have no scale of their own: what suits after all models can
 be far off in between. The update still to come is the difference between the leave-one-out estimates after all models
-have run and those after R: out of sample, so that it isn't overstated.
+have run and those after R: out of sample, so that it isn't overstated. Its variance is a mean over rows; of more than
+twelve models it comes from products that all run sets share, and no estimate is kept within a range there.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import ResponseFeatures
 from headrace.estimators.responses import Responses
+from headrace.estimators.ridge import MOST_TARGETS
 from headrace.estimators.run_set_regressions import RunSetRegressions
 from headrace.estimators.state import Stateful
 from headrace.estimators.targets import clipped
@@ -87,7 +89,7 @@ class LinearQuality(Parameters, Stateful, part="linear-quality", kept=("_regress
             query_features=QueryFeatures(n_grams=self.n_grams),
             response_features=ResponseFeatures(equal=self.equal),
             ex_ante=self.ex_ante,
-            with_left_out=True,
+            with_left_out=self.covariance or responses.run.shape[1] <= MOST_TARGETS,
         )
         self._range = self._regressions.targets.min(), self._regressions.targets.max()
         self._updates: dict[bytes, FloatArray] = {}
@@ -117,7 +119,11 @@ class LinearQuality(Parameters, Stateful, part="linear-quality", kept=("_regress
     def _update(self, run: BoolArray) -> FloatArray:
         """Covariance, or variances, of (estimate after all models) - (estimate after `run`)."""
         key = run.tobytes()
-        if key not in self._updates:
+        if key in self._updates:
+            return self._updates[key]
+        if not self.covariance and run.size > MOST_TARGETS:
+            self._updates[key] = self._regressions.update(run)
+        else:
             final = np.clip(self._regressions.left_out(np.ones_like(run)), *self._range)
             update = final - np.clip(self._regressions.left_out(run), *self._range)
             self._updates[key] = update.T @ update / len(update) if self.covariance else np.mean(update**2, axis=0)
@@ -149,7 +155,7 @@ class LinearCost(Parameters, Stateful, part="linear-cost", kept=("_regressions",
             targets,
             query_features=QueryFeatures(),
             response_features=ResponseFeatures(
-                plain=[name for name in responses.names if _is(responses, name, targets)]
+                plain=[name for name in responses.names if _is(responses, name, targets)], pairs=False
             ),
         )
         costs = self._regressions.targets

@@ -79,18 +79,23 @@ class Folded:
         self._models: list[int] = run.nonzero()[0].tolist()
         # Encoders that have learned the same give the same features, which are laid out once.
         of_query = {one.query_features.key: one.query_features for one in maps}
-        of_responses = {one.response_features.key: one.response_features for one in maps}
+        # One that compares pairs of responses gives their features after those of one that doesn't.
+        by_width = sorted(maps, key=lambda one: len(one.average) - one.query_features.width)
+        of_responses = {one.response_features.key: one.response_features for one in by_width}
         self._of_query, self._of_responses = list(of_query.values()), list(of_responses.values())
         averages = {
             **{one.query_features.key: one.average[: one.query_features.width] for one in maps},
-            **{one.response_features.key: one.average[one.query_features.width :] for one in maps},
+            **{one.response_features.key: one.average[one.query_features.width :] for one in by_width},
         }
         average, k = np.concatenate([averages[key] for key in (*of_query, *of_responses)]), len(run)
         begin, places = 0, {}
         for key in (*of_query, *of_responses):
             places[key] = np.arange(begin, begin + len(averages[key]))
             begin += len(averages[key])
-        rows = [np.concatenate([places[one.query_features.key], places[one.response_features.key]]) for one in maps]
+        rows = [
+            np.concatenate([places[one.query_features.key], places[one.response_features.key]])[: len(one.average)]
+            for one in maps
+        ]
         weights = np.zeros((len(average), len(maps) * k))
         missing = np.zeros_like(weights)
         intercepts = []

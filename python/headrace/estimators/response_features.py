@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from itertools import combinations
 from typing import Any, Self
@@ -43,6 +43,9 @@ from headrace.estimators.state import Stateful, fingerprint
 from headrace.estimators.targets import clipped
 
 __all__ = ["EncodedResponses", "ResponseFeatures", "columns_after"]
+
+#: Pairs of models that are compared at a time.
+BLOCK = 256
 
 
 class _Encoder(ABC):
@@ -183,6 +186,8 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
         Whether two answers, neither of them None or empty, agree: ``equal(a, b) -> bool``. By default ``a == b``.
     plain : collection of str, optional
         Columns of numbers that are taken as they are, however large.
+    pairs : bool, default True
+        Compare what two models returned.
 
     Notes
     -----
@@ -201,9 +206,12 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
     ((1, 7), 1.0)
     """
 
-    def __init__(self, *, equal: Callable[[Any, Any], bool] | None = None, plain: Collection[str] = ()) -> None:
+    def __init__(
+        self, *, equal: Callable[[Any, Any], bool] | None = None, plain: Collection[str] = (), pairs: bool = True
+    ) -> None:
         self.equal = equal
         self.plain = plain
+        self.pairs = pairs
 
     def fit(self, responses: Responses) -> Self:
         """Learn what each column holds, and scales."""
@@ -293,7 +301,7 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
 
     @cached_property
     def _compares(self) -> bool:
-        return any(encoder.compares for encoder in self._encoders.values())
+        return self.pairs and any(encoder.compares for encoder in self._encoders.values())
 
     @cached_property
     def key(self) -> Hashable:
@@ -327,11 +335,13 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
         blocks = [encoder.of_models(seen[name]) for name, encoder in self._encoders.items()]
         return np.concatenate([np.empty((n_queries, n_models, 0)), *blocks], axis=2)
 
-    def _of_pairs(self, seen: Mapping[str, Column], n_queries: int, n_models: int) -> FloatArray:
-        """Compare what all pairs of models returned: shape (n_queries, n_pairs, n_features)."""
-        first, second = _pairs(n_models)
+    def _of_pairs(
+        self, seen: Mapping[str, Column], n_queries: int, n_models: int, some: slice = slice(None)
+    ) -> FloatArray:
+        """Compare what all pairs of models returned, or some of them: shape (n_queries, n_pairs, n_features)."""
+        first, second = (of_pairs[some] for of_pairs in _pairs(n_models))
         found: list[FloatArray] = []
-        if len(first):
+        if len(first) and self._compares:
             for name, encoder in self._encoders.items():
                 if encoder.compares:
                     found += encoder.of_pairs(seen[name], first, second)
@@ -340,28 +350,44 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
         return np.stack(found, axis=2) if len(found) > 1 else found[0][:, :, None]
 
 
-class EncodedResponses(Stateful, part="encoded-responses", kept=("_of_models", "_of_pairs")):
-    """Responses of all models and pairs, encoded once; the features of any run set are put together from them.
+class EncodedResponses:
+    """Responses of all models, encoded once, of which the features of any run set are made.
 
-    What is kept are numbers: no text of the responses.
+    Parameters
+    ----------
+    features : ResponseFeatures
+        Fitted.
+    responses : Responses
+        Of models that have all run.
     """
 
     def __init__(self, features: ResponseFeatures, responses: Responses) -> None:
-        n_queries, n_models = responses.run.shape
-        seen = features._seen(responses, np.arange(n_models))
-        self._of_models = features._of_models(seen, n_queries, n_models)
-        self._of_pairs = features._of_pairs(seen, n_queries, n_models)
+        self._n_queries, self._n_models = responses.run.shape
+        self._seen = features._seen(responses, np.arange(self._n_models))
+        self._features = features
+        self._of_models = features._of_models(self._seen, self._n_queries, self._n_models)
 
     def after(self, run: BoolArray) -> FloatArray:
         """Give what `ResponseFeatures.transform` gives for a run set."""
-        first, second = _pairs(len(run))
-        pairs = np.flatnonzero(run[first] & run[second])
-        return _beside(self._of_models.take(np.flatnonzero(run), axis=1), self._of_pairs.take(pairs, axis=1))
+        models = np.flatnonzero(run)
+        seen = {name: values.take(models, axis=1) for name, values in self._seen.items()}
+        pairs = self._features._of_pairs(seen, self._n_queries, len(models))
+        return _beside(self._of_models.take(models, axis=1), pairs)
 
-    @property
+    def blocks(self) -> Iterator[FloatArray]:
+        """Give what `after` gives for all models, in blocks of columns: pairs are many."""
+        yield self._of_models.reshape(self._n_queries, -1)
+        n_pairs = len(_pairs(self._n_models)[0])
+        for begin in range(0, n_pairs if self.widths[1] else 0, BLOCK):
+            yield self._pairs(slice(begin, begin + BLOCK)).reshape(self._n_queries, -1)
+
+    def _pairs(self, some: slice) -> FloatArray:
+        return self._features._of_pairs(self._seen, self._n_queries, self._n_models, some)
+
+    @cached_property
     def widths(self) -> tuple[int, int]:
         """Numbers of features of a model's response, and of a pair of responses."""
-        return self._of_models.shape[2], self._of_pairs.shape[2]
+        return self._of_models.shape[2], self._pairs(slice(1)).shape[2]
 
 
 def columns_after(run: BoolArray, of_model: int, of_pair: int) -> IndexArray:
@@ -380,8 +406,12 @@ def columns_after(run: BoolArray, of_model: int, of_pair: int) -> IndexArray:
     >>> columns_after(np.array([True, False, True]), 2, 1).tolist()
     [0, 1, 4, 5, 7]
     """
-    first, second = _pairs(len(run))
-    return np.flatnonzero(np.append(np.repeat(run, of_model), np.repeat(run[first] & run[second], of_pair)))
+    n_models, models = len(run), np.flatnonzero(run)
+    first, second = (models[of_pairs] for of_pairs in _pairs(len(models)))
+    # In lexicographic order: before those of a model are those of n - 1 and n - 2 and ... pairs.
+    number = first * (2 * n_models - first - 1) // 2 + second - first - 1
+    own = models[:, None] * of_model + np.arange(of_model)
+    return np.append(own, n_models * of_model + number[:, None] * of_pair + np.arange(of_pair))
 
 
 def _ends(values: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -1,41 +1,33 @@
-"""Ridge regressions whose penalty, and whose scale of each block of features, minimise the exact leave-one-out error.
+"""Ridge regressions of the same targets on any of the same features, each with the penalty of the smallest error.
 
-Multiplying the standardised features of a block by s before a ridge regression of penalty p gives them the penalty
-p / s^2, and with s = 0 leaves them out. So a block of noise costs little; embeddings and n-grams have to lower the
-error by more than its standard error.
-Scales are those of `SCALES`, the same for all targets; penalties are each target's own. They minimise the mean, over
-targets, of leave-one-out error over variance: by coordinate descent, which from 60 rows on misses less than 0.5% of
-the best of all combinations (tests; with 14 rows it can miss 9%).
-
-Features are standardised and their Gram matrix is found once, O(n d^2); each choice of scales tried takes another
-O(n d^2 + d^3). The errors are those of explicit refits to 1e-9 (tests).
-
-Of more than `MOST_TARGETS` targets, which have thousands of run sets, penalties minimise the error of generalised
-cross-validation (Golub, Heath and Wahba 1979) instead, which needs no row: O(d) for each target and penalty.
+With up to `MOST_TARGETS` targets, that is the exact leave-one-out error, which takes a product of all judged rows for
+each penalty. Of more targets, which have thousands of run sets, it is the error of generalised cross-validation (Golub,
+Heath and Wahba 1979), in which the mean of the leverages stands for each of them: O(d) for a target and a penalty, and
+no row. The errors are those of explicit refits to 1e-9 (tests).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from headrace._core import ridge
 from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.estimators.blas import one_blas_thread
 from headrace.estimators.state import Stateful
 
 __all__ = [
-    "BLOCKS",
-    "CONTENT",
+    "MOST_TARGETS",
     "PENALTIES",
-    "REST",
-    "SCALES",
     "Ridge",
     "RidgeRegressions",
-    "choose_scales",
+    "Standardised",
+    "eigen",
     "fit_ridge",
+    "freedom",
     "judged",
 ]
 
@@ -49,20 +41,14 @@ MOST_ROWS = 2_000
 MOST_TARGETS = 12
 FEW_ROWS = 500
 
-#: Scales of a block that are tried, in units of the standard deviation of its features.
-SCALES = (1.0, 0.3, 0.1, 0.03, 0.0)
-
-#: The blocks: a query's embedding or its text's n-grams; and the rest, which are its other columns and the responses.
-BLOCKS = REST, CONTENT = 0, 1
-
 #: A row whose leverage is closer to 1 than this is fitted exactly, to rounding.
 LEAST_FREEDOM = 1e-10
 
 #: A feature whose standard deviation is below this fraction of its size is constant.
 CONSTANT = 1e-9
 
-#: Other scales must lower the error by this fraction of it: less is rounding.
-LEAST_GAIN = 1e-9
+#: Most features whose products are kept: 32 MB. Of more, the features are kept, in single precision.
+MOST_FEATURES = 2_000
 
 
 @dataclass(frozen=True)
@@ -73,6 +59,8 @@ class Ridge(Stateful, part="ridge", kept=("weights", "intercept")):
     intercept: FloatArray
     #: Leave-one-out estimates of fitting rows, shape (n_estimated, n_targets); not part of the state.
     left_out: FloatArray | None = None
+    #: Mean square of the difference between the last estimates and these, shape (n_targets,); not part of the state.
+    update: FloatArray | None = None
 
     def predict(self, features: FloatArray) -> FloatArray:
         """Estimate from centred features; a missing one (NaN) counts as average."""
@@ -85,7 +73,7 @@ def _known(features: FloatArray) -> FloatArray:
     return np.where(missing, 0.0, features) if np.count_nonzero(missing) else features
 
 
-class _Standardised(NamedTuple):
+class Standardised(NamedTuple):
     """Features of mean 0 and variance 1, shape (n, n_features), and what they were; one that is constant is 0."""
 
     values: FloatArray
@@ -94,7 +82,8 @@ class _Standardised(NamedTuple):
     used: BoolArray
 
     @classmethod
-    def of(cls, features: FloatArray) -> _Standardised:
+    def of(cls, features: FloatArray) -> Standardised:
+        """Standardise features of shape (n, n_features), centred; a missing one counts as zero."""
         known = _known(features)
         means = known.mean(axis=0)
         values = known - means
@@ -122,6 +111,62 @@ def judged(targets: FloatArray) -> IndexArray:
     return np.arange(n) if n <= most else np.arange(most) * n // most
 
 
+class _Products(Stateful, part="feature-products", kept=("_gram", "_of_rows")):
+    """The products of standardised features with each other, and the features of some rows."""
+
+    def __init__(self, features: FloatArray, rows: IndexArray) -> None:
+        self._gram, self._of_rows = features @ features.T, np.ascontiguousarray(features[:, rows])
+
+    def gram(self, used: IndexArray) -> FloatArray:
+        """Give the products of the features used."""
+        return np.asarray(self._gram[np.ix_(used, used)])
+
+    def spectrum(self, used: IndexArray, scale: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Give the squares of S of the scaled features used, and the scaled V / S, which makes U of the plain ones."""
+        squares, right = eigen(self.gram(used) * (scale * scale.T))
+        return squares, scale * right / np.sqrt(squares)
+
+    def of_rows(self, used: IndexArray) -> FloatArray:
+        """Give the features used, a row each."""
+        return np.asarray(self._of_rows[used])
+
+    def less(self, pull: FloatArray, used: IndexArray, weights: FloatArray, _: FloatArray) -> FloatArray:
+        """Give the products of all features with what estimates leave of targets, of which `pull` are the products."""
+        return np.asarray(pull - self._gram[:, used] @ weights)
+
+
+class _Features(Stateful, part="standardised-features", kept=("_values", "_rows")):
+    """The standardised features themselves, a row each: where they are more than rows, or have too many products."""
+
+    def __init__(self, features: FloatArray, rows: IndexArray) -> None:
+        self._values, self._rows = features, rows
+
+    def gram(self, used: IndexArray) -> FloatArray:
+        """As of `_Products`."""
+        values = self._values[used]
+        return (values @ values.T).astype(np.float64, copy=False)
+
+    def spectrum(self, used: IndexArray, scale: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """As of `_Products`; of more features than rows, the Gram matrix of the rows is the smaller one."""
+        if len(used) <= self._values.shape[1]:
+            squares, right = eigen(self.gram(used) * (scale * scale.T))
+        else:
+            values = self._values[used]
+            values *= scale.astype(values.dtype)
+            squares, left = eigen((values.T @ values).astype(np.float64))
+            right = values @ (left / np.sqrt(squares))
+        return squares, scale * right / np.sqrt(squares)
+
+    def of_rows(self, used: IndexArray) -> FloatArray:
+        """As of `_Products`."""
+        return self._values[used[:, None], self._rows].astype(np.float64)
+
+    def less(self, _: FloatArray, used: IndexArray, weights: FloatArray, targets: FloatArray) -> FloatArray:
+        """As of `_Products`."""
+        left = targets - self._values[used].T @ weights
+        return (self._values @ left.astype(self._values.dtype)).astype(np.float64)
+
+
 class RidgeRegressions(
     Stateful,
     part="ridge-regressions",
@@ -132,24 +177,30 @@ class RidgeRegressions(
         "_used",
         "_target_means",
         "_pull",
-        "_gram",
+        "_source",
         "rows",
-        "_of_rows",
         "_residuals",
         "_sizes",
+        "_last",
     ),
 ):
     """Ridge regressions of the same targets on any of the same features; those of `fit_ridge`, to rounding.
 
     Features are standardised, and their Gram matrix is found, once: O(n d^2). A choice of e features then takes
     O(e^3 + e t), and O(e m (e + t)) where leave-one-out estimates of m rows are given or choose the penalties of t
-    targets.
+    targets. Of more features than rows, or than `MOST_FEATURES`, the features are kept instead, these in single
+    precision, and the Gram matrix of a choice takes O(n e^2).
 
     Parameters
     ----------
-    features : ndarray of shape (n, n_features)
-        Centred: a missing value (NaN) counts as zero.
+    features : ndarray of shape (n, n_features), or iterable of ndarray of shape (n, some)
+        Centred: a missing value (NaN) counts as zero. Blocks of them needn't be in memory all at once.
     targets : ndarray of shape (n, n_targets)
+    n_features : int, optional
+        Of all blocks.
+    last : ndarray of shape (n_last,), optional
+        Scales of the first features, on which the last estimates are regressions. Of more than `MOST_TARGETS` targets,
+        each fit then tells how far it is from them.
 
     Attributes
     ----------
@@ -165,26 +216,38 @@ class RidgeRegressions(
     [[1.0], [0.0]]
     """
 
-    #: The features, where there are more of them than rows; such regressions have no state.
-    _wide: FloatArray | None = None
-
     @one_blas_thread
-    def __init__(self, features: FloatArray, targets: FloatArray) -> None:
-        self._n, n_features = features.shape
-        standardised, self._means, self._sds, self._used = _Standardised.of(features)
+    def __init__(
+        self,
+        features: FloatArray | Iterable[FloatArray],
+        targets: FloatArray,
+        n_features: int = 0,
+        *,
+        last: FloatArray | None = None,
+    ) -> None:
+        if isinstance(features, np.ndarray):
+            n_features, features = features.shape[1], [features]
+        self._n = len(targets)
         self._target_means = targets.mean(axis=0)
         residuals = targets - self._target_means
-        self._pull = standardised.T @ residuals
-        if n_features > self._n:
-            # The Gram matrix of the rows is the smaller one; it is another for each choice.
-            self._wide, self._gram = standardised, np.empty((0, 0))
-        else:
-            self._gram = standardised.T @ standardised
+        self._means, self._sds, self._used = (np.zeros(n_features, dtype=kind) for kind in (float, float, bool))
+        self._pull = np.empty((n_features, targets.shape[1]))
+        standardised = np.empty((n_features, self._n), np.float64 if n_features <= MOST_FEATURES else np.float32)
+        end = 0
+        for block in features:
+            begin, end = end, end + block.shape[1]
+            values, self._means[begin:end], self._sds[begin:end], self._used[begin:end] = Standardised.of(block)
+            standardised[begin:end] = values.T
+            self._pull[begin:end] = values.T @ residuals
         self.rows: IndexArray = judged(targets)
-        self._of_rows = np.ascontiguousarray(standardised[self.rows].T)
         self._residuals = residuals[self.rows]
+        kind = _Products if n_features <= min(self._n, MOST_FEATURES) else _Features
+        self._source: _Products | _Features = kind(standardised, self.rows)
         # Sums of squares of all rows, where these choose.
         self._sizes = np.einsum("ij,ij->j", residuals, residuals) if targets.shape[1] > MOST_TARGETS else None
+        self._last: tuple[FloatArray, ...] | None = None
+        if self._sizes is not None and last is not None:
+            self._last = self._of_last(residuals, self._sizes, last)
 
     @one_blas_thread
     def fit(self, columns: IndexArray, scales: FloatArray | None = None, *, left_out: bool = True) -> Ridge:
@@ -202,30 +265,65 @@ class RidgeRegressions(
         scale = np.ones(len(columns)) if scales is None else scales
         here &= scale > 0.0
         used, scale = columns[here], scale[here, None]
-        squares, right = self._spectrum(used, scale)
-        # V / S of the scaled features, by which they become U.
-        turn = scale * right / np.sqrt(squares)
-        along = turn.T @ self._pull[used]
-        left = turn.T @ self._of_rows[used] if left_out or self._sizes is None else np.empty((0, 0))
-        if self._sizes is None:
-            chosen = _best_shrinkage(squares, left, along, self._residuals, self._n)
-        else:
-            chosen = _generalised(squares, along, self._sizes, self._n)
         without: FloatArray | None = None
-        if left_out:
-            rest = self._residuals - left.T @ (chosen * along)
-            without = self._target_means + self._residuals - rest / _freedom(left, chosen, self._n)
+        update: FloatArray | None = None
+        if self._sizes is not None and not left_out:
+            standardised, left, free = self._by_sums(used, scale, self._sizes)
+        else:
+            squares, turn = self._source.spectrum(used, scale)
+            along = turn.T @ self._pull[used]
+            rows = turn.T @ self._source.of_rows(used)
+            if self._sizes is None:
+                chosen = _best_shrinkage(squares, rows, along, self._residuals, self._n)
+            else:
+                chosen = _generalised(squares, along, self._sizes, self._n)
+                left, free = _remainder(along, chosen, self._sizes, self._n)
+            standardised = turn @ (chosen * along)
+            if left_out:
+                rest = self._residuals - rows.T @ (chosen * along)
+                without = self._target_means + self._residuals - rest / freedom(rows, chosen, self._n)
+        if self._last is not None:
+            update = self._update(used, standardised, left, free, *self._last)
         weights = np.zeros((len(columns), len(self._target_means)))
-        weights[here] = turn @ (chosen * along) / self._sds[used, None]
-        return Ridge(weights, self._target_means - self._means[columns] @ weights, without)
+        weights[here] = standardised / self._sds[used, None]
+        return Ridge(weights, self._target_means - self._means[columns] @ weights, without, update)
 
-    def _spectrum(self, used: IndexArray, scale: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Give the squares of S, and V, of the scaled features."""
-        if self._wide is None:
-            return _eigen(self._gram[np.ix_(used, used)] * (scale * scale.T))
-        scaled = self._wide[:, used] * scale.T
-        squares, left = _eigen(scaled @ scaled.T)
-        return squares, scaled.T @ (left / np.sqrt(squares))
+    def _by_sums(
+        self, used: IndexArray, scale: FloatArray, sizes: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Give weights of the standardised features, the sums of squares that are left, and the means of 1 - h."""
+        if len(used) <= self._n:
+            gram = self._source.gram(used) * (scale * scale.T)
+            weights, left, free = ridge(gram, scale * self._pull[used], sizes, self._n, self._n * PENALTIES)
+            return scale * weights, left, free
+        squares, turn = self._source.spectrum(used, scale)
+        along = turn.T @ self._pull[used]
+        chosen = _generalised(squares, along, sizes, self._n)
+        return turn @ (chosen * along), *_remainder(along, chosen, sizes, self._n)
+
+    def _update(
+        self,
+        used: IndexArray,
+        weights: FloatArray,
+        left: FloatArray,
+        free: FloatArray,
+        *last: FloatArray,
+    ) -> FloatArray:
+        """Give the mean square of the difference between the last estimates and these, leaving each row out.
+
+        The error e of a row is e / (1 - h) when the row is left out, and the mean of all h stands for each.
+        """
+        of_features, of_targets, squares = last
+        both = of_targets - np.einsum("ij,ij->j", weights, of_features[used])
+        return np.asarray(np.maximum(left / free**2 - 2.0 * both / free + squares, 0.0) / self._n)
+
+    def _of_last(self, residuals: FloatArray, sizes: FloatArray, scales: FloatArray) -> tuple[FloatArray, ...]:
+        """Give sums over all rows of the last estimates' errors, left out: by features, by targets, and squared."""
+        here = self._used[: len(scales)] & (scales > 0.0)
+        used = np.flatnonzero(here)
+        weights, left, free = self._by_sums(used, scales[here, None], sizes)
+        of_targets = sizes - np.einsum("ij,ij->j", self._pull[used], weights)
+        return self._source.less(self._pull, used, weights, residuals) / free, of_targets / free, left / free**2
 
 
 def fit_ridge(
@@ -266,10 +364,10 @@ def _best_shrinkage(
     chosen = np.zeros((len(squares), residuals.shape[1]))
     shrinkages = squares[:, None] / (squares[:, None] + n * PENALTIES)
     rows = np.ascontiguousarray(left.T)
-    for shrinkage, freedom in zip(shrinkages.T[:, :, None], _freedom(left, shrinkages, n).T, strict=True):
+    for shrinkage, free in zip(shrinkages.T[:, :, None], freedom(left, shrinkages, n).T, strict=True):
         errors = rows @ (shrinkage * along)
         np.subtract(residuals, errors, out=errors)
-        error = freedom**-2 @ np.square(errors, out=errors)
+        error = free**-2 @ np.square(errors, out=errors)
         better = error < least
         least = np.where(better, error, least)
         chosen[:, better] = shrinkage
@@ -279,139 +377,24 @@ def _best_shrinkage(
 def _generalised(squares: FloatArray, along: FloatArray, sizes: FloatArray, n: int) -> FloatArray:
     """Give D for each target, at the penalty whose error of generalised cross-validation is the smallest."""
     shrinkages = squares[:, None] / (squares[:, None] + n * PENALTIES)
-    # The residuals y - U D U' y have the squares y'y - sum of (2 D - D^2) (U'y)^2.
     errors = np.maximum(sizes - (shrinkages * (2.0 - shrinkages)).T @ along**2, 0.0)
-    freedom = np.maximum(1.0 - (1.0 + shrinkages.sum(axis=0)) / n, LEAST_FREEDOM)
-    return np.asarray(shrinkages[:, (errors / freedom[:, None] ** 2).argmin(axis=0)])
+    free = np.maximum(1.0 - (1.0 + shrinkages.sum(axis=0)) / n, LEAST_FREEDOM)
+    return np.asarray(shrinkages[:, (errors / free[:, None] ** 2).argmin(axis=0)])
 
 
-def _freedom(left: FloatArray, shrinkages: FloatArray, n: int) -> FloatArray:
+def _remainder(along: FloatArray, chosen: FloatArray, sizes: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
+    """Give the sum of squares y'y - sum of (2 D - D^2) (U'y)^2 of each target's residuals, and its mean of 1 - h."""
+    left = sizes - np.einsum("ij,ij->j", chosen * (2.0 - chosen), along**2)
+    return np.maximum(left, 0.0), np.maximum(1.0 - (1.0 + chosen.sum(axis=0)) / n, LEAST_FREEDOM)
+
+
+def freedom(left: FloatArray, shrinkages: FloatArray, n: int) -> FloatArray:
     """Give 1 - h of each row, for each column of shrinkages; `left` is U'."""
     return np.maximum(1.0 - 1.0 / n - (left**2).T @ shrinkages, LEAST_FREEDOM)
 
 
-def _eigen(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
+def eigen(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Give the eigenvalues of a Gram matrix that aren't zero to rounding, and their vectors."""
     squares, vectors = np.linalg.eigh(gram)
     kept = squares > CONSTANT * max(float(squares.max(initial=0.0)), 1.0)
     return squares[kept], vectors[:, kept]
-
-
-@one_blas_thread
-def choose_scales(
-    features: FloatArray,
-    targets: FloatArray,
-    blocks: IndexArray,
-    start: FloatArray,
-    *,
-    optional: Collection[int] = (),
-) -> FloatArray:
-    """Choose the scale of each block of features, by the exact leave-one-out error, for all targets together.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, n_features)
-        Centred: a missing value (NaN) counts as zero.
-    targets : ndarray of shape (n, n_targets)
-    blocks : int ndarray of shape (n_features,)
-        The block of each feature.
-    start : ndarray of shape (n_blocks,)
-        Scales to begin with.
-    optional : collection of int
-        Blocks that are left out, unless that makes the error larger by more than the standard error of the difference.
-
-    Returns
-    -------
-    ndarray of shape (n_blocks,)
-        No scale of `SCALES` for one block alone makes the error smaller, but for blocks left out. Those of blocks
-        without a feature are as they were, and all of them where there are features in one block only: there, a scale
-        does what the penalty does.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> rng = np.random.default_rng(0)
-    >>> signal, noise = rng.normal(size=(200, 2)), rng.normal(size=(200, 50))
-    >>> target = signal.sum(axis=1, keepdims=True) + rng.normal(size=(200, 1))
-    >>> choose_scales(np.hstack([signal, noise]), target, np.repeat([0, 1], [2, 50]), np.ones(2)).tolist()
-    [1.0, 0.03]
-    """
-    scales = start.copy()
-    present = np.unique(blocks)
-    if len(present) < 2:
-        return scales
-    regressions = LeaveOneOut(features, targets)
-    least, tried = regressions.error(scales[blocks]), {tuple(scales)}
-    moved = True
-    while moved:
-        moved = False
-        for block in present:
-            for scale in SCALES:
-                other = scales.copy()
-                other[block] = scale
-                if tuple(other) in tried:
-                    continue
-                tried.add(tuple(other))
-                error = regressions.error(other[blocks])
-                if error < (1.0 - LEAST_GAIN) * least:
-                    least, scales, moved = error, other, True
-    for block in set(optional) & set(present.tolist()):
-        without = scales.copy()
-        without[block] = 0.0
-        if scales[block] > 0.0 and not regressions.is_surely_smaller(scales[blocks], without[blocks]):
-            scales = without
-    return scales
-
-
-class LeaveOneOut:
-    """The leave-one-out error of ridge regressions under any scales of their features; parameters as in `fit_ridge`."""
-
-    def __init__(self, features: FloatArray, targets: FloatArray) -> None:
-        values, _, _, self._used = _Standardised.of(features)
-        self._standardised = values[:, self._used]
-        self._gram = self._standardised.T @ self._standardised
-        residuals = targets - targets.mean(axis=0)
-        size = np.sqrt(np.mean(residuals**2, axis=0))
-        varied = size > CONSTANT * (np.abs(targets.mean(axis=0)) + size)
-        self._residuals = residuals[:, varied] / size[varied]
-
-    def error(self, scales: FloatArray) -> float:
-        """Give the mean over targets of the error at the best penalty, in units of the target's variance.
-
-        Parameters
-        ----------
-        scales : ndarray of shape (n_features,)
-        """
-        errors = self._errors(scales)
-        mean_squares = np.einsum("ipj,ipj->pj", errors, errors) / len(errors)
-        return float(mean_squares.min(axis=0).mean()) if errors.size else 0.0
-
-    def is_surely_smaller(self, scales: FloatArray, other: FloatArray) -> bool:
-        """Tell whether scales have a smaller error than others, by more than the standard error of the difference."""
-        if not self._residuals.size:
-            return False
-        gain = self._of_rows(other) - self._of_rows(scales)
-        return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
-
-    def _of_rows(self, scales: FloatArray) -> FloatArray:
-        """Give each row's share of `error`."""
-        squares = self._errors(scales) ** 2
-        best = squares.mean(axis=0).argmin(axis=0)
-        return np.asarray(np.take_along_axis(squares, best[None, None, :], axis=1).mean(axis=(1, 2)))
-
-    def _errors(self, scales: FloatArray) -> FloatArray:
-        """Give the errors of each row left out, at each penalty, for each target."""
-        n, n_targets = self._residuals.shape
-        scales = scales[self._used]
-        used = np.flatnonzero(scales)
-        scales = scales[used]
-        squares, right = _eigen(self._gram[np.ix_(used, used)] * np.outer(scales, scales))
-        left = self._standardised[:, used] @ (scales[:, None] * right / np.sqrt(squares))
-        shrink = squares[:, None] / (squares[:, None] + n * PENALTIES)
-        freedom = _freedom(left.T, shrink, n)
-        along = left.T @ self._residuals
-        # All penalties in one product: (kept, penalties, targets) as one wide matrix.
-        fitted = left @ (shrink[:, :, None] * along[:, None, :]).reshape(len(squares), len(PENALTIES) * n_targets)
-        errors = self._residuals[:, None, :] - fitted.reshape(n, len(PENALTIES), n_targets)
-        errors /= freedom[:, :, None]
-        return np.asarray(errors)

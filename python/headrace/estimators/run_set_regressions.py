@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -11,36 +11,21 @@ from typing import Any
 import numpy as np
 
 from headrace.arguments import BoolArray, Column, FloatArray, IndexArray
+from headrace.estimators.block_scales import BLOCKS, CONTENT, REST, choose_scales
 from headrace.estimators.linear_map import LinearMap
 from headrace.estimators.one_query import once
 from headrace.estimators.protocol import QualityEstimator, Queries
 from headrace.estimators.query_features import QueryFeatures
 from headrace.estimators.response_features import EncodedResponses, ResponseFeatures, columns_after
 from headrace.estimators.responses import Responses
-from headrace.estimators.ridge import (
-    BLOCKS,
-    CONTENT,
-    REST,
-    Ridge,
-    RidgeRegressions,
-    choose_scales,
-    fit_ridge,
-    judged,
-)
+from headrace.estimators.ridge import MOST_FEATURES, Ridge, RidgeRegressions, judged
 from headrace.estimators.state import Stateful
 from headrace.estimators.targets import checked_targets
 
 __all__ = ["RunSetRegressions", "common_run"]
 
-#: Gives the scale of each of so many features.
-ScalesOf = Callable[[int], FloatArray]
-
 #: Folds in which the estimates of another estimator are made that become features.
 N_FOLDS = 5
-
-#: Most features, those after all models, whose products are kept: 32 MB. Of more, or of more than there are rows, each
-#: run set has its own.
-MOST_FEATURES = 2_000
 
 #: Bytes of the regressions that are kept, of run sets as large as the next one; others are fitted again when met again.
 MOST_BYTES = 16 * 2**20
@@ -71,45 +56,11 @@ def _rows(queries: Queries, rows: IndexArray) -> dict[str, Column]:
     return {name: values[rows] for name, values in queries.items()}
 
 
-class _Features(Stateful, part="run-set-features", kept=("_encoded", "_encoded_responses", "_targets")):
-    """The features of the fitting queries, from which the regression of each run set is fitted."""
-
-    def __init__(self, encoded: FloatArray, encoded_responses: EncodedResponses, targets: FloatArray) -> None:
-        self._encoded = encoded
-        self._encoded_responses = encoded_responses
-        self._targets = targets
-
-    @property
-    def widths(self) -> tuple[int, int, int]:
-        """Numbers of features: of a query, of a model's response, of a pair of responses."""
-        return self._encoded.shape[1], *self._encoded_responses.widths
-
-    def centred(self, run: BoolArray) -> tuple[FloatArray, FloatArray]:
-        """Give the features of a run set without their averages, and the averages."""
-        features = np.hstack([self._encoded, self._encoded_responses.after(run)])
-        known = ~np.isnan(features)
-        centre = np.where(known, features, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        return features - centre, centre
-
-    def fit(self, run: BoolArray, scales: ScalesOf, *, left_out: bool) -> tuple[Ridge, FloatArray]:
-        """Give the regression of a run set, and the averages of its features."""
-        centred, centre = self.centred(run)
-        return fit_ridge(centred, self._targets, scales(len(centre)), left_out=left_out), centre
-
-
-class _Products(Stateful, part="run-set-products", kept=("_regressions", "_centres", "_widths")):
-    """The products of all features, from which the regression of each run set is fitted."""
-
-    def __init__(self, regressions: RidgeRegressions, centres: FloatArray, widths: tuple[int, int, int]) -> None:
-        self._regressions = regressions
-        self._centres = centres
-        self._widths = widths
-
-    def fit(self, run: BoolArray, scales: ScalesOf, *, left_out: bool) -> tuple[Ridge, FloatArray]:
-        """Give the regression of a run set, and the averages of its features."""
-        n_before, *widths = self._widths
-        columns = np.append(np.arange(n_before), n_before + columns_after(run, *widths))
-        return self._regressions.fit(columns, scales(len(columns)), left_out=left_out), self._centres[columns]
+def _centred(features: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Give features without their averages, and the averages."""
+    known = ~np.isnan(features)
+    centre = np.where(known, features, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return features - centre, centre
 
 
 class RunSetRegressions(
@@ -120,7 +71,9 @@ class RunSetRegressions(
         "_query_features",
         "_response_features",
         "_ex_ante",
-        "_source",
+        "_widths",
+        "_regressions",
+        "_centres",
         "_scales",
         "_fitted",
         "_with_left_out",
@@ -156,14 +109,27 @@ class RunSetRegressions(
         if ex_ante is not None:
             self._ex_ante = _ExAnteFeatures(ex_ante, queries, responses, self.targets)
             encoded = np.hstack([encoded, self._ex_ante.out_of_fold])
-        features = _Features(encoded, EncodedResponses(self._response_features, responses), self.targets)
-        nothing = np.zeros(responses.run.shape[1], dtype=np.bool_)
-        before = self._chosen(features.centred(nothing)[0], np.ones(len(BLOCKS)))
-        centred, centres = features.centred(~nothing)
-        self._scales = before, self._chosen(centred, before)
-        self._source: _Features | _Products = features
-        if centred.shape[1] <= min(len(centred), MOST_FEATURES):
-            self._source = _Products(RidgeRegressions(centred, self.targets), centres, features.widths)
+        seen = EncodedResponses(self._response_features, responses)
+        self._widths = encoded.shape[1], *seen.widths
+        n_models = responses.run.shape[1]
+        before = self._chosen(_centred(encoded)[0], np.ones(len(BLOCKS)))
+        n_alone, n_features = (len(columns) for columns in self._columns(np.ones(n_models, dtype=np.bool_)))
+        # Of so many features, the scales before any run hold after all runs, too.
+        after = before
+        if n_features <= MOST_FEATURES:
+            after = self._chosen(_centred(np.hstack([encoded, *seen.blocks()]))[0], before)
+        self._scales = before, after
+        centres: list[FloatArray] = []
+
+        def blocks() -> Iterator[FloatArray]:
+            for block in (encoded, *seen.blocks()):
+                centred, centre = _centred(block)
+                centres.append(centre)
+                yield centred
+
+        last = after[self._blocks(n_features if n_features <= MOST_FEATURES else n_alone)]
+        self._regressions = RidgeRegressions(blocks(), self.targets, n_features, last=last)
+        self._centres = np.concatenate(centres)
         self._fitted: dict[bytes, tuple[Ridge, FloatArray]] = {}
 
     def warm(self, run: BoolArray) -> None:
@@ -186,6 +152,12 @@ class RunSetRegressions(
         estimates = ridge.left_out if ridge.left_out is not None else self._fit(run, left_out=True)[0].left_out
         self._keep(run, (replace(ridge, left_out=estimates if keep or run.all() else None), centre))
         return np.asarray(estimates)
+
+    def update(self, run: BoolArray) -> FloatArray:
+        """Give the mean squares of the last estimates' differences from those after a run set, of many targets."""
+        ridge, _ = self._regression(run)
+        # They aren't in a file, either.
+        return np.asarray(self._fit(run, left_out=False)[0].update if ridge.update is None else ridge.update)
 
     def predict(self, queries: Queries, responses: Responses) -> tuple[FloatArray, BoolArray]:
         """Give estimates, and the run set that they are for."""
@@ -223,8 +195,16 @@ class RunSetRegressions(
             self._last = {key: fitted}
 
     def _fit(self, run: BoolArray, *, left_out: bool) -> tuple[Ridge, FloatArray]:
-        scales = self._scales[int(run.any())]
-        return self._source.fit(run, lambda n_features: scales[self._blocks(n_features)], left_out=left_out)
+        columns = self._columns(run)[1]
+        scales = self._scales[int(run.any())][self._blocks(len(columns))]
+        return self._regressions.fit(columns, scales, left_out=left_out), self._centres[columns]
+
+    def _columns(self, run: BoolArray) -> tuple[IndexArray, IndexArray]:
+        """Give where the features of a run set are: those without pairs of responses, and all."""
+        before, of_model, of_pair = self._widths
+        after = columns_after(run, of_model, of_pair)
+        columns = np.concatenate([np.arange(before), before + after])
+        return columns[: before + of_model * np.count_nonzero(run)], columns
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickle needn't carry what can be computed again.

@@ -207,7 +207,7 @@ def _calibrated(name: str, fold: Fold, wanted: Wanted) -> Replay:
 def _oracle(test: Outcomes, budgets: FloatArray) -> Replay:
     """Route by what each model will have brought and cost."""
 
-    def believe(rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
+    def believe(rows: IndexArray, run: BoolArray, *, priced: bool = True) -> tuple[Belief, FloatArray]:
         return Belief(test.quality[rows]), np.asarray(test.cost[rows])
 
     stops = walk(Routing(0.0), test, believe)

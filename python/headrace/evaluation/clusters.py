@@ -47,7 +47,7 @@ class ClusterMeans(NamedTuple):
     quality: FloatArray
     cost: FloatArray
 
-    def __call__(self, rows: IndexArray, run: BoolArray) -> tuple[Belief, FloatArray]:
+    def __call__(self, rows: IndexArray, run: BoolArray, *, priced: bool = True) -> tuple[Belief, FloatArray]:
         """Give what is believed of some rows, whatever has run."""
         return Belief(self.quality[rows]), self.cost[rows]
 

@@ -66,7 +66,7 @@ class Estimates:
         self.sign = np.where(np.arange(n_models) % 3 == 1, -0.7, 0.7)
         self.joint = 0.1 * factor @ np.swapaxes(factor, -1, -2)
 
-    def __call__(self, rows: Rows, run: Mask) -> tuple[hr.Belief, Floats]:
+    def __call__(self, rows: Rows, run: Mask, *, priced: bool = True) -> tuple[hr.Belief, Floats]:
         quality = np.where(run, self.after, self.before)[rows]
         cost = self.costs[int(run.any())][rows]
         if self.uncertainty == "none":
@@ -249,7 +249,7 @@ def test_every_parameter_has_one_stop_per_query_in_order(kind: str) -> None:
 def given_once(quality: Any, cost: Any) -> Callable[[Rows, Mask], tuple[hr.Belief, Floats]]:
     """Give estimates that no run changes."""
     means, costs = np.array(quality, dtype=float), np.array(cost, dtype=float)
-    return lambda rows, run: (hr.Belief(means[rows]), costs[rows])
+    return lambda rows, run, priced: (hr.Belief(means[rows]), costs[rows])
 
 
 @pytest.fixture
@@ -574,7 +574,7 @@ def test_rules_walked_together_stop_where_each_stops_alone(seed: int, uncertaint
     estimates = Estimates(seed, n_queries=30, uncertainty=uncertainty)
     asked: list[bytes] = []
 
-    def counted(rows: Rows, run: Mask) -> Any:
+    def counted(rows: Rows, run: Mask, *, priced: bool = True) -> Any:
         asked.append(run.tobytes())
         return estimates(rows, run)
 

@@ -65,7 +65,9 @@ def test_the_path_is_a_walk_of_the_given_queries(rule: str, tables: tuple[hr.Out
     quality = NoisyOracle(fusion=True).fit(fitting.queries, everything, fitting.quality)
     mean = fitting.cost.mean(axis=0)
 
-    def believe(rows: npt.NDArray[np.intp], run: npt.NDArray[np.bool_]) -> tuple[hr.Belief, Floats]:
+    def believe(
+        rows: npt.NDArray[np.intp], run: npt.NDArray[np.bool_], *, priced: bool = True
+    ) -> tuple[hr.Belief, Floats]:
         queries = {name: values[rows] for name, values in calibration.queries.items()}
         return quality.predict(queries, calibration.responses_for(run).take(rows)), np.tile(mean, (len(rows), 1))
 

@@ -61,13 +61,14 @@ def test_of_a_large_table_what_is_likely_worse_is_dropped(monkeypatch: pytest.Mo
     monkeypatch.setattr(race, "MOST", 350)
     drawn = race_of(table.outcomes)
     assert drawn is not None
-    assert (len(drawn.first), len(drawn.rest)) == (350, 850)
-    part = table.outcomes.take(drawn.first)
+    first, rest = drawn.parts
+    assert (len(first), len(rest)) == (350, 850)
+    part = table.outcomes.take(first)
     stops = [
         walk(
             make_rule("cascade-routing", 0.0, rule_settings("cascade-routing", part) | {"uncertainty_scale": scale}),
             part,
-            lambda some, run: table(drawn.first[some], run),
+            lambda some, run, priced: table(first[some], run, priced=priced),
         )
         for scale in UNCERTAINTY_SCALES
     ]
@@ -76,18 +77,38 @@ def test_of_a_large_table_what_is_likely_worse_is_dropped(monkeypatch: pytest.Mo
     for walked_once in stops:
         path = budget_path(walked_once, part.costs)
         areas.append(path.area(lowest, highest, float(part.mean_quality.min())))
-        without.append(left_out_areas(walked_once, path, part, drawn.block))
+        without.append(left_out_areas(walked_once, path, part, drawn.block[first]))
     behind = np.max(areas) - np.array(areas)
     # Of the jackknife: the deviation of the blocks' differences, times (B - 1) / sqrt(B).
     errors = np.std(without[int(np.argmax(areas))] - np.array(without), axis=1) * np.sqrt(N_BLOCKS - 1)
     kept = {}
     for cells in (len(table.outcomes) * 3, len(table.outcomes) * 3 - 1):
         monkeypatch.setattr(race, "LARGE", cells)
-        kept[cells] = drawn.still_in(stops, table.outcomes).tolist()
+        kept[cells] = drawn.still_in([Stops.joined([(first, ended)]) for ended in stops], 0, table.outcomes).tolist()
     sure, likely = kept.values()
     assert sure == (behind <= 3.0 * errors).tolist()
     assert likely == (behind <= errors).tolist()
     assert sum(likely) < sum(sure)
+
+
+def test_of_a_large_table_a_part_of_the_first_rows_comes_before(
+    monkeypatch: pytest.MonkeyPatch, table: BeliefTable
+) -> None:
+    small = race_of(table.outcomes)
+    monkeypatch.setattr(race, "LARGE", len(table.outcomes) * 3 - 1)
+    drawn = race_of(table.outcomes)
+    assert drawn is not None
+    assert small is not None
+    assert [len(rows) for rows in drawn.parts] == [133, 267, 800]
+    np.testing.assert_array_equal(np.sort(np.concatenate(drawn.parts[:2])), small.parts[0])
+    assert np.bincount(drawn.block[drawn.parts[0]], minlength=N_BLOCKS).min() >= 4
+    chosen = calibrate("cascade-routing", table, settings=rule_settings("cascade-routing", table.outcomes))
+    # What is left is walked on all queries, whenever the others were dropped.
+    whole = walked(table, chosen.settings["uncertainty_scale"])
+    assert chosen.areas[chosen.settings["uncertainty_scale"]] == pytest.approx(
+        path_area(budget_path(whole, table.outcomes.costs), table.outcomes), abs=ROUNDING
+    )
+    assert len(chosen.areas) < len(UNCERTAINTY_SCALES)
 
 
 def test_two_parts_joined_are_one_walk(table: BeliefTable) -> None:
@@ -95,8 +116,8 @@ def test_two_parts_joined_are_one_walk(table: BeliefTable) -> None:
     drawn = race_of(outcomes)
     assert drawn is not None
     parts = [
-        (rows, walk(rule, outcomes.take(rows), lambda some, run, rows=rows: table(rows[some], run)))
-        for rows in (drawn.first, drawn.rest)
+        (rows, walk(rule, outcomes.take(rows), lambda some, run, rows=rows, priced=True: table(rows[some], run)))
+        for rows in drawn.parts
     ]
     whole, joined = walk(rule, outcomes, table), Stops.joined(parts)
     for parameter in (0.0, 0.5, 5.0, 50.0, np.inf):
@@ -128,9 +149,10 @@ def test_groups_stay_whole_and_few_are_not_drawn_from() -> None:
     drawn = race_of(outcomes)
     assert drawn is not None
     groups = np.arange(900) // 4
-    assert not set(groups[drawn.first]) & set(groups[drawn.rest])
-    np.testing.assert_array_equal(np.sort(np.concatenate([drawn.first, drawn.rest])), np.arange(900))
-    assert len({(g, b) for g, b in zip(groups[drawn.first], drawn.block, strict=True)}) == 75
+    first, rest = drawn.parts
+    assert not set(groups[first]) & set(groups[rest])
+    np.testing.assert_array_equal(np.sort(np.concatenate([first, rest])), np.arange(900))
+    assert len({(g, b) for g, b in zip(groups[first], drawn.block[first], strict=True)}) == 75
     assert race_of(dataclasses.replace(outcomes, groups=np.arange(900) // 20)) is None
     assert race_of(simulate(race.FEWEST - 1, 2)) is None
 
@@ -145,4 +167,6 @@ def test_models_of_one_cost_stay_in() -> None:
     outcomes = hr.Outcomes(models=["a", "b"], quality=rng.integers(0, 2, (600, 2)), cost=np.ones((600, 2)))
     drawn = race_of(outcomes)
     assert isinstance(drawn, Race)
-    assert drawn.still_in([walked(believed(outcomes.take(drawn.first)), s) for s in (0.0, 1.0)], outcomes).all()
+    first = drawn.parts[0]
+    stops = [Stops.joined([(first, walked(believed(outcomes.take(first)), s))]) for s in (0.0, 1.0)]
+    assert drawn.still_in(stops, 0, outcomes).all()

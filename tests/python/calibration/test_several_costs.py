@@ -211,7 +211,7 @@ def best_of_a_grid(table: hr.Outcomes, rule: str, settings: dict[str, Any], budg
     """Try many exchange rates, and each policy of their paths."""
     best = -math.inf
 
-    def believe(rate: float, rows: Any, run: Any) -> tuple[hr.Belief, Floats]:
+    def believe(rate: float, rows: Any, run: Any, *, priced: bool = True) -> tuple[hr.Belief, Floats]:
         queries = {name: values[rows] for name, values in table.queries.items()}
         belief = Given().predict(queries, table.responses_for(run).take(rows))
         return belief, queries["usd"] + rate * queries["seconds"]

@@ -148,7 +148,7 @@ class _Given:
     def __init__(self, table):
         self.table = table
 
-    def __call__(self, rows, run):
+    def __call__(self, rows, run, *, priced=True):
         quality = np.where(run, self.table.quality[rows], 0.5 + 0.1 * np.sin(100.0 * self.table.cost[rows]))
         return Belief(quality, np.where(run, 0.0, 0.04) + np.zeros_like(quality)), self.table.cost[rows]
 

@@ -128,6 +128,13 @@ def test_shapes_without_models_or_rows_are_no_panic() -> None:
         _, ends, weights, residual = _core.regressions(np.eye(n), members, runs)
         assert len(ends) == len(runs) == len(residual)
         assert weights.shape[1:] == (n - len(members),)
+    for d, n_targets in [(0, 0), (3, 0), (0, 2)]:
+        weights, left, freedom = _core.ridge(np.eye(d), np.zeros((d, n_targets)), np.ones(n_targets), 5, [1.0])
+        assert (weights.shape, left.tolist(), freedom.tolist()) == (
+            (d, n_targets),
+            [1.0] * n_targets,
+            [0.8] * n_targets,
+        )
     assert _core.project_texts([], [1.0, 1.0], np.zeros((2, 0))).shape == (0, 0)
     assert _core.project_texts([b"abcde"], [1.0, 1.0], np.zeros((2, 0))).shape == (1, 0)
     for rule in (hr.Routing(1.0), hr.ThresholdCascade(0.5)):
@@ -136,6 +143,24 @@ def test_shapes_without_models_or_rows_are_no_panic() -> None:
             rule.select_batch(np.zeros((2, 0)), [], run=np.zeros((2, 0), dtype=bool))
         with pytest.raises(ValueError, match="quality"):
             rule.select_batch(np.zeros((2, 200)), np.zeros(200), run=np.ones((2, 200), dtype=bool))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"gram": np.eye(3)}, "gram: expected shape \\(2, 2\\), got shape \\(3, 3\\)"),
+        ({"pull": np.ones(2)}, "pull: expected two axes, got shape \\(2,\\)"),
+        ({"squares": np.ones(2)}, "squares: expected shape \\(1,\\), got shape \\(2,\\)"),
+        ({"n": 0}, "n: expected at least 1, got 0"),
+        ({"penalties": []}, "penalties: expected at least one number, got none"),
+        ({"penalties": [1.0, -1.0]}, "penalties: expected finite numbers >= 0, got -1"),
+        ({"penalties": [np.nan]}, "penalties: expected finite numbers >= 0, got NaN"),
+    ],
+)
+def test_what_is_wrong_with_a_ridge_is_named(changed: dict[str, Any], message: str) -> None:
+    given = {"gram": np.eye(2), "pull": np.ones((2, 1)), "squares": [1.0], "n": 5, "penalties": [1.0]}
+    with pytest.raises(ValueError, match=message):
+        _core.ridge(**given | changed)
 
 
 INTERRUPTED = """

@@ -6,7 +6,7 @@ an argument. It never panics and never takes longer than `MOST_SECONDS`. Results
 - a plan holds what has run, adds only what may run, and keeps to the cap and the depth;
 - on a share of the calls, a tradeoff that is marked optimal is compared with the best one over all plans;
 - a batch gives what its rows give one by one, and a profile what the rule decides within its pieces;
-- expected maxima are compared with the trapezoidal rule and Clark's formula, regressions with NumPy's.
+- expected maxima are compared with the trapezoidal rule and Clark's formula, regressions and ridges with NumPy's.
 
 A call follows from its seed and number alone. `HEADRACE_CASES` multiplies the number of calls;
 `benches/python/fuzz.py` makes as many as one likes, and counts them.
@@ -676,6 +676,44 @@ def check_regressions(arguments: Arguments, found: Any) -> str | None:
     return "regression"
 
 
+def check_ridge(arguments: Arguments, found: Any) -> str | None:
+    gram, pull, squares, penalties = (
+        np.asarray(arguments[name], dtype=float) for name in ("gram", "pull", "squares", "penalties")
+    )
+    weights, left, freedom = found
+    require(weights.shape == pull.shape and left.shape == freedom.shape == squares.shape, "wrong shapes")
+    n, d = arguments["n"], len(gram)
+    sizes = [abs(values).max(initial=0.0) for values in (gram, penalties)]
+    if not all(size < 1e6 for size in sizes) or penalties.min() <= 0.0 or not np.array_equal(gram, gram.T):
+        return None
+    known = np.linalg.eigvalsh(gram) if d else np.ones(1)
+    if known.min() < -1e-9 or not np.isfinite(np.concatenate([pull.ravel(), squares])).all() or (squares <= 0.0).any():
+        return None
+    tried = []
+    for penalty in penalties.tolist():
+        inverse = np.linalg.inv(gram + penalty * np.eye(d))
+        of_one = inverse @ pull
+        rest = np.maximum(squares - (of_one * pull).sum(axis=0) - penalty * (of_one**2).sum(axis=0), 0.0)
+        tried.append((of_one, rest, 1.0 - (1.0 + d - penalty * np.trace(inverse)) / n))
+    if min(free for _, _, free in tried) < 0.01:
+        # What is left is rounding, and so is the choice.
+        return None
+    for at, square in enumerate(squares.tolist()):
+        errors = [rest[at] / free**2 for _, rest, free in tried]
+        # Rounding may make another penalty the best of those that are as good.
+        near = [
+            number
+            for number, (of_one, rest, free) in enumerate(tried)
+            if np.allclose(weights[:, at], of_one[:, at], rtol=1e-6, atol=1e-9 * math.sqrt(square))
+            and math.isclose(left[at], rest[at], rel_tol=1e-6, abs_tol=1e-9 * square)
+            and math.isclose(freedom[at], free, rel_tol=1e-6, abs_tol=1e-9)
+        ]
+        require(bool(near), f"target {at}: the weights are of no penalty")
+        slack = 1e-6 * min(errors) + 1e-9 * square / tried[near[0]][2] ** 2
+        require(min(errors[number] for number in near) <= min(errors) + slack, f"target {at}: another penalty")
+    return "ridge"
+
+
 # The entries: how a call is made, and how its result is checked
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], Arguments, Callable[[Any], "str | None"]]
@@ -730,6 +768,22 @@ def regressions_call(r: random.Random, kind: str) -> Call:
     mask = [np.array([r.random() < 0.5 for _ in range(rows * k)], dtype=bool).reshape(rows, k) for rows in (n, n_runs)]
     arguments = with_faults(r, {"covariance": joint, "members": mask[0], "runs": mask[1]})
     return _core.regressions, (), arguments, lambda found: check_regressions(arguments, found)
+
+
+def ridge_call(r: random.Random, kind: str) -> Call:
+    n, n_features, n_targets = r.randint(1, 12), r.randint(0, 6), r.choice((0, 1, 3, 17, 33))
+    rng = np.random.default_rng(r.getrandbits(32))
+    features, targets = rng.normal(size=(n, n_features)), rng.normal(size=(n, n_targets)) * r.choice((1e-9, 1.0, 1e9))
+    features, targets = features - features.mean(axis=0), targets - targets.mean(axis=0)
+    arguments = {
+        "gram": features.T @ features,
+        "pull": features.T @ targets,
+        "squares": (targets**2).sum(axis=0),
+        "n": n,
+        "penalties": n * np.array(r.choice(((0.1,), (1e-4, 1.0, 100.0), (0.01, 0.0)))),
+    }
+    arguments = with_faults(r, arguments)
+    return _core.ridge, (), arguments, lambda found: check_ridge(arguments, found)
 
 
 def project_texts_call(r: random.Random, kind: str) -> Call:
@@ -809,6 +863,7 @@ ENTRIES: dict[str, tuple[int, Callable[[random.Random, str], Call]]] = {
     **{f"{kind}.profile_batch": (1, profile_call) for kind in KINDS},
     "expected_max": (4, expected_max_call),
     "regressions": (2, regressions_call),
+    "ridge": (2, ridge_call),
     "project_texts": (2, project_texts_call),
     "text_sizes": (1, text_sizes_call),
     "Policy.select_batch": (2, policy_call),
@@ -830,7 +885,7 @@ ARGUMENTS = (
         "upper",
     ),
     *("uncertainty_scale", "with_error", "members", "runs", "texts", "rarity", "directions", "ids", "cells"),
-    *("order", "thresholds"),
+    *("order", "thresholds", "gram", "pull", "squares", "penalties", "n"),
 )
 NAMED = re.compile(rf"\b({'|'.join(ARGUMENTS)})\b")
 

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 import headrace as hr
 from headrace._core import project_texts, text_sizes
-from headrace.estimators import JointQuality, LinearQuality, QueryFeatures, ResponseFeatures, reduction
+from headrace.estimators import (
+    JointQuality,
+    LinearQuality,
+    QueryFeatures,
+    ResponseFeatures,
+    reduction,
+    response_features,
+)
 from headrace.estimators.reduction import TextReduction, WideReduction, leading_directions
 from headrace.estimators.response_features import EncodedResponses, columns_after
 from headrace.estimators.signals import class_features, divergences, text_features, token_features
@@ -338,7 +345,7 @@ def every_kind(seed: int, n: int = 50) -> hr.Responses:
 
 
 @pytest.mark.parametrize("models", [[], [2], [0, 3], [0, 1, 2, 3]])
-def test_blocks_are_of_models_and_then_of_pairs(models: list[int]) -> None:
+def test_blocks_are_of_models_and_then_of_pairs(models: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     seen = every_kind(7)
     run = np.isin(np.arange(4), models)
     features = ResponseFeatures().fit(seen)
@@ -352,6 +359,8 @@ def test_blocks_are_of_models_and_then_of_pairs(models: list[int]) -> None:
     np.testing.assert_allclose(encoded.after(run), whole, rtol=0, atol=EXACT)
     everything = encoded.after(np.ones(4, dtype=bool))
     np.testing.assert_array_equal(everything[:, columns_after(run, *encoded.widths)], encoded.after(run))
+    monkeypatch.setattr(response_features, "BLOCK", 2)
+    np.testing.assert_array_equal(np.hstack([*encoded.blocks()]), everything)
     of_one = 3 + 1 + 1 + 3 + 4 + 5 + 32
     assert whole.shape == (50, of_one * len(models) + 3 * (len(models) * (len(models) - 1) // 2))
     none = features.transform(seen.with_run(run).take([]), run)

@@ -14,16 +14,8 @@ import headrace as hr
 import headrace.estimators.ridge as ridge_module
 import headrace.estimators.run_set_regressions as regressions_module
 from headrace.estimators import LinearCost, LinearQuality, QueryFeatures
-from headrace.estimators.ridge import (
-    CONTENT,
-    PENALTIES,
-    REST,
-    SCALES,
-    LeaveOneOut,
-    RidgeRegressions,
-    choose_scales,
-    fit_ridge,
-)
+from headrace.estimators.block_scales import CONTENT, REST, SCALES, LeaveOneOut, choose_scales
+from headrace.estimators.ridge import PENALTIES, RidgeRegressions, fit_ridge
 from headrace.estimators.run_set_regressions import RunSetRegressions
 
 Floats = npt.NDArray[np.float64]
@@ -306,37 +298,48 @@ def test_an_embedding_of_noise_costs_next_to_nothing(kind: type[LinearQuality] |
     assert (np.array(errors[True]) < 1.003 * np.array(errors[False]) + 1e-12).all()
 
 
-def with_and_without_products(
-    fitting: hr.Outcomes, monkeypatch: pytest.MonkeyPatch
-) -> tuple[RunSetRegressions, RunSetRegressions]:
-    """Regressions that share products, and those of the same queries whose features are kept."""
-    fitted = []
-    for most in (regressions_module.MOST_FEATURES, 0):
-        monkeypatch.setattr(regressions_module, "MOST_FEATURES", most)
-        estimator = LinearQuality().fit(fitting.queries, fitting.responses_for(np.ones(5, bool)), fitting.quality)
-        fitted.append(estimator._regressions)
-    return fitted[0], fitted[1]
+def fitted_regressions(fitting: hr.Outcomes) -> RunSetRegressions:
+    estimator = LinearQuality().fit(fitting.queries, fitting.responses_for(np.ones(5, bool)), fitting.quality)
+    return estimator._regressions
 
 
-def test_scales_are_those_of_before_any_run_and_of_after_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def features_after(regressions: RunSetRegressions, fitting: hr.Outcomes, run: npt.NDArray[np.bool_]) -> Floats:
+    """The features of a run set, encoded for it alone, without their averages."""
+    encoded = regressions._query_features.transform(fitting.queries, len(fitting))
+    seen = regressions._response_features.transform(fitting.responses_for(run), run)
+    features = np.hstack([encoded, seen])
+    return np.asarray(features - np.nanmean(features, axis=0))
+
+
+def test_scales_are_those_of_before_any_run_and_of_after_all() -> None:
     fitting, _ = halves(noise=True)
-    regressions, kept = with_and_without_products(fitting, monkeypatch)
+    regressions = fitted_regressions(fitting)
     before, after = regressions._scales
     assert before[REST] > 0.0
     for run, scales in ((np.zeros(5, bool), before), (np.arange(5) == 2, after)):
-        centred, _ = kept._source.centred(run)
-        expected = fit_ridge(centred, fitting.quality, scales[regressions._blocks(centred.shape[1])])
+        features = features_after(regressions, fitting, run)
+        expected = fit_ridge(features, fitting.quality, scales[regressions._blocks(features.shape[1])])
         np.testing.assert_allclose(regressions._regression(run)[0].weights, expected.weights, rtol=0, atol=EXACT)
 
 
 def test_without_an_embedding_every_regression_is_that_of_one_penalty(monkeypatch: pytest.MonkeyPatch) -> None:
     fitting, _ = halves(noise=False)
-    regressions, kept = with_and_without_products(fitting, monkeypatch)
+    by_products = fitted_regressions(fitting)
+    # More features than rows: they are kept, and not their products.
+    few = fitting.take(np.arange(20))
+    for regressions, table in ((by_products, fitting), (fitted_regressions(few), few)):
+        for run in np.array([[False] * 5, [True, True, False, False, False], [True] * 5]):
+            expected = fit_ridge(features_after(regressions, table, run), table.quality).weights
+            np.testing.assert_allclose(regressions._regression(run)[0].weights, expected, rtol=0, atol=EXACT)
+    for module in (ridge_module, regressions_module):
+        monkeypatch.setattr(module, "MOST_FEATURES", 10)
+    # Of many features, they are kept in single precision.
+    many = fitted_regressions(fitting)
+    kept = many._regressions.get_state()["_source"].get_state()
+    assert kept["_values"].dtype == np.float32
     for run in np.array([[False] * 5, [True, True, False, False, False], [True] * 5]):
-        centred, _ = kept._source.centred(run)
-        expected = fit_ridge(centred, fitting.quality).weights
-        for one in (regressions, kept):
-            np.testing.assert_allclose(one._regression(run)[0].weights, expected, rtol=0, atol=EXACT)
+        expected = by_products._regression(run)[0].weights
+        np.testing.assert_allclose(many._regression(run)[0].weights, expected, rtol=0, atol=1e-4)
 
 
 def test_a_file_holds_the_products_and_not_the_features_of_many_queries(tmp_path: Path) -> None:
@@ -348,9 +351,8 @@ def test_a_file_holds_the_products_and_not_the_features_of_many_queries(tmp_path
     # Leave-one-out estimates need the features of 2,000 queries at most, four fifths of 3,600 are 2,880.
     quality = decider.estimators[0][0]
     assert isinstance(quality, LinearQuality)
-    source = quality._regressions._source
-    assert isinstance(source, regressions_module._Products)
-    assert source._regressions.get_state()["_of_rows"].shape[1] == ridge_module.MOST_ROWS
+    kept = quality._regressions._regressions.get_state()["_source"].get_state()
+    assert kept["_of_rows"].shape[1] == ridge_module.MOST_ROWS
     assert sizes[1] < 5.0 * sizes[0]
     run, seen = np.arange(5) == 1, table.take(np.arange(20))
     loaded = hr.load(tmp_path / "3600.headrace")
@@ -391,13 +393,51 @@ def test_of_many_targets_generalised_cross_validation_chooses(
         left_out = (target - (target - best @ target) / (1.0 - np.diag(best)))[regressions.rows]
         np.testing.assert_allclose(got.left_out[:, at], left_out, rtol=0, atol=EXACT * np.abs(target).max())
     assert len(regressions.rows) == min(n, 40)
-    np.testing.assert_array_equal(regressions.fit(np.arange(10), scales, left_out=False).weights, got.weights)
+    # Without these, the core finds the same.
+    weights = regressions.fit(np.arange(10), scales, left_out=False).weights
+    np.testing.assert_allclose(weights, got.weights, rtol=0, atol=EXACT * np.abs(got.weights).max())
     # Three targets are few: there each row is left out.
     for at in range(3):
         few = fit_ridge(features, targets[:, [at]], scales)
         tried = [((targets[:, at] - h @ targets[:, at]) / (1.0 - np.diag(h))) ** 2 for h in hats]
         error = np.mean((targets[:, at] - few.left_out[:, 0]) ** 2)
         assert error == pytest.approx(min(squares.mean() for squares in tried), rel=EXACT)
+
+
+@pytest.mark.parametrize("n", [15, 60, 400])
+@pytest.mark.parametrize("n_last", [10, 7])
+def test_how_far_estimates_are_from_the_last_ones(n: int, n_last: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ridge_module, "MOST_TARGETS", 3)
+    rng = np.random.default_rng(n)
+    features, last = rng.normal(size=(n, 10)), rng.choice([1.0, 0.3, 0.0], n_last)
+    targets = features[:, :4] @ rng.normal(size=(4, 5)) + rng.normal(size=(n, 5)) * [0.01, 1.0, 3.0, 10.0, 0.1]
+    columns, scales = np.array([0, 2, 9]), np.array([1.0, 0.3, 1.0])
+    regressions = RidgeRegressions(features, targets, last=last)
+
+    def errors(columns: npt.NDArray[np.intp], scales: Floats) -> Floats:
+        """Each row's error if the mean of the leverages were its own."""
+        found = np.empty((n, 5))
+        hats = [hat(features[:, columns], scales, penalty) for penalty in PENALTIES]
+        for at, target in enumerate(targets.T):
+            tried = [(target - h @ target) / (1.0 - np.trace(h) / n) for h in hats]
+            found[:, at] = min(tried, key=lambda error: float(np.sum(error**2)))
+        return found
+
+    expected = np.mean((errors(columns, scales) - errors(np.arange(n_last), last)) ** 2, axis=0)
+    got = regressions.fit(columns, scales)
+    np.testing.assert_allclose(got.update, expected, rtol=1e-7, atol=EXACT * targets.var(axis=0).max())
+    without = regressions.fit(columns, scales, left_out=False).update
+    np.testing.assert_allclose(without, expected, rtol=1e-7, atol=EXACT * targets.var(axis=0).max())
+    np.testing.assert_allclose(regressions.fit(np.arange(n_last), last).update, 0.0, atol=1e-7 * targets.var())
+    monkeypatch.setattr(ridge_module, "MOST_FEATURES", 8)
+    single = RidgeRegressions((features[:, j : j + 3] for j in range(0, 10, 3)), targets, 10, last=last)
+    np.testing.assert_allclose(single.fit(columns, scales).update, expected, rtol=1e-3, atol=1e-4)
+    if n == 400:
+        # Leverages differ little: left-out estimates say the same.
+        rows = (regressions.fit(np.arange(n_last), last).left_out, got.left_out)
+        assert rows[0] is not None
+        assert rows[1] is not None
+        np.testing.assert_allclose(np.mean((rows[0] - rows[1]) ** 2, axis=0), expected, rtol=0.05, atol=1e-4)
 
 
 # Many run sets

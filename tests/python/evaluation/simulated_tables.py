@@ -25,7 +25,9 @@ class Simulated:
         self.outcomes = hr.Outcomes(models=[f"m{j}" for j in range(k)], quality=quality, cost=cost)
         self.chance, self.coarse, self.seed = chance, coarse, seed
 
-    def __call__(self, rows: npt.NDArray[np.intp], run: npt.NDArray[np.bool_]) -> tuple[Belief, Floats]:
+    def __call__(
+        self, rows: npt.NDArray[np.intp], run: npt.NDArray[np.bool_], *, priced: bool = True
+    ) -> tuple[Belief, Floats]:
         rng = np.random.default_rng([self.seed, *run.tolist()])
         known = self.chance + 0.3 * (self.outcomes.quality - self.chance) * run
         belief = known + rng.normal(size=known.shape) * 0.4 / (1.0 + run.sum())

@@ -48,7 +48,7 @@ def test_gains_that_cost_nothing_are_taken_at_every_weight() -> None:
     class Free:
         outcomes = hr.Outcomes(models=["a", "b"], quality=[[0.0, 1.0]] * 3, cost=[1.0, 2.0])
 
-        def __call__(self, rows: Any, run: Any) -> Any:
+        def __call__(self, rows: Any, run: Any, *, priced: bool = True) -> Any:
             return Belief(np.array([[0.5, 0.75], [0.5, 0.5], [0.5, 0.75]])), np.array([[1.0, 0.0]] * 2 + [[1.0, 0.5]])
 
     table: Any = Free()

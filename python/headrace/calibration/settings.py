@@ -104,9 +104,14 @@ def calibrate(
     race = race_of(outcomes) if len(tried) > 1 else None
     parts = (np.arange(outcomes.n_queries),) if race is None else race.parts
     walked: list[list[tuple[IndexArray, Stops]]] = [[] for _ in tried]
+
+    def tell(share: float) -> None:
+        if progress is not None and share > 0.0:
+            progress(share)
+
     for number, rows in enumerate(parts):
         rules = [make_rule(rule, 0.0, chosen) for chosen in tried]
-        ended = _walk_part(rules, table, rows, answer, shared(progress, number, len(parts)))
+        ended = _walk_part(rules, table, rows, answer, shared(tell, number, len(parts)))
         for so_far, stops in zip(walked, ended, strict=True):
             so_far.append((rows, stops))
         if race is not None and number + 1 < len(parts):

@@ -214,7 +214,7 @@ def walk_together(
         # Run sets in the order of their bits, which is that of a rule alone.
         reached = sorted(set().union(*places))
         for done, bits in enumerate(reached):
-            if progress is not None and step + done > 0:
+            if progress is not None:
                 progress((step + done / len(reached)) / (1 + most_runs))
             here = [(walked, found[bits]) for walked, found in zip(walks, places, strict=True) if bits in found]
             there = np.zeros(len(place), dtype=np.bool_)

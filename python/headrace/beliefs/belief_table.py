@@ -63,8 +63,10 @@ class BeliefTable:
         self.rates: tuple[float, ...] = tuple(rates)
         self.parts: list[Part] = [Part(*part) for part in parts]
         self._part_of_row = np.zeros(outcomes.n_queries, dtype=np.intp)
+        self._place_in_part = np.zeros(outcomes.n_queries, dtype=np.intp)
         for number, part in enumerate(self.parts):
             self._part_of_row[part.rows] = number
+            self._place_in_part[part.rows] = np.arange(len(part.rows))
         self._cache = _Cache()
 
     @classmethod
@@ -186,7 +188,8 @@ class BeliefTable:
             here = rows[part_of_row == number]
             if not len(here):
                 continue
-            index = _places(part.rows, here)
+            # None: all rows of the part, in this order.
+            index = None if np.array_equal(part.rows, here) else self._place_in_part[here]
             belief = self._believed(number, index, run)
             costs = np.zeros((len(names), *belief.quality.shape))
             if priced:
@@ -231,14 +234,6 @@ def _among(rows: IndexArray, known: IndexArray) -> BoolArray:
         return np.zeros(len(rows), dtype=np.bool_)
     at = np.minimum(np.searchsorted(known, rows), len(known) - 1)
     return np.asarray(known[at] == rows)
-
-
-def _places(rows: IndexArray, some: IndexArray) -> IndexArray | None:
-    """Find some of the rows of a part, which are in any order; None: all of them, in this order."""
-    if np.array_equal(rows, some):
-        return None
-    order = np.argsort(rows, kind="stable")
-    return np.asarray(order[np.searchsorted(rows, some, sorter=order)], dtype=np.intp)
 
 
 def _joined(outcomes: Outcomes, pieces: Sequence[_Entry]) -> _Entry:

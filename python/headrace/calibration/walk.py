@@ -333,7 +333,8 @@ def _most_runs(rule: Rule, n_models: int) -> int:
 
 
 def _mask(bits: int, n_models: int) -> BoolArray:
-    return np.array([bits >> j & 1 for j in range(n_models)], dtype=np.bool_)
+    octets = np.frombuffer(bits.to_bytes((n_models + 7) // 8, "little"), dtype=np.uint8)
+    return np.unpackbits(octets, count=n_models, bitorder="little").view(np.bool_)
 
 
 def _here(lower: FloatArray, upper: FloatArray, parameter: float) -> IntArray:

@@ -251,17 +251,16 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
         return _beside(of_models, self._of_pairs(seen, len(responses), len(models)))
 
     def _of_table(self, responses: TableResponses, models: IndexArray) -> FloatArray:
-        """Put together the features of some rows of a table: of each model, and of each pair, what is remembered."""
+        """Put together the features of some rows of a table: of all models, and of each pair, what is remembered."""
+        run = responses.run_set
 
-        def of_model(every: Responses) -> FloatArray:
-            return self._of_models(self._seen(every, np.array([model])), len(every), 1)[:, 0]
+        def of_models(every: Responses) -> FloatArray:
+            return self._of_models(self._seen(every, np.arange(len(run))), len(every), len(run))
 
         def of_pair(every: Responses) -> FloatArray:
             return self._of_pairs(self._seen(every, np.array(pair), compared=True), len(every), 2)[:, 0]
 
-        blocks = []
-        for model in models.tolist():
-            blocks.append(responses.remembered((self.key, model), of_model))
+        blocks = [responses.remembered(self.key, of_models)[:, models].reshape(len(responses), -1)]
         if self._compares:
             for pair in combinations(models.tolist(), 2):
                 blocks.append(responses.remembered((self.key, pair), of_pair))

@@ -390,7 +390,9 @@ mod tests {
             let mut rows: Vec<Vec<f64>> = (0..n).map(|_| (0..d).map(|_| uniform()).collect()).collect();
             if d == 11 {
                 // A feature that is another one, and one that is nothing.
-                rows.iter_mut().for_each(|row| (row[4], row[7]) = (row[2], 0.0));
+                for row in &mut rows {
+                    (row[4], row[7]) = (row[2], 0.0);
+                }
             }
             let targets: Vec<Vec<f64>> = (0..n_targets)
                 .map(|t| rows.iter().map(|row| row[0] * t as f64 + uniform()).collect())
@@ -398,7 +400,9 @@ mod tests {
             // Features and targets lose their means, whose freedom is the 1.
             for k in 0..d {
                 let mean = rows.iter().map(|row| row[k]).sum::<f64>() / n as f64;
-                rows.iter_mut().for_each(|row| row[k] -= mean);
+                for row in &mut rows {
+                    row[k] -= mean;
+                }
             }
             let penalties = [1e-3, 0.03, 1.0, 30.0];
             let mut gram = vec![0.0; d * d];

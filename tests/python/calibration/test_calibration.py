@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headrace as hr
+from headrace.beliefs.fitting import cross_fit
 from headrace.calibration.walk import MOST_MODELS, Stops, budget_path, walk, walk_together
+from headrace.estimators import LinearCost, LinearQuality
 from headrace.policy.budget_path import BudgetPath, PathPoint, curve_area, curve_areas
 
 Floats = npt.NDArray[np.float64]
@@ -589,3 +591,32 @@ def test_rules_walked_together_stop_where_each_stops_alone(seed: int, uncertaint
             columns = zip(expected, got.runs, strict=True) if name == "runs" else [(expected, getattr(got, name))]
             for mine, theirs in columns:
                 np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_no_cost_is_asked_for_where_no_model_may_run(name: str) -> None:
+    estimates, rule = Estimates(3, n_queries=30), MAKERS[name](0.0)
+    most = {"Routing": 1, "CascadeRouting, two deep": 2}.get(name, N_MODELS)
+    asked: dict[int, set[bool]] = {}
+
+    def guessed(rows: Rows, run: Mask, *, priced: bool = True) -> tuple[hr.Belief, Floats]:
+        asked.setdefault(int(run.sum()), set()).add(priced)
+        belief, cost = estimates(rows, run)
+        return belief, cost if priced else np.full_like(cost, 1e-9)
+
+    got, expected = (walk(rule, estimates.outcomes, believe) for believe in (guessed, estimates))
+    assert asked == {n_runs: {n_runs < most} for n_runs in range(most + 1)}
+    for column in ("row", "lower", "upper", "cost", "quality", "answer"):
+        np.testing.assert_array_equal(getattr(got, column), getattr(expected, column))
+
+
+def test_a_table_gives_costs_once_they_are_asked_for() -> None:
+    outcomes = hr.datasets.load_quickstart().take(np.arange(60))
+    rows, run = np.arange(0, 60, 2), np.arange(5) == 1
+    tables = [cross_fit(outcomes, LinearQuality(), LinearCost(), n_folds=2, seed=0) for _ in range(2)]
+    bare, none = tables[0](rows, run, priced=False)
+    assert not none.any()
+    for table in tables:
+        belief, costs = table(rows, run)
+        np.testing.assert_array_equal(belief.quality, bare.quality)
+        assert (costs > 0.0).all()

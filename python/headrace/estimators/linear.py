@@ -90,6 +90,7 @@ class LinearQuality(Parameters, Stateful, part="linear-quality", kept=("_regress
             response_features=ResponseFeatures(equal=self.equal),
             ex_ante=self.ex_ante,
             with_left_out=self.covariance or responses.run.shape[1] <= MOST_TARGETS,
+            with_updates=not self.covariance,
         )
         self._range = self._regressions.targets.min(), self._regressions.targets.max()
         self._updates: dict[bytes, FloatArray] = {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -82,8 +83,9 @@ class RunSetRegressions(
     """Ridge regressions on the features of queries and responses, one per run set, kept once fitted.
 
     What differs between run sets is which features are in: their products are computed once, for all run sets. Those
-    `with_left_out` are asked for the leave-one-out estimates of each run set, once. Many models have more run sets than
-    memory holds: beyond `MOST_BYTES`, the last one fitted is kept, and those that are `warm`.
+    `with_left_out` are asked for the leave-one-out estimates of each run set, once; those `with_updates`, of many
+    targets, for how far its estimates are from the last ones. Many models have more run sets than memory holds: beyond
+    `MOST_BYTES`, the last one fitted is kept, and those that are `warm`.
     """
 
     #: The last one fitted that wasn't kept.
@@ -99,6 +101,7 @@ class RunSetRegressions(
         response_features: ResponseFeatures,
         ex_ante: QualityEstimator | None = None,
         with_left_out: bool = False,
+        with_updates: bool = False,
     ) -> None:
         self._with_left_out = with_left_out
         self.targets: FloatArray = np.ascontiguousarray(checked_targets(targets, fewest=2))
@@ -113,22 +116,25 @@ class RunSetRegressions(
         self._widths = encoded.shape[1], *seen.widths
         n_models = responses.run.shape[1]
         before = self._chosen(_centred(encoded)[0], np.ones(len(BLOCKS)))
-        n_alone, n_features = (len(columns) for columns in self._columns(np.ones(n_models, dtype=np.bool_)))
+        n_alone = encoded.shape[1] + n_models * seen.widths[0]
+        n_features = len(self._columns(np.ones(n_models, dtype=np.bool_)))
+        blocks: Iterable[FloatArray] = chain([encoded], seen.blocks())
         # Of so many features, the scales before any run hold after all runs, too.
         after = before
         if n_features <= MOST_FEATURES:
-            after = self._chosen(_centred(np.hstack([encoded, *seen.blocks()]))[0], before)
+            blocks = list(blocks)
+            after = self._chosen(_centred(np.hstack(blocks))[0], before)
         self._scales = before, after
         centres: list[FloatArray] = []
 
-        def blocks() -> Iterator[FloatArray]:
-            for block in (encoded, *seen.blocks()):
-                centred, centre = _centred(block)
+        def centred() -> Iterator[FloatArray]:
+            for block in blocks:
+                features, centre = _centred(block)
                 centres.append(centre)
-                yield centred
+                yield features
 
-        last = after[self._blocks(n_features if n_features <= MOST_FEATURES else n_alone)]
-        self._regressions = RidgeRegressions(blocks(), self.targets, n_features, last=last)
+        last = after[self._blocks(n_features if n_features <= MOST_FEATURES else n_alone)] if with_updates else None
+        self._regressions = RidgeRegressions(centred(), self.targets, n_features, last=last)
         self._centres = np.concatenate(centres)
         self._fitted: dict[bytes, tuple[Ridge, FloatArray]] = {}
 
@@ -154,7 +160,10 @@ class RunSetRegressions(
         return np.asarray(estimates)
 
     def update(self, run: BoolArray) -> FloatArray:
-        """Give the mean squares of the last estimates' differences from those after a run set, of many targets."""
+        """Give the mean squares of the last estimates' differences from those after a run set, of many targets.
+
+        Asked of regressions `with_updates`.
+        """
         ridge, _ = self._regression(run)
         # They aren't in a file, either.
         return np.asarray(self._fit(run, left_out=False)[0].update if ridge.update is None else ridge.update)
@@ -195,16 +204,14 @@ class RunSetRegressions(
             self._last = {key: fitted}
 
     def _fit(self, run: BoolArray, *, left_out: bool) -> tuple[Ridge, FloatArray]:
-        columns = self._columns(run)[1]
+        columns = self._columns(run)
         scales = self._scales[int(run.any())][self._blocks(len(columns))]
         return self._regressions.fit(columns, scales, left_out=left_out), self._centres[columns]
 
-    def _columns(self, run: BoolArray) -> tuple[IndexArray, IndexArray]:
-        """Give where the features of a run set are: those without pairs of responses, and all."""
+    def _columns(self, run: BoolArray) -> IndexArray:
+        """Give where the features of a run set are: those of pairs of responses are the last."""
         before, of_model, of_pair = self._widths
-        after = columns_after(run, of_model, of_pair)
-        columns = np.concatenate([np.arange(before), before + after])
-        return columns[: before + of_model * np.count_nonzero(run)], columns
+        return np.concatenate([np.arange(before), before + columns_after(run, of_model, of_pair)])
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickle needn't carry what can be computed again.

@@ -68,7 +68,8 @@ def simulated(n: int, k: int) -> hr.Outcomes:
         quality=right.astype(np.float64),
         cost=np.geomspace(1.0, 60.0, k) * length / 150.0,
         queries={
-            "text": np.array([" ".join(["word"] * size) for size in words], dtype=object),
+            # No two are alike: queries of one text would be one group.
+            "text": np.array([" ".join([str(row), *["word"] * size]) for row, size in enumerate(words)], dtype=object),
             "category": np.array([f"c{c}" for c in category], dtype=object),
         },
         responses={"answer": letters[np.where(right, truth, (truth + wrong) % 4)], "length": length},

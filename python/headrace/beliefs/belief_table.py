@@ -241,6 +241,9 @@ def _joined(outcomes: Outcomes, pieces: Sequence[_Entry]) -> _Entry:
     k, n_costs = outcomes.n_models, len(outcomes.costs)
     if not pieces:
         return _Entry(np.zeros(0, dtype=np.intp), Belief(np.empty((0, k))), np.empty((n_costs, 0, k)), "")
+    first = pieces[0].belief
+    if len(pieces) == 1 and (first.variance is None or first.covariance is None):
+        return pieces[0]
     rows = np.concatenate([piece.rows for piece in pieces])
     order = np.argsort(rows, kind="stable")
     quality = np.concatenate([piece.belief.quality for piece in pieces])[order]

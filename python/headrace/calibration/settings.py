@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, IndexArray, checked_confidence, checked_number, listed
 from headrace.beliefs.belief_table import BeliefTable
-from headrace.calibration.race import race_of
+from headrace.calibration.race import Race, is_large, race_of
 from headrace.calibration.walk import Stops, budget_path, walk_together
 from headrace.estimators.belief import Belief
 from headrace.outcomes import Outcomes
@@ -32,6 +32,9 @@ __all__ = [
 
 #: Factors of the standard deviations among which the fit chooses.
 UNCERTAINTY_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.3)
+
+#: Of a large table so many are walked first, and larger ones one by one: they run more models, so their walks are long.
+N_SMALL = 3
 
 
 class Calibration(NamedTuple):
@@ -93,7 +96,8 @@ def calibrate(
     From 600 queries on, all scales are first walked on a third of them, 2,000 at most. Those that are surely worse
     there than the best, by more than three standard errors of the difference, are dropped; the others are walked on the
     other queries too (`headrace.calibration.race`). Of tables of more than 25,000 cells, one standard error is enough,
-    and scales are dropped after a third of the third, too.
+    and scales are dropped after a third of the third, too. Scales above 0.5 are walked one by one there, until one is
+    dropped: those above it aren't tried.
     """
     outcomes = table.outcomes
     settings = dict(settings or {})
@@ -111,9 +115,15 @@ def calibrate(
 
     for number, rows in enumerate(parts):
         rules = [make_rule(rule, 0.0, chosen) for chosen in tried]
-        ended = _walk_part(rules, table, rows, answer, shared(tell, number, len(parts)))
-        for so_far, stops in zip(walked, ended, strict=True):
+        told = shared(tell, number, len(parts))
+        if race is not None and is_large(outcomes) and number == 0:
+            ended = _climb(rules, table, race, answer, told)
+        else:
+            ended = _walk_part(rules, table, rows, answer, told)
+        # Of settings that weren't tried, there is nothing.
+        for so_far, stops in zip(walked, ended, strict=False):
             so_far.append((rows, stops))
+        tried, walked = tried[: len(ended)], walked[: len(ended)]
         if race is not None and number + 1 < len(parts):
             kept = np.flatnonzero(race.still_in([Stops.joined(so_far) for so_far in walked], number, outcomes))
             tried, walked = [tried[i] for i in kept], [walked[i] for i in kept]
@@ -131,6 +141,20 @@ def calibrate(
         progress(1.0)
     assert best is not None  # there is at least one scale
     return best
+
+
+def _climb(
+    rules: Sequence[Rule], table: BeliefTable, race: Race, answer: str, progress: Callable[[float], None] | None
+) -> list[Stops]:
+    """Walk the first part with rules of rising scales, those of large ones one by one, up to one that is dropped."""
+    rows = race.parts[0]
+    ended: list[Stops] = []
+    groups = [rules[:N_SMALL], *([rule] for rule in rules[N_SMALL:])]
+    for number, group in enumerate(groups):
+        ended += _walk_part(group, table, rows, answer, shared(progress, number, len(groups)))
+        if not race.still_in([Stops.joined([(rows, stops)]) for stops in ended], 0, table.outcomes)[-1]:
+            break
+    return ended
 
 
 def _walk_part(

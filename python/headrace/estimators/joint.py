@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import product
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -48,6 +49,9 @@ N_ITERATIONS = 50
 
 #: Up to so many run sets (6 models), a fit finds the gains of all of them at once; beyond, each when first asked for.
 MOST_RUN_SETS = 64
+
+#: Bytes of the gains that are kept, of run sets as large as the next one; others are found again when met again.
+MOST_BYTES = 12 * 2**20
 
 #: Most models: with 64, answers have 2,016 agreements, and their covariance takes 32 MB.
 MOST_MODELS = 64
@@ -122,6 +126,9 @@ class JointQuality(
     ((3600, 5), (5,))
     """
 
+    #: The last gain found that wasn't kept.
+    _last: Mapping[bytes, _Gain] = MappingProxyType({})
+
     strengths_: Strengths
     update_scale_: float
     moments_: Moments
@@ -167,12 +174,13 @@ class JointQuality(
         self.strengths_, self.update_scale_ = cross_validate(values, self._variables, strengths=strengths)
         self.moments_ = fit_moments(values, self._variables)
         self._sigma = self.moments_.shrunk(self._variables, self.strengths_)
-        self._gains: dict[bytes, _Gain] = {}
         n_models = targets.shape[1]
         every = np.ones((1, n_models), dtype=np.bool_)
         if 2**n_models <= MOST_RUN_SETS:
             every = np.array(list(product((True, False), repeat=n_models)))
-        self._compute_gains(every)
+        vars(self).pop("_last", None)
+        self._gains: dict[bytes, _Gain] = {}
+        self._gains = self._computed(every)
         return self
 
     def predict(self, queries: Queries, responses: Responses) -> Belief:
@@ -208,9 +216,9 @@ class JointQuality(
         return made._replace(covariance=spread) if self.covariance else made._replace(variance=spread.diagonal())
 
     def warm(self, runs: BoolArray) -> None:
-        """Find the gains of run sets, a row each, which otherwise are found when first asked for."""
+        """Find the gains of run sets, a row each, which otherwise are found when first asked for, and keep them."""
         for run in runs:
-            self._gain(run)
+            self._gains[run.tobytes()] = self._gain(run)
 
     def get_state(self) -> dict[str, Any]:
         """Give what `from_state` needs."""
@@ -278,12 +286,18 @@ class JointQuality(
 
     def _gain(self, run: BoolArray) -> _Gain:
         key = run.tobytes()
-        if key not in self._gains:
-            self._compute_gains(run[None, :])
-        return self._gains[key]
+        # Taken once: another thread may put another one in its place.
+        found = self._gains.get(key) or self._last.get(key)
+        if found is None:
+            found = self._computed(run[None, :])[key]
+            if (len(self._gains) + 1) * (found.weights.nbytes + found.update.nbytes) <= MOST_BYTES:
+                self._gains[key] = found
+            else:
+                self._last = {key: found}
+        return found
 
-    def _compute_gains(self, runs: BoolArray) -> None:
-        """Add the gains of run sets; in the fit, that of all models comes first."""
+    def _computed(self, runs: BoolArray) -> dict[bytes, _Gain]:
+        """Give the gains of run sets, by their bytes; in the fit, that of all models comes first."""
         mean, scale, n_features = self.moments_.mean, self.moments_.scale, self._variables.n_features
         # A constant feature says nothing.
         unit = np.where((scale > 0.0) | (np.arange(len(scale)) >= n_features), scale, 1.0)
@@ -300,11 +314,7 @@ class JointQuality(
         # Rounding, where next to nothing is still to come.
         diagonals = np.einsum("ijj->ij", updates)
         np.maximum(diagonals, 0.0, out=diagonals)
-        averages = mean[known]
-        begin = 0
-        for run, end, update in zip(runs, ends.tolist(), updates, strict=True):
-            self._gains[run.tobytes()] = _Gain(weights[begin:end], averages[begin:end], mean[n_features:], update)
-            begin = end
+        return _unstacked(runs, ends, weights, mean[known], mean[n_features:], updates)
 
 
 def _regressions(

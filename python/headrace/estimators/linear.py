@@ -119,12 +119,10 @@ class LinearQuality(Parameters, Stateful, part="linear-quality", kept=("_regress
 
     def _update(self, run: BoolArray) -> FloatArray:
         """Covariance, or variances, of (estimate after all models) - (estimate after `run`)."""
-        key = run.tobytes()
-        if key in self._updates:
-            return self._updates[key]
         if not self.covariance and run.size > MOST_TARGETS:
-            self._updates[key] = self._regressions.update(run)
-        else:
+            return self._regressions.update(run)
+        key = run.tobytes()
+        if key not in self._updates:
             final = np.clip(self._regressions.left_out(np.ones_like(run)), *self._range)
             update = final - np.clip(self._regressions.left_out(run), *self._range)
             self._updates[key] = update.T @ update / len(update) if self.covariance else np.mean(update**2, axis=0)

@@ -78,6 +78,10 @@ class _Columns(Mapping[str, Column]):
     def __getitem__(self, name: str) -> Column:
         return read_only_view(self.columns[name][self.rows])
 
+    def __contains__(self, name: object) -> bool:
+        # As it is by default, cells would be copied.
+        return name in self.columns
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)
 
@@ -104,7 +108,7 @@ class TableResponses(Responses):
     def __init__(self, table: TableRows, index: IndexArray | None, run: BoolArray, columns: _Columns) -> None:
         # What is frozen is set behind its back: nothing is checked again.
         own = self.__dict__
-        own["run"] = np.broadcast_to(run, (len(columns.rows), len(run)))
+        own["run"] = read_only_view(run[None].repeat(len(columns.rows), axis=0))
         own["run_set"], own["_columns"], own["_table"], own["_index"] = run, columns, table, index
 
     run_set: BoolArray

@@ -182,7 +182,8 @@ class QueryFeatures(Parameters, Stateful, part="query-features", kept=("_encoder
         for name, values in queries.items():
             self._encoders[name] = self._encoder(values).fit(checked_magnitudes(_label(name), values))
         self.widths_ = tuple(block.shape[1] for block in self._blocks({}, 0))
-        vars(self).pop("key", None)
+        for name in ("key", "of_content"):
+            vars(self).pop(name, None)
         return self
 
     def _encoder(self, values: Column) -> _Encoder:
@@ -225,7 +226,7 @@ class QueryFeatures(Parameters, Stateful, part="query-features", kept=("_encoder
         """Number of features."""
         return sum(self.widths_)
 
-    @property
+    @cached_property
     def of_content(self) -> BoolArray:
         """Which features are n-grams of a text, or numbers of an embedding: shape (n_features,)."""
         of_columns = zip(self._encoders.values(), self.widths_, strict=True)

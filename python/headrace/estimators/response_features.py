@@ -9,8 +9,6 @@ are: the features of any run set are put together from these (`headrace.estimato
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from itertools import combinations
@@ -22,23 +20,8 @@ from headrace.arguments import BoolArray, Column, FloatArray, IndexArray, checke
 from headrace.estimators.one_query import OneResponses
 from headrace.estimators.one_table import TableResponses
 from headrace.estimators.parameters import Parameters
-from headrace.estimators.query_features import WIDE, is_large, scaled
-from headrace.estimators.reduction import WideReduction
+from headrace.estimators.response_encoders import Encoder, encoder_for
 from headrace.estimators.responses import Responses
-from headrace.estimators.signals import (
-    absent,
-    are_probabilities,
-    are_tokens,
-    class_features,
-    divergences,
-    is_absent,
-    padded,
-    probabilities_known,
-    text_features,
-    text_features_of_one,
-    token_features,
-    token_features_of_one,
-)
 from headrace.estimators.state import Stateful, fingerprint
 from headrace.estimators.targets import clipped
 
@@ -46,124 +29,6 @@ __all__ = ["EncodedResponses", "ResponseFeatures", "columns_after"]
 
 #: Pairs of models that are compared at a time.
 BLOCK = 256
-
-
-class _Encoder(ABC):
-    """Turns one column of what some models returned, of shape (n_queries, n_models, ...), into features.
-
-    The same features are had of single cells, as they come in a session: there, calls of NumPy are what takes time.
-    """
-
-    #: Whether pairs of models are compared.
-    compares = False
-
-    @abstractmethod
-    def of_models(self, seen: Column) -> FloatArray:
-        """Give shape (n_queries, n_models, n_features)."""
-
-    def of_pairs(self, seen: Column, first: IndexArray, second: IndexArray) -> list[FloatArray]:
-        """Compare pairs of models: features of shape (n_queries, n_pairs); by default none."""
-        return []
-
-    def of_one(self, cell: Any) -> list[float]:
-        """Give the features of one cell."""
-        features: list[float] = self.of_models(cell[None, None])[0, 0].tolist()
-        return features
-
-    def of_two(self, first: Any, second: Any) -> list[float]:
-        """Compare two cells."""
-        return []
-
-
-class _Numbers(_Encoder, Stateful, part="response-numbers", kept=("_logarithmic",)):
-    def __init__(self, *, logarithmic: bool) -> None:
-        self._logarithmic = logarithmic
-
-    def of_models(self, seen: Column) -> FloatArray:
-        numbers = scaled(seen, self._logarithmic)
-        return numbers[:, :, None] if numbers.ndim == 2 else numbers
-
-    def of_one(self, cell: Any) -> list[float]:
-        if isinstance(cell, float):
-            return [math.log1p(max(cell, 0.0)) if self._logarithmic and cell == cell else cell]
-        numbers: list[float] = scaled(cell, self._logarithmic).tolist()
-        return numbers
-
-
-class _Wide(_Encoder, Stateful, part="response-wide", kept=("_reduction",)):
-    def __init__(self, values: FloatArray) -> None:
-        self._reduction = WideReduction().fit(values.reshape(-1, values.shape[2]))
-
-    def of_models(self, seen: Column) -> FloatArray:
-        reduced = self._reduction.transform(seen.reshape(-1, seen.shape[2]))
-        return reduced.reshape(*seen.shape[:2], reduced.shape[1])
-
-
-class _Tokens(_Encoder, Stateful, part="response-tokens", kept=("_label",)):
-    def __init__(self, label: str) -> None:
-        self._label = label
-
-    def of_models(self, seen: Column) -> FloatArray:
-        return token_features(self._numbers(seen))
-
-    def of_one(self, cell: Any) -> list[float]:
-        if not isinstance(cell, np.ndarray) or cell.dtype != np.float64:
-            boxed = np.empty(1, dtype=object)
-            boxed[0] = cell
-            cell = self._numbers(boxed)[0]
-        return token_features_of_one(cell)
-
-    def _numbers(self, seen: Column) -> FloatArray:
-        return checked_magnitudes(self._label, padded(seen)) if seen.dtype == object else seen
-
-
-class _Probabilities(_Encoder, Stateful, part="response-probabilities"):
-    compares = True
-
-    def of_models(self, seen: Column) -> FloatArray:
-        return class_features(probabilities_known(seen))
-
-    def of_pairs(self, seen: Column, first: IndexArray, second: IndexArray) -> list[FloatArray]:
-        known = probabilities_known(seen)
-        likeliest = known.argmax(axis=2)
-        same = (likeliest[:, first] == likeliest[:, second]).astype(np.float64)
-        return [same, divergences(known[:, first], known[:, second])]
-
-    def of_two(self, first: Any, second: Any) -> list[float]:
-        both = np.array([[first, second]])
-        return [float(feature[0, 0]) for feature in self.of_pairs(both, np.array([0]), np.array([1]))]
-
-
-class _Answers(_Encoder, Stateful, part="response-answers", kept=("_equal",)):
-    compares = True
-
-    def __init__(self, equal: Callable[[Any, Any], bool] | None) -> None:
-        self._equal = equal
-
-    def of_models(self, seen: Column) -> FloatArray:
-        return text_features(seen)
-
-    def of_one(self, cell: Any) -> list[float]:
-        return text_features_of_one(cell)
-
-    def of_two(self, first: Any, second: Any) -> list[float]:
-        if is_absent(first) or is_absent(second):
-            return [0.0]
-        return [float(bool(first == second if self._equal is None else self._equal(first, second)))]
-
-    def of_pairs(self, seen: Column, first: IndexArray, second: IndexArray) -> list[FloatArray]:
-        """Tell which answers agree; where one is absent, they don't."""
-        a, b = seen.take(first, axis=1), seen.take(second, axis=1)
-        if self._equal is None:
-            equal: BoolArray = np.asarray(a == b, dtype=np.bool_)
-            # Whether they are there is asked of the answers that agree: of two equal ones, neither is or both are.
-            equal[equal] = ~absent(a[equal])
-            return [equal.astype(np.float64)]
-        there = ~absent(seen)
-        both = there.take(first, axis=1) & there.take(second, axis=1)
-        same = np.zeros(a.shape)
-        same[both] = [bool(self._equal(x, y)) for x, y in zip(a[both], b[both], strict=True)]
-        return [same]
 
 
 class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_encoders", "_ends")):
@@ -215,27 +80,16 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
 
     def fit(self, responses: Responses) -> Self:
         """Learn what each column holds, and scales."""
-        self._encoders: dict[str, _Encoder] = {}
+        self._encoders: dict[str, Encoder] = {}
         self._ends: dict[str, tuple[FloatArray, FloatArray]] = {}
         for name in responses.names:
             values = checked_magnitudes(_label(name), responses.column(name))
-            self._encoders[name] = self._encoder(name, values)
+            self._encoders[name] = encoder_for(_label(name), values, equal=self.equal, plain=name in self.plain)
             if values.dtype != object:
                 self._ends[name] = _ends(values)
         for name in ("key", "_compares"):
             vars(self).pop(name, None)
         return self
-
-    def _encoder(self, name: str, values: Column) -> _Encoder:
-        if are_tokens(values):
-            return _Tokens(_label(name))
-        if values.dtype == object:
-            return _Answers(self.equal)
-        if are_probabilities(values):
-            return _Probabilities()
-        if values.ndim == 3 and values.shape[2] > WIDE:
-            return _Wide(values)
-        return _Numbers(logarithmic=is_large(values) and name not in self.plain)
 
     def transform(self, responses: Responses, run: BoolArray) -> FloatArray:
         """Encode the responses of the models of `run`: shape (len(responses), n_features)."""
@@ -329,6 +183,11 @@ class ResponseFeatures(Parameters, Stateful, part="response-features", kept=("_e
             return values if values != values else min(max(values, low.item(models)), high.item(models))
         return clipped(checked_magnitudes(_label(name), values), low[models], high[models])
 
+    def _comparable(self, seen: Mapping[str, Column]) -> dict[str, Column]:
+        """Give what is compared of the columns of models: of all that there are, if pairs are compared at all."""
+        encoders = self._encoders.items() if self.pairs else ()
+        return {name: encoder.comparable(seen[name]) for name, encoder in encoders if encoder.compares}
+
     def _of_models(self, seen: Mapping[str, Column], n_queries: int, n_models: int) -> FloatArray:
         """Encode what models returned: shape (n_queries, n_models, n_features)."""
         blocks = [encoder.of_models(seen[name]) for name, encoder in self._encoders.items()]
@@ -362,15 +221,16 @@ class EncodedResponses:
 
     def __init__(self, features: ResponseFeatures, responses: Responses) -> None:
         self._n_queries, self._n_models = responses.run.shape
-        self._seen = features._seen(responses, np.arange(self._n_models))
         self._features = features
-        self._of_models = features._of_models(self._seen, self._n_queries, self._n_models)
+        seen = features._seen(responses, np.arange(self._n_models))
+        self._of_models = features._of_models(seen, self._n_queries, self._n_models)
+        self._compared = features._comparable(seen)
 
     def after(self, run: BoolArray) -> FloatArray:
         """Give what `ResponseFeatures.transform` gives for a run set."""
         models = np.flatnonzero(run)
-        seen = {name: values.take(models, axis=1) for name, values in self._seen.items()}
-        pairs = self._features._of_pairs(seen, self._n_queries, len(models))
+        compared = {name: values.take(models, axis=1) for name, values in self._compared.items()}
+        pairs = self._features._of_pairs(compared, self._n_queries, len(models))
         return _beside(self._of_models.take(models, axis=1), pairs)
 
     def blocks(self) -> Iterator[FloatArray]:
@@ -381,7 +241,7 @@ class EncodedResponses:
             yield self._pairs(slice(begin, begin + BLOCK)).reshape(self._n_queries, -1)
 
     def _pairs(self, some: slice) -> FloatArray:
-        return self._features._of_pairs(self._seen, self._n_queries, self._n_models, some)
+        return self._features._of_pairs(self._compared, self._n_queries, self._n_models, some)
 
     @cached_property
     def widths(self) -> tuple[int, int]:
@@ -410,7 +270,8 @@ def columns_after(run: BoolArray, of_model: int, of_pair: int) -> IndexArray:
     # In lexicographic order: before those of a model are those of n - 1 and n - 2 and ... pairs.
     number = first * (2 * n_models - first - 1) // 2 + second - first - 1
     own = models[:, None] * of_model + np.arange(of_model)
-    return np.append(own, n_models * of_model + number[:, None] * of_pair + np.arange(of_pair))
+    both = n_models * of_model + number[:, None] * of_pair + np.arange(of_pair)
+    return np.concatenate([own.ravel(), both.ravel()])
 
 
 def _ends(values: FloatArray) -> tuple[FloatArray, FloatArray]:

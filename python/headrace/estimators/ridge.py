@@ -52,14 +52,14 @@ MOST_FEATURES = 2_000
 
 
 @dataclass(frozen=True)
-class Ridge(Stateful, part="ridge", kept=("weights", "intercept")):
+class Ridge(Stateful, part="ridge", kept=("weights", "intercept", "update")):
     """A fitted regression: estimates = features @ weights + intercept."""
 
     weights: FloatArray
     intercept: FloatArray
     #: Leave-one-out estimates of fitting rows, shape (n_estimated, n_targets); not part of the state.
     left_out: FloatArray | None = None
-    #: Mean square of the difference between the last estimates and these, shape (n_targets,); not part of the state.
+    #: Mean square of the difference between the last estimates and these, shape (n_targets,).
     update: FloatArray | None = None
 
     def predict(self, features: FloatArray) -> FloatArray:

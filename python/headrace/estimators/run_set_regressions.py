@@ -29,7 +29,7 @@ __all__ = ["RunSetRegressions", "common_run"]
 N_FOLDS = 5
 
 #: Bytes of the regressions that are kept, of run sets as large as the next one; others are fitted again when met again.
-MOST_BYTES = 16 * 2**20
+MOST_BYTES = 12 * 2**20
 
 
 class _ExAnteFeatures(Stateful, part="ex-ante-features", kept=("_fitted",)):
@@ -164,9 +164,7 @@ class RunSetRegressions(
 
         Asked of regressions `with_updates`.
         """
-        ridge, _ = self._regression(run)
-        # They aren't in a file, either.
-        return np.asarray(self._fit(run, left_out=False)[0].update if ridge.update is None else ridge.update)
+        return np.asarray(self._regression(run)[0].update)
 
     def predict(self, queries: Queries, responses: Responses) -> tuple[FloatArray, BoolArray]:
         """Give estimates, and the run set that they are for."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from headrace._core import text_sizes
-from headrace.arguments import BoolArray, Column, FloatArray
+from headrace.arguments import BoolArray, Column, FloatArray, IndexArray
 
 __all__ = [
     "absent",
@@ -20,6 +20,7 @@ __all__ = [
     "class_features",
     "divergences",
     "is_absent",
+    "numbered",
     "padded",
     "probabilities_known",
     "text_features",
@@ -67,6 +68,28 @@ def absent(values: Column) -> BoolArray:
 def is_absent(value: Any) -> bool:
     """Tell whether an object is None or empty text."""
     return value is None or (isinstance(value, str) and not value)
+
+
+def numbered(values: Column) -> IndexArray | None:
+    """Give objects as numbers, the same for equal ones; -1 for those that are absent, or not equal to themselves.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from headrace.estimators.signals import numbered
+    >>> numbered(np.array([["Paris", "", "Rome"], ["Rome", None, float("nan")]], dtype=object)).tolist()
+    [[0, -1, 2], [2, -1, -1]]
+    >>> numbered(np.array([{"a": "dict"}])) is None  # it has no hash
+    True
+    """
+    place: dict[Any, int] = {}
+    try:
+        numbers = np.array([place.setdefault(cell, len(place)) for cell in values.ravel().tolist()], dtype=np.intp)
+    except TypeError:
+        return None
+    alone = [number for cell, number in place.items() if is_absent(cell) or cell != cell]
+    numbers[np.isin(numbers, alone)] = -1
+    return numbers.reshape(values.shape)
 
 
 def text_features(values: Column) -> FloatArray:

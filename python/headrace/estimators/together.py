@@ -13,8 +13,12 @@ from headrace.estimators.belief import Belief
 from headrace.estimators.linear_map import Folded, HasLinearMap, LinearMap
 from headrace.estimators.one_query import OneQuery, OneResponses
 from headrace.estimators.protocol import CostEstimator, QualityEstimator
+from headrace.estimators.recent import Recent
 
 __all__ = ["Together"]
+
+#: Bytes of the plans that are kept, of the run sets met lately: of thousands of run sets, all would fill the memory.
+MOST_BYTES = 64 * 2**20
 
 
 class _Plan(NamedTuple):
@@ -26,12 +30,17 @@ class _Plan(NamedTuple):
     covariance: FloatArray | None
     is_linear: bool
 
+    @property
+    def nbytes(self) -> int:
+        """Its size, nearly: the weights of the maps, and twice as many folded."""
+        return 3 * sum(one.weights.nbytes for one in self.maps if one is not None)
+
 
 class Together:
     """A quality estimator and those of the costs, for one query at a time.
 
-    Those that are linear are folded into one product (`headrace.estimators.linear_map`), when a run set is first met;
-    the others are asked one by one. Threads may share it.
+    Those that are linear are folded into one product (`headrace.estimators.linear_map`), when a run set is first met
+    or after a long time; the others are asked one by one. Threads may share it.
 
     Parameters
     ----------
@@ -44,11 +53,12 @@ class Together:
     def __init__(self, quality: QualityEstimator, costs: Mapping[str, CostEstimator]) -> None:
         self.quality: QualityEstimator = quality
         self.costs: dict[str, CostEstimator] = dict(costs)
-        self._plans: dict[bytes, _Plan] = {}
+        self._warm: dict[bytes, _Plan] = {}
+        self._met: Recent[_Plan] = Recent(MOST_BYTES)
 
     def __getstate__(self) -> dict[str, Any]:
         # What is folded is made again from the estimators.
-        return vars(self) | {"_plans": {}}
+        return vars(self) | {"_warm": {}, "_met": Recent(MOST_BYTES)}
 
     def estimates(self, query: OneQuery, responses: OneResponses, run: BoolArray) -> tuple[Belief, FloatArray]:
         """Estimate for one query.
@@ -66,7 +76,11 @@ class Together:
             Of one query, without an axis for queries.
         costs : ndarray of shape (n_costs, n_models)
         """
-        plan = self._plans.get(run.tobytes()) or self._plan(run)
+        key = run.tobytes()
+        plan = self._warm.get(key) or self._met.get(key)
+        if plan is None:
+            plan = self._plan(run)
+            self._met.put(key, plan, plan.nbytes)
         linear: FloatArray | tuple[()] = ()
         if plan.folded is not None:
             try:
@@ -87,13 +101,13 @@ class Together:
         return belief, costs
 
     def warm(self, runs: BoolArray) -> None:
-        """Do now what is otherwise done when a run set is first met: a row each."""
+        """Do now what is otherwise done when a run set is first met, and keep it: a row each."""
         for kind, estimator in self._named():
             if hasattr(estimator, "warm"):
                 with named_on_error(kind, estimator):
                     estimator.warm(runs)
         for run in runs:
-            self._plan(run)
+            self._warm[run.tobytes()] = self._plan(run)
 
     def _named(self) -> list[tuple[str, QualityEstimator | CostEstimator]]:
         return [("quality", self.quality), *(("cost", estimator) for estimator in self.costs.values())]
@@ -105,15 +119,13 @@ class Together:
                 maps.append(estimator.linear_map(run) if isinstance(estimator, HasLinearMap) else None)
         linear = [one for one in maps if one is not None]
         first = maps[0]
-        plan = _Plan(
+        return _Plan(
             Folded(linear, run) if linear else None,
             tuple(maps),
             None if first is None else first.variance,
             None if first is None else first.covariance,
             len(linear) == len(maps),
         )
-        self._plans[run.tobytes()] = plan
-        return plan
 
 
 def _one(belief: Belief) -> Belief:

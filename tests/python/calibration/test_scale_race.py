@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import headrace as hr
 from headrace.beliefs.belief_table import BeliefTable
 from headrace.beliefs.fitting import cross_fit
-from headrace.calibration import race
+from headrace.calibration import race, settings
 from headrace.calibration.race import N_BLOCKS, Race, left_out_areas, race_of, worse
 from headrace.calibration.settings import UNCERTAINTY_SCALES, calibrate, path_area, rule_settings
 from headrace.calibration.walk import Stops, budget_path, walk
@@ -30,8 +31,8 @@ def believed(outcomes: hr.Outcomes) -> BeliefTable:
 
 
 def walked(table: BeliefTable, scale: float, rule: str = "cascade-routing") -> Stops:
-    settings = rule_settings(rule, table.outcomes) | {"uncertainty_scale": scale}
-    return walk(make_rule(rule, 0.0, settings), table.outcomes, table)
+    chosen = rule_settings(rule, table.outcomes) | {"uncertainty_scale": scale}
+    return walk(make_rule(rule, 0.0, chosen), table.outcomes, table)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,38 @@ def test_of_a_large_table_a_part_of_the_first_rows_comes_before(
         path_area(budget_path(whole, table.outcomes.costs), table.outcomes), abs=ROUNDING
     )
     assert len(chosen.areas) < len(UNCERTAINTY_SCALES)
+
+
+@pytest.mark.parametrize(("noise", "rule"), [("low", "index"), ("medium", "cascade-routing"), ("high", "cascade")])
+def test_of_a_large_table_scales_above_one_that_is_dropped_are_not_tried(
+    monkeypatch: pytest.MonkeyPatch, noise: str, rule: str
+) -> None:
+    table = believed(simulate(1500, 3, noise=noise, rng=4))
+    outcomes = table.outcomes
+    monkeypatch.setattr(race, "LARGE", 4000)
+    tried: list[list[float]] = []
+    plain = settings._walk_part
+
+    def told(rules: list[Any], *others: Any) -> list[Stops]:
+        tried.append([one.uncertainty_scale for one in rules])
+        return plain(rules, *others)
+
+    monkeypatch.setattr(settings, "_walk_part", told)
+    shares: list[float] = []
+    chosen = calibrate(rule, table, settings=rule_settings(rule, outcomes), progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    drawn = race_of(outcomes)
+    assert drawn is not None
+    assert len(drawn.parts) == 3
+    first = drawn.parts[0]
+    every = [walked(table, scale, rule).of(first) for scale in UNCERTAINTY_SCALES]
+    joined = [Stops.joined([(first, stops)]) for stops in every]
+    n_tried = next((n for n in range(3, 7) if not drawn.still_in(joined[:n], 0, outcomes)[-1]), 6)
+    assert tried[: n_tried - 2] == [list(UNCERTAINTY_SCALES[:3]), *([scale] for scale in UNCERTAINTY_SCALES[3:n_tried])]
+    kept = drawn.still_in(joined[:n_tried], 0, outcomes)
+    assert tried[n_tried - 2] == [s for s, still in zip(UNCERTAINTY_SCALES, kept, strict=False) if still]
+    assert set(chosen.areas) <= set(tried[-1])
 
 
 def test_two_parts_joined_are_one_walk(table: BeliefTable) -> None:

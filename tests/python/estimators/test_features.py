@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from typing import Any
 
@@ -365,6 +366,36 @@ def test_blocks_are_of_models_and_then_of_pairs(models: list[int], monkeypatch: 
     assert whole.shape == (50, of_one * len(models) + 3 * (len(models) * (len(models) - 1) // 2))
     none = features.transform(seen.with_run(run).take([]), run)
     assert none.shape == (0, whole.shape[1])
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["7", "8", "7 ", "", None],
+        [1, 1.0, True, 2, "1", math.nan, float("nan"), None],
+        [frozenset("a"), frozenset("aa"), frozenset("b"), None],
+        [["a"], ["a"], ["b"], "a", None],  # a list has no hash
+    ],
+)
+def test_answers_are_numbered_as_they_are_compared(cells: list[Any]) -> None:
+    rng = np.random.default_rng(3)
+    answers = np.empty((200, 4), dtype=object)
+    for place in np.ndindex(answers.shape):
+        answers[place] = cells[rng.integers(len(cells))]
+    seen, run = responses(answer=answers), np.ones(4, dtype=bool)
+    features = ResponseFeatures().fit(seen)
+    got = EncodedResponses(features, seen).after(run)[:, -6:]
+    pairs = list(combinations(range(4), 2))
+    there = [[a is not None and a != "" for a in row] for row in answers]
+    agree = [[ok[i] and ok[j] and row[i] == row[j] for i, j in pairs] for row, ok in zip(answers, there, strict=True)]
+    np.testing.assert_array_equal(got, np.array(agree, dtype=float))
+    assert 0.0 < got.mean() < 1.0
+    asked: list[tuple[Any, Any]] = []
+    given = ResponseFeatures(equal=lambda a, b: not asked.append((a, b))).fit(seen)  # type: ignore[func-returns-value]
+    np.testing.assert_array_equal(
+        EncodedResponses(given, seen).after(run)[:, -6:], [[ok[i] and ok[j] for i, j in pairs] for ok in there]
+    )
+    assert asked
 
 
 @given(st.integers(0, 15), st.integers(0, 2**32 - 1))

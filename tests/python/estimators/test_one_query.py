@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
-from itertools import permutations
+from itertools import permutations, product
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,12 @@ from headrace.estimators import (
     SwitchingCost,
     make,
 )
+from headrace.estimators import together as together_module
 from headrace.estimators.linear_map import Folded, LinearMap
 from headrace.estimators.one_query import OneQuery, OneResponses
 from headrace.estimators.query_features import QueryFeatures, _Text
-from headrace.estimators.response_features import ResponseFeatures, _Answers, _Tokens
+from headrace.estimators.response_encoders import _Answers, _Tokens
+from headrace.estimators.response_features import ResponseFeatures
 from headrace.estimators.signals import text_features, text_features_of_one, token_features, token_features_of_one
 from headrace.estimators.together import Together
 
@@ -171,6 +174,34 @@ def test_estimators_asked_together_give_what_each_gives(quality: str, cost: str,
             np.testing.assert_allclose(
                 costs[0], estimators[1].predict(dict(one.queries), seen)[0], rtol=0.0, atol=1e-12
             )
+
+
+@pytest.mark.parametrize("quality", ["linear", "joint"])
+def test_plans_of_run_sets_are_forgotten_and_made_again(quality: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, one = table(1), table(2).take([5])
+    estimators = fitted(quality, log), fitted("cost", log)
+    runs = [np.array([run]) for run in product([False, True], repeat=K)]
+
+    def estimates(asked: Together) -> list[np.ndarray]:
+        found = [asked.estimates(one_query(one), one_responses(one, run), run[0]) for run in runs]
+        return [array for belief, costs in found for array in (belief.quality, belief.variance, costs)]
+
+    whole = Together(estimators[0], {"usd": estimators[1]})
+    expected = estimates(whole)
+    assert len(whole._met) == len(runs)
+    size = whole._plan(runs[-1][0]).nbytes
+    monkeypatch.setattr(together_module, "MOST_BYTES", 2 * size)
+    some = Together(estimators[0], {"usd": estimators[1]})
+    some.warm(np.array([run[0] for run in runs[:2]]))
+    for _ in range(3):
+        for mine, theirs in zip(estimates(some), expected, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        assert 0 < sum(plan.nbytes for plan, _ in (some._met._young | some._met._old).values()) <= 2 * size
+    assert len(some._warm) == 2
+    copied = pickle.loads(pickle.dumps(some))
+    assert len(copied._warm) == len(copied._met) == 0
+    for mine, theirs in zip(estimates(copied), expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_a_map_whose_averages_differ_counts_missing_features_as_its_own_average() -> None:

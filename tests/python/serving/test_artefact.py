@@ -327,6 +327,22 @@ def test_a_warm_decider_fits_nothing_any_more(
         regressions._fit(np.zeros(3, bool), left_out=False)
 
 
+def test_a_warm_decider_of_many_models_is_warm_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = hr.datasets.simulate(200, 13, rng=3)
+    decider = (
+        hr.Router(quality="linear", n_folds=2, max_depth=1).fit(table, budget=float(table.mean_cost.mean())).decider_
+    )
+    kept = again(decider.warm(max_runs=1), tmp_path)
+    runs = np.vstack([np.zeros((1, 13), bool), np.eye(13, dtype=bool)])
+    wanted = [decider.estimators[0][0].predict(table.queries, table.responses_for(run)) for run in runs]
+    monkeypatch.setattr(RidgeRegressions, "fit", None)
+    for run, before in zip(runs, wanted, strict=True):
+        belief = kept.estimators[0][0].predict(table.queries, table.responses_for(run))
+        np.testing.assert_array_equal(belief.quality, before.quality)
+        assert before.variance is not None
+        np.testing.assert_array_equal(belief.variance, before.variance)
+
+
 def test_only_run_sets_that_a_rule_meets_are_warmed() -> None:
     models, ends = ("a", "b", "c"), (1.0, 1.0)
     cascade = Policy(models, "cascade", {"max_depth": 2, "order": (2, 0, 1)}, ends)

@@ -51,7 +51,7 @@ N_ITERATIONS = 50
 MOST_RUN_SETS = 64
 
 #: Bytes of the gains that are kept, of run sets as large as the next one; others are found again when met again.
-MOST_BYTES = 12 * 2**20
+MOST_BYTES = 4 * 2**20
 
 #: Most models: with 64, answers have 2,016 agreements, and their covariance takes 32 MB.
 MOST_MODELS = 64

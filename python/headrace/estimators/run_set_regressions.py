@@ -29,7 +29,7 @@ __all__ = ["RunSetRegressions", "common_run"]
 N_FOLDS = 5
 
 #: Bytes of the regressions that are kept, of run sets as large as the next one; others are fitted again when met again.
-MOST_BYTES = 12 * 2**20
+MOST_BYTES = 4 * 2**20
 
 
 class _ExAnteFeatures(Stateful, part="ex-ante-features", kept=("_fitted",)):

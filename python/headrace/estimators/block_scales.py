@@ -19,7 +19,8 @@ import numpy as np
 
 from headrace.arguments import FloatArray, IndexArray
 from headrace.estimators.blas import one_blas_thread
-from headrace.estimators.ridge import CONSTANT, PENALTIES, Standardised, eigen, freedom
+from headrace.estimators.gram import CONSTANT, eigen
+from headrace.estimators.ridge import PENALTIES, Standardised, freedom
 
 __all__ = ["BLOCKS", "CONTENT", "REST", "SCALES", "LeaveOneOut", "choose_scales"]
 

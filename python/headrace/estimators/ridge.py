@@ -17,6 +17,7 @@ import numpy as np
 from headrace._core import ridge
 from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.estimators.blas import one_blas_thread
+from headrace.estimators.gram import CONSTANT, Features, Products
 from headrace.estimators.state import Stateful
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "Ridge",
     "RidgeRegressions",
     "Standardised",
-    "eigen",
     "fit_ridge",
     "freedom",
     "judged",
@@ -43,9 +43,6 @@ FEW_ROWS = 500
 
 #: A row whose leverage is closer to 1 than this is fitted exactly, to rounding.
 LEAST_FREEDOM = 1e-10
-
-#: A feature whose standard deviation is below this fraction of its size is constant.
-CONSTANT = 1e-9
 
 #: Most features whose products are kept: 32 MB. Of more, the features are kept, in single precision.
 MOST_FEATURES = 2_000
@@ -109,62 +106,6 @@ def judged(targets: FloatArray) -> IndexArray:
     n, n_targets = targets.shape
     most = MOST_ROWS if n_targets <= MOST_TARGETS else FEW_ROWS
     return np.arange(n) if n <= most else np.arange(most) * n // most
-
-
-class _Products(Stateful, part="feature-products", kept=("_gram", "_of_rows")):
-    """The products of standardised features with each other, and the features of some rows."""
-
-    def __init__(self, features: FloatArray, rows: IndexArray) -> None:
-        self._gram, self._of_rows = features @ features.T, np.ascontiguousarray(features[:, rows])
-
-    def gram(self, used: IndexArray) -> FloatArray:
-        """Give the products of the features used."""
-        return np.asarray(self._gram[np.ix_(used, used)])
-
-    def spectrum(self, used: IndexArray, scale: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Give the squares of S of the scaled features used, and the scaled V / S, which makes U of the plain ones."""
-        squares, right = eigen(self.gram(used) * (scale * scale.T))
-        return squares, scale * right / np.sqrt(squares)
-
-    def of_rows(self, used: IndexArray) -> FloatArray:
-        """Give the features used, a row each."""
-        return np.asarray(self._of_rows[used])
-
-    def less(self, pull: FloatArray, used: IndexArray, weights: FloatArray, _: FloatArray) -> FloatArray:
-        """Give the products of all features with what estimates leave of targets, of which `pull` are the products."""
-        return np.asarray(pull - self._gram[:, used] @ weights)
-
-
-class _Features(Stateful, part="standardised-features", kept=("_values", "_rows")):
-    """The standardised features themselves, a row each: where they are more than rows, or have too many products."""
-
-    def __init__(self, features: FloatArray, rows: IndexArray) -> None:
-        self._values, self._rows = features, rows
-
-    def gram(self, used: IndexArray) -> FloatArray:
-        """As of `_Products`."""
-        values = self._values[used]
-        return (values @ values.T).astype(np.float64, copy=False)
-
-    def spectrum(self, used: IndexArray, scale: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """As of `_Products`; of more features than rows, the Gram matrix of the rows is the smaller one."""
-        if len(used) <= self._values.shape[1]:
-            squares, right = eigen(self.gram(used) * (scale * scale.T))
-        else:
-            values = self._values[used]
-            values *= scale.astype(values.dtype)
-            squares, left = eigen((values.T @ values).astype(np.float64))
-            right = values @ (left / np.sqrt(squares))
-        return squares, scale * right / np.sqrt(squares)
-
-    def of_rows(self, used: IndexArray) -> FloatArray:
-        """As of `_Products`."""
-        return self._values[used[:, None], self._rows].astype(np.float64)
-
-    def less(self, _: FloatArray, used: IndexArray, weights: FloatArray, targets: FloatArray) -> FloatArray:
-        """As of `_Products`."""
-        left = targets - self._values[used].T @ weights
-        return (self._values @ left.astype(self._values.dtype)).astype(np.float64)
 
 
 class RidgeRegressions(
@@ -241,8 +182,8 @@ class RidgeRegressions(
             self._pull[begin:end] = values.T @ residuals
         self.rows: IndexArray = judged(targets)
         self._residuals = residuals[self.rows]
-        kind = _Products if n_features <= min(self._n, MOST_FEATURES) else _Features
-        self._source: _Products | _Features = kind(standardised, self.rows)
+        kind = Products if n_features <= min(self._n, MOST_FEATURES) else Features
+        self._source: Products | Features = kind(standardised, self.rows)
         # Sums of squares of all rows, where these choose.
         self._sizes = np.einsum("ij,ij->j", residuals, residuals) if targets.shape[1] > MOST_TARGETS else None
         self._last: tuple[FloatArray, ...] | None = None
@@ -391,10 +332,3 @@ def _remainder(along: FloatArray, chosen: FloatArray, sizes: FloatArray, n: int)
 def freedom(left: FloatArray, shrinkages: FloatArray, n: int) -> FloatArray:
     """Give 1 - h of each row, for each column of shrinkages; `left` is U'."""
     return np.maximum(1.0 - 1.0 / n - (left**2).T @ shrinkages, LEAST_FREEDOM)
-
-
-def eigen(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Give the eigenvalues of a Gram matrix that aren't zero to rounding, and their vectors."""
-    squares, vectors = np.linalg.eigh(gram)
-    kept = squares > CONSTANT * max(float(squares.max(initial=0.0)), 1.0)
-    return squares[kept], vectors[:, kept]

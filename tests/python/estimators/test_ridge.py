@@ -15,6 +15,7 @@ import headrace.estimators.ridge as ridge_module
 import headrace.estimators.run_set_regressions as regressions_module
 from headrace.estimators import LinearCost, LinearQuality, QueryFeatures
 from headrace.estimators.block_scales import CONTENT, REST, SCALES, LeaveOneOut, choose_scales
+from headrace.estimators.gram import Features
 from headrace.estimators.ridge import PENALTIES, RidgeRegressions, fit_ridge
 from headrace.estimators.run_set_regressions import RunSetRegressions
 
@@ -340,6 +341,36 @@ def test_without_an_embedding_every_regression_is_that_of_one_penalty(monkeypatc
     for run in np.array([[False] * 5, [True, True, False, False, False], [True] * 5]):
         expected = by_products._regression(run)[0].weights
         np.testing.assert_allclose(many._regression(run)[0].weights, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("two", [0, 3, 9])
+def test_features_of_two_values_are_kept_as_bits(kind: type, two: int) -> None:
+    rng = np.random.default_rng(two)
+    values = rng.normal(size=(9, 100)).astype(kind)
+    rows = np.arange(0, 100, 7)
+    chosen = rng.permutation(9)[:two]
+    values[chosen] = rng.normal(size=(two, 2)).astype(kind)[np.arange(two)[:, None], rng.integers(0, 2, (two, 100))]
+    if two:
+        values[chosen[0]] = 0.0  # a constant
+    features = Features(values, rows)
+    again = Features.from_state(features.get_state())
+    assert features.get_state()["_values"].shape == (9 - two, 100)
+    assert features.get_state()["_bits"].nbytes == 13 * two
+    scale = rng.uniform(0.5, 2.0, 9)[:, None]
+    weights, targets = rng.normal(size=(4, 2)), rng.normal(size=(100, 2))
+    for source in (features, again):
+        for used in (np.array([], dtype=np.intp), np.array([8, 0, 3, 3]), chosen, np.arange(9)):
+            np.testing.assert_array_equal(source._of(used), values[used])
+            np.testing.assert_array_equal(source.of_rows(used), values[used][:, rows])
+            np.testing.assert_allclose(source.gram(used), values[used] @ values[used].T, rtol=1e-5, atol=1e-5)
+        some = np.array([2, 5, 6, 1])
+        left = targets - values[some].T @ weights
+        np.testing.assert_allclose(source.less(np.empty(0), some, weights, targets), values @ left, atol=1e-3)
+        squares, turn = source.spectrum(np.array([2, 5]), scale[[2, 5]])
+        scaled = values[[2, 5]] * scale[[2, 5]]
+        np.testing.assert_allclose(np.sort(squares), np.linalg.svd(scaled, compute_uv=False)[::-1] ** 2, rtol=1e-4)
+        np.testing.assert_allclose(turn.T @ values[[2, 5]] @ values[[2, 5]].T @ turn, np.eye(2), atol=1e-4)
 
 
 def test_a_file_holds_the_products_and_not_the_features_of_many_queries(tmp_path: Path) -> None:

@@ -72,8 +72,9 @@ class Features(
         values = np.empty((len(used), n), self._values.dtype)
         values[~has_two] = self._values[place[~has_two]]
         those = place[has_two]
-        is_high = np.unpackbits(self._bits[those], axis=1, count=n).view(np.bool_)
-        values[has_two] = np.where(is_high, self._ends[those, 1:], self._ends[those, :1])
+        # Exact, as one of the two products is zero; `np.where` takes three times as long.
+        is_high = np.unpackbits(self._bits[those], axis=1, count=n).astype(values.dtype)
+        values[has_two] = (1.0 - is_high) * self._ends[those, :1] + is_high * self._ends[those, 1:]
         return values
 
     def gram(self, used: IndexArray) -> FloatArray:

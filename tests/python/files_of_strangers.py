@@ -14,7 +14,6 @@ An input follows from the seed, the target and its number alone.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import linecache
 import random
@@ -30,13 +29,14 @@ import decision_logs
 import numpy as np
 import small_files
 from mutated_files import mutated, mutated_json, mutated_value
+from router_files import forged, members
 
 import headrace as hr
 from headrace.datasets import load_routerbench, simulate
 from headrace.errors import ArtefactError
 from headrace.gateway.settings import read_settings
 from headrace.runner.log import read_log
-from headrace.serving import artefact
+from headrace.serving.artefact import ARRAYS
 
 __all__ = ["MOST_SECONDS", "Target", "WrongError", "attempt", "folder_of", "made", "targets"]
 
@@ -163,18 +163,14 @@ def _packed(data: bytes) -> tuple[str, bytes]:
 
 def _forged_of(raw: bytes, r: random.Random) -> tuple[str, bytes]:
     """Change what a router's file says, and write all its checksums anew."""
-    found = artefact._members(raw)
-    manifest, arrays = dict(found[0]), found[1]
-    del manifest["fingerprint"]
-    for _ in range(r.choice((1, 1, 2))):
-        part = r.choice(("values", "values", "values", "arrays"))
-        manifest[part] = mutated_value(r, manifest[part])
-    if r.random() < 0.2:
-        arrays = mutated(r, [arrays])
-        manifest["members"] = {artefact.ARRAYS: hashlib.sha256(arrays).hexdigest()}
-    body = json.dumps(manifest).encode()[:-1]
-    text = body + artefact._ending(hashlib.sha256(body).hexdigest())
-    return "router.headrace", bytes(artefact._packed({artefact.MANIFEST: text, artefact.ARRAYS: arrays}))
+
+    def change(manifest: dict[str, Any]) -> None:
+        for _ in range(r.choice((1, 1, 2))):
+            part = r.choice(("values", "values", "values", "arrays"))
+            manifest[part] = mutated_value(r, manifest[part])
+
+    arrays = mutated(r, [members(raw)[ARRAYS]]) if r.random() < 0.2 else None
+    return "router.headrace", forged(raw, change, arrays)
 
 
 # Reading

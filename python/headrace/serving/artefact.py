@@ -9,21 +9,26 @@ A ZIP whose members are stored as they are: ``manifest.json``, JSON values and a
 
 Damage is told from change: a damaged member fails the ZIP's own CRC-32, one that was put in its place doesn't. Whoever
 changes a file can write new checksums, too: they guard against accidents, and tell two artefacts apart; they are no
-signature. Loading takes time in proportion to the bytes, some milliseconds for 5 MB.
+signature.
+
+Saving writes arrays from where they are, and loading reads them once, to where they stay: beside them, both take memory
+for the manifest and a few buffers. Both take time in proportion to the bytes, some milliseconds for 5 MB.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import math
 import os
-import re
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -55,11 +60,6 @@ COLUMN_TYPES = frozenset(
     for order in "<>"
 )
 
-#: How the bytes of all arrays begin: as NumPy writes an array of bytes.
-HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00..\{'descr': '\|u1', 'fortran_order': False, 'shape': \(([0-9]+),\), \} *\n", re.DOTALL
-)
-
 #: Largest file: what a ZIP holds without its extension for large ones.
 LARGEST = 2**31 - 1
 
@@ -68,6 +68,12 @@ NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 #: Length of a SHA-256 in hexadecimal digits.
 DIGITS = 64
+
+#: Bytes that are read at a time.
+CHUNK = 2**20
+
+#: Errors of a seek to a place that no file has, as a damaged offset may ask for it.
+NO_PLACE = (errno.EINVAL, errno.EOVERFLOW)
 
 
 class Artefact(NamedTuple):
@@ -105,7 +111,8 @@ def write_artefact(path: str | os.PathLike[str], values: Mapping[str, Any]) -> s
     Raises
     ------
     ArtefactError
-        Of kind "unsupported": a value that a file can't hold, or more than 2 GB of them.
+        Of kind "unsupported": a value that a file can't hold, more than 2 GB of them, or arrays that another thread
+        changes meanwhile.
     OSError
         The file can't be written.
 
@@ -125,20 +132,27 @@ def write_artefact(path: str | os.PathLike[str], values: Mapping[str, Any]) -> s
     content = flattened(dict(values), arrays.put)
     if unknown := _unknown_types(content):
         raise ArtefactError(f"decider: a file can't hold the type of column {unknown[0]!r}", kind="unsupported")
-    member = arrays.member()
+    parts = arrays.parts()
+    member, crc = hashlib.sha256(), 0
+    for part in parts:
+        member.update(part)
+        crc = zlib.crc32(part, crc)
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "headrace": __version__,
         "values": content,
         "arrays": arrays.index,
-        "members": {ARRAYS: hashlib.sha256(member).hexdigest()},
+        "members": {ARRAYS: member.hexdigest()},
     }
     text = json.dumps(manifest, allow_nan=False).encode()[:-1]
     fingerprint = hashlib.sha256(text).hexdigest()
-    packed = _packed({MANIFEST: text + _ending(fingerprint), ARRAYS: member})
-    del member
-    with draft_of(path) as draft:
-        draft.write_bytes(packed)
+    members: dict[str, Sequence[bytes | memoryview]] = {MANIFEST: [text, _ending(fingerprint)], ARRAYS: parts}
+    if sum(map(_size, members.values())) > LARGEST:
+        raise ArtefactError("decider: its arrays take more than 2 GB; a file can't hold them", kind="unsupported")
+    with draft_of(path) as draft, draft.open("r+b") as file:
+        written = _pack(file, members)
+        if written[ARRAYS] != crc:
+            raise ArtefactError("decider: its arrays changed while they were saved", kind="unsupported")
     return fingerprint
 
 
@@ -152,16 +166,27 @@ def read_artefact(path: str | os.PathLike[str]) -> Artefact:
     OSError
         The file can't be opened.
     """
-    name, raw = Path(path).name, Path(path).read_bytes()
-    try:
-        manifest, arrays = _members(raw)
+    name = Path(path).name
+    with _refusals(name, OSError, MemoryError), Path(path).open("rb") as file:
+        # What has no places to go to, such as a pipe, is read whole.
+        manifest, arrays = _members(file if file.seekable() else io.BytesIO(file.read()))
+    with _refusals(name):
         if unknown := _unknown_types(manifest["values"]):
             message = f"values: expected a type of column that save writes, such as '<f8', got {unknown[0]!r:.40}"
             raise ArtefactError(message, kind="tampered")
         values = restored(manifest["values"], _Taker(manifest["arrays"], arrays))
         return Artefact(values, str(manifest["headrace"]), str(manifest["fingerprint"]))
+
+
+@contextmanager
+def _refusals(name: str, *others: type[Exception]) -> Iterator[None]:
+    """Have errors name the file; all but `others` are about what it says."""
+    try:
+        yield
     except ArtefactError as error:
         raise ArtefactError(f"path: {name}: {error}", kind=error.kind) from error
+    except others:
+        raise
     except Exception as error:
         # All checksums fit, so that this is no damage; a forged file may make any part say anything.
         message = f"path: {name}: its values aren't those that save writes ({type(error).__name__}: {error})"
@@ -169,11 +194,11 @@ def read_artefact(path: str | os.PathLike[str]) -> Artefact:
 
 
 class _Arrays:
-    """Arrays end to end; equal ones are kept once."""
+    """Arrays end to end, as views of where they are; equal ones are kept once."""
 
     def __init__(self) -> None:
         self.index: list[list[Any]] = []
-        self._parts: list[bytes] = []
+        self._parts: list[memoryview] = []
         self._length = 0
         self._number: dict[tuple[Any, ...], int] = {}
 
@@ -183,35 +208,33 @@ class _Arrays:
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         if array.dtype.str not in TYPES:
             raise ArtefactError(f"decider: a file can't hold an array of dtype {array.dtype}", kind="unsupported")
-        data = array.tobytes(order)  # type: ignore[arg-type]  # "C" or "F"
-        key = (array.dtype.str, order, array.shape, hashlib.blake2b(data, digest_size=16).digest())
+        # No copy of what lies by rows or by columns.
+        by_rows = np.ascontiguousarray(array if order == "C" else array.T)
+        data = by_rows.reshape(-1).view(np.uint8).data
+        key = (array.dtype.str, order, array.shape, hashlib.sha256(data).digest())
         if key not in self._number:
             self._number[key] = len(self.index)
             self.index.append([array.dtype.str, order, list(array.shape), self._length])
             gap = -len(data) % ALIGNMENT
-            self._parts += [data, bytes(gap)]
+            self._parts += [data, memoryview(bytes(gap))]
             self._length += len(data) + gap
         return self._number[key]
 
-    def member(self) -> bytes:
-        """Give the bytes of all arrays, and let go of them here: they can be a gigabyte."""
-        header, parts = io.BytesIO(), self._parts
-        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (self._length,)})
-        self._parts = []
-        return b"".join([header.getvalue(), *parts])
+    def parts(self) -> list[bytes | memoryview]:
+        """Give what the member consists of."""
+        return [_header(self._length), *self._parts]
 
 
 class _Taker:
     """Gives the arrays of a file by their numbers: views of its bytes, which nothing can write to."""
 
-    def __init__(self, index: list[list[Any]], member: bytes) -> None:
+    def __init__(self, index: list[list[Any]], member: memoryview) -> None:
+        begin = len(_header(0))
         # NumPy would parse other headers too, also of long ago, and warn.
-        header = HEADER.match(member)
-        if header is None or int(header[1]) != len(member) - header.end():
+        if len(member) < begin or member[:begin] != _header(len(member) - begin):
             raise ValueError(f"{ARRAYS}: expected the bytes that save writes, as one array")
         self._index = index
-        self._bytes = np.load(io.BytesIO(member), allow_pickle=False)
-        self._bytes.setflags(write=False)
+        self._bytes = member[begin:]
 
     def __call__(self, number: int) -> np.ndarray:
         kind, order, shape, begin = self._index[number]
@@ -244,63 +267,100 @@ def _ending(fingerprint: str) -> bytes:
     return f', "fingerprint": "{fingerprint}"}}'.encode()
 
 
-def _packed(members: Mapping[str, bytes]) -> memoryview:
-    """Make the ZIP."""
-    if sum(map(len, members.values())) > LARGEST:
-        raise ArtefactError("decider: its arrays take more than 2 GB; a file can't hold them", kind="unsupported")
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(name, NO_TIME), data)
+def _header(length: int) -> bytes:
+    """Give what is before the bytes of all arrays: as NumPy begins a file of an array of bytes."""
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({length},), }}"
+    return b"\x93NUMPY\x01\x00v\x00" + text.ljust(117).encode() + b"\n"
+
+
+def _size(parts: Sequence[bytes | memoryview]) -> int:
+    return sum(map(len, parts))
+
+
+def _pack(file: BinaryIO, members: Mapping[str, Sequence[bytes | memoryview]]) -> dict[str, int]:
+    """Write the ZIP; give the CRC-32 of each member."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, parts in members.items():
+            member = zipfile.ZipInfo(name, NO_TIME)
+            member.file_size = _size(parts)
+            with archive.open(member, "w") as target:
+                for part in parts:
+                    target.write(part)
         archive.comment = b"0" * DIGITS
-    with zipfile.ZipFile(buffer) as archive:
-        found = archive.infolist()
-    raw = buffer.getbuffer()
-    raw[-DIGITS:] = _frame_digest(raw, found)
-    return raw
+    digest = _frame_digest(file, archive.infolist())
+    file.seek(-DIGITS, os.SEEK_END)
+    file.write(digest)
+    return {member.filename: member.CRC for member in archive.infolist()}
 
 
-def _frame_digest(raw: bytes | memoryview, members: list[zipfile.ZipInfo]) -> bytes:
+def _frame_digest(file: BinaryIO, members: list[zipfile.ZipInfo]) -> bytes:
     """Hash what no CRC-32 covers: all but the bytes of members and the comment."""
     digest, begin = hashlib.sha256(), 0
     for member in sorted(members, key=lambda member: member.header_offset):
-        data = member.header_offset + 30 + len(member.filename.encode()) + _extra_length(raw, member.header_offset)
-        digest.update(raw[begin:data])
+        header = member.header_offset
+        extra = int.from_bytes(_between(file, header + 28, header + 30), "little")
+        data = header + 30 + len(member.filename.encode()) + extra
+        digest.update(_between(file, begin, data))
         begin = data + member.compress_size
-    digest.update(raw[begin:-DIGITS])
+    digest.update(_between(file, begin, file.seek(0, os.SEEK_END) - DIGITS))
     return digest.hexdigest().encode()
 
 
-def _extra_length(raw: bytes | memoryview, header: int) -> int:
-    return int.from_bytes(raw[header + 28 : header + 30], "little")
+def _between(file: BinaryIO, begin: int, end: int) -> bytes:
+    if begin >= end:
+        return b""
+    file.seek(begin)
+    return file.read(end - begin)
 
 
-def _members(raw: bytes) -> tuple[dict[str, Any], bytes]:
+def _members(file: BinaryIO) -> tuple[dict[str, Any], memoryview]:
     """Give the manifest and the member of arrays, once all checksums fit."""
+    members: dict[str, memoryview] = {}
     try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        with zipfile.ZipFile(file) as archive:
             found = archive.infolist()
             # Nothing else is read, and nothing unpacked: a small file can't take much memory.
             wanted = [member for member in found if member.filename in (MANIFEST, ARRAYS)]
             stored = all(member.compress_type == zipfile.ZIP_STORED for member in wanted)
-            members = {member.filename: archive.read(member) for member in wanted[:2] if stored}
+            for member in wanted[:2] if stored else ():
+                members.pop(member.filename, None)  # one that is there twice is held once
+                members[member.filename] = _content(archive, member, most=file.seek(0, os.SEEK_END))
             comment = archive.comment
     except Exception as error:  # zipfile raises many kinds on damaged bytes
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in NO_PLACE):
+            raise
         raise ArtefactError(f"not a whole file of a router ({error})", kind="corrupt") from error
     if not stored:
         raise ArtefactError("its members are compressed, which save never does", kind="tampered")
     if MANIFEST not in members:
         raise ArtefactError(f"not the file of a router: it has no {MANIFEST}", kind="corrupt")
-    manifest = _manifest(members[MANIFEST])
+    manifest = _manifest(bytes(members[MANIFEST]))
     names = sorted(member.filename for member in found)
     if names != sorted([MANIFEST, ARRAYS]):
         message = f"expected the members {MANIFEST} and {ARRAYS}, got {listed(names)}"
         raise ArtefactError(message, kind="tampered")
     if manifest["members"] != {ARRAYS: hashlib.sha256(members[ARRAYS]).hexdigest()}:
         raise ArtefactError(f"{ARRAYS} isn't the one that the manifest was written for", kind="tampered")
-    if len(comment) != DIGITS or comment != _frame_digest(raw, found):
+    if len(comment) != DIGITS or comment != _frame_digest(file, found):
         raise ArtefactError("a checksum doesn't fit", kind="corrupt")
     return manifest, members[ARRAYS]
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, most: int) -> memoryview:
+    """Read a member once, to where it stays: memory that begins at a multiple of `ALIGNMENT`.
+
+    The file may say any size; `most` is its own. A member that says more is found to be cut off.
+    """
+    size = min(member.file_size, member.compress_size, most)
+    memory = np.empty(size + ALIGNMENT - 1, np.uint8)
+    begin = -memory.ctypes.data % ALIGNMENT
+    content, place = memory.data[begin : begin + size], 0
+    with archive.open(member) as source:
+        while part := source.read(CHUNK):
+            content[place : place + len(part)] = part
+            place += len(part)
+    memory.setflags(write=False)  # arrays see through a view that is read-only to the memory below
+    return memory.data[begin : begin + size]
 
 
 def _manifest(text: bytes) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
 import pickle
 import re
@@ -17,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from router_files import forged, members, packed
 
 import headrace as hr
 from headrace.datasets import simulate
 from headrace.errors import ArtefactError
-from headrace.serving import artefact
 from headrace.serving.artefact import ARRAYS, MANIFEST, SCHEMA
 
 
@@ -38,25 +36,6 @@ def refused(folder: Path, raw: bytes) -> ArtefactError:
     with pytest.raises(ArtefactError, match=r"^path: router\.headrace: ") as raised:
         hr.load(path)
     return raised.value
-
-
-def members(raw: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def forged(raw: bytes, change: Callable[[dict[str, Any]], Any], arrays: bytes | None = None) -> bytes:
-    """Change a file, and write all checksums anew."""
-    found = members(raw)
-    manifest = json.loads(found[MANIFEST])
-    change(manifest)
-    del manifest["fingerprint"]
-    if arrays is not None:
-        found[ARRAYS] = arrays
-        manifest["members"] = {ARRAYS: hashlib.sha256(arrays).hexdigest()}
-    body = json.dumps(manifest).encode()[:-1]
-    found[MANIFEST] = body + artefact._ending(hashlib.sha256(body).hexdigest())
-    return bytes(artefact._packed(found))
 
 
 class Bomb:
@@ -129,16 +108,16 @@ def test_a_member_that_was_changed_is_found(saved: bytes, tmp_path: Path) -> Non
     for name, old, new in ((MANIFEST, b'"share": ', b'"share":  '), (ARRAYS, found[ARRAYS][-80:], b"?" * 80)):
         changed = found[name].replace(old, new)
         assert changed != found[name]
-        assert refused(tmp_path, bytes(artefact._packed(found | {name: changed}))).kind == "tampered"
+        assert refused(tmp_path, packed(found | {name: changed})).kind == "tampered"
 
 
 def test_a_member_too_many_or_too_few_is_found(saved: bytes, tmp_path: Path) -> None:
     found = members(saved)
-    error = refused(tmp_path, bytes(artefact._packed({**found, "notes.txt": b"hello"})))
+    error = refused(tmp_path, packed({**found, "notes.txt": b"hello"}))
     assert error.kind == "tampered"
     assert "notes.txt" in str(error)
-    assert refused(tmp_path, bytes(artefact._packed({MANIFEST: found[MANIFEST]}))).kind == "tampered"
-    assert refused(tmp_path, bytes(artefact._packed({ARRAYS: found[ARRAYS]}))).kind == "corrupt"
+    assert refused(tmp_path, packed({MANIFEST: found[MANIFEST]})).kind == "tampered"
+    assert refused(tmp_path, packed({ARRAYS: found[ARRAYS]})).kind == "corrupt"
 
 
 def test_a_second_manifest_is_found(saved: bytes, tmp_path: Path) -> None:
@@ -163,9 +142,9 @@ def test_a_planted_pickle_never_runs(saved: bytes, tmp_path: Path) -> None:
     objects = io.BytesIO()
     np.save(objects, np.array([Bomb(mark)], dtype=object), allow_pickle=True)
     attempts = {
-        "member": artefact._packed({**found, "estimator.pkl": bomb}),
-        "manifest": artefact._packed({**found, MANIFEST: bomb}),
-        "arrays": artefact._packed({**found, ARRAYS: bomb}),
+        "member": packed({**found, "estimator.pkl": bomb}),
+        "manifest": packed({**found, MANIFEST: bomb}),
+        "arrays": packed({**found, ARRAYS: bomb}),
         "arrays with checksums": forged(saved, lambda manifest: None, bomb),
         "objects with checksums": forged(saved, lambda manifest: None, objects.getvalue()),
     }

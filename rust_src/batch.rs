@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-use crate::belief::{Belief, Uncertainty};
+use crate::belief::{Belief, Part, Uncertainty};
 use crate::calibrate::{Piece, ProfiledRule};
 use crate::error::{Error, Result};
+use crate::expected_max::Finest;
 use crate::model_set::ModelSet;
 use crate::rule::{Decision, Rule, Workspace};
 use crate::search::{Problem, Stop};
@@ -75,6 +76,33 @@ pub enum BatchUncertainty<'a> {
     },
 }
 
+/// What is believed of many queries.
+#[derive(Debug, Clone, Copy)]
+pub struct Beliefs<'a> {
+    /// Means, k per query.
+    pub quality: Rows<'a>,
+    /// Uncertainty.
+    pub uncertainty: BatchUncertainty<'a>,
+}
+
+impl<'a> Beliefs<'a> {
+    /// What is believed of one query.
+    ///
+    /// # Errors
+    /// What [`Belief::new`] refuses.
+    pub fn of(&self, query: usize) -> Result<Belief<'a>> {
+        let uncertainty = match self.uncertainty {
+            BatchUncertainty::Certain => Uncertainty::Certain,
+            BatchUncertainty::Independent(variance) => Uncertainty::Independent(variance.row(query)),
+            BatchUncertainty::Correlated(covariance) => Uncertainty::Correlated(covariance.row(query)),
+            BatchUncertainty::OneFactor { variance, loading } => {
+                Uncertainty::OneFactor { variance: variance.row(query), loading: loading.row(query) }
+            }
+        };
+        Belief::new(self.quality.row(query), uncertainty)
+    }
+}
+
 /// The problems of many queries.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
@@ -82,10 +110,8 @@ pub struct Batch<'a> {
     pub n_queries: usize,
     /// Number of models.
     pub n_models: usize,
-    /// Means, k per query.
-    pub quality: Rows<'a>,
-    /// Uncertainty.
-    pub uncertainty: BatchUncertainty<'a>,
+    /// What is believed of k models per query.
+    pub beliefs: Beliefs<'a>,
     /// Costs, k per query.
     pub cost: Rows<'a>,
     /// Models run, one set per query; empty when nothing has run anywhere.
@@ -102,15 +128,7 @@ impl Batch<'_> {
     /// # Errors
     /// What [`Belief::new`] and [`Problem::new`] refuse.
     pub fn problem(&self, query: usize) -> Result<Problem<'_>> {
-        let uncertainty = match self.uncertainty {
-            BatchUncertainty::Certain => Uncertainty::Certain,
-            BatchUncertainty::Independent(variance) => Uncertainty::Independent(variance.row(query)),
-            BatchUncertainty::Correlated(covariance) => Uncertainty::Correlated(covariance.row(query)),
-            BatchUncertainty::OneFactor { variance, loading } => {
-                Uncertainty::OneFactor { variance: variance.row(query), loading: loading.row(query) }
-            }
-        };
-        let belief = Belief::new(self.quality.row(query), uncertainty)?;
+        let belief = self.beliefs.of(query)?;
         let mut problem = Problem::new(belief, self.cost.row(query))?;
         problem.run = self.run.get(query).copied().unwrap_or(problem.run);
         problem.allowed = self.allowed.get(query).copied().unwrap_or(problem.allowed);
@@ -142,7 +160,7 @@ pub fn select_batch<R: Rule, T: Send>(
     convert: impl Fn(&Decision) -> T + Sync,
     stop: Stop<'_>,
 ) -> std::result::Result<(), BatchError> {
-    let decide_task = |workspace: &mut Workspace, (task, slots): (usize, &mut [T])| {
+    let decide_task = |workspace: &mut Workspace, task: usize, slots: &mut [T]| {
         for (at, slot) in slots.iter_mut().enumerate() {
             if stop.is_wanted() {
                 return None;
@@ -157,14 +175,63 @@ pub fn select_batch<R: Rule, T: Send>(
         }
         None
     };
-    let decide = |part| with_workspace(|workspace| decide_task(workspace, part));
+    in_tasks(out, |task, slots| with_workspace(|workspace| decide_task(workspace, task, slots)))
+}
+
+/// Works on the slots task by task, in parallel on the threads of a [`Pool`].
+///
+/// # Errors
+/// The mistake in the first faulty query.
+fn in_tasks<T: Send>(
+    out: &mut [T],
+    work: impl Fn(usize, &mut [T]) -> Option<BatchError> + Sync,
+) -> std::result::Result<(), BatchError> {
     let first = if on_a_pool() {
-        let failures: Vec<BatchError> = out.par_chunks_mut(TASK).enumerate().filter_map(decide).collect();
+        let tasks = out.par_chunks_mut(TASK).enumerate();
+        let failures: Vec<BatchError> = tasks.filter_map(|(task, slots)| work(task, slots)).collect();
         failures.into_iter().min_by_key(|failure| failure.query)
     } else {
-        out.chunks_mut(TASK).enumerate().find_map(decide)
+        out.chunks_mut(TASK).enumerate().find_map(|(task, slots)| work(task, slots))
     };
     first.map_or(Ok(()), Err)
+}
+
+/// The expected maxima of many plans; slot i of `out` gets that of plan i: a query, and some of its models.
+///
+/// Each is what [`expected_max`](crate::expected_max::expected_max) gives of those models alone, bit for bit. In parallel as
+/// [`select_batch`]. Stops early, without an error, once `stop` says so.
+///
+/// # Errors
+/// The mistake in the query of the first faulty plan; a plan of no models.
+pub fn expected_max_batch(
+    beliefs: &Beliefs<'_>,
+    plans: &[(usize, ModelSet)],
+    uncertainty_scale: f64,
+    out: &mut [f64],
+    stop: Stop<'_>,
+) -> std::result::Result<(), BatchError> {
+    in_tasks(out, |task, slots| {
+        let (mut finest, mut part) = (Finest::default(), Part::default());
+        for (slot, &(query, models)) in slots.iter_mut().zip(&plans[task * TASK..]) {
+            if stop.is_wanted() {
+                return None;
+            }
+            let mut value = || {
+                let whole = beliefs.of(query)?;
+                let models = models.intersection(ModelSet::first(whole.n_models()));
+                if models.is_empty() {
+                    return Err(Error::NoModels);
+                }
+                let found = finest.expected_max(&part.of(&whole, models), uncertainty_scale);
+                found.map_err(|error| error.among(models))
+            };
+            match value() {
+                Ok(estimate) => *slot = estimate.value,
+                Err(error) => return Some(BatchError { query, error }),
+            }
+        }
+        None
+    })
 }
 
 /// Profiles of many queries, each on its own interval: `(row, piece)` in the order of the rows.

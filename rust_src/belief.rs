@@ -1,7 +1,7 @@
 //! What is believed of one query's models: a mean per model, and how far the estimates may still move.
 
 use crate::error::{Error, Result};
-use crate::model_set::MAX_MODELS;
+use crate::model_set::{MAX_MODELS, ModelSet};
 
 /// Asymmetry, and negative pivots, of a covariance up to this fraction of its largest variance count as rounding.
 pub const COVARIANCE_TOLERANCE: f64 = 1e-9;
@@ -94,6 +94,45 @@ impl<'a> Belief<'a> {
     /// Number of models.
     pub fn n_models(&self) -> usize {
         self.quality.len()
+    }
+}
+
+/// Room for the numbers of some of a belief's models.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    quality: Vec<f64>,
+    spread: Vec<f64>,
+    loading: Vec<f64>,
+}
+
+impl Part {
+    /// The belief about these models alone, in increasing order.
+    pub fn of(&mut self, belief: &Belief<'_>, models: ModelSet) -> Belief<'_> {
+        let per_model = |from: &[f64], to: &mut Vec<f64>| {
+            to.clear();
+            to.extend(models.iter().map(|j| from[j]));
+        };
+        per_model(belief.quality, &mut self.quality);
+        let uncertainty = match belief.uncertainty {
+            Uncertainty::Certain => Uncertainty::Certain,
+            Uncertainty::Independent(variance) => {
+                per_model(variance, &mut self.spread);
+                Uncertainty::Independent(&self.spread)
+            }
+            Uncertainty::Correlated(covariance) => {
+                let k = belief.n_models();
+                self.spread.clear();
+                self.spread
+                    .extend(models.iter().flat_map(|i| models.iter().map(move |j| covariance[i * k + j])));
+                Uncertainty::Correlated(&self.spread)
+            }
+            Uncertainty::OneFactor { variance, loading } => {
+                per_model(variance, &mut self.spread);
+                per_model(loading, &mut self.loading);
+                Uncertainty::OneFactor { variance: &self.spread, loading: &self.loading }
+            }
+        };
+        Belief { quality: &self.quality, uncertainty }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::model_set::ModelSet;
+
 /// A caller's mistake. Limits that are reached (a node limit, say) are not errors but fields of the result.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum Error {
@@ -130,6 +132,19 @@ pub enum Error {
         /// The value that came, as text.
         got: String,
     },
+}
+
+impl Error {
+    /// A mistake that was found in the numbers of `models` alone, with the model's index among all.
+    pub(crate) fn among(self, models: ModelSet) -> Self {
+        match self {
+            Self::NotPositiveSemidefinite { model, value, tolerance } => {
+                let model = models.iter().nth(model).unwrap_or(model);
+                Self::NotPositiveSemidefinite { model, value, tolerance }
+            }
+            other => other,
+        }
+    }
 }
 
 /// Result of an operation that callers can get wrong.

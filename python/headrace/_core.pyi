@@ -16,6 +16,7 @@ __all__ = [
     "ThresholdCascade",
     "__version__",
     "expected_max",
+    "expected_max_batch",
     "project_texts",
     "regressions",
     "ridge",
@@ -188,6 +189,17 @@ def expected_max(
     uncertainty_scale: float = 1.0,
     with_error: Literal[True],
 ) -> tuple[float, float]: ...
+def expected_max_batch(
+    quality: npt.ArrayLike,
+    plans: npt.ArrayLike,
+    *,
+    row: npt.ArrayLike,
+    variance: npt.ArrayLike | None = None,
+    covariance: npt.ArrayLike | None = None,
+    loading: npt.ArrayLike | None = None,
+    uncertainty_scale: float = 1.0,
+    threads: int | None = None,
+) -> npt.NDArray[np.float64]: ...
 def regressions(
     covariance: npt.ArrayLike, members: npt.ArrayLike, runs: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...

@@ -119,41 +119,66 @@ const MOST_FACTOR_NODES: usize = 1025;
 /// # Ok::<(), headrace::error::Error>(())
 /// ```
 pub fn expected_max(belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estimate> {
-    let k = belief.n_models();
-    let all = ModelSet::first(k);
-    let (quality, uncertainty) = (belief.quality(), belief.uncertainty());
-    let mut correlated = CorrelatedMax::new(POINTS_PER_REPLICATE);
-    if let Uncertainty::Correlated(covariance) = uncertainty {
-        correlated.reset(quality, covariance, uncertainty_scale, all)?;
-    }
-    if k <= 2 {
-        let forms = BeliefForms::new(*belief, uncertainty_scale, all);
-        let value = if k == 2 { forms.pair(0, 1) } else { forms.mean(0) };
-        return Ok(Estimate { value, error: 0.0 });
-    }
-    let range = ends(quality, all);
-    if reach_far_down(range)
-        && let Some(raised) = Raised::new(belief, uncertainty_scale, all, range.1)
-    {
-        return expected_max(&raised.belief(belief), uncertainty_scale);
-    }
-    Ok(match uncertainty {
-        Uncertainty::Certain => {
-            Estimate { value: quality.iter().copied().fold(f64::NEG_INFINITY, f64::max), error: 0.0 }
+    Finest::default().expected_max(belief, uncertainty_scale)
+}
+
+/// The evaluators of [`expected_max`]: their buffers and points serve one belief after the other.
+#[derive(Debug)]
+pub struct Finest {
+    independent: IndependentMax,
+    correlated: CorrelatedMax,
+    one_factor: OneFactorMax,
+}
+
+impl Default for Finest {
+    fn default() -> Self {
+        Self {
+            independent: IndependentMax::default(),
+            correlated: CorrelatedMax::new(POINTS_PER_REPLICATE),
+            one_factor: OneFactorMax::new(MOST_FACTOR_NODES),
         }
-        Uncertainty::Independent(variance) => {
-            let mut evaluator = IndependentMax::default();
-            evaluator.reset(quality, variance, uncertainty_scale, all);
-            let value = value_of(&mut evaluator, all);
-            Estimate { value, error: evaluator.slack() + f64::EPSILON * value.abs() }
+    }
+}
+
+impl Finest {
+    /// What [`expected_max`] gives, bit for bit, whatever these evaluators had before.
+    ///
+    /// # Errors
+    /// A covariance that is not positive semi-definite.
+    pub fn expected_max(&mut self, belief: &Belief<'_>, uncertainty_scale: f64) -> Result<Estimate> {
+        let k = belief.n_models();
+        let all = ModelSet::first(k);
+        let (quality, uncertainty) = (belief.quality(), belief.uncertainty());
+        if let Uncertainty::Correlated(covariance) = uncertainty {
+            self.correlated.reset(quality, covariance, uncertainty_scale, all)?;
         }
-        Uncertainty::Correlated(_) => correlated.estimate(all),
-        Uncertainty::OneFactor { variance, loading } => {
-            let mut evaluator = OneFactorMax::new(MOST_FACTOR_NODES);
-            evaluator.reset(quality, variance, loading, uncertainty_scale, all);
-            evaluator.estimate(all)
+        if k <= 2 {
+            let forms = BeliefForms::new(*belief, uncertainty_scale, all);
+            let value = if k == 2 { forms.pair(0, 1) } else { forms.mean(0) };
+            return Ok(Estimate { value, error: 0.0 });
         }
-    })
+        let range = ends(quality, all);
+        if reach_far_down(range)
+            && let Some(raised) = Raised::new(belief, uncertainty_scale, all, range.1)
+        {
+            return self.expected_max(&raised.belief(belief), uncertainty_scale);
+        }
+        Ok(match uncertainty {
+            Uncertainty::Certain => {
+                Estimate { value: quality.iter().copied().fold(f64::NEG_INFINITY, f64::max), error: 0.0 }
+            }
+            Uncertainty::Independent(variance) => {
+                self.independent.reset(quality, variance, uncertainty_scale, all);
+                let value = value_of(&mut self.independent, all);
+                Estimate { value, error: self.independent.slack() + f64::EPSILON * value.abs() }
+            }
+            Uncertainty::Correlated(_) => self.correlated.estimate(all),
+            Uncertainty::OneFactor { variance, loading } => {
+                self.one_factor.reset(quality, variance, loading, uncertainty_scale, all);
+                self.one_factor.estimate(all)
+            }
+        })
+    }
 }
 
 /// The lowest and the highest value among some models.

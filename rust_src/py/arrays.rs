@@ -283,6 +283,8 @@ pub fn shape_text(shape: &[usize]) -> String {
 pub enum Kinds {
     /// Real numbers of any kind.
     Numbers,
+    /// Whole numbers: others would be cut.
+    Whole,
     /// Booleans only: 0 and 1 could be meant as indices.
     Bools,
 }
@@ -311,6 +313,7 @@ pub fn array<'py, T: Element>(
         let asarray = ASARRAY.import(py, "numpy", "asarray")?;
         let (known, wanted) = match kinds {
             Kinds::Numbers => ("biuf", "an array of real numbers"),
+            Kinds::Whole => ("iu", "an array of whole numbers"),
             Kinds::Bools => ("b", "an array of bool"),
         };
         let refused = |got: String| wrong_type(argument, wanted, &got);

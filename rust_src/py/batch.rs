@@ -12,7 +12,7 @@ use super::arrays::{Kinds, array, read_masks, shape_text};
 use super::belief::goes_with_variance;
 use super::errors::{wrong_type, wrong_value};
 use super::signals::Signals;
-use crate::batch::{Batch, BatchUncertainty, Pool, Rows};
+use crate::batch::{Batch, BatchUncertainty, Beliefs, Pool, Rows};
 use crate::model_set::ModelSet;
 use crate::search::Stop;
 
@@ -25,18 +25,70 @@ const MOST_THREADS: i64 = 1024;
 /// Few queries of up to this many models are decided before a signal could be looked for.
 const SMALL: usize = 12;
 
-/// The arguments of a batch, as arrays of float64.
-pub struct BatchArguments<'py> {
+/// What is believed of many queries, as arrays of float64.
+pub struct BeliefRows<'py> {
     quality: PyReadonlyArrayDyn<'py, f64>,
-    cost: PyReadonlyArrayDyn<'py, f64>,
     variance: Option<PyReadonlyArrayDyn<'py, f64>>,
     covariance: Option<PyReadonlyArrayDyn<'py, f64>>,
     loading: Option<PyReadonlyArrayDyn<'py, f64>>,
+    pub n: usize,
+    pub k: usize,
+}
+
+impl<'py> BeliefRows<'py> {
+    /// Reads and checks shapes; the numbers are checked row by row, as they are used.
+    pub fn read(
+        quality: &Bound<'py, PyAny>,
+        variance: Option<&Bound<'py, PyAny>>,
+        covariance: Option<&Bound<'py, PyAny>>,
+        loading: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Self> {
+        let quality = array::<f64>("quality", quality, Kinds::Numbers)?;
+        let &[n, k] = quality.shape() else {
+            return Err(wrong_value(
+                "quality",
+                "shape (n_queries, n_models)",
+                &format!("shape {}", shape_text(quality.shape())),
+            ));
+        };
+        if k == 0 {
+            return Err(crate::error::Error::NoModels.into());
+        }
+        if variance.is_some() && covariance.is_some() {
+            return Err(wrong_value("covariance", "None where a variance is given", "both"));
+        }
+        goes_with_variance(variance.is_some(), loading.is_some())?;
+        let variance = variance.map(|v| shaped("variance", v, &[n, k])).transpose()?;
+        let covariance = covariance.map(|v| shaped("covariance", v, &[n, k, k])).transpose()?;
+        let loading = loading.map(|b| shaped("loading", b, &[n, k])).transpose()?;
+        Ok(Self { quality, variance, covariance, loading, n, k })
+    }
+
+    /// The beliefs that the core works on.
+    pub fn beliefs(&self) -> PyResult<Beliefs<'_>> {
+        let per_model = |argument, values| rows(argument, values, self.k, 1);
+        let uncertainty = match (&self.variance, &self.loading, &self.covariance) {
+            (Some(variance), Some(loading), _) => BatchUncertainty::OneFactor {
+                variance: per_model("variance", variance)?,
+                loading: per_model("loading", loading)?,
+            },
+            (Some(variance), None, _) => BatchUncertainty::Independent(per_model("variance", variance)?),
+            (None, _, Some(covariance)) => {
+                BatchUncertainty::Correlated(rows("covariance", covariance, self.k * self.k, 2)?)
+            }
+            (None, _, None) => BatchUncertainty::Certain,
+        };
+        Ok(Beliefs { quality: per_model("quality", &self.quality)?, uncertainty })
+    }
+}
+
+/// The arguments of a batch of decisions.
+pub struct BatchArguments<'py> {
+    believed: BeliefRows<'py>,
+    cost: PyReadonlyArrayDyn<'py, f64>,
     run: Vec<ModelSet>,
     allowed: Vec<ModelSet>,
     max_cost: Vec<f64>,
-    n: usize,
-    k: usize,
 }
 
 /// The arguments as Python gives them; the order is that of the signature.
@@ -54,63 +106,24 @@ pub struct Given<'a, 'py> {
 impl<'py> BatchArguments<'py> {
     /// Reads and checks shapes; the numbers are checked row by row, as each decision is made.
     pub fn read(given: &Given<'_, 'py>) -> PyResult<Self> {
-        let quality = array::<f64>("quality", given.quality, Kinds::Numbers)?;
-        let &[n, k] = quality.shape() else {
-            return Err(wrong_value(
-                "quality",
-                "shape (n_queries, n_models)",
-                &format!("shape {}", shape_text(quality.shape())),
-            ));
-        };
-        if k == 0 {
-            return Err(crate::error::Error::NoModels.into());
-        }
-        if given.variance.is_some() && given.covariance.is_some() {
-            return Err(wrong_value("covariance", "None where a variance is given", "both"));
-        }
-        goes_with_variance(given.variance.is_some(), given.loading.is_some())?;
+        let believed = BeliefRows::read(given.quality, given.variance, given.covariance, given.loading)?;
+        let (n, k) = (believed.n, believed.k);
         let cost = shaped("cost", given.cost, &[n, k])?;
-        let variance = given.variance.map(|v| shaped("variance", v, &[n, k])).transpose()?;
-        let covariance = given.covariance.map(|v| shaped("covariance", v, &[n, k, k])).transpose()?;
-        let loading = given.loading.map(|b| shaped("loading", b, &[n, k])).transpose()?;
         let masks = |name, masks: Option<&Bound<'py, PyAny>>| {
             masks.map_or(Ok(Vec::new()), |m| read_masks(name, m, n, k))
         };
         let max_cost = given.max_cost.map_or(Ok(Vec::new()), |caps| caps_of(caps, n))?;
-        Ok(Self {
-            run: masks("run", given.run)?,
-            allowed: masks("allowed", given.allowed)?,
-            quality,
-            cost,
-            variance,
-            covariance,
-            loading,
-            max_cost,
-            n,
-            k,
-        })
+        let (run, allowed) = (masks("run", given.run)?, masks("allowed", given.allowed)?);
+        Ok(Self { believed, cost, run, allowed, max_cost })
     }
 
     /// The batch that the core works on.
     pub fn batch(&self) -> PyResult<Batch<'_>> {
-        let per_model = |argument, values| rows(argument, values, self.k, 1);
-        let uncertainty = match (&self.variance, &self.loading, &self.covariance) {
-            (Some(variance), Some(loading), _) => BatchUncertainty::OneFactor {
-                variance: per_model("variance", variance)?,
-                loading: per_model("loading", loading)?,
-            },
-            (Some(variance), None, _) => BatchUncertainty::Independent(per_model("variance", variance)?),
-            (None, _, Some(covariance)) => {
-                BatchUncertainty::Correlated(rows("covariance", covariance, self.k * self.k, 2)?)
-            }
-            (None, _, None) => BatchUncertainty::Certain,
-        };
         Ok(Batch {
-            n_queries: self.n,
-            n_models: self.k,
-            quality: rows("quality", &self.quality, self.k, 1)?,
-            uncertainty,
-            cost: rows("cost", &self.cost, self.k, 1)?,
+            n_queries: self.believed.n,
+            n_models: self.believed.k,
+            beliefs: self.believed.beliefs()?,
+            cost: rows("cost", &self.cost, self.believed.k, 1)?,
             run: &self.run,
             allowed: &self.allowed,
             max_cost: &self.max_cost,
@@ -167,23 +180,23 @@ fn caps_of(caps: &Bound<'_, PyAny>, n: usize) -> PyResult<Vec<f64>> {
 /// Queries that aren't worth another thread: one task of the smallest kind. To start a thread takes longer than a few decisions.
 const FEW: usize = 16;
 
-/// Runs `work` on `threads` threads (all cores by default), detached, and raises what a signal raises meanwhile. Few queries
-/// are decided on this thread.
+/// Runs `work` on `n` queries of `n_models` models on `threads` threads (all cores by default), detached, and raises what a
+/// signal raises meanwhile. Few queries are worked on in this thread.
 ///
 /// `work` is told when to stop early; what it returns then is dropped.
 pub fn detached<T: Send>(
     py: Python<'_>,
-    batch: &Batch<'_>,
+    (n, n_models): (usize, usize),
     threads: Option<i64>,
     work: impl FnOnce(Stop<'_>) -> T + Send,
 ) -> PyResult<T> {
     let pool = match threads {
-        Some(n) if !(1..=MOST_THREADS).contains(&n) => {
-            return Err(wrong_value("threads", &format!("1 to {MOST_THREADS}"), &n.to_string()));
+        Some(wanted) if !(1..=MOST_THREADS).contains(&wanted) => {
+            return Err(wrong_value("threads", &format!("1 to {MOST_THREADS}"), &wanted.to_string()));
         }
-        _ if batch.n_queries <= FEW => return on_this_thread(py, batch, work),
+        _ if n <= FEW => return on_this_thread(py, n_models, work),
         Some(1) => None,
-        Some(n) => Some(Pool::of(usize::try_from(n).unwrap_or(1))),
+        Some(wanted) => Some(Pool::of(usize::try_from(wanted).unwrap_or(1))),
         None => Some(Pool::of_all_cores()),
     };
     let pool = pool.transpose().map_err(|error| PyRuntimeError::new_err(format!("threads: {error}")))?;
@@ -220,10 +233,10 @@ pub fn detached<T: Send>(
 /// Runs `work` on few queries, detached, and looks for signals meanwhile.
 fn on_this_thread<T: Send>(
     py: Python<'_>,
-    batch: &Batch<'_>,
+    n_models: usize,
     work: impl FnOnce(Stop<'_>) -> T + Send,
 ) -> PyResult<T> {
-    if batch.n_models <= SMALL {
+    if n_models <= SMALL {
         return Ok(py.detach(|| work(Stop::default())));
     }
     let signals = Signals::from_now_on();

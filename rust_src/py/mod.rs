@@ -68,5 +68,5 @@ mod _core {
     #[pymodule_export]
     use super::text::{project_texts, text_sizes};
     #[pymodule_export]
-    use super::value::expected_max;
+    use super::value::{expected_max, expected_max_batch};
 }

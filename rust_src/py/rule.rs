@@ -211,7 +211,7 @@ impl Rule {
             |decision: &rule::Decision| decision.next.and_then(|j| i32::try_from(j).ok()).unwrap_or(-1);
         let work =
             |stop: Stop<'_>| with_rule!(&self.0, rule => select_batch(rule, &batch, &mut out, next, stop));
-        detached(py, &batch, threads, work)??;
+        detached(py, (batch.n_queries, batch.n_models), threads, work)??;
         Ok(out.into_pyarray(py))
     }
 
@@ -280,7 +280,7 @@ impl Rule {
         }
         let work =
             |stop: Stop<'_>| with_rule!(&self.0, rule => profile_batch(rule, &batch, &lower, &upper, stop));
-        let pieces = detached(py, &batch, threads, work)??;
+        let pieces = detached(py, (batch.n_queries, batch.n_models), threads, work)??;
         let next = |piece: &Piece| piece.next.and_then(|j| i32::try_from(j).ok()).unwrap_or(-1);
         let column = |f: fn(&Piece) -> f64| {
             pieces.iter().map(|(_, piece)| f(piece)).collect::<Vec<_>>().into_pyarray(py)

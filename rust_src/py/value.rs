@@ -1,10 +1,15 @@
-//! `headrace.expected_max`.
+//! `headrace.expected_max`, and the same of many plans.
 
+use numpy::{IntoPyArray, PyArray1, PyUntypedArrayMethods};
+use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::{Bound, IntoPyObjectExt, PyAny};
 
-use super::arrays::real;
+use super::arrays::{Kinds, array, read_masks, real, shape_text};
+use super::batch::{BeliefRows, detached};
 use super::belief::BeliefArguments;
+use super::errors::wrong_value;
+use crate::model_set::ModelSet;
 use crate::rule::check_uncertainty_scale;
 
 /// Expected maximum of normal qualities: v(S) of the set of all models given.
@@ -68,4 +73,93 @@ pub fn expected_max<'py>(
     } else {
         estimate.value.into_bound_py_any(py)
     }
+}
+
+/// Expected maxima of many plans: each what `expected_max` gives of its models alone, bit for bit.
+///
+/// Parameters
+/// ----------
+/// quality : array-like of shape (n_queries, n_models)
+/// plans : array of bool of shape (n_plans, n_models)
+///     The models of each plan, one at least.
+/// row : array of int of shape (n_plans,)
+///     The query of each plan, as an index of a row of `quality`.
+/// variance : array-like of shape (n_queries, n_models) or (n_models,), optional
+/// covariance : array-like of shape (n_queries, n_models, n_models) or (n_models, n_models), optional
+/// loading : array-like of shape (n_queries, n_models) or (n_models,), optional
+/// uncertainty_scale : float, default 1.0
+///     Factor of the standard deviations.
+/// threads : int, optional
+///     Number of threads; all cores by default. The results don't depend on it.
+///
+/// Returns
+/// -------
+/// ndarray of float64 of shape (n_plans,)
+///
+/// Raises
+/// ------
+/// TypeError, ValueError
+///     As `expected_max`, with the row that is at fault: all its numbers are looked at. A plan of no models.
+/// IndexError
+///     `row` names a query that doesn't exist.
+///
+/// Examples
+/// --------
+/// >>> from headrace._core import expected_max_batch
+/// >>> plans = [[True, False], [True, True]]
+/// >>> expected_max_batch([[0.5, 0.5]], plans, row=[0, 0], variance=[0.01, 0.01]).round(6).tolist()
+/// [0.5, 0.556419]
+#[pyfunction]
+#[pyo3(signature = (quality, plans, *, row, variance = None, covariance = None, loading = None, uncertainty_scale = 1.0, threads = None))]
+#[allow(clippy::too_many_arguments)]
+pub fn expected_max_batch<'py>(
+    py: Python<'py>,
+    quality: &Bound<'py, PyAny>,
+    plans: &Bound<'py, PyAny>,
+    row: &Bound<'py, PyAny>,
+    variance: Option<&Bound<'py, PyAny>>,
+    covariance: Option<&Bound<'py, PyAny>>,
+    loading: Option<&Bound<'py, PyAny>>,
+    #[pyo3(from_py_with = real)] uncertainty_scale: f64,
+    threads: Option<i64>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    check_uncertainty_scale(uncertainty_scale)?;
+    let believed = BeliefRows::read(quality, variance, covariance, loading)?;
+    let beliefs = believed.beliefs()?;
+    let plans = plans_of(plans, row, believed.n, believed.k)?;
+    let mut out = vec![0.0; plans.len()];
+    detached(py, (plans.len(), believed.k), threads, |stop| {
+        crate::batch::expected_max_batch(&beliefs, &plans, uncertainty_scale, &mut out, stop)
+    })??;
+    Ok(out.into_pyarray(py))
+}
+
+/// Pairs of a query and a set of its models.
+fn plans_of(
+    plans: &Bound<'_, PyAny>,
+    row: &Bound<'_, PyAny>,
+    n: usize,
+    k: usize,
+) -> PyResult<Vec<(usize, ModelSet)>> {
+    let rows = array::<i64>("row", row, Kinds::Whole)?;
+    let &[n_plans] = rows.shape() else {
+        return Err(wrong_value("row", "shape (n_plans,)", &format!("shape {}", shape_text(rows.shape()))));
+    };
+    let masks = array::<bool>("plans", plans, Kinds::Bools)?;
+    if *masks.shape() != [n_plans, k] {
+        let wanted = format!("shape (n_plans, n_models) = {}", shape_text(&[n_plans, k]));
+        return Err(wrong_value("plans", &wanted, &format!("shape {}", shape_text(masks.shape()))));
+    }
+    let plans = read_masks("plans", &masks, n_plans, k)?;
+    let pairs = rows.as_slice()?.iter().zip(plans).enumerate().map(|(at, (&query, models))| {
+        let row = usize::try_from(query).ok().filter(|&row| row < n);
+        let row = row.ok_or_else(|| {
+            PyIndexError::new_err(format!("row: expected indices from 0 to {n} - 1, got {query}"))
+        })?;
+        if models.is_empty() {
+            return Err(wrong_value("plans", "at least one model in each row", &format!("none in row {at}")));
+        }
+        Ok((row, models))
+    });
+    pairs.collect()
 }

@@ -1,8 +1,12 @@
 //! Public entries of the core that Python calls: against their formulas and against loops, and what they refuse.
 
-use headrace::batch::{Batch, BatchUncertainty, Pool, Rows, profile_batch};
+use headrace::batch::{
+    Batch, BatchError, BatchUncertainty, Beliefs, Pool, Rows, expected_max_batch, profile_batch,
+};
 use headrace::belief::{Belief, Uncertainty};
 use headrace::calibrate::{Piece, ProfiledRule};
+use headrace::error::Error;
+use headrace::expected_max::expected_max;
 use headrace::linear::Linear;
 use headrace::model_set::ModelSet;
 use headrace::rule::{Cascade, CascadeRouting, IndexRule, Rule, ThresholdCascade, Workspace};
@@ -28,8 +32,10 @@ fn check_profiles<R: ProfiledRule + Rule + Sync>(rule: &R) {
     let batch = Batch {
         n_queries: N_QUERIES,
         n_models: N_MODELS,
-        quality: Rows::each(&quality, N_MODELS),
-        uncertainty: BatchUncertainty::Independent(Rows::each(&variance, N_MODELS)),
+        beliefs: Beliefs {
+            quality: Rows::each(&quality, N_MODELS),
+            uncertainty: BatchUncertainty::Independent(Rows::each(&variance, N_MODELS)),
+        },
         cost: Rows::shared(&cost),
         run: &[],
         allowed: &[],
@@ -53,7 +59,8 @@ fn check_profiles<R: ProfiledRule + Rule + Sync>(rule: &R) {
     assert!(profile_batch(rule, &batch, &from, &to, Stop::new(&|| true)).unwrap().is_empty());
     let mut faulty = quality.clone();
     faulty[20 * N_MODELS + 1] = f64::NAN;
-    let batch = Batch { quality: Rows::each(&faulty, N_MODELS), ..batch };
+    let batch =
+        Batch { beliefs: Beliefs { quality: Rows::each(&faulty, N_MODELS), ..batch.beliefs }, ..batch };
     assert_eq!(profile_batch(rule, &batch, &from, &to, going).unwrap_err().query, 20);
 }
 
@@ -62,6 +69,88 @@ fn profiles_of_a_batch_are_those_of_its_queries() {
     check_profiles(&CascadeRouting::new(0.0, limits(), 1.0).unwrap());
     check_profiles(&Cascade::new(0.0, None, N_MODELS, 1.0).unwrap());
     check_profiles(&IndexRule::new(0.0, 1.0).unwrap());
+}
+
+/// Expected maxima of plans, with and without threads, are those of each plan's models alone, whatever came before it.
+#[test]
+fn expected_maxima_of_a_batch_are_those_of_each_plan_alone() {
+    const N_PLANS: usize = 150;
+    let k = 5;
+    let mut quality = spread(N_QUERIES * k, 0.618_034);
+    quality[k] = -1e10;
+    let variance: Vec<f64> = spread(N_QUERIES * k, 0.414_214).iter().map(|v| 0.1 * v).collect();
+    let loading: Vec<f64> = spread(N_QUERIES * k, 0.732_051).iter().map(|b| b - 0.5).collect();
+    let covariance: Vec<f64> = (0..k * k).map(|at| if at % (k + 1) == 0 { 0.1 } else { 0.03 }).collect();
+    let each = |values| Rows::each(values, k);
+    let kinds = [
+        BatchUncertainty::Certain,
+        BatchUncertainty::Independent(each(&variance)),
+        BatchUncertainty::Independent(Rows::shared(&variance[..k])),
+        BatchUncertainty::Correlated(Rows::shared(&covariance)),
+        BatchUncertainty::OneFactor { variance: each(&variance), loading: each(&loading) },
+    ];
+    let plans: Vec<(usize, ModelSet)> =
+        (0..N_PLANS).map(|at| (at * 7 % N_QUERIES, ModelSet::from_bits(1 + at as u128 * 11 % 31))).collect();
+    let going = Stop::default();
+    for uncertainty in kinds {
+        let beliefs = Beliefs { quality: each(&quality), uncertainty };
+        let alone = |&(query, models): &(usize, ModelSet)| {
+            let belief = beliefs.of(query).unwrap();
+            let of = |values: &[f64]| models.iter().map(|j| values[j]).collect::<Vec<f64>>();
+            let mean = of(belief.quality());
+            let (own, common);
+            let uncertainty = match belief.uncertainty() {
+                Uncertainty::Certain => Uncertainty::Certain,
+                Uncertainty::Independent(variance) => {
+                    own = of(variance);
+                    Uncertainty::Independent(&own)
+                }
+                Uncertainty::Correlated(joint) => {
+                    own = models.iter().flat_map(|i| of(&joint[i * k..][..k])).collect();
+                    Uncertainty::Correlated(&own)
+                }
+                Uncertainty::OneFactor { variance, loading } => {
+                    (own, common) = (of(variance), of(loading));
+                    Uncertainty::OneFactor { variance: &own, loading: &common }
+                }
+            };
+            expected_max(&Belief::new(&mean, uncertainty).unwrap(), 0.7).unwrap().value.to_bits()
+        };
+        let singles: Vec<u64> = plans.iter().map(alone).collect();
+        let batch = || {
+            let mut out = vec![f64::NAN; N_PLANS];
+            expected_max_batch(&beliefs, &plans, 0.7, &mut out, going).unwrap();
+            out.into_iter().map(f64::to_bits).collect::<Vec<u64>>()
+        };
+        assert_eq!(batch(), singles);
+        for n_threads in [1, 2, 3] {
+            assert_eq!(Pool::of(n_threads).unwrap().run(batch), singles);
+        }
+    }
+}
+
+#[test]
+fn a_mistake_in_a_batch_of_plans_is_told_with_its_query_and_model() {
+    let quality = [0.5, 0.6, 0.7, 0.5, 0.6, f64::NAN];
+    let covariance = [1.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 2.0, 1.0];
+    let uncertainty = BatchUncertainty::Correlated(Rows::shared(&covariance));
+    let beliefs = Beliefs { quality: Rows::each(&quality, 3), uncertainty };
+    let failure = |query, models| {
+        let mut out = [0.0];
+        expected_max_batch(&beliefs, &[(query, models)], 1.0, &mut out, Stop::default()).unwrap_err()
+    };
+    let of = ModelSet::from_bits;
+    let found = failure(0, of(0b110));
+    assert!(matches!(found.error, Error::NotPositiveSemidefinite { model: 2, .. }), "{found:?}");
+    // A number is looked at where the plan is of other models, too.
+    let found = failure(1, of(0b001));
+    assert!(matches!(found, BatchError { query: 1, error: Error::NotFinite { model: 2, .. } }), "{found:?}");
+    for (query, models) in [(0, ModelSet::EMPTY), (0, of(0b1000)), (9, of(1))] {
+        assert_eq!(failure(query, models), BatchError { query, error: Error::NoModels });
+    }
+    let mut out = [0.0];
+    let stopped = Stop::new(&|| true);
+    assert_eq!(expected_max_batch(&beliefs, &[(0, of(0b110))], 1.0, &mut out, stopped), Ok(()));
 }
 
 /// A model far below the others changes nothing at prices at which the others' qualities matter.

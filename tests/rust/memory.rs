@@ -9,7 +9,7 @@ mod inputs;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use headrace::batch::{Batch, BatchUncertainty, Rows, select_batch};
+use headrace::batch::{Batch, BatchUncertainty, Beliefs, Rows, select_batch};
 use headrace::belief::{Belief, Uncertainty};
 use headrace::expected_max::expected_max;
 use headrace::rule::{Cascade, CascadeRouting, IndexRule, Routing, Rule, ThresholdCascade, Workspace};
@@ -173,8 +173,10 @@ fn of_a_batch(n: usize, n_threads: usize) -> usize {
     let batch = Batch {
         n_queries: n,
         n_models: 5,
-        quality: Rows::each(&quality, 5),
-        uncertainty: BatchUncertainty::Independent(Rows::each(&variance, 5)),
+        beliefs: Beliefs {
+            quality: Rows::each(&quality, 5),
+            uncertainty: BatchUncertainty::Independent(Rows::each(&variance, 5)),
+        },
         cost: Rows::each(&cost, 5),
         run: &[],
         allowed: &[],

@@ -1,6 +1,6 @@
 //! Properties of the search, the rules and the batch, on random problems, against oracles that are slow and plain.
 
-use headrace::batch::{Batch, BatchUncertainty, Rows, select_batch};
+use headrace::batch::{Batch, BatchUncertainty, Beliefs, Rows, select_batch};
 use headrace::belief::{Belief, Uncertainty};
 use headrace::calibrate::{Piece, ProfiledRule};
 use headrace::expected_max::{
@@ -544,8 +544,10 @@ proptest! {
         let batch = Batch {
             n_queries: fit.len(),
             n_models: k,
-            quality: Rows::each(&quality, k),
-            uncertainty: BatchUncertainty::Independent(Rows::each(&variance, k)),
+            beliefs: Beliefs {
+                quality: Rows::each(&quality, k),
+                uncertainty: BatchUncertainty::Independent(Rows::each(&variance, k)),
+            },
             cost: Rows::each(&cost, k),
             run: &run,
             allowed: &allowed,
@@ -556,7 +558,7 @@ proptest! {
             variance: Rows::each(&variance, k),
             loading: Rows::each(&loading, k),
         };
-        check_batch(&Cascade::new(0.3, None, 4, 1.0).unwrap(), &Batch { uncertainty, ..batch })?;
+        check_batch(&Cascade::new(0.3, None, 4, 1.0).unwrap(), &Batch { beliefs: Beliefs { uncertainty, ..batch.beliefs }, ..batch })?;
         let limits = Limits { max_depth: 3, node_limit: 1000 };
         check_batch(&CascadeRouting::new(0.3, limits, 0.7).unwrap(), &batch)?;
         check_batch(&Cascade::new(0.3, None, 4, 1.0).unwrap(), &batch)?;

@@ -12,14 +12,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from headrace._core import expected_max_batch
 from headrace.arguments import BoolArray, FloatArray, IndexArray
 from headrace.estimators.belief import Belief
-from headrace.rules import expected_max
 
 __all__ = ["GreedyRule"]
 
 #: Gains below this count as none.
 TOLERANCE = 1e-12
+
+#: Most flags of plans that are laid out at once, one per plan and model.
+MOST_FLAGS = 2**20
 
 
 class Profile(NamedTuple):
@@ -35,7 +38,7 @@ class GreedyRule:
     """Grow the plan one model at a time while that raises the tradeoff.
 
     Exact in the cost weight: a plan's growth is a step function of it, with breakpoints where two gains cross.
-    O(pieces x k) expected maxima per query, called one by one: for baselines, not for serving.
+    O(pieces x k) expected maxima per query: for baselines, not for serving.
 
     Parameters
     ----------
@@ -86,7 +89,10 @@ class GreedyRule:
         """
         value = _Values(Belief(quality, variance, covariance, loading), self.uncertainty_scale)
         n = len(quality)
-        growing = _Stretches(np.arange(n), np.asarray(lower), np.asarray(upper), np.tile(run, (n, 1)))
+        rows, plans = np.arange(n), np.tile(run, (n, 1))
+        # Without a plan, nothing to gain upon.
+        now = value(rows, plans) if run.any() else np.zeros(n)
+        growing = _Stretches(rows, np.asarray(lower), np.asarray(upper), plans, now)
         grown: list[_Stretches] = []
         while len(growing.row):
             is_grown: BoolArray = np.asarray(growing.plan.all(axis=1))
@@ -113,74 +119,70 @@ class GreedyRule:
         is_started = bool(at.plan[0].any())
         # Lines gain - weight * cost; stopping is the line at zero, but nothing has been run yet without a plan.
         height, fall = np.zeros((n, k + 1)), np.zeros((n, k + 1))
-        now = value(at.row, at.plan) if is_started else np.zeros(n)
-        height[:, 1:], fall[:, 1:] = value.with_one_more(at.row, at.plan) - now[:, None], cost[at.row]
+        larger = value.with_one_more(at.row, at.plan)
+        height[:, 1:], fall[:, 1:] = larger - at.value[:, None], cost[at.row]
         is_line = np.concatenate([np.full((n, 1), is_started), ~at.plan], axis=1)
         if is_started:
             is_line[:, 1:] &= height[:, 1:] > TOLERANCE
         of, lower, upper, line = _envelopes(height, fall, is_line, at.lower, at.upper)
         pieces = at.take(of)._replace(lower=lower, upper=upper)
         goes_on = line > 0
-        ahead = pieces.take(goes_on)
-        ahead.plan[np.arange(len(ahead.row)), line[goes_on] - 1] = True
+        added = line[goes_on] - 1
+        ahead = pieces.take(goes_on)._replace(value=larger[of[goes_on], added])
+        ahead.plan[np.arange(len(added)), added] = True
         return ahead, pieces.take(~goes_on)
 
 
 class _Stretches(NamedTuple):
-    """Stretches of the cost weight, each with a query and a plan: a mask of models."""
+    """Stretches of the cost weight, each with a query and a plan, a mask of models, and the plan's value."""
 
     row: IndexArray
     lower: FloatArray
     upper: FloatArray
     plan: BoolArray
+    value: FloatArray
 
     def take(self, index: IndexArray | BoolArray) -> _Stretches:
-        return _Stretches(self.row[index], self.lower[index], self.upper[index], self.plan[index])
+        return _Stretches(self.row[index], self.lower[index], self.upper[index], self.plan[index], self.value[index])
 
 
 class _Values:
-    """Expected maxima of sets of models; where means alone count, those of all queries at once."""
+    """Expected maxima of sets of models, those of many queries at once."""
 
     def __init__(self, belief: Belief, scale: float) -> None:
         self._belief, self._scale = belief, scale
         self._is_plain = scale == 0.0 or all(part is None for part in belief[1:])
-        self._known: dict[tuple[int, bytes], float] = {}
 
     def __call__(self, row: IndexArray, plan: BoolArray) -> FloatArray:
         """Give the value of each plan, of one model or more."""
         if self._is_plain:
             return np.asarray(np.where(plan, self._belief.quality[row], -np.inf).max(axis=1))
-        return np.array([self._of_one(*each) for each in zip(row.tolist(), plan, strict=True)])
+        quality, variance, covariance, loading = self._belief
+        return expected_max_batch(
+            quality,
+            plan,
+            row=row,
+            variance=variance,
+            covariance=covariance,
+            loading=loading,
+            uncertainty_scale=self._scale,
+        )
 
     def with_one_more(self, row: IndexArray, plan: BoolArray) -> FloatArray:
         """Give the values of each plan and one model more: shape (n_plans, n_models)."""
         if self._is_plain:
             now = np.where(plan, self._belief.quality[row], -np.inf).max(axis=1, keepdims=True)
             return np.asarray(np.maximum(now, self._belief.quality[row]))
-        values = np.zeros(plan.shape)
-        for place, (i, mask) in enumerate(zip(row.tolist(), plan, strict=True)):
-            larger = mask.copy()
-            for j in np.flatnonzero(~mask).tolist():
-                larger[j] = True
-                values[place, j] = self._of_one(i, larger)
-                larger[j] = False
+        n, k = plan.shape
+        values = np.zeros((n, k))
+        step = max(1, MOST_FLAGS // k**2)
+        for begin in range(0, n, step):
+            some = slice(begin, begin + step)
+            at, added = np.nonzero(~plan[some])
+            larger = plan[some][at]
+            larger[np.arange(len(at)), added] = True
+            values[some][at, added] = self(row[some][at], larger)
         return values
-
-    def _of_one(self, row: int, plan: BoolArray) -> float:
-        key = row, plan.tobytes()
-        if key not in self._known:
-            quality = self._belief.quality[row]
-            variance, covariance, loading = (
-                _of_row(part, row, axes) for part, axes in zip(self._belief[1:], (2, 3, 2), strict=True)
-            )
-            self._known[key] = expected_max(
-                quality[plan],
-                variance=None if variance is None else variance[plan],
-                covariance=None if covariance is None else covariance[np.ix_(plan, plan)],
-                loading=None if loading is None else loading[plan],
-                uncertainty_scale=self._scale,
-            )
-        return self._known[key]
 
 
 def _envelopes(
@@ -215,8 +217,3 @@ def _first_of(among: BoolArray, keys: tuple[FloatArray, ...]) -> IndexArray:
         least = np.where(among, key, np.inf).min(axis=1, keepdims=True)
         among = among & (key == least)
     return np.asarray(among.argmax(axis=1))
-
-
-def _of_row(values: FloatArray | None, row: int, axes: int) -> FloatArray | None:
-    """Give the part of one row of values that have one for each row, or all of what the rows share."""
-    return values if values is None or values.ndim < axes else np.asarray(values[row])

@@ -135,6 +135,12 @@ def test_shapes_without_models_or_rows_are_no_panic() -> None:
             [1.0] * n_targets,
             [0.8] * n_targets,
         )
+    no_plans = np.zeros((0, 2), dtype=bool)
+    assert _core.expected_max_batch(np.zeros((0, 2)), no_plans, row=np.zeros(0, int)).shape == (0,)
+    with pytest.raises(ValueError, match="quality"):
+        _core.expected_max_batch(np.zeros((2, 0)), np.zeros((1, 0), dtype=bool), row=[0])
+    with pytest.raises(ValueError, match="quality"):
+        _core.expected_max_batch(np.zeros((2, 200)), np.ones((1, 200), dtype=bool), row=[0])
     assert _core.project_texts([], [1.0, 1.0], np.zeros((2, 0))).shape == (0, 0)
     assert _core.project_texts([b"abcde"], [1.0, 1.0], np.zeros((2, 0))).shape == (1, 0)
     for rule in (hr.Routing(1.0), hr.ThresholdCascade(0.5)):

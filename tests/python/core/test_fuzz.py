@@ -5,7 +5,7 @@ an argument. It never panics and never takes longer than `MOST_SECONDS`. Results
 
 - a plan holds what has run, adds only what may run, and keeps to the cap and the depth;
 - on a share of the calls, a tradeoff that is marked optimal is compared with the best one over all plans;
-- a batch gives what its rows give one by one, and a profile what the rule decides within its pieces;
+- a batch gives what its rows, or its plans, give one by one, and a profile what the rule decides within its pieces;
 - expected maxima are compared with the trapezoidal rule and Clark's formula, regressions and ridges with NumPy's.
 
 A call follows from its seed and number alone. `HEADRACE_CASES` multiplies the number of calls;
@@ -486,7 +486,7 @@ def row_of(arguments: Arguments, row: int) -> Arguments:
     axes = {"quality": 2, "covariance": 3, "max_cost": 1}
     one = {}
     for name, value in arguments.items():
-        if name in ("threads", "lower", "upper", "ids"):
+        if name in ("threads", "lower", "upper", "ids", "plans", "row", "uncertainty_scale"):
             continue
         array = None if value is None else np.asarray(value)
         one[name] = array if array is None or array.ndim < axes.get(name, 2) else array[row]
@@ -641,6 +641,25 @@ def check_expected_max(r: random.Random, arguments: Arguments, found: Any) -> st
     return "value"
 
 
+def check_expected_maxima(arguments: Arguments, found: Any) -> str:
+    scale = float(arguments["uncertainty_scale"])
+    plans, row = np.asarray(arguments["plans"]), np.asarray(arguments["row"])
+    require(found.dtype == np.float64 and found.shape == row.shape, f"expected a value for each plan, got {found!r}")
+    for at, (query, plan) in enumerate(zip(row.tolist(), plans, strict=True)):
+        one = row_of(arguments, query)
+        given = [name for name in ("quality", *SPREADS) if one.get(name) is not None]
+        part = {name: one[name][np.ix_(plan, plan) if name == "covariance" else plan] for name in given}
+        try:
+            alone = hr.expected_max(**part, uncertainty_scale=scale)
+        except ValueError as error:
+            # Of the whole, symmetric to within a fraction of its largest variance.
+            if "symmetric" not in str(error):
+                raise
+        else:
+            require(alone == found[at], f"plan {at}: {found[at]!r} in the batch, {alone!r} alone")
+    return "singles"
+
+
 def by_trapezoids(quality: np.ndarray[Any, Any], deviations: np.ndarray[Any, Any], n: int = 1000) -> float | None:
     """Integrate the distribution of the largest; none where the grid is too coarse for that."""
     low, high = float((quality - 9 * deviations).max()), float((quality + 9 * deviations).max())
@@ -760,6 +779,21 @@ def expected_max_call(r: random.Random, kind: str) -> Call:
     return hr.expected_max, (), arguments, lambda found: check_expected_max(r, arguments, found)
 
 
+def expected_max_batch_call(r: random.Random, kind: str) -> Call:
+    k, n = min(number_of_models(r), 20), r.choice((1, 2, 3))
+    believed = batch(r, k, n, factor=True)
+    arguments = {name: value for name, value in believed.items() if name in ("quality", *SPREADS)}
+    n_plans = r.choice((0, 1, 1, 3, 8)) if r.random() < 0.99 else 70
+    plans = [[r.random() < 0.5 for _ in range(k)] for _ in range(n_plans)]
+    for plan in plans:
+        plan[r.randrange(k)] = True
+    arguments |= {"plans": np.array(plans, dtype=bool).reshape(n_plans, k)}
+    arguments |= {"row": np.array([r.randrange(n) for _ in range(n_plans)], dtype=np.int64)}
+    arguments = {**with_faults(r, arguments), "uncertainty_scale": r.choice(SCALES)}
+    arguments["threads"] = r.choice((1, 1, 1, 2, None))
+    return _core.expected_max_batch, (), arguments, lambda found: check_expected_maxima(arguments, found)
+
+
 def regressions_call(r: random.Random, kind: str) -> Call:
     n, n_targets, k, n_runs = r.randint(0, 6), r.randint(0, 3), r.randint(0, 4), r.randint(0, 4)
     joint = covariance(r, n + n_targets) if n + n_targets else np.zeros((0, 0))
@@ -862,6 +896,7 @@ ENTRIES: dict[str, tuple[int, Callable[[random.Random, str], Call]]] = {
     **{f"{kind}.select_batch": (2, batch_call) for kind in KINDS},
     **{f"{kind}.profile_batch": (1, profile_call) for kind in KINDS},
     "expected_max": (4, expected_max_call),
+    "expected_max_batch": (2, expected_max_batch_call),
     "regressions": (2, regressions_call),
     "ridge": (2, ridge_call),
     "project_texts": (2, project_texts_call),
@@ -885,7 +920,7 @@ ARGUMENTS = (
         "upper",
     ),
     *("uncertainty_scale", "with_error", "members", "runs", "texts", "rarity", "directions", "ids", "cells"),
-    *("order", "thresholds", "gram", "pull", "squares", "penalties", "n"),
+    *("order", "thresholds", "gram", "pull", "squares", "penalties", "n", "plans", "row"),
 )
 NAMED = re.compile(rf"\b({'|'.join(ARGUMENTS)})\b")
 

@@ -72,8 +72,9 @@ except KeyboardInterrupt:
         "hr.CascadeRouting(0.002).profile_batch(quality, cost, variance=variance, lower=[0.0] * n, upper=[1.0] * n)",
         "hr.CascadeRouting(0.002, max_depth=12, node_limit=10**7)"
         ".select_batch(quality[:9], cost, covariance=covariance)",
+        "hr._core.expected_max_batch(quality, np.ones((n, k), bool), row=np.arange(n), covariance=covariance)",
     ],
-    ids=["all cores", "two threads", "profile", "few rows"],
+    ids=["all cores", "two threads", "profile", "few rows", "expected maxima"],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="no process signals itself there")
 def test_ctrl_c_ends_a_long_batch(call: str) -> None:

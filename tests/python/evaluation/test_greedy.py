@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headrace as hr
+from headrace.evaluation import greedy
 from headrace.evaluation.greedy import GreedyRule
 
 Floats = npt.NDArray[np.float64]
@@ -155,6 +156,28 @@ def test_greedy_growth_is_that_of_a_plain_loop_at_every_weight(run: list[bool]) 
         for weight in rng.exponential(0.7, 25):
             [model] = profile.next[here & (profile.lower <= weight) & (weight < profile.upper)]
             assert model == grown(quality[row], cost[row], variance[row], mask, weight, 3)
+
+
+@pytest.mark.parametrize("kind", ["covariance", "variance", "loading"])
+def test_plans_laid_out_in_parts_have_the_values_of_all_at_once(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    rng, n, k = np.random.default_rng(5), 30, 5
+    root = 0.3 * rng.normal(size=(n, k, k))
+    spread: dict[str, Floats] = {"covariance": root @ root.swapaxes(1, 2)}
+    if kind != "covariance":
+        spread = {"variance": rng.uniform(0.0, 0.2, (n, k))}
+    if kind == "loading":
+        spread["loading"] = 0.2 * rng.normal(size=(n, k))
+    quality, cost, run = rng.uniform(size=(n, k)), rng.uniform(size=(n, k)), np.zeros(k, dtype=bool)
+
+    def profile() -> greedy.Profile:
+        ends = {"lower": np.zeros(n), "upper": np.full(n, np.inf)}
+        return GreedyRule(4).profile_batch(quality, cost, run=run, **ends, **spread)
+
+    whole = profile()
+    for most in (1, 4 * k**2, 7 * k**2 + 1):
+        monkeypatch.setattr(greedy, "MOST_FLAGS", most)
+        for column, expected in zip(profile(), whole, strict=True):
+            np.testing.assert_array_equal(column, expected)
 
 
 def test_greedy_growth_never_beats_the_search() -> None:

@@ -120,10 +120,9 @@ def calibrate(
             ended = _climb(rules, table, race, answer, told)
         else:
             ended = _walk_part(rules, table, rows, answer, told)
-        # Of settings that weren't tried, there is nothing.
-        for so_far, stops in zip(walked, ended, strict=False):
-            so_far.append((rows, stops))
         tried, walked = tried[: len(ended)], walked[: len(ended)]
+        for so_far, stops in zip(walked, ended, strict=True):
+            so_far.append((rows, stops))
         if race is not None and number + 1 < len(parts):
             kept = np.flatnonzero(race.still_in([Stops.joined(so_far) for so_far in walked], number, outcomes))
             tried, walked = [tried[i] for i in kept], [walked[i] for i in kept]

@@ -37,9 +37,6 @@ class Recent(Generic[Found]):
         self._old: dict[bytes, tuple[Found, int]] = {}
         self._n_bytes = 0
 
-    def __len__(self) -> int:
-        return len(self._young.keys() | self._old.keys())
-
     def get(self, key: bytes) -> Found | None:
         """Give what is kept under a key, or None."""
         found = self._young.get(key)

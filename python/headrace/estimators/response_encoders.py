@@ -53,7 +53,7 @@ class Encoder(ABC):
         return []
 
     def comparable(self, seen: Column) -> Column:
-        """Give what `of_pairs` compares sooner than the cells, where pairs are many."""
+        """Give what `of_pairs` may have in place of the cells, where pairs are many; by default the cells."""
         return seen
 
     def of_one(self, cell: Any) -> list[float]:

@@ -188,7 +188,7 @@ def test_plans_of_run_sets_are_forgotten_and_made_again(quality: str, monkeypatc
 
     whole = Together(estimators[0], {"usd": estimators[1]})
     expected = estimates(whole)
-    assert len(whole._met) == len(runs)
+    assert len(whole._met._young) == len(runs)
     size = whole._plan(runs[-1][0]).nbytes
     monkeypatch.setattr(together_module, "MOST_BYTES", 2 * size)
     some = Together(estimators[0], {"usd": estimators[1]})
@@ -199,7 +199,8 @@ def test_plans_of_run_sets_are_forgotten_and_made_again(quality: str, monkeypatc
         assert 0 < sum(plan.nbytes for plan, _ in (some._met._young | some._met._old).values()) <= 2 * size
     assert len(some._warm) == 2
     copied = pickle.loads(pickle.dumps(some))
-    assert len(copied._warm) == len(copied._met) == 0
+    assert not copied._warm
+    assert not copied._met._young | copied._met._old
     for mine, theirs in zip(estimates(copied), expected, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 

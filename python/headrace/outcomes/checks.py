@@ -107,7 +107,7 @@ def checked_models(models: Sequence[str]) -> tuple[str, ...]:
     if "" in names or len(set(names)) < len(names):
         raise ValueError(f"models: expected unique, non-empty names, got {names}")
     for name in names:
-        if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in set(name)):
             raise ValueError(f"models: expected names without control characters, got {name!r}")
     return names
 

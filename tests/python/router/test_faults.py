@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -155,3 +156,16 @@ def test_one_group_can_not_be_folded() -> None:
 def test_names_of_models_have_no_control_characters(name: str) -> None:
     with pytest.raises(ValueError, match="models: expected names without control characters"):
         hr.Outcomes(models=[name, "b"], quality=[[0, 1]], cost=[1.0, 2.0])
+
+
+def test_each_character_of_a_long_name_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    category = unicodedata.category
+
+    def noted(character: str) -> str:
+        asked.append(character)
+        return category(character)
+
+    monkeypatch.setattr(unicodedata, "category", noted)
+    hr.Outcomes(models=["ab" * 10_000, "c"], quality=[[0, 1]], cost=[1, 2])
+    assert sorted(asked) == ["a", "b", "c"]

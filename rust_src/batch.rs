@@ -181,15 +181,16 @@ pub fn select_batch<R: Rule, T: Send>(
 /// Works on the slots task by task, in parallel on the threads of a [`Pool`].
 ///
 /// # Errors
-/// The mistake in the first faulty query.
+/// The mistake in the first faulty slot.
 fn in_tasks<T: Send>(
     out: &mut [T],
     work: impl Fn(usize, &mut [T]) -> Option<BatchError> + Sync,
 ) -> std::result::Result<(), BatchError> {
     let first = if on_a_pool() {
         let tasks = out.par_chunks_mut(TASK).enumerate();
+        // In the order of the tasks.
         let failures: Vec<BatchError> = tasks.filter_map(|(task, slots)| work(task, slots)).collect();
-        failures.into_iter().min_by_key(|failure| failure.query)
+        failures.into_iter().next()
     } else {
         out.chunks_mut(TASK).enumerate().find_map(|(task, slots)| work(task, slots))
     };

@@ -130,3 +130,13 @@ def test_what_is_wrong_is_named(changed: dict[str, Any], error: type[Exception],
         many = {"plans": plans * 100, "row": [0, 1, 0] * 100}
         with pytest.raises(error, match=message):
             expected_max_batch(**arguments | many | changed)
+
+
+@pytest.mark.parametrize("threads", [1, 2, None])
+def test_the_first_faulty_plan_is_named(threads: int | None) -> None:
+    quality = np.full((100, 3), 0.5)
+    quality[[7, 70]] = np.nan
+    good = np.arange(80, 100).repeat(10)
+    row = np.concatenate([good, [70], good, [7], good])  # of two tasks, the later query comes first
+    with pytest.raises(ValueError, match="row 70: quality"):
+        expected_max_batch(quality, np.ones((len(row), 3), bool), row=row, threads=threads)

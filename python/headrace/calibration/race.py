@@ -21,7 +21,7 @@ from headrace.calibration.walk import Stops, budget_path
 from headrace.outcomes import Outcomes
 from headrace.policy.budget_path import BudgetPath, curve_areas
 
-__all__ = ["Race", "is_large", "left_out_areas", "race_of", "worse"]
+__all__ = ["Race", "is_large_table", "left_out_areas", "race_of", "worse"]
 
 #: Below so many queries, a part of them says too little.
 FEWEST = 600
@@ -82,10 +82,10 @@ class Race(NamedTuple):
         areas = [path.area(lowest, highest, float(part.mean_quality.min())) for path in paths]
         block = self.block[rows]
         left_out = [left_out_areas(stops, path, part, block) for stops, path in zip(walked, paths, strict=True)]
-        return ~worse(areas, left_out, LIKELY if is_large(outcomes) else SURELY)
+        return ~worse(areas, left_out, LIKELY if is_large_table(outcomes) else SURELY)
 
 
-def is_large(outcomes: Outcomes) -> bool:
+def is_large_table(outcomes: Outcomes) -> bool:
     """Tell whether a table has more than `LARGE` cells."""
     return outcomes.n_queries * outcomes.n_models > LARGE
 
@@ -118,7 +118,7 @@ def race_of(outcomes: Outcomes) -> Race | None:
     place = np.random.default_rng(0).permutation(n_groups)[outcomes.group_of_row]
     first = min(n_groups // SHARE, MOST)
     ends = [first, n_groups]
-    if is_large(outcomes) and first >= SHARE * N_BLOCKS:
+    if is_large_table(outcomes) and first >= SHARE * N_BLOCKS:
         ends.insert(0, first // SHARE)
     part_of_row = np.searchsorted(ends, place, side="right")
     return Race(tuple(np.flatnonzero(part_of_row == part) for part in range(len(ends))), place % N_BLOCKS)

@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.arguments import BoolArray, FloatArray, IndexArray, checked_confidence, checked_number, listed
 from headrace.beliefs.belief_table import BeliefTable
-from headrace.calibration.race import Race, is_large, race_of
+from headrace.calibration.race import Race, is_large_table, race_of
 from headrace.calibration.walk import Stops, budget_path, walk_together
 from headrace.estimators.belief import Belief
 from headrace.outcomes import Outcomes
@@ -116,7 +116,7 @@ def calibrate(
     for number, rows in enumerate(parts):
         rules = [make_rule(rule, 0.0, chosen) for chosen in tried]
         told = shared(tell, number, len(parts))
-        if race is not None and is_large(outcomes) and number == 0:
+        if race is not None and is_large_table(outcomes) and number == 0:
             ended = _climb(rules, table, race, answer, told)
         else:
             ended = _walk_part(rules, table, rows, answer, told)
